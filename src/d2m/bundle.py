@@ -1,0 +1,172 @@
+"""A trained system on disk: seven small files, no pickle, readable without Lightning and Hydra.
+
+    config.json          sizes, front end, motion threshold
+    weights.safetensors  every network but the discriminators
+    normalizer.npz       pose and feature mean and standard deviation of the training split
+    genres.json          names of the genres, in the order of the style network's classes
+    genre_means.npz      genre -> mean z_dan of the training songs
+    provenance.json      where it came from, and the sha256 of every other file
+    CARD.md              the model card
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from d2m.data.normalizer import Normalizer
+from d2m.errors import D2MError
+
+FORMAT = 1
+CONFIG, WEIGHTS, NORMALIZER, GENRES = "config.json", "weights.safetensors", "normalizer.npz", "genres.json"
+GENRE_MEANS, PROVENANCE, CARD = "genre_means.npz", "provenance.json", "CARD.md"
+FILES = (CONFIG, WEIGHTS, NORMALIZER, GENRES, GENRE_MEANS, PROVENANCE, CARD)
+_CONFIG_KEYS = {"format", "sizes", "front_end", "style_mode", "motion_threshold", "max_draws"}
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The contents of a bundle, checked."""
+
+    folder: Path
+    config: dict[str, Any]
+    state: dict[str, Tensor]
+    normalizer: Normalizer
+    genres: tuple[str, ...]
+    genre_means: dict[str, np.ndarray]
+    provenance: dict[str, Any]
+
+    def load_weights_into(self, net: nn.Module) -> None:
+        """Strictly.
+
+        Raises:
+            D2MError: a tensor is missing, extra or misshapen.
+        """
+        expected = {k: tuple(v.shape) for k, v in net.state_dict().items()}
+        found = {k: tuple(v.shape) for k, v in self.state.items()}
+        for name in sorted(expected.keys() | found.keys()):
+            if expected.get(name) != found.get(name):
+                raise D2MError(
+                    f"{self.folder / WEIGHTS}: tensor '{name}' has shape {found.get(name, 'none (missing)')}, "
+                    f"{CONFIG} asks for {expected.get(name, 'none (extra)')}; use a bundle written in one piece"
+                )
+        net.load_state_dict(self.state, strict=True)
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def _seal(provenance: dict[str, Any]) -> str:
+    """Digest of the provenance without its own seal."""
+    body = {k: v for k, v in provenance.items() if k != "seal"}
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def _json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def write_bundle(
+    folder: str | Path,
+    *,
+    config: dict[str, Any],
+    state: dict[str, Tensor],
+    normalizer: Normalizer,
+    genres: tuple[str, ...],
+    genre_means: dict[str, np.ndarray],
+    provenance: dict[str, Any],
+    card: str,
+) -> Path:
+    """Write a bundle in one piece: it appears whole, by a rename, or not at all. One already there is replaced.
+
+    Raises:
+        D2MError: the folder cannot be written.
+        ValueError: the config lacks a key that :func:`read_bundle` asks for.
+    """
+    missing = (_CONFIG_KEYS - {"format"}) - config.keys()
+    if missing:
+        raise ValueError(f"bundle config lacks {sorted(missing)}")
+    folder = Path(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        tmp = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as e:
+        raise D2MError(f"{folder}: cannot write the bundle here ({e.strerror}); choose another folder") from e
+    try:
+        os.chmod(tmp, 0o755)
+        _json(tmp / CONFIG, {"format": FORMAT, **config})
+        save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, tmp / WEIGHTS)
+        normalizer.save(tmp / NORMALIZER)
+        _json(tmp / GENRES, list(genres))
+        np.savez(tmp / GENRE_MEANS, **{k: np.asarray(v, np.float32) for k, v in genre_means.items()})  # type: ignore[arg-type]
+        (tmp / CARD).write_text(card)
+        sealed = {**provenance, "files": {f: sha256(tmp / f) for f in FILES if f != PROVENANCE}}
+        _json(tmp / PROVENANCE, {**sealed, "seal": _seal(sealed)})
+        if folder.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
+            os.replace(folder, old / folder.name)
+            os.replace(tmp, folder)
+            shutil.rmtree(old)
+        else:
+            os.replace(tmp, folder)
+    except OSError as e:
+        raise D2MError(f"{folder}: cannot write the bundle here ({e.strerror}); free space or choose another folder") from e
+    finally:
+        shutil.rmtree(tmp, ignore_errors=True)
+    return folder
+
+
+def read_bundle(folder: str | Path) -> Bundle:
+    """Read and check a bundle.
+
+    Raises:
+        D2MError: naming the missing, altered or unreadable file.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise D2MError(f"{folder}: no such bundle folder; train.py writes one to <run>/bundle")
+    for name in FILES:
+        if not (folder / name).is_file():
+            raise D2MError(f"{folder / name}: missing from the bundle; copy the whole folder again")
+    try:
+        provenance = json.loads((folder / PROVENANCE).read_text())
+        intact = _seal(provenance) == provenance["seal"]
+        digests = dict(provenance["files"])
+    except (ValueError, KeyError, TypeError, OSError) as e:
+        raise D2MError(f"{folder / PROVENANCE}: not readable as a bundle's provenance; copy the bundle again") from e
+    if not intact:
+        raise D2MError(f"{folder / PROVENANCE}: altered since the bundle was written; copy the bundle again")
+    for name in FILES:
+        if name != PROVENANCE and digests.get(name) != sha256(folder / name):
+            raise D2MError(f"{folder / name}: altered since the bundle was written; copy the bundle again")
+    try:
+        config = json.loads((folder / CONFIG).read_text())
+        if config.get("format") != FORMAT or not config.keys() >= _CONFIG_KEYS:
+            raise D2MError(f"{folder / CONFIG}: bundle format {config.get('format')}, this version reads {FORMAT}")
+        with np.load(folder / GENRE_MEANS, allow_pickle=False) as means:
+            genre_means = {k: means[k] for k in means.files}
+        return Bundle(
+            folder=folder,
+            config=config,
+            state=load_file(folder / WEIGHTS),
+            normalizer=Normalizer.load(folder / NORMALIZER),
+            genres=tuple(json.loads((folder / GENRES).read_text())),
+            genre_means=genre_means,
+            provenance=provenance,
+        )
+    except (ValueError, KeyError, OSError, SafetensorError) as e:
+        raise D2MError(f"{folder}: not a readable bundle ({e}); copy the bundle again") from e

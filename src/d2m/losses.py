@@ -1,0 +1,53 @@
+"""Loss terms shared by the stages, and the KL's annealing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def bce_real(logits: Tensor) -> Tensor:
+    """Binary cross-entropy of logits against "real" (1); a scalar."""
+    return F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
+
+
+def bce_fake(logits: Tensor) -> Tensor:
+    """Binary cross-entropy of logits against "fake" (0); a scalar."""
+    return F.binary_cross_entropy_with_logits(logits, torch.zeros_like(logits))
+
+
+def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """sum_k weights[k] * losses[k].
+
+    Raises:
+        KeyError: a loss without a weight, or a weight without a loss: a typo must not drop a term silently.
+    """
+    if losses.keys() != weights.keys():
+        raise KeyError(f"loss terms {sorted(losses)} and weights {sorted(weights)} do not have the same names")
+    terms = [weights[k] * v for k, v in losses.items()]
+    return torch.stack(terms).sum() if terms else torch.zeros(())
+
+
+def anneal(step: int, midpoint: float, slope: float) -> float:
+    """The KL's opening, sigmoid(slope * (step - midpoint)), from 0 to 1.
+
+    The reference anneals with slope 0.0005 around step 15,000 (its training loop counts batches). A run that
+    is shorter than that never opens the KL: see :func:`anneal_schedule`.
+    """
+    return 1.0 / (1.0 + math.exp(-max(-500.0, min(500.0, slope * (step - midpoint)))))
+
+
+def anneal_schedule(total_steps: int, midpoint: float = 15000.0, slope: float = 0.0005) -> tuple[float, float]:
+    """(midpoint, slope) for a run of ``total_steps``: the reference's, or scaled so that it fits.
+
+    The midpoint is min(midpoint, half the run), and the slope grows in proportion, so that the curve keeps its
+    shape relative to the run: 0.0006 at the start and 0.9994 at the end.
+    """
+    half = total_steps / 2
+    if total_steps <= 0 or half >= midpoint:
+        return midpoint, slope
+    return half, slope * midpoint / max(half, 0.5)

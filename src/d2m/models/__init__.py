@@ -1,0 +1,1 @@
+"""One LightningModule per stage: what is trained, by which losses and updates."""

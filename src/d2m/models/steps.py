@@ -1,0 +1,77 @@
+"""What the training steps of the stages share: seeded noise, frozen networks, clipping, gradients' norms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+#: Training, validation and test draw from streams that never meet.
+_STREAMS = {"train": 0, "val": 1, "predict": 2}
+
+
+def step_generator(module: pl.LightningModule, stream: str, batch_idx: int, seed: int) -> torch.Generator:
+    """The generator of one batch: a function of (seed, epoch, batch, rank), so a resumed epoch equals an undisturbed one.
+
+    Validation is the same at every epoch, so that its curve shows the model and not the noise.
+    """
+    epoch = module.current_epoch if stream == "train" else 0
+    key = (seed, _STREAMS[stream], epoch, batch_idx, module.global_rank)
+    mixed = 0
+    for part in key:  # a fixed mix; Python's hash() of ints is not documented as stable
+        mixed = (mixed * 6364136223846793005 + part + 1442695040888963407) % 2**63
+    # CPU, so that a seed means the same noise on every device.
+    return torch.Generator().manual_seed(mixed)
+
+
+@contextmanager
+def frozen(*modules: nn.Module) -> Iterator[None]:
+    """No gradients for these modules' parameters inside the block; what was trainable before is trainable after."""
+    held = [p for m in modules for p in m.parameters() if p.requires_grad]
+    for p in held:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in held:
+            p.requires_grad_(True)
+
+
+def clip_each(networks: Iterable[nn.Module], max_norm: float) -> Tensor:
+    """Clip every network's gradient at ``max_norm`` on its own; returns the norms before clipping (n,)."""
+    norms = [nn.utils.clip_grad_norm_(m.parameters(), max_norm) for m in networks]
+    return torch.stack([n.detach().float().cpu() if n.device.type == "cpu" else n.detach().float() for n in norms])
+
+
+def log_losses(
+    module: pl.LightningModule, stream: str, losses: dict[str, Tensor], batch_size: int, **kwargs: Any
+) -> None:
+    """Log a loss dict as ``stream/name``: per step while training, per epoch otherwise."""
+    values = {f"{stream}/{k}": v.detach() for k, v in losses.items()}
+    train = stream == "train"
+    module.log_dict(
+        values, on_step=train, on_epoch=not train, batch_size=batch_size, sync_dist=not train, **kwargs
+    )
+
+
+def load_networks(module: nn.Module, state: dict[str, Tensor], names: Iterable[str], source: str) -> None:
+    """Warm-start: copy the named networks of another stage's state dict, strictly.
+
+    Args:
+        state: tensors named ``network.rest``.
+        names: networks that must be there, whole.
+        source: what to call the state in an error.
+
+    Raises:
+        KeyError: a network is missing from ``state``.
+        RuntimeError: torch's, naming a missing, extra or misshapen tensor.
+    """
+    for name in names:
+        part = {k[len(name) + 1 :]: v for k, v in state.items() if k.startswith(name + ".")}
+        if not part:
+            raise KeyError(f"{source} holds no network '{name}'")
+        module.get_submodule(name).load_state_dict(part, strict=True)

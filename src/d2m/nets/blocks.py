@@ -1,0 +1,71 @@
+"""Blocks that the networks share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from d2m.gaussian import DiagonalGaussian
+
+
+def mlp(sizes: Sequence[int]) -> nn.Sequential:
+    """Linear, LayerNorm, LeakyReLU(0.2) for every step of ``sizes``."""
+    layers: list[nn.Module] = []
+    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+        layers += [nn.Linear(n_in, n_out), nn.LayerNorm(n_out), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers)
+
+
+class GaussianHead(nn.Module):
+    """Two linear maps of a feature to (mu, logvar)."""
+
+    def __init__(self, n_in: int, n_latent: int) -> None:
+        super().__init__()
+        self.mu = nn.Linear(n_in, n_latent)
+        self.logvar = nn.Linear(n_in, n_latent)
+
+    def forward(self, h: Tensor) -> DiagonalGaussian:
+        return DiagonalGaussian(self.mu(h), self.logvar(h))
+
+
+class SequenceEncoder(nn.Module):
+    """GRU with a learned initial state; one vector for a sequence (b, t, f) -> (b, hidden * directions).
+
+    Forward direction: the last step's output. Backward direction, where there is one: the first step's.
+    """
+
+    def __init__(self, n_in: int, hidden: int, bidirectional: bool = False, num_layers: int = 1) -> None:
+        super().__init__()
+        self.hidden = hidden
+        directions = 2 if bidirectional else 1
+        self.h0 = nn.Parameter(torch.zeros(num_layers * directions, 1, hidden))
+        self.gru = nn.GRU(n_in, hidden, num_layers, batch_first=True, bidirectional=bidirectional)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h0 = self.h0.expand(-1, x.shape[0], -1).contiguous()
+        out, _ = self.gru(x, h0)
+        last = out[:, -1, : self.hidden]
+        return torch.cat([last, out[:, 0, self.hidden :]], dim=-1) if self.gru.bidirectional else last
+
+
+class ConstantInputDecoder(nn.Module):
+    """GRU that is fed one latent at each of n steps, its initial state a linear map of a condition.
+
+    ``forward(x (b, d), condition (b, c), steps) -> (b, steps, hidden)``. The reference reshapes the initial state of
+    a decoder with more than one layer to (layers, b, hidden) directly, which mixes layers and batch; here each
+    layer gets its own block. With one layer, the default, both are the same.
+    """
+
+    def __init__(self, n_in: int, n_condition: int, hidden: int, num_layers: int = 1) -> None:
+        super().__init__()
+        self.hidden = hidden
+        self.initial = nn.Linear(n_condition, hidden * num_layers)
+        self.gru = nn.GRU(n_in, hidden, num_layers, batch_first=True)
+
+    def forward(self, x: Tensor, condition: Tensor, steps: int) -> Tensor:
+        b = x.shape[0]
+        h0 = self.initial(condition).view(b, self.gru.num_layers, self.hidden).transpose(0, 1).contiguous()
+        out, _ = self.gru(x.unsqueeze(1).expand(-1, steps, -1), h0)
+        return out

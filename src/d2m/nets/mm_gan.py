@@ -1,0 +1,86 @@
+"""Stage 2: composition. Dance encoder and decoder over movements, the music branch, two discriminators.
+
+Lee et al., "Dancing to Music", NeurIPS 2019, section 3.3.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from d2m.gaussian import DiagonalGaussian
+from d2m.nets.blocks import ConstantInputDecoder, GaussianHead, SequenceEncoder, mlp
+from d2m.nets.music_style import STYLE_DIM
+from d2m.skeleton import FEATURE_DIM, SEQUENCE_UNITS
+
+#: Size of the noise that joins the style.
+AUDIO_NOISE_DIM = 30
+_AUDIO_HIDDEN = 30
+
+
+class DanceEncoder(nn.Module):
+    """Movements as [mu, logvar] (b, u, 2 z_mov) -> N(z_dan) (b, z_dan)."""
+
+    def __init__(self, z_mov: int = 512, z_dan: int = 512, hidden: int = 1024, num_layers: int = 1) -> None:
+        super().__init__()
+        self.body = SequenceEncoder(2 * z_mov, hidden, num_layers=num_layers)
+        self.head = GaussianHead(hidden, z_dan)
+
+    def forward(self, movements: Tensor) -> DiagonalGaussian:
+        out: DiagonalGaussian = self.head(self.body(movements))
+        return out
+
+
+class DanceDecoder(nn.Module):
+    """z_dan (b, z_dan) -> N(z_mov) of u units (b, u, z_mov)."""
+
+    def __init__(self, z_mov: int = 512, z_dan: int = 512, hidden: int = 1024, num_layers: int = 1) -> None:
+        super().__init__()
+        self.body = ConstantInputDecoder(z_dan, z_dan, hidden, num_layers)
+        self.mix = nn.Sequential(nn.Linear(hidden, hidden), nn.LayerNorm(hidden), nn.ReLU())
+        self.head = GaussianHead(hidden, z_mov)
+
+    def forward(self, z_dan: Tensor, n_units: int = SEQUENCE_UNITS) -> DiagonalGaussian:
+        out: DiagonalGaussian = self.head(self.mix(self.body(z_dan, z_dan, n_units)))
+        return out
+
+
+class StyleToDance(nn.Module):
+    """Style (b, 30) and noise (b, 30) -> N(z_dan) (b, z_dan). The noise is an argument, never drawn inside."""
+
+    def __init__(self, z_dan: int = 512, style: int = STYLE_DIM, noise: int = AUDIO_NOISE_DIM) -> None:
+        super().__init__()
+        self.noise_dim = noise
+        self.body = mlp([style + noise, 64, 128])
+        self.head = GaussianHead(128, z_dan)
+
+    def forward(self, style: Tensor, noise: Tensor) -> DiagonalGaussian:
+        out: DiagonalGaussian = self.head(self.body(torch.cat([style, noise], dim=-1)))
+        return out
+
+
+class StyleRegressor(nn.Module):
+    """z_dan (b, z_dan) -> style (b, 30)."""
+
+    def __init__(self, z_dan: int = 512, style: int = STYLE_DIM) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*mlp([z_dan, 512, 256, 128]), nn.Linear(128, style))
+
+    def forward(self, z_dan: Tensor) -> Tensor:
+        out: Tensor = self.body(z_dan)
+        return out
+
+
+class Discriminator(nn.Module):
+    """A latent (b, n_in) and the mean music features (b, 28) -> one logit (b,)."""
+
+    def __init__(self, n_in: int, n_features: int = FEATURE_DIM) -> None:
+        super().__init__()
+        self.latent = nn.Sequential(*mlp([n_in, 1024, 512, 256]), nn.Linear(256, _AUDIO_HIDDEN))
+        self.audio = mlp([n_features, _AUDIO_HIDDEN, _AUDIO_HIDDEN])
+        self.joint = nn.Linear(2 * _AUDIO_HIDDEN, 1)
+
+    def forward(self, latent: Tensor, audio: Tensor) -> Tensor:
+        h = torch.cat([self.latent(latent.flatten(1)), self.audio(audio)], dim=-1)
+        out: Tensor = self.joint(h).squeeze(-1)
+        return out

@@ -1,0 +1,67 @@
+"""The music style network: a genre classifier whose last hidden state is "the style" of the music.
+
+Lee et al., "Dancing to Music", NeurIPS 2019, section 3.3 and its appendix.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from d2m.nets.blocks import SequenceEncoder
+from d2m.skeleton import FEATURE_DIM, STYLE_FRAMES
+
+STYLE_DIM = 30
+
+StyleMode = Literal["windows", "legacy"]
+
+
+def windows(features: Tensor, length: int = STYLE_FRAMES) -> Tensor:
+    """(t, f) -> (n, length, f): windows of ``length`` frames that overlap by at most half and cover the song.
+
+    Raises:
+        ValueError: fewer frames than one window.
+    """
+    t = features.shape[0]
+    if t < length:
+        raise ValueError(f"{t} frames are fewer than one window of {length}")
+    n = 1 if t == length else int(-(-2 * (t - length) // length)) + 1
+    starts = torch.linspace(0, t - length, n, device=features.device).round().long()
+    return features[starts[:, None] + torch.arange(length, device=features.device)]
+
+
+class MusicStyle(nn.Module):
+    """Normalised features (b, t, 28) -> style (b, 30) and genre logits (b, n_genres)."""
+
+    def __init__(self, n_genres: int, hidden: int = STYLE_DIM, n_features: int = FEATURE_DIM, dropout: float = 0.0):
+        super().__init__()
+        self.body = SequenceEncoder(n_features, hidden)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, n_genres))
+
+    def style(self, features: Tensor) -> Tensor:
+        """(b, t, 28) -> (b, 30): the state after the last frame."""
+        out: Tensor = self.body(features)
+        return out
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(b, t, 28) -> logits (b, n_genres)."""
+        out: Tensor = self.classifier(self.dropout(self.style(features)))
+        return out
+
+    def song_style(self, features: Tensor, mode: StyleMode = "windows") -> Tensor:
+        """(t, 28) of a whole song -> (30,).
+
+        "windows", the default, averages the style over 2 s windows, the length that the network was trained on.
+        "legacy" is the reference's: the state after the last frame of the whole song, which mostly tells its last
+        seconds and drifts outside of what training saw.
+        """
+        if mode == "legacy":
+            return self.style(features.unsqueeze(0))[0]
+        return self.style(windows(features)).mean(0)
+
+    def song_probabilities(self, features: Tensor) -> Tensor:
+        """(t, 28) of a whole song -> (n_genres,): the mean vote of its 2 s windows."""
+        return self.forward(windows(features)).softmax(-1).mean(0)
