@@ -58,20 +58,19 @@ def log_losses(
     )
 
 
-def load_networks(module: nn.Module, state: dict[str, Tensor], names: Iterable[str], source: str) -> None:
-    """Warm-start: copy the named networks of another stage's state dict, strictly.
+def load_networks(module: nn.Module, state: dict[str, Tensor], here: str, there: str) -> None:
+    """Warm-start: copy a network of another stage's state dict, strictly.
 
     Args:
-        state: tensors named ``network.rest``.
-        names: networks that must be there, whole.
-        source: what to call the state in an error.
+        state: the other stage's tensors.
+        here: dotted name of the network in ``module``.
+        there: its dotted name in ``state``.
 
     Raises:
-        KeyError: a network is missing from ``state``.
+        KeyError: it is missing from ``state``.
         RuntimeError: torch's, naming a missing, extra or misshapen tensor.
     """
-    for name in names:
-        part = {k[len(name) + 1 :]: v for k, v in state.items() if k.startswith(name + ".")}
-        if not part:
-            raise KeyError(f"{source} holds no network '{name}'")
-        module.get_submodule(name).load_state_dict(part, strict=True)
+    part = {k[len(there) + 1 :]: v for k, v in state.items() if k.startswith(there + ".")}
+    if not part:
+        raise KeyError(f"no network '{there}'")
+    module.get_submodule(here).load_state_dict(part, strict=True)

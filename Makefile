@@ -1,0 +1,39 @@
+# make help lists the targets. Everything lives in .venv and outputs/.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SOURCES := src tests experiments train.py infer.py
+DEMO ?= outputs/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(STAMP) ## create .venv and install d2m with its tools (CPU torch where the index offers it)
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+demo: setup ## train the curriculum on the embedded corpus, dance to songs it never heard, edit one, write a page
+	$(BIN)/python -m experiments.demo.run out=$(DEMO)
+
+test: setup ## all tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+lint: setup ## style, types, import contracts
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy src
+	$(BIN)/lint-imports
+
+format: setup ## apply the style
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+clean: ## remove what runs left behind (not .venv)
+	rm -rf outputs multirun .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,37 @@
+"""Files that appear whole or not at all: written under a temporary name beside the target, then renamed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from d2m.errors import D2MError
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary path with the target's suffix, in its folder; renamed to the target if the block succeeds.
+
+    Missing parent folders are made. If the block raises, the temporary file is removed and the target is as before.
+
+    Raises:
+        D2MError: the folder cannot be made or written, or the disk is full (any OSError of the block).
+    """
+    target = Path(path)
+    temp = target.with_name(f".{os.urandom(8).hex()}.tmp{target.suffix}")
+    try:
+        if target.is_dir():
+            raise D2MError(f"{target}: is a folder; name a file to write")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield temp
+        os.replace(temp, target)
+    except OSError as e:
+        reason = e.strerror or str(e) or type(e).__name__
+        raise D2MError(f"{target}: cannot write ({reason}); choose a folder you can write, with room") from e
+    finally:
+        try:
+            temp.unlink(missing_ok=True)
+        except OSError:  # e.g. the parent is not a folder: nothing was written
+            pass

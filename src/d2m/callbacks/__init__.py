@@ -1,0 +1,1 @@
+"""Lightning callbacks and loggers: the only code that knows W&B."""

@@ -1,0 +1,79 @@
+"""A dance to a fixed validation song every N epochs: to the run's folder, and to the logger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from d2m.audio import load_song
+from d2m.callbacks.loggers import log_video
+from d2m.dance import dance_to
+from d2m.data.corpus import Corpus
+from d2m.errors import D2MError
+from d2m.generator import DanceGenerator
+from d2m.kinematics import kinetic_energy
+from d2m.skeleton import FPS, HOP, SAMPLE_RATE
+from d2m.video import render_dance
+
+
+class DanceVideo(pl.Callback):
+    """Renders the first validation song of the first genre's dance as the model grows.
+
+    Args:
+        every_n_epochs: how often, and after the last epoch.
+        seconds: how much of the song.
+        seed: of the dance's noise, the same every time, so that what changes is the model.
+        out: folder for the videos.
+        corpus: where the song comes from.
+
+    Runs on rank zero only, under no_grad, and never in the sanity check.
+    """
+
+    def __init__(self, every_n_epochs: int, seconds: float, seed: int, out: str, corpus: Corpus) -> None:
+        self.every_n_epochs = every_n_epochs
+        self.seconds = seconds
+        self.seed = seed
+        self.out = Path(out)
+        self.corpus = corpus
+        self.song = next(iter(corpus.recordings_in("val") or corpus.recordings_in("train")), None)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        epoch = trainer.current_epoch + 1
+        last = epoch == trainer.max_epochs or trainer.should_stop
+        if self.song is None or trainer.fast_dev_run or (epoch % self.every_n_epochs and not last):
+            return
+        if trainer.is_global_zero:
+            self.render(trainer, pl_module, epoch)
+
+    @torch.no_grad()
+    def render(self, trainer: pl.Trainer, pl_module: Any, epoch: int) -> Path:
+        """Dance, encode, log; returns the mp4."""
+        assert self.song is not None
+        corpus, recording = self.corpus, self.corpus.recordings[self.song]
+        n = min(int(self.seconds * FPS), len(corpus.song_features(self.song)))
+        training = pl_module.training
+        pl_module.eval()
+        generator = DanceGenerator(pl_module.net, corpus.normalizer, corpus.genres, front_end=corpus.front_end)
+        beats = corpus.song_beats(self.song)
+        dance = dance_to(
+            generator, corpus.song_features(self.song), beats[beats < n / FPS], n, seed=self.seed
+        )
+        pl_module.train(training)
+        poses = dance.poses["original"]
+        stage = type(pl_module).__name__.removesuffix("Module")
+        path = self.out / f"{stage}-epoch{epoch:04d}.mp4"
+        try:
+            wave = load_song(corpus.audio_path(self.song))[: n * HOP]
+            audio: Any = (wave, SAMPLE_RATE)
+        except D2MError:
+            audio = None
+        render_dance(path, [poses], captions=[f"{recording.name}, epoch {epoch}"], audio=audio, seconds=n / FPS)
+        batch = int(trainer.fit_loop.total_batch_idx)
+        energy = float(kinetic_energy(poses, FPS).mean())
+        for logger in trainer.loggers:
+            log_video(logger, "val/dance", path, batch, f"{recording.name}, epoch {epoch}")
+            logger.log_metrics({"val/dance_kinetic_energy": energy, "batch": float(batch)}, step=trainer.global_step)
+        return path

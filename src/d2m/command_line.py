@@ -1,0 +1,103 @@
+"""What both command lines share: override quoting, and errors of use as one line and exit code 2."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from d2m.errors import D2MError
+
+#: Overrides whose value is a path: quoted before Hydra's grammar sees them, so that any file name works.
+PATH_KEYS = re.compile(
+    r"^(bundle|audio|out|z_dan|resume|data\.root|data\.cache|init_from\.\w+|hydra\.(run|sweep)\.(dir|subdir))$"
+)
+_QUOTED = re.compile(r"""^(['"]).*\1$""", re.DOTALL)
+
+
+def quote_override(argument: str) -> str:
+    """``key=value`` with the value quoted where the key is a path's; anything else unchanged.
+
+    Values in quotes already, ``null`` and empty ones stay. In ``hydra.*`` keys ``${...}`` stays an interpolation; in
+    all other path keys it is part of the name.
+    """
+    key, equals, value = argument.partition("=")
+    if not equals or not PATH_KEYS.match(key.lstrip("+")) or value in ("", "null") or _QUOTED.match(value):
+        return argument
+    escaped = re.sub(r"(\\+)(?='|$)", lambda m: m.group(1) * 2, value).replace("'", "\\'")
+    if not key.lstrip("+").startswith("hydra."):
+        escaped = escaped.replace("${", "\\${")
+    return f"{key}='{escaped}'"
+
+
+def prepare_overrides(arguments: Iterable[str]) -> list[str]:
+    """Quote paths, and of an override given twice keep the last; flags and their order stay."""
+    kept: dict[str, str] = {}
+    for i, argument in enumerate(arguments):
+        key, equals, _ = argument.partition("=")
+        name = key.lstrip("+") if equals and not argument.startswith("-") else f"\0{i}"
+        kept.pop(name, None)
+        kept[name] = quote_override(argument)
+    return list(kept.values())
+
+
+def check_types(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Compare overridden values with the defaults' types: a number must stay a number, a switch a switch.
+
+    Args:
+        given: dotted key -> value asked for.
+        defaults: dotted key -> value without the override; a ``None`` default takes anything.
+
+    Raises:
+        D2MError: naming the key and what it takes.
+    """
+    for key, value in given.items():
+        default = defaults.get(key)
+        if default is None or value is None:
+            continue
+        if isinstance(default, bool):
+            wrong, expected = not isinstance(value, bool), "true or false"
+        elif isinstance(default, int):
+            wrong, expected = not isinstance(value, int) or isinstance(value, bool), "a whole number"
+        elif isinstance(default, float):
+            wrong, expected = not isinstance(value, int | float) or isinstance(value, bool), "a number"
+        elif isinstance(default, list | tuple):
+            wrong, expected = not isinstance(value, list | tuple), "a list, [a,b]"
+        else:
+            continue
+        if wrong:
+            raise D2MError(f"{key}={value}: expected {expected} (default {default})")
+
+
+def one_line(error: BaseException) -> str:
+    """The innermost error of use of a chain, on one line."""
+    chain: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and current not in chain:
+        chain.append(current)
+        current = current.__cause__ or current.__context__
+    for link in chain:
+        if isinstance(link, D2MError):
+            return str(link)
+    return " ".join(part.strip() for part in str(error).splitlines() if part.strip())
+
+
+def run(main: Callable[[], Any]) -> None:
+    """Call ``main``; errors of use become one line on stderr and exit code 2, an interrupt 130."""
+    # Hydra would print its own errors and exit with 1; asked for the full error, it raises them.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        main()
+    except (D2MError, HydraException, OmegaConfBaseException) as e:
+        if os.environ.get("D2M_TRACEBACK"):
+            raise
+        print(f"error: {one_line(e)}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,256 @@
+"""The curriculum: every stage with its own Lightning Trainer, each warm-started from the ones before, then a bundle."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import (
+    Callback,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    RichModelSummary,
+    RichProgressBar,
+)
+from pytorch_lightning.loggers import Logger
+
+from d2m.bundle import sha256
+from d2m.callbacks.guard import BatchCounter, StopOnNaN
+from d2m.data.corpus import Corpus
+from d2m.data.datamodule import DanceDataModule
+from d2m.errors import D2MError
+from d2m.models.steps import load_networks
+from d2m.release import write_release
+from d2m.runtime import best_precision, git_revision, is_rank_zero, versions, write_json
+
+STAGES = ("du_vae", "music_style", "mm_gan", "generator")
+#: stage -> {stage it starts from: {its network here: network there}}
+_NET = ("initial_pose_encoder", "movement_encoder", "unit_decoder")
+_ALL = (*_NET, "music_style", "dance_encoder", "dance_decoder", "style_to_dance", "style_regressor")
+WARM_STARTS: dict[str, dict[str, dict[str, str]]] = {
+    "du_vae": {},
+    "music_style": {},
+    "mm_gan": {"du_vae": {f"net.{n}": f"net.{n}" for n in _NET}, "music_style": {"net.music_style": "net"}},
+    "generator": {"mm_gan": {f"net.{n}": f"net.{n}" for n in _ALL}},
+}
+#: What "best" means: (monitored value, mode). The curriculum goes on from "last": a GAN has no meaningful best.
+MONITORS = {
+    "du_vae": ("val/recon", "min"),
+    "music_style": ("val/accuracy", "max"),
+    "mm_gan": ("val/recon", "min"),
+    "generator": ("val/loss", "min"),
+}
+
+
+def checkpoint_path(run_dir: Path, stage: str) -> Path:
+    """Where a stage's last checkpoint lies."""
+    return run_dir / "checkpoints" / stage / "last.ckpt"
+
+
+def is_done(run_dir: Path, stage: str) -> bool:
+    """Whether a stage of a run was trained to its end."""
+    return checkpoint_path(run_dir, stage).with_name("done.json").exists()
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A Lightning checkpoint, with ``weights_only=True``.
+
+    Raises:
+        D2MError: missing or unreadable.
+    """
+    if not path.is_file():
+        raise D2MError(f"{path}: no such checkpoint; give the path of a stage's last.ckpt")
+    try:
+        ckpt: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        ckpt["state_dict"]
+    except Exception as e:  # torch raises many kinds for a bad file
+        raise D2MError(f"{path}: not a readable checkpoint; give the path of a stage's last.ckpt") from e
+    return ckpt
+
+
+def check_request(cfg: DictConfig, run_dir: Path) -> list[str]:
+    """The stages to train, in order.
+
+    Raises:
+        D2MError: an unknown stage, or one whose start is neither trained here nor given.
+    """
+    asked = list(cfg.stages)
+    unknown = [s for s in asked if s not in STAGES]
+    if unknown or not asked:
+        raise D2MError(f"stages={asked}: choose from {', '.join(STAGES)}")
+    for stage in asked:
+        for needed in WARM_STARTS[stage]:
+            given = cfg.init_from.get(needed)
+            if given and not Path(given).is_file():
+                raise D2MError(f"init_from.{needed}={given}: no such file; give the path of a stage's last.ckpt")
+            if needed not in asked and not given and not is_done(run_dir, needed):
+                raise D2MError(f"stage {stage} starts from {needed}: add it to stages, or give init_from.{needed}=CKPT")
+    return [s for s in STAGES if s in asked]
+
+
+def build_module(cfg: DictConfig, stage: str, n_genres: int) -> pl.LightningModule:
+    """The stage's LightningModule with fresh weights."""
+    sizes = {} if stage == "du_vae" else {"n_genres": n_genres}
+    # convert="all": hparams stay plain numbers and dicts, so that checkpoints load with weights_only=True.
+    module: pl.LightningModule = instantiate(cfg.model[stage], **sizes, _convert_="all")
+    return module
+
+
+def warm_start(module: pl.LightningModule, cfg: DictConfig, stage: str, run_dir: Path) -> dict[str, str]:
+    """Copy the networks that this stage starts from; returns checkpoint -> sha256.
+
+    Raises:
+        D2MError: a checkpoint does not hold them or holds other sizes.
+    """
+    used = {}
+    for source, names in WARM_STARTS[stage].items():
+        path = Path(cfg.init_from.get(source) or checkpoint_path(run_dir, source))
+        state = read_checkpoint(path)["state_dict"]
+        try:
+            for here, there in names.items():
+                load_networks(module, state, here, there)
+        except (KeyError, RuntimeError) as e:
+            detail = " ".join(str(e).split())
+            raise D2MError(f"{path}: does not fit stage {stage} as its {source} ({detail[:300]})") from e
+        used[f"{source}: {path.name}"] = sha256(path)
+    return used
+
+
+def build_trainer(cfg: DictConfig, stage: str, run_dir: Path, callbacks: list[Callback], logger: Any) -> pl.Trainer:
+    """The stage's Trainer from ``cfg.trainer`` and ``cfg.fit[stage]``."""
+    options = copy.deepcopy(cfg.trainer)
+    if options.precision == "auto":
+        options.precision = best_precision(options.accelerator)
+    if stage == "mm_gan" and str(options.strategy) in ("ddp", "ddp_spawn", "ddp_fork"):
+        # Its three updates touch different networks.
+        options.strategy = f"{options.strategy}_find_unused_parameters_true"
+    fit = cfg.fit[stage]
+    trainer: pl.Trainer = instantiate(
+        options,
+        max_epochs=fit.max_epochs,
+        check_val_every_n_epoch=fit.check_val_every_n_epoch,
+        # The sampler is rank-aware itself, so that a batch is a function of (seed, epoch, rank).
+        use_distributed_sampler=False,
+        default_root_dir=str(run_dir),
+        callbacks=callbacks,
+        logger=logger,
+        enable_progress_bar=cfg.callbacks.progress_bar,
+        enable_model_summary=cfg.callbacks.progress_bar,
+    )
+    return trainer
+
+
+def build_callbacks(cfg: DictConfig, stage: str, run_dir: Path, corpus: Corpus, with_logger: bool) -> list[Callback]:
+    """Checkpoints, guards, progress and, for the composing stages, dances to a fixed validation song."""
+    monitor, mode = MONITORS[stage]
+    callbacks: list[Callback] = [
+        BatchCounter(),
+        StopOnNaN(),
+        ModelCheckpoint(
+            dirpath=run_dir / "checkpoints" / stage, filename="best", monitor=monitor, mode=mode,
+            save_last=True, enable_version_counter=False, auto_insert_metric_name=False,
+        ),
+    ]  # fmt: skip
+    if with_logger:
+        callbacks.append(LearningRateMonitor(logging_interval="epoch"))
+    if cfg.callbacks.progress_bar:
+        callbacks += [RichProgressBar(), RichModelSummary(max_depth=2)]
+    if stage in ("mm_gan", "generator") and cfg.callbacks.get("dance_video"):
+        callbacks.append(instantiate(cfg.callbacks.dance_video, out=str(run_dir / "videos"), corpus=corpus))
+    return callbacks
+
+
+def train_stage(cfg: DictConfig, stage: str, run_dir: Path, corpus_dir: Path) -> None:
+    """Train one stage, or go on with it from its last checkpoint; its result is ``checkpoints/<stage>/last.ckpt``."""
+    corpus = Corpus.open(corpus_dir)
+    last = checkpoint_path(run_dir, stage)
+    going_on = last.exists()
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    module = build_module(cfg, stage, len(corpus.genres))
+    sources = {} if going_on else warm_start(module, cfg, stage, run_dir)
+    fit = cfg.fit[stage]
+    data = DanceDataModule(
+        root=str(corpus_dir), stage=stage, batch_size=fit.batch_size, seed=cfg.seed,
+        steps_per_epoch=fit.steps_per_epoch,
+    )  # fmt: skip
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    logger: Logger | bool = instantiate(cfg.logger, run_dir=str(run_dir), stage=stage, config={"config": plain})
+    if isinstance(logger, Logger):
+        logger.log_hyperparams({"stage": stage, "warm_start": sources})
+    callbacks = build_callbacks(cfg, stage, run_dir, corpus, isinstance(logger, Logger))
+    trainer = build_trainer(cfg, stage, run_dir, callbacks, logger)
+    started = time.monotonic()
+    status = "failed"
+    try:
+        trainer.fit(module, data, ckpt_path=str(last) if going_on else None, weights_only=True)
+        status = "interrupted" if trainer.interrupted else "success"
+    finally:
+        # W&B is closed even on a crash, or its next run would write into this one.
+        for each in trainer.loggers:
+            each.finalize("success" if status == "success" else "failed")
+        _close_wandb()
+    if status == "interrupted":
+        raise KeyboardInterrupt
+    if trainer.is_global_zero:
+        if not last.exists():  # fast_dev_run keeps no checkpoints
+            last.parent.mkdir(parents=True, exist_ok=True)
+            trainer.save_checkpoint(last)
+        metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
+        write_json(
+            last.with_name("done.json"),
+            {"metrics": metrics, "seconds": time.monotonic() - started, "warm_start": sources,
+             "checkpoint_sha256": sha256(last), "precision": str(trainer.precision), "seed": cfg.seed},
+        )  # fmt: skip
+    trainer.strategy.barrier()
+
+
+def _close_wandb() -> None:
+    import sys
+
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None:
+        wandb.finish(quiet=True)
+
+
+def run(cfg: DictConfig, run_dir: Path) -> Path:
+    """The whole job: corpus, stages, bundle. Returns the run's folder.
+
+    Raises:
+        D2MError: whatever the user can mend.
+    """
+    if cfg.torch_threads:
+        torch.set_num_threads(cfg.torch_threads)
+    torch.set_float32_matmul_precision("high")
+    stages = check_request(cfg, run_dir)
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        if is_rank_zero():
+            write_json(run_dir / "run.json", {"git": git_revision(), "versions": versions(), "stages": stages})
+    except OSError as e:
+        raise D2MError(f"{run_dir}: cannot write the run here ({e.strerror}); choose another hydra.run.dir") from e
+    corpus_dir = Path(instantiate(cfg.data.corpus))
+    for stage in stages:
+        if not is_done(run_dir, stage):
+            train_stage(cfg, stage, run_dir, corpus_dir)
+    trained = [s for s in ("generator", "mm_gan") if is_done(run_dir, s)]
+    if trained and is_rank_zero():
+        write_release(cfg, run_dir, corpus_dir, trained[0])
+    if is_rank_zero():
+        write_json(run_dir / "metrics.json", collect_metrics(run_dir))
+    return run_dir
+
+
+def collect_metrics(run_dir: Path) -> dict[str, Any]:
+    """Last values of every stage that is done."""
+    found = {}
+    for stage in STAGES:
+        if is_done(run_dir, stage):
+            found[stage] = json.loads(checkpoint_path(run_dir, stage).with_name("done.json").read_text())
+    return found

@@ -1,0 +1,1 @@
+"""From recordings on disk to normalised batches on the device."""

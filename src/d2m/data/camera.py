@@ -1,0 +1,56 @@
+"""3-D dancers seen by an orthographic camera: 1 px = 1 cm, y down, the dancer kept in the middle of the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d, minimum_filter1d
+
+from d2m.kinematics import hip_midpoint
+from d2m.skeleton import FPS, JOINTS
+
+_ANKLES = (JOINTS.index("right_ankle"), JOINTS.index("left_ankle"))
+#: A floor drifts slower than this; a dancer has a foot down within it.
+_FLOOR_WINDOW_S = 4.0
+
+
+def floor_height(joints: NDArray[np.floating], fps: float = FPS) -> NDArray[np.float64]:
+    """(t, 14, 3) y up -> (t,): slow lower envelope of the lower ankle.
+
+    Suits and single cameras drift: of the ballroom dances some climb 50 cm in a minute, more than any dancer moves
+    up and down. What changes within a few seconds is left to the dancer.
+    """
+    lower = joints[:, _ANKLES, 1].min(axis=1).astype(np.float64)
+    window = int(round(_FLOOR_WINDOW_S * fps)) | 1
+    return gaussian_filter1d(minimum_filter1d(lower, window, mode="nearest"), 0.25 * window, mode="nearest")
+
+
+def centre(joints: NDArray[np.floating], fps: float = FPS) -> NDArray[np.float64]:
+    """(t, 14, 3) y up -> the same with the hips' horizontal path and the floor's drift taken out.
+
+    x and z are relative to the hip midpoint of the same frame; y is relative to the dancer's median hip height above
+    the floor, so that bounces and drops stay.
+    """
+    joints = np.asarray(joints, np.float64)
+    hips = hip_midpoint(joints)
+    floor = floor_height(joints, fps)
+    origin = np.stack([hips[:, 0], floor + np.median(hips[:, 1] - floor), hips[:, 2]], axis=-1)
+    return joints - origin[:, None]
+
+
+def project(centred: NDArray[np.floating], yaws: Sequence[float]) -> NDArray[np.float32]:
+    """Orthographic pictures from cameras that look horizontally at the dancer.
+
+    Args:
+        centred: (t, j, 3) cm, y up, right-handed.
+        yaws: (v,) degrees; 0 looks along -z (x to the right), 90 looks along -x (-z to the right).
+
+    Returns:
+        (v, t, j, 2) pixels, x right, y down. Nothing is mirrored.
+    """
+    angle = np.deg2rad(np.asarray(yaws, np.float64))[:, None, None]
+    x = np.cos(angle) * centred[None, ..., 0] - np.sin(angle) * centred[None, ..., 2]
+    y = np.broadcast_to(-centred[None, ..., 1], x.shape)
+    return np.stack([x, y], axis=-1).astype(np.float32)

@@ -1,0 +1,103 @@
+"""The list of recordings of a raw corpus: ``manifest.csv`` beside the folders of songs and poses.
+
+Columns: name, genre, audio (may be empty: a dance without music), pose; optional group (recordings that must share a
+split: one song, one dancer), start and end (seconds of the recording to use), licence. Others are ignored. Paths are
+relative to the manifest.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from d2m.errors import D2MError
+
+MANIFEST = "manifest.csv"
+COLUMNS = ("name", "genre", "audio", "pose")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One dance, with its music if it has any.
+
+    name: unique. genre: as the manifest spells it. audio, pose: files. group: what a split keeps together.
+    start_s, end_s: the part to use, on the clock that song and motion share; end_s None is the end.
+    """
+
+    name: str
+    genre: str
+    audio: Path | None
+    pose: Path
+    group: str
+    start_s: float = 0.0
+    end_s: float | None = None
+    licence: str = ""
+
+
+def _seconds(row: dict[str, str], column: str, where: str) -> float | None:
+    text = row.get(column, "")
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise D2MError(f"{where}: {column} is '{text}'; write seconds, 0 or more, or leave it empty")
+    return value
+
+
+def read_manifest(root: str | Path) -> list[Recording]:
+    """Read ``root/manifest.csv``; files it names are not opened here.
+
+    Without a group column, recordings of one audio file form a group, a recording without music its own.
+
+    Raises:
+        D2MError: no manifest, not a CSV, a missing column or value, a name used twice, no recording at all.
+    """
+    root = Path(root)
+    path = root / MANIFEST
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as f:
+            reader = csv.DictReader(f)
+            header = [h.strip() for h in reader.fieldnames or ()]
+            reader.fieldnames = header
+            rows = [{k: (v or "").strip() for k, v in row.items() if isinstance(k, str)} for row in reader]
+    except FileNotFoundError as e:
+        raise D2MError(f"{path}: no such file; a raw corpus is a folder with a {MANIFEST} ({', '.join(COLUMNS)})") from e
+    except (OSError, UnicodeDecodeError, csv.Error) as e:
+        raise D2MError(f"{path}: not readable as CSV ({e}); write it in UTF-8 with commas") from e
+    missing = [c for c in COLUMNS if c not in header]
+    if missing:
+        raise D2MError(f"{path}: no column {', '.join(missing)}; its first line must name {', '.join(COLUMNS)}")
+    recordings: list[Recording] = []
+    names: set[str] = set()
+    for number, row in enumerate(rows, start=2):
+        where = f"{path} line {number}"
+        if not any(row.values()):
+            continue
+        for column in ("name", "genre", "pose"):
+            if not row[column]:
+                raise D2MError(f"{where}: {column} is empty; every recording needs one")
+        if row["name"] in names:
+            raise D2MError(f"{where}: the name '{row['name']}' is used twice; names must be unique")
+        names.add(row["name"])
+        start, end = _seconds(row, "start", where), _seconds(row, "end", where)
+        if end is not None and end <= (start or 0.0):
+            raise D2MError(f"{where}: end {end} is not after start {start or 0.0}; mend the seconds")
+        recordings.append(
+            Recording(
+                name=row["name"],
+                genre=row["genre"],
+                audio=root / row["audio"] if row["audio"] else None,
+                pose=root / row["pose"],
+                group=row.get("group") or row["audio"] or row["name"],
+                start_s=start or 0.0,
+                end_s=end,
+                licence=row.get("licence", ""),
+            )
+        )
+    if not recordings:
+        raise D2MError(f"{path}: lists no recording; add a line per dance")
+    return recordings

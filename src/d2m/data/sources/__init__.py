@@ -1,0 +1,1 @@
+"""One module per file format of poses; each returns a :class:`d2m.data.sources.npz.PoseSequence`."""

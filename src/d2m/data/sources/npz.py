@@ -1,0 +1,101 @@
+"""Poses from npz: ``joints`` (t, j, 2 | 3), ``fps``, and where known ``joint_names``, ``units``, ``genre``."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d2m.errors import D2MError
+from d2m.skeleton import FPS, JOINTS, N_JOINTS
+from d2m.units import resample
+
+_ALIASES = {"nose_or_head": "nose", "head": "nose"}
+
+
+@dataclass(frozen=True, eq=False)
+class PoseSequence:
+    """A motion at 15 fps.
+
+    joints: (t, 14, 2) pixels, y down, or (t, 14, 3) cm, y up, right-handed; joints in the order of
+    :data:`d2m.skeleton.JOINTS`. units: what the file says of itself.
+    """
+
+    joints: NDArray[np.float32]
+    units: str = ""
+    fps: float = FPS
+
+    @property
+    def seconds(self) -> float:
+        return len(self.joints) / self.fps
+
+
+def canonical_joint(name: str) -> str:
+    """A joint's name in this project's spelling: ``r_wrist``, ``RWrist`` and ``right wrist`` are ``right_wrist``."""
+    words = "".join(f" {c.lower()}" if c.isupper() else c for c in name.replace("-", " ").replace("_", " ")).split()
+    plain = "_".join({"r": "right", "l": "left"}.get(w, w) for w in words)
+    return _ALIASES.get(plain, plain)
+
+
+def select_joints(joints: NDArray[np.floating], names: list[str], where: str) -> NDArray[np.floating]:
+    """(t, j, c) with any joints in any order -> (t, 14, c) in the project's order.
+
+    Raises:
+        D2MError: a joint is missing or named twice.
+    """
+    if len(names) != joints.shape[1]:
+        raise D2MError(f"{where}: {len(names)} joint_names for {joints.shape[1]} joints; they must match")
+    known = [canonical_joint(n) for n in names]
+    missing = [j for j in JOINTS if known.count(j) != 1]
+    if missing:
+        raise D2MError(f"{where}: joint_names must hold each of the 14 joints once; mend {', '.join(missing)}")
+    return joints[:, [known.index(j) for j in JOINTS]]
+
+
+def to_fps(joints: NDArray[np.floating], fps: float, target: float = FPS) -> NDArray[np.float32]:
+    """Another frame rate, same clock: round(t / fps * target) frames, band-limited."""
+    if abs(fps - target) < 1e-6:
+        return np.ascontiguousarray(joints, np.float32)
+    n = max(1, int(np.floor(len(joints) / fps * target + 0.5)))
+    return resample(joints, np.arange(n) * (fps / target)).astype(np.float32)
+
+
+def read_npz(path: str | Path) -> PoseSequence:
+    """Read and check one motion.
+
+    Raises:
+        D2MError: missing or unreadable file, missing key, wrong shape, numbers that are not finite, bad fps.
+    """
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as f:
+            if isinstance(f, np.ndarray):
+                raise ValueError("a single array")
+            keys = set(f.files)
+            missing = {"joints", "fps"} - keys
+            if missing:
+                raise D2MError(f"{path}: no key {', '.join(sorted(missing))}; an npz of poses holds joints and fps")
+            joints, fps = np.asarray(f["joints"]), float(f["fps"])
+            names = [str(n) for n in f["joint_names"]] if "joint_names" in keys else None
+            units = str(f["units"]) if "units" in keys else ""
+    except FileNotFoundError as e:
+        raise D2MError(f"{path}: no such file; mend the pose column of the manifest") from e
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as e:
+        raise D2MError(f"{path}: not readable as an npz of poses; write it with numpy.savez, no objects") from e
+    if joints.ndim != 3 or joints.shape[2] not in (2, 3) or not np.issubdtype(joints.dtype, np.number):
+        raise D2MError(f"{path}: joints are {joints.dtype} {joints.shape}; (frames, 14, 2 or 3) numbers are needed")
+    if not np.isfinite(fps) or not 1 <= fps <= 1000:
+        raise D2MError(f"{path}: fps is {fps}; write the frames per second, 1 to 1000")
+    if names is not None:
+        joints = select_joints(joints, names, str(path))
+    elif joints.shape[1] != N_JOINTS:
+        raise D2MError(f"{path}: {joints.shape[1]} joints without joint_names; name them or give the 14 in order")
+    if len(joints) < 2:
+        raise D2MError(f"{path}: {len(joints)} frames; a motion needs at least 2")
+    bad = ~np.isfinite(joints).all(axis=(1, 2))
+    if bad.any():
+        raise D2MError(f"{path}: {int(bad.sum())} of {len(bad)} frames hold numbers that are not finite; fill them")
+    return PoseSequence(to_fps(joints, fps), units)

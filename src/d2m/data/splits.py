@@ -1,0 +1,58 @@
+"""Which recordings train, which validate, which test: by group, stratified by genre, a function of the seed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from d2m.errors import D2MError
+
+SPLITS = ("train", "val", "test")
+
+
+def held_out(n: int, fraction: float) -> int:
+    """How many of n groups of a genre to hold out: at least one where the fraction is positive."""
+    return max(1, int(np.floor(fraction * n + 0.5))) if fraction > 0 else 0
+
+
+def assign_splits(
+    genres: Sequence[str],
+    groups: Sequence[str],
+    seed: int = 0,
+    val_fraction: float = 0.15,
+    test_fraction: float = 0.15,
+) -> list[str]:
+    """One of :data:`SPLITS` per recording.
+
+    Per genre with n >= 3 groups, ``held_out(n, fraction)`` of them test, as many validate, the others train (one at
+    least); with fewer all train. A group of several genres counts for its most frequent one. The draw of a genre
+    depends on the seed and its own groups only, so adding a genre moves no song of another.
+
+    Args:
+        genres, groups: of every recording.
+
+    Raises:
+        D2MError: fractions that leave nothing to train on.
+    """
+    if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:
+        raise D2MError(f"val_fraction {val_fraction} + test_fraction {test_fraction}: 0 or more each, below 1 together")
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for genre, group in zip(genres, groups, strict=True):
+        counts[group][genre] += 1
+    by_genre: dict[str, list[str]] = defaultdict(list)
+    for group, counter in counts.items():
+        by_genre[min(counter, key=lambda g: (-counter[g], g))].append(group)
+    split_of: dict[str, str] = {}
+    for genre, members in by_genre.items():
+        members.sort()
+        n = len(members)
+        n_test = min(held_out(n, test_fraction), n - 2) if n >= 3 else 0
+        n_val = min(held_out(n, val_fraction), n - 1 - n_test) if n >= 3 else 0
+        digest = hashlib.sha256(f"{seed}/{genre}".encode()).digest()
+        order = np.random.default_rng(int.from_bytes(digest[:8], "little")).permutation(n)
+        for rank, member in enumerate(order):
+            split_of[members[member]] = "test" if rank < n_test else "val" if rank < n_test + n_val else "train"
+    return [split_of[g] for g in groups]

@@ -1,0 +1,212 @@
+"""Songs in, dances out: what infer.py does, file by file."""
+
+from __future__ import annotations
+
+import glob
+import io
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from d2m.atomic import atomic_path
+from d2m.audio import AUDIO_SUFFIXES, features, load_song, n_frames
+from d2m.beats import music_beats
+from d2m.bundle import sha256
+from d2m.dance import SongDance, dance_to, fit_z_dan, segments_needed
+from d2m.errors import D2MError
+from d2m.generator import DanceGenerator
+from d2m.latent.mean_shift import MeanShift
+from d2m.runtime import git_revision, versions, write_json
+from d2m.skeleton import FPS, JOINTS, SAMPLE_RATE
+from d2m.video import render_dance
+
+
+def find_songs(audio: str) -> list[Path]:
+    """The songs that ``audio`` names: a file, a folder's audio files, or a glob; sorted.
+
+    Raises:
+        D2MError: there is none.
+    """
+    path = Path(audio)
+    if path.is_dir():
+        songs = sorted(p for p in path.iterdir() if p.is_file() and p.suffix.lower() in AUDIO_SUFFIXES)
+        if not songs:
+            raise D2MError(f"{audio}: no audio file in this folder; put wav, flac, ogg, mp3 or m4a files there")
+        return songs
+    if path.exists():
+        return [path]
+    songs = sorted(Path(p) for p in glob.glob(audio) if Path(p).is_file() and Path(p).suffix.lower() in AUDIO_SUFFIXES)
+    if not songs:
+        raise D2MError(f"{audio}: no such file, folder or glob; check the path")
+    return songs
+
+
+def output_names(songs: list[Path]) -> list[str]:
+    """The songs' stems; where two share one, the suffix joins it."""
+    counts = Counter(s.stem for s in songs)
+    return [s.stem if counts[s.stem] == 1 else f"{s.stem}_{s.suffix[1:]}" for s in songs]
+
+
+def read_z_dan(path: str, width: int) -> np.ndarray:
+    """A latent from an npy file, (d,) or (n, d).
+
+    Raises:
+        D2MError: missing, unreadable, or another shape.
+    """
+    try:
+        z = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as e:
+        raise D2MError(f"z_dan={path}: not a readable .npy file; save one with numpy.save") from e
+    if not isinstance(z, np.ndarray) or z.dtype.kind not in "fiu" or z.ndim not in (1, 2) or z.shape[-1] != width:
+        shape = getattr(z, "shape", "?")
+        raise D2MError(f"z_dan={path}: shape {shape}; this bundle takes ({width},) or (n,{width}) numbers")
+    return z.astype(np.float32)
+
+
+def build_edit(cfg: DictConfig, generator: DanceGenerator) -> MeanShift | None:
+    """The edit that the config names, fitted on the bundle's genre means.
+
+    Raises:
+        D2MError: an unknown genre, or one that is not given.
+    """
+    if cfg.edit.name == "none":
+        return None
+    from omegaconf import OmegaConf
+
+    for key in ("source", "target"):
+        if OmegaConf.is_missing(cfg.edit, key) or cfg.edit[key] is None:
+            known = ", ".join(sorted(generator.genre_means)) or "none: this bundle has no genre means"
+            raise D2MError(f"edit=mean_shift needs edit.{key}=GENRE; genres are {known}")
+    return MeanShift(str(cfg.edit.source), str(cfg.edit.target)).from_means(generator.genre_means)
+
+
+def check_out(out: Path) -> None:
+    """Make the output folder and see that it can be written.
+
+    Raises:
+        D2MError: it cannot.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as e:
+        raise D2MError(f"out={out}: cannot write here ({e.strerror}); choose another folder") from e
+
+
+def save_dance(path: Path, dance: SongDance, seed: int, edited: bool) -> None:
+    """NAME.npz: ``poses`` is the target where there is an edit, with ``poses_original`` and ``poses_neutral`` beside it."""
+    arrays: dict[str, Any] = {
+        "poses": dance.poses["target" if edited else "original"],
+        "fps": np.int64(FPS),
+        "joint_names": np.array(JOINTS),
+        "music_beats": dance.music_beats,
+        "dance_beats": dance.dance_beats,
+        "z_dan": dance.z_dan["target" if edited else "original"],
+        "seed": np.int64(seed),
+    }
+    if edited:
+        for name in ("original", "neutral"):
+            arrays[f"poses_{name}"], arrays[f"z_dan_{name}"] = dance.poses[name], dance.z_dan[name]
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    with atomic_path(path) as tmp:
+        tmp.write_bytes(buffer.getvalue())
+
+
+def dance_file(
+    generator: DanceGenerator, song: Path, out: Path, name: str, cfg: DictConfig, edit: MeanShift | None,
+    z_dan: np.ndarray | None, provenance: dict[str, Any],
+) -> None:  # fmt: skip
+    """One song to NAME.npz, NAME.mp4 and NAME.json; the json last, so that it vouches for the others."""
+    wave = load_song(song)
+    t = n_frames(len(wave))
+    beats = music_beats(wave)
+    if z_dan is not None:
+        z_dan = fit_z_dan(z_dan, segments_needed(beats, t, cfg.warp), generator.net.sizes["z_dan"], f"z_dan={cfg.z_dan}")
+    strength = float(cfg.edit.get("strength", 1.0))
+    dance = dance_to(
+        generator, features(wave, generator.front_end), beats, t,
+        seed=cfg.seed, edit=edit, strength=strength, warp=cfg.warp, z_dan=z_dan,
+    )  # fmt: skip
+    save_dance(out / f"{name}.npz", dance, cfg.seed, edit is not None)
+    if cfg.video:
+        titles = {"original": song.stem}
+        if edit is not None:
+            titles = {
+                "original": f"original ({edit.source})",
+                "neutral": "neutral",
+                "target": f"target ({edit.target}, x{strength:g})",
+            }
+        render_dance(
+            out / f"{name}.mp4",
+            [dance.poses[k] for k in titles],
+            captions=list(titles.values()),
+            audio=song,
+            seconds=len(wave) / SAMPLE_RATE,
+        )
+    write_json(
+        out / f"{name}.json",
+        {
+            **provenance,
+            "song": song.name,
+            "song_sha256": sha256(song),
+            "seconds": len(wave) / SAMPLE_RATE,
+            "frames": t,
+            "seed": cfg.seed,
+            "warp": bool(cfg.warp),
+            "edit": None
+            if edit is None
+            else {"name": "mean_shift", "source": edit.source, "target": edit.target, "strength": strength},
+            "z_dan": None if cfg.z_dan is None else Path(cfg.z_dan).name,
+            "music_style": generator.genre_probabilities(features(wave, generator.front_end)),
+            "draws": dance.draws.tolist(),
+            "segments_below_motion_threshold": int((~dance.accepted).sum()),
+        },
+    )
+
+
+def run(cfg: DictConfig) -> list[Path]:
+    """Dance to every song of the request; returns the songs done.
+
+    Raises:
+        D2MError: of the request itself, before anything is written; or, after the good songs are done, one line
+            that lists the bad ones.
+    """
+    generator = DanceGenerator.load(cfg.bundle, device=cfg.device)
+    edit = build_edit(cfg, generator)
+    z_dan = None if cfg.z_dan is None else read_z_dan(cfg.z_dan, generator.net.sizes["z_dan"])
+    songs = find_songs(cfg.audio)
+    out = Path(cfg.out)
+    check_out(out)
+    provenance = {
+        "bundle": Path(cfg.bundle).name,
+        "bundle_weights_sha256": generator.provenance["files"]["weights.safetensors"],
+        "git": git_revision(),
+        "versions": versions(),
+    }
+    console = Console(stderr=True)
+    done, bad = [], []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("dancing", total=len(songs))
+        for song, name in zip(songs, output_names(songs), strict=True):
+            progress.update(task, description=song.name[:40])
+            try:
+                dance_file(generator, song, out, name, cfg, edit, z_dan, provenance)
+                done.append(song)
+            except D2MError as e:
+                bad.append(str(e))
+            progress.advance(task)
+    if bad and len(songs) == 1:
+        raise D2MError(bad[0])
+    if bad:
+        raise D2MError(f"{len(done)} of {len(songs)} songs danced to in {out}; not done: " + " | ".join(bad))
+    return done

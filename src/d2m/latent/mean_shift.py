@@ -1,0 +1,56 @@
+"""Latent arithmetic of the study: z - mean(source) is "neutral", z - mean(source) + mean(target) is the target.
+
+Nurlu, "Dancing2Music In Style: Latent Manipulations in Movement Space".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from d2m.errors import D2MError
+
+
+class MeanShift:
+    """Moves latents from one genre's mean to another's.
+
+    Fitted attributes: ``source_mean_``, ``target_mean_``, each (d,).
+    """
+
+    def __init__(self, source: str, target: str) -> None:
+        self.source = source
+        self.target = target
+
+    def fit(self, z: ArrayLike, genre: ArrayLike) -> Self:
+        """Means of the latents z (n, d) whose ``genre`` (n,) is source and target.
+
+        Raises:
+            D2MError: no latent of a genre.
+        """
+        z, labels = np.asarray(z), np.asarray(genre)
+        means = {str(g): z[labels == g].mean(0) for g in np.unique(labels)}
+        return self.from_means(means)
+
+    def from_means(self, means: Mapping[str, NDArray[np.floating]]) -> Self:
+        """Take means (d,) that are known already, a bundle's for instance.
+
+        Raises:
+            D2MError: a genre has no mean.
+        """
+        for name in (self.source, self.target):
+            if name not in means:
+                raise D2MError(f"unknown genre '{name}'; there are {', '.join(sorted(means)) or 'none'}")
+        self.source_mean_ = np.asarray(means[self.source])
+        self.target_mean_ = np.asarray(means[self.target])
+        return self
+
+    def neutral(self, z: NDArray[np.floating], strength: float = 1.0) -> NDArray[np.floating]:
+        """z - strength * mean(source), (..., d). Strength 0 returns z, to the bit."""
+        return z - strength * self.source_mean_.astype(z.dtype)
+
+    def transform(self, z: NDArray[np.floating], strength: float = 1.0) -> NDArray[np.floating]:
+        """z - strength * (mean(source) - mean(target)), (..., d). Strength 0 returns z, to the bit."""
+        return z - strength * (self.source_mean_ - self.target_mean_).astype(z.dtype)

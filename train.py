@@ -1,0 +1,38 @@
+"""Retrain Dancing2Music, stage by stage; see conf/train.yaml or ``python train.py --help``."""
+
+import sys
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from d2m.command_line import prepare_overrides, run
+
+
+@hydra.main(config_path="conf", config_name="train", version_base="1.3")
+def train(cfg: DictConfig) -> None:
+    from hydra.core.hydra_config import HydraConfig
+
+    from d2m.curriculum import run as run_curriculum
+    from d2m.overrides import check_override_types
+
+    hydra_cfg = HydraConfig.get()
+    check_override_types("train", list(hydra_cfg.overrides.task))
+    run_dir = run_curriculum(cfg, Path(hydra_cfg.runtime.output_dir))
+    bundle = run_dir / "bundle"
+    print(f"run: {run_dir}" + (f"\nbundle: {bundle}" if bundle.exists() else ""))
+
+
+def main() -> None:
+    overrides = prepare_overrides(sys.argv[1:])
+    if any(o.lstrip("+").startswith("resume=") for o in overrides):
+        from d2m.resume import resumed_overrides
+
+        overrides = resumed_overrides(overrides)
+    # Lightning starts further processes of this command from sys.argv.
+    sys.argv[1:] = overrides
+    train()
+
+
+if __name__ == "__main__":
+    run(main)
