@@ -31,9 +31,7 @@ def main() -> None:
     if missing:
         raise D2MError(f"give {' '.join(f'{k}=...' for k in missing)}; python infer.py --help shows all")
     keys = ("seed", "warp", "video", "edit.strength")
-    check_types(
-        {k: OmegaConf.select(cfg, k) for k in keys}, {k: OmegaConf.select(defaults, k) for k in keys}
-    )
+    check_types({k: OmegaConf.select(cfg, k) for k in keys}, {k: OmegaConf.select(defaults, k) for k in keys})
 
     from d2m.inference import run as infer
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from d2m.command_line import prepare_overrides, run
+from d2m.command_line import prepare_overrides, run, user_errors
 
 
 @hydra.main(config_path="conf", config_name="train", version_base="1.3")
@@ -17,8 +17,10 @@ def train(cfg: DictConfig) -> None:
     from d2m.overrides import check_override_types
 
     hydra_cfg = HydraConfig.get()
-    check_override_types("train", list(hydra_cfg.overrides.task))
-    run_dir = run_curriculum(cfg, Path(hydra_cfg.runtime.output_dir))
+    # Here, because Hydra prints a job's exceptions itself.
+    with user_errors():
+        check_override_types("train", list(hydra_cfg.overrides.task))
+        run_dir = run_curriculum(cfg, Path(hydra_cfg.runtime.output_dir))
     bundle = run_dir / "bundle"
     print(f"run: {run_dir}" + (f"\nbundle: {bundle}" if bundle.exists() else ""))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from d2m.errors import D2MError
@@ -14,7 +14,7 @@ from d2m.errors import D2MError
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path with the target's suffix, in its folder; renamed to the target if the block succeeds.
 
-    Missing parent folders are made. If the block raises, the temporary file is removed and the target is as before.
+    Missing parent folders are made. If the block raises, the temporary file goes and the target stays.
 
     Raises:
         D2MError: the folder cannot be made or written, or the disk is full (any OSError of the block).
@@ -31,7 +31,5 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         reason = e.strerror or str(e) or type(e).__name__
         raise D2MError(f"{target}: cannot write ({reason}); choose a folder you can write, with room") from e
     finally:
-        try:
+        with suppress(OSError):  # e.g. the parent is not a folder: nothing was written
             temp.unlink(missing_ok=True)
-        except OSError:  # e.g. the parent is not a folder: nothing was written
-            pass

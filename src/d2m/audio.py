@@ -45,6 +45,13 @@ MIN_SECONDS: float = STYLE_FRAMES / FPS
 #: A song whose peak stays below this (-60 dBFS) is silence.
 SILENCE_PEAK = 1e-3
 
+# Decoded by FFmpeg at once: the decoder within soundfile writes to stderr about every broken header.
+_MPEG_SUFFIXES = frozenset((".mp3", ".mp2"))
+# A file with more than this share of broken packets is corrupt.
+_MAX_BROKEN = 0.1
+# No sound goes 40 dB beyond full scale: these are int16 values in a float file, or garbage.
+_ABSURD_PEAK = 100.0
+
 N_FFT = 2048
 N_MELS = 40
 N_CEPSTRA = 13
@@ -78,7 +85,8 @@ def load_audio(path: str | os.PathLike[str], sample_rate: int = SAMPLE_RATE) -> 
         (n,) float32 at `sample_rate`: the mean of the channels, full scale at 1.
 
     Raises:
-        D2MError: the file is missing, a folder, empty, not decodable, has no sound, or holds NaN or inf.
+        D2MError: the file is missing, a folder, empty, not decodable, without sound, holds NaN or inf, or
+            goes 40 dB beyond full scale.
     """
     file = Path(path)
     _check_readable(file)
@@ -87,6 +95,8 @@ def load_audio(path: str | os.PathLike[str], sample_rate: int = SAMPLE_RATE) -> 
         raise D2MError(f"{file}: no samples in this audio file; export it again or leave it out")
     if not np.isfinite(samples).all():
         raise D2MError(f"{file}: holds NaN or infinite samples; export it again or leave it out")
+    if (peak := float(np.abs(samples).max())) > _ABSURD_PEAK:
+        raise D2MError(f"{file}: samples reach {peak:g}, full scale is 1; export it again, e.g. as 16-bit")
     if rate != sample_rate:
         import soxr
 
@@ -127,6 +137,8 @@ def _check_readable(file: Path) -> None:
 
 def _decode(file: Path) -> tuple[NDArray[np.float32], int]:
     """(n,) float32 mono and its rate in Hz."""
+    if file.suffix.lower() in _MPEG_SUFFIXES:
+        return _decode_av(file)
     import soundfile
 
     try:
@@ -137,29 +149,38 @@ def _decode(file: Path) -> tuple[NDArray[np.float32], int]:
 
 
 def _decode_av(file: Path) -> tuple[NDArray[np.float32], int]:
+    """As `_decode`, through FFmpeg; single broken packets are skipped, as players do."""
     import av
 
     blocks: list[NDArray[np.float32]] = []
-    rate = 0
+    rate = n_packets = n_broken = 0
+    end: int | None = None
     try:
         with av.open(str(file), metadata_errors="ignore") as container:
             if not container.streams.audio:
                 raise D2MError(f"{file}: has no audio stream; give a file with sound")
             stream = container.streams.audio[0]
             rate = int(stream.rate or 0)
+            if "mp4" in container.format.name and stream.duration and stream.time_base:
+                end = round(stream.duration * stream.time_base * rate)  # cuts the coder's padding
             to_float = av.AudioResampler(format="fltp", rate=rate or None)
-            for frame in container.decode(stream):
-                for block in to_float.resample(frame):
-                    blocks.append(block.to_ndarray().mean(axis=0, dtype=np.float32))
-            for block in to_float.resample(None):
-                blocks.append(block.to_ndarray().mean(axis=0, dtype=np.float32))
+            for packet in container.demux(stream):
+                n_packets += 1
+                try:
+                    frames: list[av.AudioFrame | None] = list(packet.decode())
+                except av.FFmpegError:
+                    n_broken += 1
+                    continue
+                if packet.dts is None and packet.size == 0:
+                    frames.append(None)  # the last packet: empty the converter, too
+                for frame in frames:
+                    for block in to_float.resample(frame):
+                        blocks.append(block.to_ndarray().mean(axis=0, dtype=np.float32))
     except (av.FFmpegError, OSError, ValueError):
         blocks = []
-    if not blocks or not rate:
-        raise D2MError(
-            f"{file}: cannot be decoded as audio; the file is corrupt or not audio, export it again"
-        )
-    return np.concatenate(blocks), rate
+    if not blocks or not rate or n_broken > _MAX_BROKEN * n_packets:
+        raise D2MError(f"{file}: cannot be decoded, it is corrupt or not audio; export it again")
+    return np.concatenate(blocks)[:end], rate
 
 
 # --- features ----------------------------------------------------------------------------------------------
@@ -174,8 +195,8 @@ def features(wave: ArrayLike, front_end: str = "mfcc") -> NDArray[np.float32]:
 
     Returns:
         (t, 28) float32 at 15 fps, not normalised.
-        `mfcc`: t = `n_frames(n)`, frame k centred on sample 1470 k; columns 0-12 cepstra, 13 log energy, 14-27
-        their change since the frame before (row 0: zero).
+        `mfcc`: t = `n_frames(n)`, frame k centred on sample 1470 k; columns 0-12 cepstra, 13 log energy,
+        14-27 their change since the frame before (row 0: zero).
         `legacy`: t = n // 1470, see `legacy_features`; samples beyond full scale are clipped to int16.
 
     Raises:
@@ -237,9 +258,7 @@ def _power_spectrum(waves: torch.Tensor) -> torch.Tensor:
     import torch
 
     window = torch.hann_window(N_FFT, device=waves.device, dtype=waves.dtype)
-    spectrum = torch.stft(
-        waves, N_FFT, HOP, window=window, center=True, pad_mode="constant", return_complex=True
-    )
+    spectrum = torch.stft(waves, N_FFT, HOP, window=window, center=True, pad_mode="constant", return_complex=True)
     return spectrum.real.square() + spectrum.imag.square()
 
 
@@ -267,9 +286,7 @@ def _librosa_mfcc(waves: NDArray[np.float32]) -> NDArray[np.float32]:
     mel = librosa.feature.melspectrogram(
         y=waves, sr=SAMPLE_RATE, n_fft=N_FFT, hop_length=HOP, n_mels=N_MELS, pad_mode="constant"
     )
-    return librosa.feature.mfcc(
-        S=np.log(np.maximum(mel, _MEL_FLOOR)), n_mfcc=N_CEPSTRA, dct_type=2, norm="ortho"
-    )
+    return librosa.feature.mfcc(S=np.log(np.maximum(mel, _MEL_FLOOR)), n_mfcc=N_CEPSTRA, dct_type=2, norm="ortho")
 
 
 def _torchaudio_mfcc(device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:

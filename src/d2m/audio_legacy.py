@@ -42,14 +42,15 @@ def _filterbank() -> NDArray[np.float64]:
     rising = (bins - left) / (centre - left)
     falling = (right - bins) / (right - centre)
     height = 2.0 / ((right - left) * bin_hz)
-    return height * np.maximum(np.minimum(rising, falling), 0.0)
+    table: NDArray[np.float64] = height * np.maximum(np.minimum(rising, falling), 0.0)
+    return table
 
 
 @cache
 def _cosines() -> NDArray[np.float64]:
     """(40, 13) cosine transform; the first filter counts half."""
     m = np.arange(_N_FILTERS)[:, None]
-    table = np.cos(np.pi * np.arange(_N_CEPSTRA) * (m + 0.5) / _N_FILTERS) / _N_FILTERS
+    table: NDArray[np.float64] = np.cos(np.pi * np.arange(_N_CEPSTRA) * (m + 0.5) / _N_FILTERS) / _N_FILTERS
     table[0] *= 0.5
     return table
 

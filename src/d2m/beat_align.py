@@ -10,8 +10,8 @@ swaps two weights (14) or freezes (15 and more).
 We deviate at three places. Beats between two frames are used as they are, not rounded to the next frame
 (pass `np.rint(beats)` for the reference's behaviour). Before the first and after the last beat the dance
 goes on at the tempo of the neighbouring interval, where the reference returns to one source frame per output
-frame. And `cover_beats` adds beats at both ends of a song, so that the dance moves from its first frame, where the
-reference holds its first pose until three frames before the first beat.
+frame. And `cover_beats` adds beats at both ends of a song, so that the dance moves from its first frame,
+where the reference holds its first pose until three frames before the first beat.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from d2m.skeleton import BEAT_OFFSET, BEAT_PERIOD
 
 # Source positions this close to a whole frame are that frame: float noise must not blend two poses.
 _SNAP = 1e-9
+# Beats closer than this (frames) are one beat.
+_SAME_BEAT = 1e-6
 
 
 def dance_beat_frames(n_beats: int) -> NDArray[np.float64]:
@@ -51,18 +53,18 @@ def cover_beats(music_beats_frames: ArrayLike, n_frames: int) -> NDArray[np.floa
     if len(beats) == 0:
         return beats
     intervals = np.diff(beats) if len(beats) > 1 else np.array([float(BEAT_PERIOD)])
-    before, after = float(np.median(intervals[:4])), float(np.median(intervals[-4:]))
-    lead = before * BEAT_OFFSET / BEAT_PERIOD
-    n_before = max(0, math.ceil((beats[0] - lead) / before - _SNAP))
+    before, after = (max(1.0, float(np.median(near))) for near in (intervals[:4], intervals[-4:]))
+    lead = BEAT_OFFSET / BEAT_PERIOD  # the dance begins this share of an interval before its first beat
+    n_before = 0
+    if beats[0] > lead * intervals[0] + _SNAP:
+        n_before = max(1, math.ceil(beats[0] / before - lead - _SNAP))
     n_after = max(0, math.ceil((n_frames - beats[-1]) / after - _SNAP) - 1)
     head = beats[0] - before * np.arange(n_before, 0, -1)
     tail = beats[-1] + after * np.arange(1, n_after + 1)
     return np.concatenate([head, beats, tail])
 
 
-def time_map(
-    dance_beats_frames: ArrayLike, music_beats_frames: ArrayLike, n_frames: int
-) -> NDArray[np.float64]:
+def time_map(dance_beats_frames: ArrayLike, music_beats_frames: ArrayLike, n_frames: int) -> NDArray[np.float64]:
     """Source frame shown by every output frame.
 
     Dance beat i goes to music beat i; what either list has more is not used. Duplicates count once and the
@@ -89,10 +91,9 @@ def time_map(
     n_pairs = min(len(dance), len(music))
     dance, music = dance[:n_pairs], music[:n_pairs]
     frames = np.arange(n_frames, dtype=np.float64)
-    if n_pairs == 0:
-        return frames
-    if n_pairs == 1:
-        return frames + (dance[0] - music[0])
+    if n_pairs < 2:
+        shift = float(dance[0] - music[0]) if n_pairs else 0.0
+        return frames + shift
     # Interval of every frame; those outside take the first or the last one. Anchored at the nearer beat.
     i = np.clip(np.searchsorted(music, frames, side="right") - 1, 0, n_pairs - 2)
     slope = np.diff(dance) / np.diff(music)
@@ -170,11 +171,12 @@ def interval_weights(n_out: int, n_in: int = 9) -> NDArray[np.float64]:
 
 
 def _increasing(beats: ArrayLike, name: str) -> NDArray[np.float64]:
-    """Sorted, without duplicates."""
+    """Sorted, without duplicates (of beats that all but coincide, the first)."""
     values = np.asarray(beats, dtype=np.float64)
     if values.ndim != 1 or not np.isfinite(values).all():
         raise ValueError(f"{name}: expected finite numbers in one dimension, got shape {values.shape}")
-    return np.unique(values)
+    values = np.unique(values)
+    return values[np.diff(values, prepend=-np.inf) > _SAME_BEAT]
 
 
 def _resample(poses: NDArray[np.floating], positions: NDArray[np.float64]) -> NDArray[np.floating]:

@@ -1,12 +1,12 @@
 """A trained system on disk: seven small files, no pickle, readable without Lightning and Hydra.
 
-    config.json          sizes, front end, motion threshold
-    weights.safetensors  every network but the discriminators
-    normalizer.npz       pose and feature mean and standard deviation of the training split
-    genres.json          names of the genres, in the order of the style network's classes
-    genre_means.npz      genre -> mean z_dan of the training songs
-    provenance.json      where it came from, and the sha256 of every other file
-    CARD.md              the model card
+config.json          sizes, front end, motion threshold
+weights.safetensors  every network but the discriminators
+normalizer.npz       pose and feature mean and standard deviation of the training split
+genres.json          names of the genres, in the order of the style network's classes
+genre_means.npz      genre -> mean z_dan of the training songs
+provenance.json      where it came from, and the sha256 of every other file
+CARD.md              the model card
 """
 
 from __future__ import annotations
@@ -124,7 +124,9 @@ def write_bundle(
         else:
             os.replace(tmp, folder)
     except OSError as e:
-        raise D2MError(f"{folder}: cannot write the bundle here ({e.strerror}); free space or choose another folder") from e
+        raise D2MError(
+            f"{folder}: cannot write the bundle here ({e.strerror}); free space or choose another folder"
+        ) from e
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
     return folder

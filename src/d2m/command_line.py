@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from d2m.errors import D2MError
@@ -84,15 +85,14 @@ def one_line(error: BaseException) -> str:
     return " ".join(part.strip() for part in str(error).splitlines() if part.strip())
 
 
-def run(main: Callable[[], Any]) -> None:
-    """Call ``main``; errors of use become one line on stderr and exit code 2, an interrupt 130."""
-    # Hydra would print its own errors and exit with 1; asked for the full error, it raises them.
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Errors of use become one line on stderr and exit code 2, an interrupt 130; others stay tracebacks."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        main()
+        yield
     except (D2MError, HydraException, OmegaConfBaseException) as e:
         if os.environ.get("D2M_TRACEBACK"):
             raise
@@ -101,3 +101,11 @@ def run(main: Callable[[], Any]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def run(main: Callable[[], Any]) -> None:
+    """Call ``main`` under :func:`user_errors`."""
+    # Hydra would print its own errors and exit with 1; asked for the full error, it raises them.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    with user_errors():
+        main()

@@ -181,7 +181,9 @@ def train_stage(cfg: DictConfig, stage: str, run_dir: Path, corpus_dir: Path) ->
         steps_per_epoch=fit.steps_per_epoch,
     )  # fmt: skip
     plain = OmegaConf.to_container(cfg, resolve=True)
-    logger: Logger | bool = instantiate(cfg.logger, run_dir=str(run_dir), stage=stage, config={"config": plain})
+    # A partial: instantiate would build what the config among the hparams describes.
+    make_logger = instantiate(cfg.logger, _partial_=True)
+    logger: Logger | bool = make_logger(run_dir=str(run_dir), stage=stage, hparams={"config": plain})
     if isinstance(logger, Logger):
         logger.log_hyperparams({"stage": stage, "warm_start": sources})
     callbacks = build_callbacks(cfg, stage, run_dir, corpus, isinstance(logger, Logger))

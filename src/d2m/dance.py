@@ -80,7 +80,7 @@ class _Clock:
         positions = time_map(self.dance_beats, self.song_beats, self.n_frames)
         beats = dance_beat_frames(self.n_source)
         beats = beats[(beats >= positions[0]) & (beats <= positions[-1])]
-        return np.interp(beats, positions, np.arange(self.n_frames)) / FPS
+        return np.asarray(np.interp(beats, positions, np.arange(self.n_frames)) / FPS, np.float64)
 
 
 def segments_needed(music_beats: NDArray[np.float64], n_frames: int, warp: bool) -> int:

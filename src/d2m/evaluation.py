@@ -21,7 +21,7 @@ HELD_OUT = ("val", "test")
 
 def held_out_songs(corpus: Corpus) -> list[int]:
     """Recordings with music of the validation and test splits; no weight was fitted or chosen on them."""
-    return [i for split in HELD_OUT for i in corpus.recordings_in(split) if len(corpus.song_features(i))]
+    return [int(i) for split in HELD_OUT for i in corpus.recordings_in(split, with_music=True)]
 
 
 @torch.no_grad()
@@ -35,7 +35,8 @@ def reconstruction_error(generator: DanceGenerator, corpus: Corpus) -> dict[str,
     follows = np.zeros(len(corpus.units), bool)
     for first, length in runs:
         follows[first + 1 : first + length] = True
-    held = np.flatnonzero(follows & (corpus.unit_mask("val") | corpus.unit_mask("test")))
+    held = np.concatenate([corpus.units_in(split) for split in HELD_OUT])
+    held = held[follows[held]]
     held = held[:: max(1, len(held) // 4000)]
     if not len(held):
         return {}
@@ -73,7 +74,7 @@ def energy_by_genre(
     """
     table: dict[str, dict[str, list[float]]] = {}
     for i in songs:
-        genre = corpus.genres[corpus.recordings[i].genre_index]
+        genre = corpus.recordings[i].genre
         row = table.setdefault(genre, {"real": [], "generated": [], "boundary": [], "below_threshold": []})
         views = range(corpus.n_views(i))
         row["real"].append(float(np.mean([mean_kinetic_energy(corpus.song_poses(i, v)) for v in views])))
@@ -101,7 +102,7 @@ def edit_energy(
     energies: list[list[float]] = []
     exact = True
     for i in songs:
-        if corpus.genres[corpus.recordings[i].genre_index] != source:
+        if corpus.recordings[i].genre != source:
             continue
         for seed in seeds:
             dance = dance_to_recording(generator, corpus, i, seed, edit=edit)
@@ -122,10 +123,14 @@ def edit_energy(
 
 def style_accuracy(generator: DanceGenerator, corpus: Corpus, songs: Sequence[int]) -> dict[str, float]:
     """Balanced accuracy over genres of the music style network's votes of 2 s windows, per song."""
-    hits: dict[int, list[bool]] = {}
+    hits: dict[str, list[bool]] = {}
     for i in songs:
         votes = generator.genre_probabilities(corpus.song_features(i))
-        truth = corpus.recordings[i].genre_index
-        hits.setdefault(truth, []).append(max(votes, key=lambda g: votes[g]) == corpus.genres[truth])
+        truth = corpus.recordings[i].genre
+        hits.setdefault(truth, []).append(max(votes, key=lambda g: votes[g]) == truth)
     per_genre = [float(np.mean(h)) for h in hits.values()]
-    return {"balanced_accuracy": float(np.mean(per_genre)), "songs": float(len(songs)), "chance": 1 / len(corpus.genres)}
+    return {
+        "balanced_accuracy": float(np.mean(per_genre)),
+        "songs": float(len(songs)),
+        "chance": 1 / len(corpus.genres),
+    }

@@ -202,7 +202,9 @@ class DanceGenerator:
 
     # -- z_dan -> poses ------------------------------------------------------------------------------------
 
-    def draw_noise(self, n_segments: int, generator: torch.Generator | None, max_draws: int | None = None) -> DanceNoise:
+    def draw_noise(
+        self, n_segments: int, generator: torch.Generator | None, max_draws: int | None = None
+    ) -> DanceNoise:
         """Noise for one dance, on the CPU, so that a seed means the same dance on every device."""
         generator = generator or torch.Generator().manual_seed(torch.seed() % 2**63)
         return DanceNoise.draw(self.net.sizes, 1, n_segments, max_draws or self.max_draws, generator)
@@ -260,7 +262,8 @@ class DanceGenerator:
         """Normalised (..., 28) -> pixels (..., 14, 2)."""
         mean = torch.as_tensor(self.normalizer.pose_mean, dtype=poses.dtype, device=poses.device)
         std = torch.as_tensor(self.normalizer.pose_std, dtype=poses.dtype, device=poses.device)
-        return (poses * std + mean).unflatten(-1, (N_JOINTS, 2))
+        pixels: Tensor = (poses * std + mean).unflatten(-1, (N_JOINTS, 2))
+        return pixels
 
     @torch.no_grad()
     def decode(
@@ -285,5 +288,3 @@ class DanceGenerator:
             noise = self.draw_noise(len(z), generator, max_draws=1)
         dance = self.choreograph(z[None, :, None], noise)
         return self.to_pixels(dance.poses[0, :n_frames])
-
-

@@ -102,7 +102,7 @@ def check_out(out: Path) -> None:
 
 
 def save_dance(path: Path, dance: SongDance, seed: int, edited: bool) -> None:
-    """NAME.npz: ``poses`` is the target where there is an edit, with ``poses_original`` and ``poses_neutral`` beside it."""
+    """NAME.npz: with an edit ``poses`` is the target, and ``poses_original`` and ``poses_neutral`` stand beside it."""
     arrays: dict[str, Any] = {
         "poses": dance.poses["target" if edited else "original"],
         "fps": np.int64(FPS),
@@ -130,7 +130,9 @@ def dance_file(
     t = n_frames(len(wave))
     beats = music_beats(wave)
     if z_dan is not None:
-        z_dan = fit_z_dan(z_dan, segments_needed(beats, t, cfg.warp), generator.net.sizes["z_dan"], f"z_dan={cfg.z_dan}")
+        z_dan = fit_z_dan(
+            z_dan, segments_needed(beats, t, cfg.warp), generator.net.sizes["z_dan"], f"z_dan={cfg.z_dan}"
+        )
     strength = float(cfg.edit.get("strength", 1.0))
     dance = dance_to(
         generator, features(wave, generator.front_end), beats, t,

@@ -1,4 +1,4 @@
-"""Types of Hydra overrides, checked against the composed defaults: Python signatures are the schema, not dataclasses."""
+"""Types of Hydra overrides, checked against the composed defaults."""
 
 from __future__ import annotations
 

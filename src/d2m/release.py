@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +28,20 @@ LATENT_DRAWS = 64
 
 def motion_threshold(corpus: Corpus, normalizer: Normalizer) -> float:
     """The redraw threshold relative to the data; the reference's constant, 50, is 0.44 of its real units' motion."""
-    train = np.flatnonzero(corpus.unit_mask("train"))
+    train = corpus.units_in("train")
     train = train[:: max(1, len(train) // 20000)]
     real = torch.from_numpy(normalizer.normalize_poses(np.asarray(corpus.units[train])))
     return MOTION_SHARE * float(np.percentile(motion(real).numpy(), MOTION_PERCENTILE))
 
 
-def genre_means(generator: DanceGenerator, corpus: Corpus, split: str = "train", seed: int = 0) -> dict[str, np.ndarray]:
-    """Genre -> mean over its songs of the noise-averaged z_dan (z_dan,). Songs weigh the same, whatever their length."""
+def genre_means(
+    generator: DanceGenerator, corpus: Corpus, split: str = "train", seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Genre -> mean over its songs of the noise-averaged z_dan (z_dan,). Songs weigh the same."""
     found: dict[str, list[np.ndarray]] = {g: [] for g in corpus.genres}
-    for i in corpus.recordings_in(split):
-        if len(corpus.song_features(i)):
-            z = generator.song_latent(corpus.song_features(i), torch.Generator().manual_seed(seed), LATENT_DRAWS)
-            found[corpus.genres[corpus.recordings[i].genre_index]].append(z.mu[0].cpu().numpy())
+    for i in corpus.recordings_in(split, with_music=True):
+        z = generator.song_latent(corpus.song_features(i), torch.Generator().manual_seed(seed), LATENT_DRAWS)
+        found[corpus.recordings[i].genre].append(z.mu[0].cpu().numpy())
     return {g: np.mean(z, axis=0) for g, z in found.items() if z}
 
 
@@ -47,8 +49,7 @@ def read_composition(checkpoint: Path) -> tuple[Composition, dict[str, Any]]:
     """The networks of an mm_gan or generator checkpoint, without discriminators, and its hparams."""
     ckpt = torch.load(checkpoint, map_location="cpu", weights_only=True)
     hparams = ckpt["hyper_parameters"]
-    names = ("n_genres", "z_ini", "z_mov", "z_dan", "movement_hidden", "unit_hidden", "dance_encoder_hidden", "dance_decoder_hidden")  # fmt: skip
-    net = Composition(**{k: hparams[k] for k in names})
+    net = Composition(**{k: hparams[k] for k in signature(Composition).parameters})
     net.load_state_dict({k[4:]: v for k, v in ckpt["state_dict"].items() if k.startswith("net.")}, strict=True)
     return net.eval().requires_grad_(False), hparams
 
@@ -61,12 +62,10 @@ def write_release(cfg: DictConfig, run_dir: Path, corpus_dir: Path, stage: str) 
     net, _ = read_composition(checkpoints / stage / "last.ckpt")
     generator = DanceGenerator(net, normalizer, corpus.genres, front_end=corpus.front_end)
     threshold = motion_threshold(corpus, normalizer)
-    stages = {
-        p.parent.name: {"sha256": sha256(p), **_done(p)} for p in sorted(checkpoints.glob("*/last.ckpt"))
-    }
+    stages = {p.parent.name: {"sha256": sha256(p), **_done(p)} for p in sorted(checkpoints.glob("*/last.ckpt"))}
     corpus_facts = {
         "name": cfg.data.name,
-        "fingerprint": corpus.fingerprint,
+        "fingerprint": corpus.folder.name,
         "genres": list(corpus.genres),
         "songs": {s: [corpus.recordings[i].name for i in corpus.recordings_in(s)] for s in ("train", "val", "test")},
     }

@@ -1,7 +1,8 @@
 """Poses to pictures: one or several dancers, side by side, as antialiased stick figures.
 
-Right limbs are orange, left limbs blue (after Okabe and Ito, told apart by every kind of colour vision), so that one
-sees whether the dancer faces us (orange on our left) or turns away. Frames are uint8 RGB, (height, width, 3).
+Right limbs are orange, left limbs blue (after Okabe and Ito, told apart by every kind of colour vision), so
+that one sees whether the dancer faces us (orange on our left) or turns away. Frames are uint8 RGB, (height,
+width, 3).
 """
 
 from __future__ import annotations
@@ -57,9 +58,7 @@ _FAR = 1 << 15  # pixels; beyond it cv2's fixed point would overflow
 _HEAD = JOINTS.index("nose")
 _TRUNK = [JOINTS.index(j) for j in ("right_shoulder", "left_shoulder", "left_hip", "right_hip")]
 #: (side, joint pairs (n, 2)), drawn in this order: the later lies on top.
-_SEGMENTS = [
-    (side, np.array([(a, b) for a, b, s in LIMBS if s == side])) for side in ("left", "right", "middle")
-]
+_SEGMENTS = [(side, np.array([(a, b) for a, b, s in LIMBS if s == side])) for side in ("left", "right", "middle")]
 
 
 class _Painter:
@@ -75,7 +74,7 @@ class _Painter:
         self.dot = int(0.22 * self.width * _ONE)
 
     def __call__(self, image: Frame, points: NDArray[np.int32], seen: NDArray[np.bool_], whole: bool) -> None:
-        """points (14, 2) in 1/16 pixels; joints not ``seen`` are left out, with their limbs; ``whole``: all are."""
+        """points (14, 2) in 1/16 pixels; joints not ``seen`` are left out with their limbs (whole: none)."""
         theme = self.theme
         if whole or seen[_TRUNK].all():
             cv2.fillPoly(image, [points[_TRUNK]], theme.torso, cv2.LINE_AA, _SHIFT)
@@ -103,7 +102,7 @@ def _write_text(
     room: float,
     anchor: str = "mm",
 ) -> None:
-    """Write one line at (x, y), its middle there ("mm") or its left end ("lm"); cut with an ellipsis to ``room``."""
+    """Write one line with its middle ("mm") or left end ("lm") at (x, y), cut to ``room`` pixels."""
     from matplotlib import get_data_path  # its font is the one that is everywhere with the package
     from PIL import Image, ImageDraw, ImageFont
 
@@ -187,16 +186,16 @@ def draw_dance(
     """Draw dances side by side, at one scale, fitted to the whole of them.
 
     Args:
-        panels: dances (t, 14, 2) or (t, 28), pixels with y down, at ``fps_in``; of a shorter one the last pose is
-            held. Limbs of a NaN joint are not drawn.
+        panels: dances (t, 14, 2) or (t, 28), pixels with y down, at ``fps_in``; of a shorter one the last
+            pose is held. Limbs of a NaN joint are not drawn.
         captions: one per panel.
         size: (width, height) of one panel in pixels.
         n_frames_out: frames to draw at ``fps_out``; default: the longest panel's duration.
         theme: "dark", "light" or a Theme.
 
     Returns:
-        Iterator of ``n_frames_out`` frames (height, width * panels, 3), each an array of its own; frame k shows the
-        dance at k / fps_out seconds.
+        Iterator of ``n_frames_out`` frames (height, width * panels, 3), each an array of its own; frame k
+        shows the dance at k / fps_out seconds.
 
     Raises:
         D2MError: at the call, for panels, captions, sizes or rates that cannot be drawn.
@@ -244,7 +243,7 @@ def still(
     fps: float = FPS,
     theme: str | Theme = "light",
 ) -> None:
-    """Write a PNG strip: ``n`` poses, evenly spaced in time, one row per dance, all at one scale, each centred.
+    """Write a PNG strip: ``n`` poses, evenly spaced in time, each centred, one row per dance.
 
     Args:
         path: the .png file; written whole or not at all.
@@ -263,9 +262,7 @@ def still(
         start, end = seconds or (0.0, len(dance) / fps)
         first, last = round(start * fps), min(round(end * fps), len(dance)) - 1
         if n < 1 or not 0 <= first <= last:
-            raise D2MError(
-                f"no {n} poses between {start:g} and {end:g} s of a dance of {len(dance) / fps:g} s"
-            )
+            raise D2MError(f"no {n} poses between {start:g} and {end:g} s of a dance of {len(dance) / fps:g} s")
         chosen = np.linspace(first, last, n).round().astype(int)
         middle = np.array([np.mean(box(pose[None])[:2]) for pose in dance[chosen]])
         rows.append(dance[chosen] - np.stack([middle, np.zeros(n)], 1)[:, None])
@@ -277,18 +274,12 @@ def still(
     for k, row in enumerate(rows):
         strip = _stage(view, n * width, height, colours)
         for x, at in zip(cells[:, 0, 0] + width / 2, times[k], strict=True):
-            _write_text(
-                strip, f"{at:.1f} s", (x, height - 1.1 * text), round(0.8 * text), colours.text, width
-            )
+            _write_text(strip, f"{at:.1f} s", (x, height - 1.1 * text), round(0.8 * text), colours.text, width)
         if captions is not None:
-            _write_text(
-                strip, captions[k], (text, 1.4 * text), text, colours.text, n * width - 2 * text, "lm"
-            )
+            _write_text(strip, captions[k], (text, 1.4 * text), text, colours.text, n * width - 2 * text, "lm")
         for pose in view.place(row, k) + cells:  # on one canvas: an arm may reach into the next cell
             strip = next(_frames(pose[None, None], strip, n * width, paint))
         strips.append(strip)
     _legend(strips[-1], round(0.8 * text), colours)
     with atomic_path(path) as temp:
-        temp.write_bytes(
-            cv2.imencode(".png", cv2.cvtColor(np.concatenate(strips), cv2.COLOR_RGB2BGR))[1].tobytes()
-        )
+        temp.write_bytes(cv2.imencode(".png", cv2.cvtColor(np.concatenate(strips), cv2.COLOR_RGB2BGR))[1].tobytes())

@@ -67,10 +67,10 @@ class Sound:
 
 
 def open_sound(audio: ArrayLike | str | os.PathLike[str], sample_rate: int = SAMPLE_RATE) -> Sound:
-    """Sound of a waveform, (n,) or (n, channels) at ``sample_rate``, or of an audio file at the file's own rate.
+    """Sound of a waveform, (n,) or (n, channels) at ``sample_rate``, or of a file at the file's own rate.
 
-    Files are read by soundfile, as the model's own audio is, and by FFmpeg where soundfile cannot. More than two
-    channels become their mean.
+    Files are read by soundfile, as the model's own audio is, and by FFmpeg where soundfile cannot. More than
+    two channels become their mean.
 
     Raises:
         D2MError: a file that is missing, a folder or no audio; a waveform of a wrong shape; no sample at all.
@@ -78,9 +78,7 @@ def open_sound(audio: ArrayLike | str | os.PathLike[str], sample_rate: int = SAM
     if not isinstance(audio, (str, os.PathLike)):
         wave = np.asarray(audio, np.float32)
         if wave.ndim not in (1, 2) or not wave.size or sample_rate <= 0:
-            raise D2MError(
-                f"audio: a waveform of shape {wave.shape} at {sample_rate} Hz; give (n,) or (n, channels)"
-            )
+            raise D2MError(f"audio: a waveform of shape {wave.shape} at {sample_rate} Hz; give (n,) or (n, channels)")
         planes = _mono_or_stereo(wave[None] if wave.ndim == 1 else wave.T)
         return Sound(planes, int(sample_rate), len(planes), planes.shape[1])
     path = str(Path(audio).absolute())
@@ -91,8 +89,8 @@ def open_sound(audio: ArrayLike | str | os.PathLike[str], sample_rate: int = SAM
         rate, channels, n = int(info.samplerate), 1 if info.channels != 2 else 2, int(info.frames)
     else:
         rate, channels, n = 0, 0, 0
-        for rate, block in _decode_with_rate(path):
-            channels, n = len(block), n + block.shape[1]
+        for file_rate, block in _decode_with_rate(path):
+            rate, channels, n = file_rate, len(block), n + block.shape[1]
     if n == 0:
         raise D2MError(f"{audio}: holds no sound; give an audio file that plays")
     return Sound(path, rate, channels, n)
@@ -110,9 +108,7 @@ def _soundfile_reads(path: str) -> bool:
 
 
 def _unreadable(path: str, e: Exception) -> D2MError:
-    return D2MError(
-        f"{path}: cannot be decoded as audio ({str(e).splitlines()[0]}); convert it to wav, flac or mp3"
-    )
+    return D2MError(f"{path}: cannot be decoded as audio ({str(e).splitlines()[0]}); convert it to wav, flac or mp3")
 
 
 def _decode(path: str) -> Iterator[Block]:

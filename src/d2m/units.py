@@ -1,8 +1,9 @@
-"""Dance units: a motion's beats, and the motion cut and time-warped so that they fall on frames 3, 11, 19 and 27.
+"""Dance units: a motion's beats, and the motion cut and warped so that they fall on frames 3, 11, 19, 27.
 
-Lee et al., "Dancing to Music", NeurIPS 2019, sections 3.1 and 3.2. Their beats are the minima of the motion alone;
-ours are the most regular sequence of minima at about one period (dynamic programming of Ellis, "Beat Tracking by
-Dynamic Programming", J. New Music Research 2007), because single minima come and go between beats.
+Lee et al., "Dancing to Music", NeurIPS 2019, sections 3.1 and 3.2. Their beats are the minima of the motion
+alone; ours are the most regular sequence of minima at about one period (dynamic programming of Ellis, "Beat
+Tracking by Dynamic Programming", J. New Music Research 2007), because single minima come and go between
+beats.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
@@ -22,12 +23,16 @@ Floats = NDArray[np.floating]
 
 #: A dancer's beat, in seconds; a period outside is doubled or halved until it fits.
 PERIOD_RANGE_S = (0.35, 0.8)
-#: Intervals outside are no beats of one dance: a pause, a cut in the recording. 0.27 s is 4 frames, 1.07 s is 16.
+#: Intervals outside (4 to 16 frames) are no beats of one dance: a pause, a cut in the recording.
 INTERVAL_RANGE_S = (0.27, 1.07)
 BEATS_PER_UNIT = len(BEAT_FRAMES)
 
 _GRID_HZ = 60  # beats are tracked on a finer clock than 15 fps
-_TIGHTNESS = 100.0  # of the period, against the strength of the minima (Ellis's alpha; librosa's default)
+# Smoothing of the speed (a frame is 0.067 s), of what it is compared with (a beat or so), of what divides.
+_NARROW_S, _LOCAL_S, _USUAL_S = 0.04, 0.35, 0.5
+# Of the period against the strength of the minima (Ellis's alpha). Dancers are freer than drummers, for whom
+# 100 is usual: on the ballroom dances 40 lets intervals vary by 5 %, and the beats lie in deeper minima.
+_TIGHTNESS = 40.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +52,11 @@ class UnitCut:
 
 
 def fold_period(period_s: float, low: float = PERIOD_RANGE_S[0], high: float = PERIOD_RANGE_S[1]) -> float:
-    """A period doubled or halved into [low, high]; where two fit, the one nearest the middle on a log scale."""
+    """A period doubled or halved until it is within [low, high]; one that is stays as it is."""
     if not np.isfinite(period_s) or period_s <= 0:
         raise ValueError(f"a period is a positive number of seconds, not {period_s}")
+    if low <= period_s <= high:
+        return float(period_s)
     octaves = np.round(np.log2(np.sqrt(low * high) / period_s))
     return float(period_s * 2.0**octaves)
 
@@ -57,32 +64,32 @@ def fold_period(period_s: float, low: float = PERIOD_RANGE_S[0], high: float = P
 def beat_strength(poses: Floats, fps: float = FPS) -> NDArray[np.float64]:
     """How much every moment is a rest between movements, on a 60 Hz clock.
 
-    Per joint, how far the speed lies below its own local mean (a drop, or a reversal, which is one too), summed over
-    joints and divided by the local mean: quiet passages count as much as wild ones.
+    How far the mean joint speed lies below its local mean, divided by that mean (quiet passages count as much
+    as wild ones). Above it counts half, negatively: without that penalty a tracker that misses a rest beats
+    on the movement.
 
     Args:
         poses: (t, j, c), t >= 2.
 
     Returns:
-        (n,) >= 0, sample i at i / 60 s, n = floor((t - 1) / fps * 60) + 1.
+        (n,), sample i at i / 60 s, n = floor((t - 1) / fps * 60) + 1; 1 is a full stop.
     """
-    speeds = joint_speed(poses, fps)
+    mean_speed = joint_speed(poses, fps).mean(axis=1)
     frames = np.arange(int((len(poses) - 1) / fps * _GRID_HZ + 1e-9) + 1) * (fps / _GRID_HZ)
-    fine = CubicSpline(np.arange(len(speeds)), speeds)(frames) if len(speeds) > 2 else np.interp(
-        frames, np.arange(len(speeds)), speeds.mean(axis=1)
-    )[:, None]
-    fine = gaussian_filter1d(fine, 0.04 * _GRID_HZ, axis=0, mode="nearest")
-    local = gaussian_filter1d(fine, 0.35 * _GRID_HZ, axis=0, mode="nearest")
-    total = gaussian_filter1d(local.mean(axis=1), 0.5 * _GRID_HZ, mode="nearest")
-    floor = max(1e-9, 0.05 * float(total.mean()))
-    return np.maximum(local - fine, 0.0).mean(axis=1) / np.maximum(total, floor)
+    # Smooth between frames, so that minima are found there too.
+    fine = CubicSpline(np.arange(len(mean_speed)), mean_speed)(frames)
+    fine = gaussian_filter1d(fine, _NARROW_S * _GRID_HZ, mode="nearest")
+    local = gaussian_filter1d(fine, _LOCAL_S * _GRID_HZ, mode="nearest")
+    usual = np.maximum(gaussian_filter1d(local, _USUAL_S * _GRID_HZ, mode="nearest"), 0.05 * local.mean())
+    contrast = (local - fine) / np.maximum(usual, 1e-9)
+    return np.asarray(np.where(contrast > 0, contrast, 0.5 * contrast), np.float64)
 
 
 def motion_period(strength: Floats) -> float:
     """The beat period of a motion, in seconds: the best peak of the autocorrelation of :func:`beat_strength`.
 
-    Lags from half to double :data:`PERIOD_RANGE_S` are weighted by a log-normal window about its middle, as tempo
-    estimators do, and the winner is folded into the range. The middle itself where nothing repeats.
+    Lags from half to double :data:`PERIOD_RANGE_S` are weighted by a log-normal window about its middle, as
+    tempo estimators do, and the winner is folded into the range. The middle itself where nothing repeats.
     """
     middle = float(np.sqrt(PERIOD_RANGE_S[0] * PERIOD_RANGE_S[1]))
     lags = np.arange(int(0.5 * PERIOD_RANGE_S[0] * _GRID_HZ), int(2 * PERIOD_RANGE_S[1] * _GRID_HZ) + 2)
@@ -102,8 +109,8 @@ def motion_period(strength: Floats) -> float:
 def dynamic_beats(strength: Floats, period: float, tightness: float = _TIGHTNESS) -> NDArray[np.int64]:
     """The sequence of samples that best joins strength and regularity (Ellis 2007).
 
-    Maximises sum_i strength(t_i) - tightness * sum_i log((t_i - t_{i-1}) / period)^2 with strength scaled to unit
-    deviation.
+    Maximises sum_i strength(t_i) - tightness * sum_i log((t_i - t_{i-1}) / period)^2 with strength scaled to
+    unit deviation.
 
     Args:
         strength: (n,).
@@ -130,7 +137,7 @@ def dynamic_beats(strength: Floats, period: float, tightness: float = _TIGHTNESS
             total[t + reach] = local[t] + scores[best]
         else:
             total[t + reach] = local[t]
-    tail = max(0, n - int(round(period)))
+    tail = max(0, n - round(period))
     beats = [tail + int(np.argmax(total[reach + tail :]))]
     while previous[beats[-1]] >= 0:
         beats.append(int(previous[beats[-1]]))
@@ -142,8 +149,8 @@ def track_beats(poses: Floats, fps: float = FPS, period_s: float | None = None) 
 
     Args:
         poses: (t, j, c); take travel out first (:func:`d2m.data.camera.centre`), it hides the steps.
-        period_s: the music's beat interval where it is known; doubled or halved to a dancer's. Otherwise the motion's
-            own period.
+        period_s: the music's beat interval where it is known; doubled or halved to a dancer's. Otherwise the
+            motion's own period.
 
     Returns:
         (n,) seconds, strictly increasing, on a 1/60 s grid; empty where the body stands still.
@@ -158,8 +165,8 @@ def track_beats(poses: Floats, fps: float = FPS, period_s: float | None = None) 
 def resample(poses: Floats, positions: Floats) -> NDArray[np.float64]:
     """Poses at fractional frames, band-limited enough for time warps.
 
-    Cubic spline; where the new clock is coarser than the old (r > 1 old frames per new one), the spline's mean over
-    sqrt(r^2 - 1) old frames, exact by its antiderivative, so that fast movement does not alias.
+    Cubic spline; where the new clock is coarser than the old (r > 1 old frames per new one), the spline's
+    mean over sqrt(r^2 - 1) old frames, exact by its antiderivative, so that fast movement does not alias.
 
     Args:
         poses: (t, ...), t >= 1.
@@ -170,12 +177,14 @@ def resample(poses: Floats, positions: Floats) -> NDArray[np.float64]:
     if last == 0:
         return np.repeat(x, len(positions), axis=0)
     positions = np.asarray(positions, np.float64)
-    spline = CubicSpline(np.arange(len(x)), x) if last >= 2 else CubicSpline(np.arange(2), x, bc_type="natural")
+    spline = CubicSpline(np.arange(len(x)), x)
     rate = np.gradient(positions) if len(positions) > 1 else np.ones(1)
+    positions = np.clip(positions, 0.0, last)
     half = 0.5 * np.sqrt(np.maximum(np.square(rate) - 1.0, 0.0))
-    low, high = np.clip(positions - half, 0.0, last), np.clip(positions + half, 0.0, last)
+    half = np.minimum(half, np.minimum(positions, last - positions))  # one-sided means would be late or early
+    low, high = positions - half, positions + half
     wide = (high - low) > 1e-3
-    out = spline(np.clip(positions, 0.0, last))
+    out: NDArray[np.float64] = spline(positions)
     if wide.any():
         integral = spline.antiderivative()
         width = (high - low)[wide].reshape(-1, *[1] * (x.ndim - 1))
@@ -183,14 +192,16 @@ def resample(poses: Floats, positions: Floats) -> NDArray[np.float64]:
     return out
 
 
-def _warp_map(beats: Floats, frames: Floats) -> NDArray[np.float64]:
-    """Times (s) of warped frames: piecewise linear through beat i at 3 + 8 i, going on at the end intervals' rates."""
+def _warp_map(beats: Floats, frames: ArrayLike) -> NDArray[np.float64]:
+    """Times (s) of warped frames: linear between the beats, beat i at 3 + 8 i, the end intervals going on."""
     position = (np.asarray(frames, np.float64) - BEAT_OFFSET) / BEAT_PERIOD
     i = np.clip(np.floor(position).astype(int), 0, len(beats) - 2)
-    return beats[i] + (position - i) * (beats[i + 1] - beats[i])
+    return np.asarray(beats[i] + (position - i) * (beats[i + 1] - beats[i]), np.float64)
 
 
-def plausible_runs(beats: Floats, interval_range_s: tuple[float, float] = INTERVAL_RANGE_S) -> list[NDArray[np.float64]]:
+def plausible_runs(
+    beats: Floats, interval_range_s: tuple[float, float] = INTERVAL_RANGE_S
+) -> list[NDArray[np.float64]]:
     """Beats split where an interval is no dancer's."""
     beats = np.asarray(beats, np.float64)
     intervals = np.diff(beats)
@@ -203,9 +214,9 @@ def cut_units(
 ) -> UnitCut:
     """Whole units of a motion, its beats on frames 3 + 8 k.
 
-    In each run of plausible intervals, warped frame 3 + 8 i is beat i and time is linear between beats; unit k is
-    warped frames 32 k to 32 k + 31, so consecutive units join without a gap. Only what lies inside the recording is
-    used; where the run's first unit would begin before it, the run begins a beat later.
+    In each run of plausible intervals, warped frame 3 + 8 i is beat i and time is linear between beats; unit
+    k is warped frames 32 k to 32 k + 31, so consecutive units join without a gap. Only what lies inside the
+    recording is used; where the run's first unit would begin before it, the run begins a beat later.
 
     Args:
         poses: (t, ...); trailing axes are flattened to d.
@@ -241,9 +252,7 @@ def cut_units(
             np.empty((0, 2)),
             np.empty((0, 2), np.int64),
         )
-    return UnitCut(
-        np.concatenate(units), np.concatenate(unit_beats), np.concatenate(spans), np.asarray(runs, np.int64)
-    )
+    return UnitCut(np.concatenate(units), np.concatenate(unit_beats), np.concatenate(spans), np.asarray(runs, np.int64))
 
 
 def unwarp_units(units: Floats, beats: Floats, fps: float = FPS) -> tuple[NDArray[np.float32], int]:

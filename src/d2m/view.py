@@ -20,7 +20,7 @@ def check_panels(panels: Sequence[ArrayLike], captions: Sequence[str] | None = N
     """Panels as float64 (t, 14, 2), joints with a NaN or infinite coordinate all NaN.
 
     Raises:
-        D2MError: no panel, a panel that is not (t, 14, 2) or (t, 28) with t >= 1, or captions of another number.
+        D2MError: no panel, a panel that is not (t, 14, 2) or (t, 28) with t >= 1, too few or many captions.
     """
     out = []
     for k, panel in enumerate(panels):
@@ -44,8 +44,8 @@ def check_panels(panels: Sequence[ArrayLike], captions: Sequence[str] | None = N
 def poses_at(poses: Poses, frames: NDArray[np.float64]) -> Poses:
     """Poses (t, 14, 2) at fractional frame positions (n,): (n, 14, 2).
 
-    Catmull-Rom cubic: it passes through every given pose. The first and last are held outside. A joint that is NaN in
-    either neighbouring pose is NaN between them.
+    Catmull-Rom cubic: it passes through every given pose. The first and last are held outside. A joint that
+    is NaN in either neighbouring pose is NaN between them.
     """
     t = len(poses)
     at = np.clip(frames, 0, t - 1)
@@ -58,7 +58,8 @@ def poses_at(poses: Poses, frames: NDArray[np.float64]) -> Poses:
     m1, m2 = np.where(np.isfinite(m1), m1, chord), np.where(np.isfinite(m2), m2, chord)
     out = p1 + u * (m1 + u * (3 * chord - 2 * m1 - m2 + u * (m1 + m2 - 2 * chord)))
     # On a given pose a missing neighbour must not spread into it.
-    return np.where(u == 0, p1, np.where(u == 1, p2, out))
+    placed: Poses = np.where(u == 0, p1, np.where(u == 1, p2, out))
+    return placed
 
 
 def _torso(poses: Poses) -> float:
@@ -76,7 +77,7 @@ def _range(low: NDArray[np.float64], high: NDArray[np.float64]) -> tuple[float, 
 
 
 def box(poses: Poses) -> tuple[float, float, float, float, float]:
-    """(left, right, top, bottom, floor) of a dance, robust to rare wild frames; zeros where nothing is known."""
+    """(left, right, top, bottom, floor) of a dance, robust to rare wild frames; zeros for no known joint."""
     whole = poses[np.isfinite(poses).all((1, 2))]
     if len(whole):
         floor = float(np.percentile(whole[:, _ANKLES, 1].max(1), 90))
@@ -91,7 +92,7 @@ def box(poses: Poses) -> tuple[float, float, float, float, float]:
 
 @dataclass(frozen=True)
 class View:
-    """pixel = (pose - origin) * scale + anchor, with one origin per panel: the middle of its dance, on its floor."""
+    """pixel = (pose - origin) * scale + anchor; one origin per panel: its dance's middle, on the floor."""
 
     scale: float
     origins: NDArray[np.float64]  # (panels, 2)
@@ -100,11 +101,12 @@ class View:
 
     def place(self, poses: Poses, panel: int) -> Poses:
         """Poses (t, 14, 2) to pixels of a panel."""
-        return (poses - self.origins[panel]) * self.scale + self.anchor
+        pixels: Poses = (poses - self.origins[panel]) * self.scale + self.anchor
+        return pixels
 
 
 def fit(panels: Sequence[Poses], size: tuple[int, int], top: int, bottom: int) -> View:
-    """One scale for all panels such that every dance, its head and its thick limbs included, fits with a margin.
+    """One scale for all panels such that every dance, with its head and thick limbs, fits with a margin.
 
     Args:
         size: (width, height) of a panel in pixels, of which ``top`` and ``bottom`` rows stay free.

@@ -41,14 +41,15 @@ def test_the_last_of_two_wins() -> None:
     ("value", "default", "ok"),
     [
         (1, 0, True), ("x", 0, False), (True, 0, False), (1, 0.5, True), ("1", 0.5, False), (1.5, 0, False),
-        (True, False, True), ("maybe", False, False), ("x", "y", True), ("x", None, True), ([1], [], True), (1, [], False),
+        (True, False, True), ("maybe", False, False), ("x", "y", True), ("x", None, True), ([1], [], True),
+        (1, [], False),
     ],
 )  # fmt: skip
 def test_types(value: object, default: object, ok: bool) -> None:
     if ok:
         check_types({"k": value}, {"k": default})
     else:
-        with pytest.raises(D2MError, match="^k="):
+        with pytest.raises(D2MError, match=r"^k="):
             check_types({"k": value}, {"k": default})
 
 

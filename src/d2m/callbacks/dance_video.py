@@ -12,10 +12,9 @@ from d2m.audio import load_song
 from d2m.callbacks.loggers import log_video
 from d2m.dance import dance_to
 from d2m.data.corpus import Corpus
-from d2m.errors import D2MError
 from d2m.generator import DanceGenerator
 from d2m.kinematics import kinetic_energy
-from d2m.skeleton import FPS, HOP, SAMPLE_RATE
+from d2m.skeleton import FPS, HOP
 from d2m.video import render_dance
 
 
@@ -38,9 +37,10 @@ class DanceVideo(pl.Callback):
         self.seed = seed
         self.out = Path(out)
         self.corpus = corpus
-        self.song = next(iter(corpus.recordings_in("val") or corpus.recordings_in("train")), None)
+        songs = [*corpus.recordings_in("val", with_music=True), *corpus.recordings_in("train", with_music=True)]
+        self.song = int(songs[0]) if songs else None
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Any, pl_module: pl.LightningModule) -> None:
         epoch = trainer.current_epoch + 1
         last = epoch == trainer.max_epochs or trainer.should_stop
         if self.song is None or trainer.fast_dev_run or (epoch % self.every_n_epochs and not last):
@@ -58,18 +58,15 @@ class DanceVideo(pl.Callback):
         pl_module.eval()
         generator = DanceGenerator(pl_module.net, corpus.normalizer, corpus.genres, front_end=corpus.front_end)
         beats = corpus.song_beats(self.song)
-        dance = dance_to(
-            generator, corpus.song_features(self.song), beats[beats < n / FPS], n, seed=self.seed
-        )
+        dance = dance_to(generator, corpus.song_features(self.song), beats[beats < n / FPS], n, seed=self.seed)
         pl_module.train(training)
         poses = dance.poses["original"]
         stage = type(pl_module).__name__.removesuffix("Module")
         path = self.out / f"{stage}-epoch{epoch:04d}.mp4"
-        try:
-            wave = load_song(corpus.audio_path(self.song))[: n * HOP]
-            audio: Any = (wave, SAMPLE_RATE)
-        except D2MError:
-            audio = None
+        audio: Any = None
+        song = corpus.audio_path(self.song)
+        if song is not None and song.exists():
+            audio = load_song(song)[: n * HOP]
         render_dance(path, [poses], captions=[f"{recording.name}, epoch {epoch}"], audio=audio, seconds=n / FPS)
         batch = int(trainer.fit_loop.total_batch_idx)
         energy = float(kinetic_energy(poses, FPS).mean())

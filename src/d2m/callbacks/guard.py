@@ -12,10 +12,10 @@ from d2m.errors import D2MError
 
 
 class StopOnNaN(pl.Callback):
-    """Stops with one line when a training loss is not finite. Looks where losses are logged, so it costs no sync of its own."""
+    """Stops with one line when a training loss is not finite; looks where losses are logged, so it costs no sync."""
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Any, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if (batch_idx + 1) % trainer.log_every_n_steps and not trainer.is_last_batch:
             return

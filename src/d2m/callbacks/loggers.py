@@ -24,7 +24,7 @@ def wandb_mode() -> str:
         return "offline"
 
 
-def wandb_logger(run_dir: str, stage: str, config: dict[str, Any], project: str = "d2m") -> Logger:
+def wandb_logger(run_dir: str, stage: str, hparams: dict[str, Any], project: str = "d2m") -> Logger:
     """One W&B run per stage, grouped by the run's folder; the same run again when a stage is resumed."""
     folder = Path(run_dir)
     (folder / "wandb").mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def wandb_logger(run_dir: str, stage: str, config: dict[str, Any], project: str 
         resume="allow",
         save_dir=str(folder),
         mode=wandb_mode(),
-        config=config,
+        config=hparams,
         settings=_quiet_settings(),
     )
     return logger
@@ -64,17 +64,17 @@ def define_batch_axis(logger: Logger) -> None:
         logger.experiment.define_metric("*", step_metric="batch")
 
 
-def tensorboard_logger(run_dir: str, stage: str, config: dict[str, Any]) -> Logger:
+def tensorboard_logger(run_dir: str, stage: str, hparams: dict[str, Any]) -> Logger:
     """Event files under ``<run>/tensorboard/<stage>``."""
     return TensorBoardLogger(save_dir=run_dir, name="tensorboard", version=stage, default_hp_metric=False)
 
 
-def csv_logger(run_dir: str, stage: str, config: dict[str, Any]) -> Logger:
+def csv_logger(run_dir: str, stage: str, hparams: dict[str, Any]) -> Logger:
     """``<run>/csv/<stage>/metrics.csv``."""
     return CSVLogger(save_dir=run_dir, name="csv", version=stage)
 
 
-def no_logger(run_dir: str, stage: str, config: dict[str, Any]) -> bool:
+def no_logger(run_dir: str, stage: str, hparams: dict[str, Any]) -> bool:
     """Lightning's "no logger"."""
     return False
 

@@ -1,4 +1,4 @@
-"""3-D dancers seen by an orthographic camera: 1 px = 1 cm, y down, the dancer kept in the middle of the picture."""
+"""3-D dancers seen by an orthographic camera: 1 px = 1 cm, y down, the dancer in the middle."""
 
 from __future__ import annotations
 
@@ -19,25 +19,27 @@ _FLOOR_WINDOW_S = 4.0
 def floor_height(joints: NDArray[np.floating], fps: float = FPS) -> NDArray[np.float64]:
     """(t, 14, 3) y up -> (t,): slow lower envelope of the lower ankle.
 
-    Suits and single cameras drift: of the ballroom dances some climb 50 cm in a minute, more than any dancer moves
-    up and down. What changes within a few seconds is left to the dancer.
+    Suits and single cameras drift: of the ballroom dances some climb 50 cm in a minute, more than any dancer
+    moves up and down. What changes within a few seconds is left to the dancer.
     """
-    lower = joints[:, _ANKLES, 1].min(axis=1).astype(np.float64)
-    window = int(round(_FLOOR_WINDOW_S * fps)) | 1
-    return gaussian_filter1d(minimum_filter1d(lower, window, mode="nearest"), 0.25 * window, mode="nearest")
+    lower: NDArray[np.float64] = joints[:, _ANKLES, 1].min(axis=1).astype(np.float64)
+    window = round(_FLOOR_WINDOW_S * fps) | 1
+    envelope = minimum_filter1d(lower, window, mode="nearest")
+    return np.asarray(gaussian_filter1d(envelope, 0.25 * window, mode="nearest"), np.float64)
 
 
 def centre(joints: NDArray[np.floating], fps: float = FPS) -> NDArray[np.float64]:
     """(t, 14, 3) y up -> the same with the hips' horizontal path and the floor's drift taken out.
 
-    x and z are relative to the hip midpoint of the same frame; y is relative to the dancer's median hip height above
-    the floor, so that bounces and drops stay.
+    x and z are relative to the hip midpoint of the same frame; y is relative to the dancer's median hip
+    height above the floor, so that bounces and drops stay.
     """
     joints = np.asarray(joints, np.float64)
     hips = hip_midpoint(joints)
     floor = floor_height(joints, fps)
     origin = np.stack([hips[:, 0], floor + np.median(hips[:, 1] - floor), hips[:, 2]], axis=-1)
-    return joints - origin[:, None]
+    centred: NDArray[np.float64] = joints - origin[:, None]
+    return centred
 
 
 def project(centred: NDArray[np.floating], yaws: Sequence[float]) -> NDArray[np.float32]:

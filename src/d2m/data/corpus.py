@@ -1,13 +1,13 @@
 """A prepared corpus: whole arrays on disk, mapped into memory, addressed by index.
 
-    corpus.json            options, genres, a table per genre, what was left out and why
-    recordings.csv         one line per recording
-    normalizer.npz         statistics of the training split
-    units.npy              (N, 32, 28) float32 px; unit_recording, unit_view, unit_genre (N,); unit_span (N, 2) s
-    runs.npy               (R, 2) first unit and length: units that follow each other without a gap, in one view
-    features.npy           (F, 28) float32 at 15 fps, not normalised; feature_bounds (n, 2)
-    poses.npy              (P, 28) float32 px at 15 fps, view after view; pose_bounds (n, 3): first row, frames, views
-    beats.npy              (B,) s, of the music; beat_bounds (n, 2)
+corpus.json            options, genres, a table per genre, what was left out and why
+recordings.csv         one line per recording
+normalizer.npz         statistics of the training split
+units.npy              (N, 32, 28) float32 px; unit_recording, unit_view, unit_genre (N,); unit_span (N, 2) s
+runs.npy               (R, 2) first unit and length: units that follow each other without a gap, in one view
+features.npy           (F, 28) float32 at 15 fps, not normalised; feature_bounds (n, 2)
+poses.npy              (P, 28) float32 px at 15 fps, view after view; pose_bounds (n, 3): first, frames, views
+beats.npy              (B,) s, of the music; beat_bounds (n, 2)
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ LAYOUT: dict[str, tuple[tuple[int, ...], DTypeLike]] = {
 
 
 class RecordingInfo(NamedTuple):
-    """A line of recordings.csv. tempo: BPM, nan where unknown. audio: relative to the raw root, "" where none."""
+    """A line of recordings.csv. tempo: BPM, nan where unknown. audio: relative to the raw root, or ""."""
 
     name: str
     genre: str
@@ -75,20 +75,22 @@ def read_table(path: Path) -> list[RecordingInfo]:
         reader = csv.reader(f)
         if tuple(next(reader, ())) != RecordingInfo._fields:
             raise ValueError("unknown columns")
-        return [RecordingInfo(*r[:4], float(r[4]), float(r[5]), float(r[6]), *r[7:]) for r in reader]
+        return [
+            RecordingInfo(r[0], r[1], r[2], r[3], float(r[4]), float(r[5]), float(r[6]), r[7], r[8]) for r in reader
+        ]
 
 
 def starts_in_runs(runs: NDArray[np.integer], length: int) -> NDArray[np.int64]:
-    """Every unit that begins ``length`` consecutive units of one run: (R, 2) -> (n,), increasing with the runs."""
+    """Every unit that begins ``length`` consecutive units of one run, in order: (R, 2) -> (n,)."""
     counts = np.maximum(runs[:, 1] - length + 1, 0)
     ends = np.cumsum(counts)
     within = np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - counts, counts)
-    return (np.repeat(runs[:, 0], counts) + within).astype(np.int64)
+    return np.asarray(np.repeat(runs[:, 0], counts) + within, np.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """A prepared corpus, opened read-only. Arrays stay on disk until they are indexed; see the module's table."""
+    """A prepared corpus, opened read-only. Arrays stay on disk until indexed; see the module's table."""
 
     folder: Path
     info: dict[str, Any]
@@ -119,14 +121,16 @@ class Corpus:
         try:
             info = json.loads((folder / INDEX).read_text(encoding="utf-8"))
             if info["format"] != FORMAT:
-                raise D2MError(f"{folder}: corpus format {info['format']}, this version reads {FORMAT}; prepare it again")
+                raise D2MError(
+                    f"{folder}: corpus format {info['format']}, this version reads {FORMAT}; prepare it again"
+                )
             arrays: dict[str, Any] = {}
             for name, (shape, dtype) in LAYOUT.items():
                 arrays[name] = array = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
                 if array.shape[1:] != shape or array.dtype != np.dtype(dtype) or len(array) != info["rows"][name]:
                     raise ValueError(f"{name}.npy is {array.dtype} {array.shape}")
             return cls(folder, info, read_table(folder / TABLE), **arrays)
-        except (OSError, ValueError, KeyError, TypeError) as e:
+        except (OSError, ValueError, KeyError, TypeError, IndexError, csv.Error) as e:
             raise D2MError(f"{folder}: not a whole corpus ({e}); delete the folder and prepare it again") from e
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -192,7 +196,8 @@ class Corpus:
     def sequence_starts(self, split: str, length: int = SEQUENCE_UNITS) -> NDArray[np.int64]:
         """Units of a split that begin ``length`` consecutive units, all views."""
         starts = starts_in_runs(np.asarray(self.runs), length)
-        return starts[self.recording_split[self.unit_recording[starts]] == SPLITS.index(split)]
+        mine = self.recording_split[self.unit_recording[starts]] == SPLITS.index(split)
+        return np.asarray(starts[mine], np.int64)
 
     def song_features(self, recording: int) -> NDArray[np.float32]:
         """(T, 28), not normalised; empty where there is no music."""

@@ -1,8 +1,8 @@
 """The list of recordings of a raw corpus: ``manifest.csv`` beside the folders of songs and poses.
 
-Columns: name, genre, audio (may be empty: a dance without music), pose; optional group (recordings that must share a
-split: one song, one dancer), start and end (seconds of the recording to use), licence. Others are ignored. Paths are
-relative to the manifest.
+Columns: name, genre, audio (may be empty: a dance without music), pose; optional group (recordings that must
+share a split: one song, one dancer), start and end (seconds of the recording to use), licence. Others are
+ignored. Paths are relative to the manifest.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ def read_manifest(root: str | Path) -> list[Recording]:
             reader.fieldnames = header
             rows = [{k: (v or "").strip() for k, v in row.items() if isinstance(k, str)} for row in reader]
     except FileNotFoundError as e:
-        raise D2MError(f"{path}: no such file; a raw corpus is a folder with a {MANIFEST} ({', '.join(COLUMNS)})") from e
+        raise D2MError(
+            f"{path}: no such file; a raw corpus is a folder with a {MANIFEST} ({', '.join(COLUMNS)})"
+        ) from e
     except (OSError, UnicodeDecodeError, csv.Error) as e:
         raise D2MError(f"{path}: not readable as CSV ({e}); write it in UTF-8 with commas") from e
     missing = [c for c in COLUMNS if c not in header]

@@ -1,4 +1,4 @@
-"""Mean and standard deviation of poses and music features: fitted on the training split, part of every bundle."""
+"""Mean and standard deviation of poses and music features, fitted on the training split; in every bundle."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from d2m.errors import D2MError
 from d2m.skeleton import FEATURE_DIM, POSE_DIM
 
-#: Below these a coordinate is constant in the data (the hips' x after centring, say) and would only amplify noise.
+#: Below these a coordinate is constant in the data (the hips' x after centring, say) and would only amplify
+#: noise.
 POSE_STD_FLOOR = 1.0  # px
 FEATURE_STD_FLOOR = 1e-3
 
@@ -57,7 +58,7 @@ def mean_and_std(chunks: Iterable[NDArray[np.floating]], floor: float, dim: int)
 
 @dataclass(frozen=True, eq=False)
 class Normalizer:
-    """Statistics of the training split, each (28,) float32: poses in pixels, features in the front end's unit."""
+    """Statistics of the training split, (28,) float32: poses in pixels, features in the front end's unit."""
 
     pose_mean: NDArray[np.float32]
     pose_std: NDArray[np.float32]

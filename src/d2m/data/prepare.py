@@ -27,7 +27,17 @@ from numpy.typing import NDArray
 from d2m.audio import FRONT_ENDS, features, load_song, seconds
 from d2m.beats import music_beats, tempo
 from d2m.data.camera import centre, project
-from d2m.data.corpus import FORMAT, INDEX, LAYOUT, NORMALIZER, TABLE, Corpus, RecordingInfo, starts_in_runs, write_table
+from d2m.data.corpus import (
+    FORMAT,
+    INDEX,
+    LAYOUT,
+    NORMALIZER,
+    TABLE,
+    Corpus,
+    RecordingInfo,
+    starts_in_runs,
+    write_table,
+)
 from d2m.data.manifest import MANIFEST, Recording, read_manifest
 from d2m.data.normalizer import Normalizer
 from d2m.data.sources.npz import read_npz
@@ -38,16 +48,16 @@ from d2m.skeleton import FPS, POSE_DIM, SAMPLE_RATE, SEQUENCE_UNITS
 from d2m.units import UnitCut, cut_units, track_beats
 
 #: Raised whenever the same inputs would give other arrays.
-CODE_VERSION = 1
+CODE_VERSION = 2
 YAWS = (0.0, 45.0, 90.0, 135.0, 180.0, 225.0, 270.0, 315.0)
 _CHUNK = 4096
 #: Below this a second process costs more (its imports) than it gives.
-_POOL_FROM = 12
+_POOL_FROM = 64
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """One recording: poses (v, t, 28), units per view (v, n, 32, 28), the cut's times, and the music's side."""
+    """One recording: poses (v, t, 28), units (v, n, 32, 28), the cut's times, and the music's side."""
 
     seconds: float
     tempo: float
@@ -72,7 +82,12 @@ def process(recording: Recording, yaws: Sequence[float], front_end: str) -> Prep
     joints = joints[first:last]
     if len(joints) < 2:
         raise D2MError(f"{recording.pose}: nothing left between start and end; mend the manifest")
-    song_features, beats, length, bpm = np.empty((0, 28), np.float32), np.empty(0), len(joints) / FPS, float("nan")
+    song_features, beats, length, bpm = (
+        np.empty((0, 28), np.float32),
+        np.empty(0),
+        len(joints) / FPS,
+        float("nan"),
+    )
     if recording.audio is not None:
         wave = load_song(recording.audio)
         end = None if recording.end_s is None else round(recording.end_s * SAMPLE_RATE)
@@ -159,8 +174,9 @@ def prepare(
         workers: processes; by default the processors there are (8 at most), or none for a small corpus.
 
     Returns:
-        ``out_root/corpus-<fingerprint>``, to be opened by :meth:`d2m.data.corpus.Corpus.open`. It appears whole, by
-        a rename, or not at all. A recording that cannot be used is left out and listed with the reason in corpus.json.
+        ``out_root/corpus-<fingerprint>``, to be opened by :meth:`d2m.data.corpus.Corpus.open`. It appears
+        whole, by a rename, or not at all. A recording that cannot be used is left out and listed with the
+        reason in corpus.json.
 
     Raises:
         D2MError: no manifest, an unknown option, no usable recording, a folder that cannot be written.
@@ -193,7 +209,9 @@ def prepare(
             if not (target / INDEX).is_file():  # else another process was quicker: its corpus is the same
                 raise
     except OSError as e:
-        raise D2MError(f"{out}: cannot write the corpus here ({e.strerror}); free space or choose another folder") from e
+        raise D2MError(
+            f"{out}: cannot write the corpus here ({e.strerror}); free space or choose another folder"
+        ) from e
     finally:
         if tmp is not None:
             shutil.rmtree(tmp, ignore_errors=True)
@@ -234,8 +252,8 @@ def _write(folder: Path, raw: Path, recordings: list[Recording], options: dict[s
     write_table(folder / TABLE, table)
     # Genres without any usable recording stay: the style network's classes are the manifest's.
     info: dict[str, Any] = {
-        "format": FORMAT, "raw_root": str(raw), "front_end": options["front_end"], "fps": FPS, "genres": genres,
-        "options": options, "rows": rows, "left_out": left_out,
+        "format": FORMAT, "raw_root": str(raw), "front_end": options["front_end"], "fps": FPS,
+        "genres": genres, "options": options, "rows": rows, "left_out": left_out,
     }  # fmt: skip
     (folder / INDEX).write_text(json.dumps(info), encoding="utf-8")
     corpus = Corpus.open(folder)
@@ -262,7 +280,7 @@ def _append(out: dict[str, Any], result: Prepared, recording: int, genre: int) -
 
 
 def fit_normalizer(corpus: Corpus) -> Normalizer:
-    """Statistics of the training split: poses over the frames of its units in all views, features over its songs."""
+    """Statistics of the training split: poses over its units in all views, features over its songs."""
     units = corpus.units_in("train")
     blocks = np.split(units, np.arange(_CHUNK, len(units), _CHUNK))
     songs = corpus.recordings_in("train", with_music=True)

@@ -1,4 +1,4 @@
-"""Which recordings train, which validate, which test: by group, stratified by genre, a function of the seed."""
+"""Which recordings train, validate, test: by group, stratified by genre, a function of the seed."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def assign_splits(
 ) -> list[str]:
     """One of :data:`SPLITS` per recording.
 
-    Per genre with n >= 3 groups, ``held_out(n, fraction)`` of them test, as many validate, the others train (one at
-    least); with fewer all train. A group of several genres counts for its most frequent one. The draw of a genre
-    depends on the seed and its own groups only, so adding a genre moves no song of another.
+    Per genre with n >= 3 groups, ``held_out(n, fraction)`` of them test, as many validate, the others train
+    (one at least); with fewer all train. A group of several genres counts for its most frequent one. The draw
+    of a genre depends on the seed and its own groups only, so adding a genre moves no song of another.
 
     Args:
         genres, groups: of every recording.

@@ -1,4 +1,4 @@
-"""Arrays that grow on disk: rows are appended to an .npy file, whose header gets the final length at the end."""
+"""Arrays that grow on disk: rows are appended to an .npy file, whose header gets its length at the end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.lib import format as npy
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike
 
 
 class ArrayWriter:
@@ -28,13 +28,13 @@ class ArrayWriter:
         npy.write_array_header_1_0(self._file, header)
         return self._file.tell()
 
-    def append(self, rows: NDArray) -> None:
+    def append(self, rows: ArrayLike) -> None:
         """(n, *row_shape)."""
-        rows = np.ascontiguousarray(rows, self.dtype)
-        if rows.shape[1:] != self.row_shape:
-            raise ValueError(f"rows are {self.row_shape}, not {rows.shape[1:]}")
-        self._file.write(rows.data)
-        self.rows += len(rows)
+        block = np.ascontiguousarray(rows, self.dtype)
+        if block.shape[1:] != self.row_shape:
+            raise ValueError(f"rows are {self.row_shape}, not {block.shape[1:]}")
+        self._file.write(block.data)
+        self.rows += len(block)
 
     def close(self) -> None:
         """Write the final length. numpy pads headers so that the first axis can grow in place."""
@@ -49,7 +49,9 @@ class ArrayWriter:
 
 
 @contextmanager
-def array_writers(folder: Path, layout: dict[str, tuple[tuple[int, ...], DTypeLike]]) -> Iterator[dict[str, ArrayWriter]]:
+def array_writers(
+    folder: Path, layout: dict[str, tuple[tuple[int, ...], DTypeLike]]
+) -> Iterator[dict[str, ArrayWriter]]:
     """A writer ``folder/NAME.npy`` per entry name -> (row shape, dtype)."""
     writers: dict[str, ArrayWriter] = {}
     try:

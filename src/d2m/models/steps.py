@@ -15,7 +15,7 @@ _STREAMS = {"train": 0, "val": 1, "predict": 2}
 
 
 def step_generator(module: pl.LightningModule, stream: str, batch_idx: int, seed: int) -> torch.Generator:
-    """The generator of one batch: a function of (seed, epoch, batch, rank), so a resumed epoch equals an undisturbed one.
+    """The generator of one batch, a function of (seed, epoch, batch, rank): a resumed epoch equals an undisturbed one.
 
     Validation is the same at every epoch, so that its curve shows the model and not the noise.
     """
@@ -53,9 +53,7 @@ def log_losses(
     """Log a loss dict as ``stream/name``: per step while training, per epoch otherwise."""
     values = {f"{stream}/{k}": v.detach() for k, v in losses.items()}
     train = stream == "train"
-    module.log_dict(
-        values, on_step=train, on_epoch=not train, batch_size=batch_size, sync_dist=not train, **kwargs
-    )
+    module.log_dict(values, on_step=train, on_epoch=not train, batch_size=batch_size, sync_dist=not train, **kwargs)
 
 
 def load_networks(module: nn.Module, state: dict[str, Tensor], here: str, there: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from d2m.gaussian import DiagonalGaussian
 def mlp(sizes: Sequence[int]) -> nn.Sequential:
     """Linear, LayerNorm, LeakyReLU(0.2) for every step of ``sizes``."""
     layers: list[nn.Module] = []
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for n_in, n_out in pairwise(sizes):
         layers += [nn.Linear(n_in, n_out), nn.LayerNorm(n_out), nn.LeakyReLU(0.2)]
     return nn.Sequential(*layers)
 
@@ -67,5 +68,5 @@ class ConstantInputDecoder(nn.Module):
     def forward(self, x: Tensor, condition: Tensor, steps: int) -> Tensor:
         b = x.shape[0]
         h0 = self.initial(condition).view(b, self.gru.num_layers, self.hidden).transpose(0, 1).contiguous()
-        out, _ = self.gru(x.unsqueeze(1).expand(-1, steps, -1), h0)
+        out: Tensor = self.gru(x.unsqueeze(1).expand(-1, steps, -1), h0)[0]
         return out

@@ -99,9 +99,7 @@ class DUVAEOutput(NamedTuple):
 class DUVAE(nn.Module):
     """The four networks of stage 1 and the forward pass that trains them."""
 
-    def __init__(
-        self, z_ini: int = 10, z_mov: int = 512, movement_hidden: int = 1024, unit_hidden: int = 1024
-    ) -> None:
+    def __init__(self, z_ini: int = 10, z_mov: int = 512, movement_hidden: int = 1024, unit_hidden: int = 1024) -> None:
         super().__init__()
         self.z_ini, self.z_mov = z_ini, z_mov
         self.initial_pose_encoder = InitialPoseEncoder(z_ini)

@@ -1,7 +1,8 @@
-"""Poses from npz: ``joints`` (t, j, 2 | 3), ``fps``, and where known ``joint_names``, ``units``, ``genre``."""
+"""Poses from npz: ``joints`` (t, j, 2 or 3), ``fps``, and where known ``joint_names`` and ``units``."""
 
 from __future__ import annotations
 
+import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,9 +35,9 @@ class PoseSequence:
 
 
 def canonical_joint(name: str) -> str:
-    """A joint's name in this project's spelling: ``r_wrist``, ``RWrist`` and ``right wrist`` are ``right_wrist``."""
-    words = "".join(f" {c.lower()}" if c.isupper() else c for c in name.replace("-", " ").replace("_", " ")).split()
-    plain = "_".join({"r": "right", "l": "left"}.get(w, w) for w in words)
+    """A joint's name in this project's spelling: ``r_wrist``, ``RWrist``, ``Right Wrist`` are ``right_wrist``."""
+    spaced = re.sub(r"[-_]|(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
+    plain = "_".join({"r": "right", "l": "left"}.get(w, w) for w in spaced.lower().split())
     return _ALIASES.get(plain, plain)
 
 

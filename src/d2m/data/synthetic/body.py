@@ -1,6 +1,6 @@
 """One dancer's body: from angles and foot positions to 14 joints with constant limb lengths.
 
-Axes: x, y (up), z in cm, right-handed, floor at y = 0. A dancer with yaw 0 faces +z and has the left hand at +x.
+Axes: x, y (up), z in cm, right-handed, floor at y = 0. A dancer with yaw 0 faces +z, the left hand at +x.
 Arms, torso and head follow from angles (forward kinematics); the legs close the chain from hip to planted
 foot with the two-bone solution, so that feet neither slide nor sink.
 """

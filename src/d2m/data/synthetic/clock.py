@@ -27,7 +27,7 @@ class BeatClock:
             turn = 2 * np.pi / DRIFT_PERIOD_S
             return t - DRIFT / turn * np.cos(turn * np.asarray(t) + self.drift_phase)
 
-        return self.bpm / 60 * (elapsed(seconds) - elapsed(self.start_s))
+        return np.asarray(self.bpm / 60 * (elapsed(seconds) - elapsed(self.start_s)))
 
     def time_of(self, beats: np.ndarray) -> np.ndarray:
         """Times in seconds of (fractional) beat numbers (any shape): the inverse of `beat_at`."""

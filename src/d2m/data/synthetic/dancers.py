@@ -30,6 +30,11 @@ MARGIN_BEATS = 4
 PHRASE_BARS = 4
 #: A foot whose place on the floor changes by less than this (cm) stays where it is.
 STEP_CM = 5.0
+#: At least one foot is no higher than this.
+HOP_CM = 4.0
+#: Elbows neither lock nor fold flat, whatever an individual adds to a key.
+ELBOWS = [RIGHT_ARM.start + 2, LEFT_ARM.start + 2]
+ELBOW_DEG = (8.0, 130.0)
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,8 @@ def _choreograph(dancer: Dancer, genre: Genre, n_bars: int, rng: np.random.Gener
 
     Phrases of four bars: A A' A A' or A A' B B', where ' is the mirror image.
     """
-    keys, names = [], []
+    keys: list[np.ndarray] = []
+    names: list[str] = []
     while len(names) < n_bars:
         first, second = rng.choice(dancer.repertoire, 2, replace=False)
         if rng.random() < 0.4:
@@ -112,7 +118,9 @@ def _choreograph(dancer: Dancer, genre: Genre, n_bars: int, rng: np.random.Gener
             rows = mirrored(rows) if flip ^ bool(bar % 2) else rows
             middle = rows.mean(0)
             wobble = rng.standard_normal(rows.shape).clip(-2, 2) * _spread(4.0, 0.8, 0.6, 1.5) * dancer.noise
-            keys.append(middle + size * (rows - middle) + wobble + dancer.habit)
+            rows = middle + size * (rows - middle) + wobble + dancer.habit
+            rows[:, ELBOWS] = rows[:, ELBOWS].clip(*ELBOW_DEG)
+            keys.append(rows)
             names.append(name)
     return np.concatenate(keys[:n_bars]), names[:n_bars]
 
@@ -131,7 +139,7 @@ def _between(keys: np.ndarray, position: np.ndarray, through: float, snap: float
     index = np.clip(np.floor(position).astype(int), 0, len(keys) - 2)
     x = _ease(np.clip(position - index, 0, 1), snap).reshape(-1, *(1,) * (keys.ndim - 1))
     a, b, da, db = keys[index], keys[index + 1], slope[index], slope[index + 1]
-    return a + (b - a) * x * x * (3 - 2 * x) + x * (1 - x) * ((1 - x) * da - x * db)
+    return np.asarray(a + (b - a) * x * x * (3 - 2 * x) + x * (1 - x) * ((1 - x) * da - x * db))
 
 
 def _plant(targets: np.ndarray) -> np.ndarray:
@@ -143,10 +151,24 @@ def _plant(targets: np.ndarray) -> np.ndarray:
     return out
 
 
+def _ankles(places: np.ndarray, raised: np.ndarray, position: np.ndarray, snap: float) -> np.ndarray:
+    """Ankles (t, 2, 3), over the floor, of feet on places (k, 2, 2), held up by `raised` (k, 2).
+
+    Feet stop dead on the beat whatever the genre, and in between lift by a share of their step.
+    """
+    index = np.clip(np.floor(position).astype(int), 0, len(places) - 2)
+    step = np.linalg.norm(places[index + 1] - places[index], axis=-1)
+    lift = np.minimum(0.22 * step, 8.0) * np.sin(np.pi * (position - index))[:, None] ** 2
+    height = _between(raised, position, 0.0, snap) + lift
+    height -= np.maximum(height.min(axis=1, keepdims=True) - HOP_CM, 0)  # a run changes feet near the floor
+    flat = _between(places, position, 0.0, snap)
+    return np.stack([flat[..., 0], height, flat[..., 1]], axis=-1)
+
+
 def dance(
     genre: Genre, dancer: Dancer, clock: BeatClock, n_frames: int, level: np.ndarray, rng: np.random.Generator
 ) -> Dance:
-    """A dance of `n_frames` at 15 fps whose joints are slowest on the clock's beats (shifted by the dancer's lag).
+    """A dance of `n_frames` at 15 fps whose joints are slowest on the clock's beats, shifted by the lag.
 
     `level` (n_bars,) scales the movement of each bar, as the song's sections do.
     """
@@ -169,36 +191,22 @@ def dance(
 
     travel = scale * rows[:, TRAVEL, None] * left
     hips = travel + scale * (rows[:, HIPS.start, None] * left + rows[:, HIPS.start + 1, None] * ahead)
-    feet = np.stack(
-        [
-            travel
-            + sign * (dancer.stance + scale * rows[:, part.start, None]) * left
-            + scale * rows[:, part.start + 1, None] * ahead
-            for sign, part in ((-1, RIGHT_FOOT), (1, LEFT_FOOT))
-        ],
-        axis=1,
-    )
-    feet = _plant(feet)
+    sides = [
+        sign * (dancer.stance + scale * rows[:, part.start, None]) * left
+        + scale * rows[:, part.start + 1, None] * ahead
+        for sign, part in ((-1, RIGHT_FOOT), (1, LEFT_FOOT))
+    ]
     raised = scale * np.maximum(rows[:, [RIGHT_FOOT.start + 2, LEFT_FOOT.start + 2]], 0)
+    ankles = _ankles(_plant(travel[:, None] + np.stack(sides, axis=1)), raised, position, genre.snap)
+    ankles[..., 1] += dancer.body.ankle
 
     body_rows = _between(rows, position, genre.through, genre.snap)
     arm_position = np.maximum(position - dancer.arm_lag_s * clock.bpm / 60, 0)
-    arm_rows = np.radians(
-        _between(np.stack([rows[:, RIGHT_ARM], rows[:, LEFT_ARM]], 1), arm_position, genre.through, genre.snap)
-    )
-
-    # Feet stop dead on the beat whatever the genre, and lift in between by a share of the step.
-    ankles = np.empty((n_frames, 2, 3))
-    ankles[..., [0, 2]] = _between(feet, position, 0.0, genre.snap)
-    index = np.clip(np.floor(position).astype(int), 0, len(feet) - 2)
-    step = np.linalg.norm(feet[index + 1] - feet[index], axis=-1)
-    lift = np.minimum(0.22 * step, 8.0) * np.sin(np.pi * (position - index))[:, None] ** 2
-    ankles[..., 1] = dancer.body.ankle + _between(raised, position, 0.0, genre.snap) + lift
-
+    arm_keys = np.radians(np.stack([rows[:, RIGHT_ARM], rows[:, LEFT_ARM]], axis=1))
     hips_path = _between(hips, position, genre.through, genre.snap)
     # Lowest on the beat; the drop of the key comes on top of the knees' own spring.
     drop = scale * body_rows[:, HIPS.start + 2] + dancer.bounce * (0.5 + 0.5 * np.cos(2 * np.pi * position))
-    height = dancer.body.ankle + 0.965 * dancer.body.leg - drop
+    height = dancer.body.ankle + 0.98 * dancer.body.leg - drop
     torso = np.radians(body_rows[:, TORSO])
     head = np.radians(body_rows[:, HEAD])
     posture = Posture(
@@ -209,7 +217,7 @@ def dance(
         twist=torso[:, 2],
         nod=head[:, 0],
         look=head[:, 1],
-        arms=arm_rows,
+        arms=_between(arm_keys, arm_position, genre.through, genre.snap),
         ankles=ankles,
     )
     moves = names[MARGIN_BEATS // BEATS_PER_BAR :]

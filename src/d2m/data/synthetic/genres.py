@@ -37,7 +37,7 @@ GENRES: dict[str, Genre] = {
     for genre in (
         Genre(
             name=FLOWING,
-            tempo=(76.0, 86.0),
+            tempo=(82.0, 90.0),
             division=3,
             swing=(0.5, 0.5),
             timing_s=0.005,
@@ -45,14 +45,14 @@ GENRES: dict[str, Genre] = {
             reverb_s=(1.6, 2.4),
             through=0.30,
             snap=0.0,
-            amplitude=(0.80, 1.10),
+            amplitude=(0.72, 0.98),
             stance=(0.13, 0.18),
             bounce=(0.002, 0.008),
             drift_deg=25.0,
         ),
         Genre(
             name="groove",
-            tempo=(96.0, 108.0),
+            tempo=(98.0, 110.0),
             division=2,
             swing=(0.55, 0.64),
             timing_s=0.005,
@@ -67,7 +67,7 @@ GENRES: dict[str, Genre] = {
         ),
         Genre(
             name=ENERGETIC,
-            tempo=(124.0, 136.0),
+            tempo=(124.0, 133.0),
             division=4,
             swing=(0.5, 0.5),
             timing_s=0.002,

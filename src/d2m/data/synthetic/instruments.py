@@ -17,12 +17,12 @@ def time_axis(seconds: float) -> np.ndarray:
 
 def midi_hz(note: float | np.ndarray) -> np.ndarray:
     """Frequency in Hz of MIDI note numbers (69 is 440 Hz)."""
-    return 440.0 * 2.0 ** ((np.asarray(note, dtype=np.float64) - 69) / 12)
+    return np.asarray(440.0 * 2.0 ** ((np.asarray(note, dtype=np.float64) - 69) / 12))
 
 
 def filtered(wave: np.ndarray, kind: str, hz: float | tuple[float, float], order: int = 2) -> np.ndarray:
     """Butterworth low-, high- or band-pass of a wave (n,)."""
-    return signal.sosfilt(signal.butter(order, hz, kind, fs=SAMPLE_RATE, output="sos"), wave)
+    return np.asarray(signal.sosfilt(signal.butter(order, hz, kind, fs=SAMPLE_RATE, output="sos"), wave))
 
 
 def _faded(wave: np.ndarray, seconds: float = 0.005) -> np.ndarray:
@@ -69,17 +69,19 @@ def shaker(rng: np.random.Generator, length_s: float) -> np.ndarray:
     return _faded(filtered(rng.standard_normal(len(t)), "bandpass", (3500, 8000)) * swell)
 
 
-def pluck(hz: float, decay_s: float, brightness: float, inharmonic: float = 0.0) -> np.ndarray:
+def pluck(hz: float, decay_s: float, brightness: float) -> np.ndarray:
     """A struck or plucked string: eight partials, the higher ones weaker and shorter."""
     t = time_axis(min(4 * decay_s, 2.5))
-    k = np.arange(1, 9)
-    k = k[k * hz < 0.45 * SAMPLE_RATE]
-    partial_hz = hz * k * np.sqrt(1 + inharmonic * k**2)
-    level = brightness ** (k - 1) / np.sqrt(k)
-    decay = decay_s / (1 + 0.35 * (k - 1))
-    wave = (level[:, None] * np.sin(2 * np.pi * partial_hz[:, None] * t) * np.exp(-t / decay[:, None])).sum(0)
-    attack = np.minimum(t / 0.003, 1)
-    return _faded(wave * attack / level.sum(), 0.02)
+    n_partials = max(1, min(8, int(0.45 * SAMPLE_RATE / hz)))
+    level = brightness ** np.arange(n_partials) / np.sqrt(np.arange(1, n_partials + 1))
+    # Each partial is the one before, turned once more and damped a little more: a polynomial in `step`.
+    turn = np.exp(2j * np.pi * hz * t)
+    step = turn * np.exp(-0.35 * t / decay_s)
+    wave = np.full(len(t), level[-1], dtype=np.complex128)
+    for k in range(n_partials - 2, -1, -1):
+        wave = wave * step + level[k]
+    struck = (wave * turn).imag * np.exp(-t / decay_s)
+    return _faded(struck * np.minimum(t / 0.003, 1) / level.sum(), 0.02)
 
 
 def bass(hz: float, length_s: float, drive: float) -> np.ndarray:
@@ -90,7 +92,7 @@ def bass(hz: float, length_s: float, drive: float) -> np.ndarray:
     wave = (level[:, None] * np.sin(2 * np.pi * hz * k[:, None] * t)).sum(0) / level.sum()
     wave = np.tanh((1 + 2 * drive) * wave * np.exp(-t / (1.5 * length_s + 0.1)))
     release = np.clip((length_s + 0.06 - t) / 0.06, 0, 1)
-    return wave * np.minimum(t / 0.006, 1) * release
+    return np.asarray(wave * np.minimum(t / 0.006, 1) * release)
 
 
 def wavetable(n_partials: int, slope: float, odd: bool = False) -> np.ndarray:
@@ -98,7 +100,7 @@ def wavetable(n_partials: int, slope: float, odd: bool = False) -> np.ndarray:
     k = np.arange(1, n_partials + 1, 2 if odd else 1)
     phase = 2 * np.pi * np.arange(TABLE) / TABLE
     wave = (k[:, None] ** -slope * np.sin(k[:, None] * phase)).sum(0)
-    return wave / np.abs(wave).max()
+    return np.asarray(wave / np.abs(wave).max())
 
 
 def tone(table: np.ndarray, hz: float, n: int, detune_cents: float, phase: float) -> np.ndarray:
@@ -112,11 +114,11 @@ def tone(table: np.ndarray, hz: float, n: int, detune_cents: float, phase: float
     return 0.5 * out
 
 
-def reverb(wave: np.ndarray, seconds: float, mix: float, rng: np.random.Generator) -> np.ndarray:
-    """The wave (n,) with an exponentially decaying, darkening tail of noise (60 dB in `seconds`)."""
+def reverb(wave: np.ndarray, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    """What a room adds to a wave (n,): an exponentially decaying, darkening tail (60 dB in `seconds`)."""
     t = time_axis(seconds)
     noise = rng.standard_normal(len(t))
-    tail = 0.5 * noise * 10 ** (-3 * t / seconds) + filtered(noise, "lowpass", 2500) * 10 ** (-3 * t / seconds)
+    tail = (0.5 * noise + filtered(noise, "lowpass", 2500)) * 10 ** (-3 * t / seconds)
     tail[: int(0.008 * SAMPLE_RATE)] = 0
     tail /= np.sqrt((tail**2).sum())
-    return wave + mix * signal.oaconvolve(wave, tail)[: len(wave)]
+    return np.asarray(signal.oaconvolve(wave, tail)[: len(wave)])

@@ -1,20 +1,22 @@
 """Writes the embedded corpus as a raw folder, in the layout that real data has.
 
-    manifest.csv        name, genre, frames, seconds, music_bpm, audio, pose, group, licence
-    audio/NAME.flac     mono 22.05 kHz, 16 bits
-    pose3d/NAME.npz     joints (T, 14, 3) float32 in cm (y up, right-handed), joint_names, fps, genre, units
-    truth/NAME.npz      what only the generator knows: beats, downbeats, bpm, lag_s, moves, ... (for tests)
-    synthetic.json      the arguments, so that the same call finds its corpus again
+manifest.csv        name, genre, frames, seconds, music_bpm, audio, pose, group, licence
+audio/NAME.flac     mono 22.05 kHz, 16 bits
+pose3d/NAME.npz     joints (T, 14, 3) float32 in cm (y up, right-handed), joint_names, fps, genre, units
+truth/NAME.npz      what only the generator knows: beats, downbeats, bpm, lag_s, moves, ... (for tests)
+synthetic.json      the arguments, so that the same call finds its corpus again
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +30,20 @@ from d2m.errors import D2MError
 from d2m.skeleton import FPS, HOP, JOINTS, SAMPLE_RATE
 
 #: Raise it when the same arguments give different songs or dances.
-VERSION = 1
+VERSION = 3
 MIN_SECONDS = 4.0
 STAMP = "synthetic.json"
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What a corpus was made from."""
+
+    version: int
+    n_songs_per_genre: int
+    seconds: float
+    seed: int
+    genres: list[str]
 
 
 def make_pair(genre: str, seconds: float, rng: np.random.Generator) -> tuple[Song, Dance]:
@@ -62,37 +75,38 @@ def write_corpus(
     root = Path(root)
     if n_songs_per_genre < 1:
         raise D2MError(f"n_songs_per_genre is {n_songs_per_genre}: give at least 1")
-    if seconds < MIN_SECONDS:
+    if not MIN_SECONDS <= seconds < math.inf:
         raise D2MError(f"seconds is {seconds}: a synthetic song lasts at least {MIN_SECONDS:g} s")
+    if seed < 0:
+        raise D2MError(f"seed is {seed}: give 0 or more")
     if not genres or len(set(genres)) < len(genres):
         raise D2MError(f"genres is {list(genres)}: give one or more, each once")
     for genre in genres:
         _recipe(genre)
-    stamp = {
-        "version": VERSION,
-        "n_songs_per_genre": int(n_songs_per_genre),
-        "seconds": float(seconds),
-        "seed": int(seed),
-        "genres": list(genres),
-    }
-    if _holds(root, stamp):
-        return root
+    stamp = Stamp(VERSION, int(n_songs_per_genre), float(seconds), int(seed), list(genres))
     try:
+        if _holds(root, stamp):
+            return root
         root.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     except OSError as error:
-        raise D2MError(f"{root}: cannot write here ({error.strerror}); choose another folder") from error
+        raise _unwritable(root, error) from error
     try:
         _write(scratch, stamp)
         scratch.chmod(0o755)
         os.replace(scratch, root)
-    except OSError as error:
+    except (OSError, soundfile.LibsndfileError) as error:
         if _holds(root, stamp):  # another process was first
             return root
-        raise D2MError(f"{root}: cannot write here ({error.strerror}); choose another folder") from error
+        raise _unwritable(root, error) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return root
+
+
+def _unwritable(root: Path, error: Exception) -> D2MError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return D2MError(f"{root}: cannot write here ({reason}); choose a folder you can write, with room")
 
 
 def _recipe(genre: str) -> Genre:
@@ -101,7 +115,7 @@ def _recipe(genre: str) -> Genre:
     return GENRES[genre]
 
 
-def _holds(root: Path, stamp: dict[str, object]) -> bool:
+def _holds(root: Path, stamp: Stamp) -> bool:
     """Whether `root` is this corpus; False where it is absent or an empty folder."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
@@ -109,26 +123,26 @@ def _holds(root: Path, stamp: dict[str, object]) -> bool:
         found = json.loads((root / STAMP).read_text())
     except (OSError, ValueError):
         found = None
-    if found != stamp:
+    if found != asdict(stamp):
         raise D2MError(f"{root}: holds something else than this synthetic corpus; remove it or choose another folder")
     return True
 
 
-def _write(folder: Path, stamp: dict[str, object]) -> None:
+def _write(folder: Path, stamp: Stamp) -> None:
     for part in ("audio", "pose3d", "truth"):
         (folder / part).mkdir()
     rows = []
     order = list(GENRES)
-    for genre in stamp["genres"]:  # type: ignore[attr-defined]
-        for number in range(stamp["n_songs_per_genre"]):  # type: ignore[call-overload]
-            rng = np.random.default_rng([stamp["seed"], order.index(genre), number])  # type: ignore[list-item]
-            song, performed = make_pair(genre, stamp["seconds"], rng)  # type: ignore[arg-type]
+    for genre in stamp.genres:
+        for number in range(stamp.n_songs_per_genre):
+            rng = np.random.default_rng([stamp.seed, order.index(genre), number])
+            song, performed = make_pair(genre, stamp.seconds, rng)
             rows.append(_write_pair(folder, f"{genre}_{number:03d}", genre, song, performed))
     with (folder / "manifest.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    (folder / STAMP).write_text(json.dumps(stamp, indent=2) + "\n")
+    (folder / STAMP).write_text(json.dumps(asdict(stamp), indent=2) + "\n")
 
 
 def _write_pair(folder: Path, name: str, genre: str, song: Song, performed: Dance) -> dict[str, object]:

@@ -1,0 +1,170 @@
+"""Lightning's side of the data: one loader per stage; batches are normalised and shifted on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from d2m.data.corpus import Corpus
+from d2m.data.normalizer import NormalizerTensors
+from d2m.data.sampling import STAGES, Batch, StageItems, TrainBatches, ValBatches
+from d2m.errors import D2MError
+from d2m.skeleton import N_JOINTS
+
+
+class KeySampler(Sampler[tuple[int, int]]):
+    """Keys (epoch, batch) of the current epoch from batch ``start`` on. Lightning calls ``set_epoch``."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps, self.epoch, self.start = steps, 0, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        for batch in range(self.start, self.steps):
+            yield self.epoch, batch
+
+    def __len__(self) -> int:
+        return self.steps
+
+
+class ResumableLoader(DataLoader[Batch]):
+    """A loader over keys that goes on after the last batch it handed out; Lightning checkpoints its state.
+
+    Its iterator is lazy: Lightning makes the first one before it sets the epoch.
+    """
+
+    _next: tuple[int, int] = (0, 0)
+    _resume: tuple[int, int] | None = None
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        keys = self.sampler
+        assert isinstance(keys, KeySampler)
+        resume, self._resume = self._resume, None
+        keys.start = resume[1] if resume is not None and resume[0] == keys.epoch else 0
+        self._next = keys.epoch, keys.start
+        for batch in super().__iter__():
+            self._next = self._next[0], self._next[1] + 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        return {"epoch": self._next[0], "batch": self._next[1]}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self._resume = state["epoch"], state["batch"]
+
+
+class DanceDataModule(pl.LightningDataModule):
+    """Batches of a prepared corpus for one stage.
+
+    On the device, all float32 and normalised:
+
+    - du_vae: ``units1``, ``units2`` (b, 32, 28), two copies of a unit, each shifted as a whole by its own
+      draw; ``genre`` (b,).
+    - music_style: ``features`` (b, 30, 28), a 2 s window; ``genre`` (b,).
+    - mm_gan, generator: ``units`` (b, 3, 32, 28), consecutive; ``features`` (b, 30, 28), a 2 s window of
+      their own music (anywhere in their span; in its middle in validation); ``genre``, ``recording`` (b,).
+
+    Training batches are drawn genre-uniform with replacement, validation is a fixed genre-balanced pass
+    (:mod:`d2m.data.sampling`). Use it with ``Trainer(use_distributed_sampler=False)``: ranks draw their own
+    batches.
+
+    Args:
+        root: folder of a prepared corpus.
+        stage: one of :data:`d2m.data.sampling.STAGES`.
+        batch_size: per device.
+        seed: of the draws.
+        steps_per_epoch: batches per device and epoch; by default as many as there are items in the training
+        split.
+        shift: largest shift in x and y, pixels (du_vae).
+        num_workers: processes that read batches; the corpus is memory-mapped, 0 is mostly enough.
+        max_val_batches: of all devices together.
+        val_split: the split that validation walks through.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        stage: str,
+        batch_size: int = 64,
+        seed: int = 0,
+        steps_per_epoch: int | None = None,
+        shift: tuple[float, float] = (50.0, 20.0),
+        num_workers: int = 0,
+        max_val_batches: int = 20,
+        val_split: str = "val",
+    ) -> None:
+        super().__init__()
+        root, shift = str(root), (float(shift[0]), float(shift[1]))
+        self.save_hyperparameters()
+        if stage not in STAGES:
+            raise D2MError(f"no stage '{stage}'; there are {', '.join(STAGES)}")
+        if batch_size < 1 or max_val_batches < 1 or (steps_per_epoch is not None and steps_per_epoch < 1):
+            raise D2MError("batch_size, steps_per_epoch and max_val_batches must be at least 1")
+        self.root, self.stage, self.batch_size, self.seed = root, stage, batch_size, seed
+        self.steps_per_epoch, self.shift, self.num_workers = steps_per_epoch, shift, num_workers
+        self.max_val_batches, self.val_split = max_val_batches, val_split
+        self._corpus: Corpus | None = None
+        self._stats: NormalizerTensors | None = None
+
+    @property
+    def corpus(self) -> Corpus:
+        """Opened on first use."""
+        if self._corpus is None:
+            self._corpus = Corpus.open(self.root)
+        return self._corpus
+
+    def setup(self, stage: str) -> None:
+        """Open the corpus, so that a bad one is refused before training starts."""
+        self.corpus.normalizer  # noqa: B018 (read and checked)
+
+    def _rank(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "batch_size": None,
+            "num_workers": self.num_workers,
+            "persistent_workers": self.num_workers > 0,
+            "pin_memory": torch.cuda.is_available(),
+        }
+
+    def train_dataloader(self) -> ResumableLoader:
+        rank, world = self._rank()
+        items = StageItems(self.corpus, self.stage, "train")
+        batches = TrainBatches(items, self.batch_size, self.seed, self.shift, rank)
+        steps = self.steps_per_epoch or max(1, -(-items.size // (self.batch_size * world)))
+        return ResumableLoader(batches, sampler=KeySampler(steps), **self._options())
+
+    def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
+        """The fixed pass; an empty list where the split holds nothing of this stage."""
+        rank, world = self._rank()
+        items = StageItems(self.corpus, self.stage, self.val_split)
+        if not len(items):
+            return []
+        batches = ValBatches(items, self.batch_size, self.seed, self.shift, self.max_val_batches, rank, world)
+        return DataLoader(batches, **self._options())
+
+    def on_after_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int = 0) -> dict[str, Tensor]:
+        """Raw batch -> the batch described above."""
+        device = batch["genre"].device
+        if self._stats is None or self._stats.pose_mean.device != device:
+            self._stats = self.corpus.normalizer.tensors(device)
+        stats = self._stats
+        out = dict(batch)
+        if "features" in out:
+            out["features"] = (out["features"] - stats.feature_mean) / stats.feature_std
+        if "shift" in out:
+            units, shift = out.pop("units"), out.pop("shift")
+            for copy in (0, 1):
+                moved = units + shift[:, copy].repeat(1, N_JOINTS)[:, None]
+                out[f"units{copy + 1}"] = (moved - stats.pose_mean) / stats.pose_std
+        elif "units" in out:
+            out["units"] = (out["units"] - stats.pose_mean) / stats.pose_std
+        return out

@@ -1,0 +1,200 @@
+"""Batches drawn from a corpus by index, each a pure function of (seed, rank, epoch, batch).
+
+Training draws a genre uniformly, then an item of it uniformly, with replacement (Lee et al. 2019; docs of the
+method): rare genres count as much as common ones. Validation walks through its split once, evenly spaced and
+genre-balanced, the same at every epoch. No loop runs over the items of a batch.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from d2m.data.corpus import Corpus
+from d2m.errors import D2MError
+from d2m.skeleton import FPS, SEQUENCE_UNITS, STYLE_FRAMES
+
+Stage = Literal["du_vae", "music_style", "mm_gan", "generator"]
+STAGES: tuple[str, ...] = get_args(Stage)
+
+Ints = NDArray[np.int64]
+Batch = dict[str, Tensor]
+
+#: Streams of randomness that never meet.
+_TRAIN, _VAL = 0, 1
+
+
+class GenrePools:
+    """Items by genre, to be drawn from.
+
+    Args:
+        genre: (n,) genre of every item.
+    """
+
+    def __init__(self, genre: NDArray[np.integer]) -> None:
+        self._order = np.argsort(genre, kind="stable")
+        self.genres, self._first, self._count = np.unique(genre[self._order], return_index=True, return_counts=True)
+
+    def draw(self, n: int, rng: np.random.Generator) -> Ints:
+        """(n,) items: genre uniform, then item uniform, with replacement."""
+        pool = rng.integers(len(self.genres), size=n)
+        within = rng.integers(self._count[pool])
+        return np.asarray(self._order[self._first[pool] + within], np.int64)
+
+    def spread(self, n: int) -> Ints:
+        """(n,) items, evenly spaced within each genre, genres in turn; scarce genres repeat theirs."""
+        pool = np.arange(n) % len(self.genres)
+        turn = np.arange(n) // len(self.genres)
+        turns = -(-(n - pool) // len(self.genres))  # how many items this item's genre gives
+        within = turn * self._count[pool] // turns
+        return np.asarray(self._order[self._first[pool] + within], np.int64)
+
+
+def music_window_bounds(corpus: Corpus, starts: Ints) -> tuple[Ints, Ints]:
+    """First and last feature row at which a 2 s window lies inside the sequences that begin at these units.
+
+    Returns:
+        low, high (n,), rows within the recording; high < low where the music does not cover a window.
+    """
+    recording = corpus.unit_recording[starts]
+    begin = corpus.unit_span[starts, 0]
+    end = corpus.unit_span[starts + SEQUENCE_UNITS - 1, 1]
+    low = np.maximum(np.ceil(begin * FPS - 1e-6), 0).astype(np.int64)
+    high = np.minimum(np.floor(end * FPS + 1e-6), corpus.feature_bounds[recording, 1]).astype(np.int64) - STYLE_FRAMES
+    return low, high
+
+
+class StageItems:
+    """The items of one stage in one split, and how to read them.
+
+    Items are units (du_vae), songs of at least 2 s (music_style) or units that begin three consecutive ones
+    and have music (mm_gan, generator). ``genre`` is (n,), an index into the corpus's genres.
+    """
+
+    def __init__(self, corpus: Corpus, stage: str, split: str) -> None:
+        if stage not in STAGES:
+            raise D2MError(f"no stage '{stage}'; there are {', '.join(STAGES)}")
+        self.corpus, self.stage = corpus, stage
+        if stage == "du_vae":
+            self.ids = corpus.units_in(split)
+            self.genre = np.asarray(corpus.unit_genre[self.ids], np.int64)
+        elif stage == "music_style":
+            songs = corpus.recordings_in(split)
+            self.ids = songs[corpus.feature_bounds[songs, 1] >= STYLE_FRAMES]
+            self.genre = corpus.recording_genre[self.ids]
+        else:
+            starts = corpus.sequence_starts(split)
+            low, high = music_window_bounds(corpus, starts)
+            self.ids = starts[high >= low]
+            self.genre = np.asarray(corpus.unit_genre[self.ids], np.int64)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def size(self) -> int:
+        """How much there is to see: items, or for songs their 2 s windows without overlap."""
+        if self.stage == "music_style":
+            return int((self.corpus.feature_bounds[self.ids, 1] // STYLE_FRAMES).sum())
+        return len(self)
+
+    def windows(self, first: Ints) -> Tensor:
+        """Feature rows of the whole corpus (b,) -> (b, 30, 28), not normalised."""
+        return torch.from_numpy(self.corpus.features[first[:, None] + np.arange(STYLE_FRAMES)])
+
+    def read(self, items: Ints, rng: np.random.Generator, shift: tuple[float, float], centred: bool) -> Batch:
+        """The raw batch of these items.
+
+        Args:
+            items: (b,) numbers into :attr:`ids`.
+            rng: for shifts and windows.
+            shift: largest shift of x and y in pixels (du_vae).
+            centred: windows in the middle of their span instead of anywhere in it.
+        """
+        ids, b = self.ids[items], len(items)
+        batch = {"genre": torch.from_numpy(self.genre[items])}
+        if self.stage == "du_vae":
+            batch["units"] = torch.from_numpy(self.corpus.units[ids])
+            limits = np.asarray(shift, np.float32)
+            batch["shift"] = torch.from_numpy(rng.uniform(-1, 1, (b, 2, 2)).astype(np.float32) * limits)
+            return batch
+        if self.stage == "music_style":
+            first, length = self.corpus.feature_bounds[ids].T
+            low, high = np.zeros(b, np.int64), length - STYLE_FRAMES
+        else:
+            recording = self.corpus.unit_recording[ids]
+            low, high = music_window_bounds(self.corpus, ids)
+            first = self.corpus.feature_bounds[recording, 0]
+            batch["units"] = torch.from_numpy(self.corpus.units[ids[:, None] + np.arange(SEQUENCE_UNITS)])
+            batch["recording"] = torch.from_numpy(recording.astype(np.int64))
+        start = (low + high) // 2 if centred else rng.integers(low, high + 1)
+        batch["features"] = self.windows(first + start)
+        return batch
+
+
+class TrainBatches(Dataset[Batch]):
+    """Endless training batches; ``self[epoch, batch]`` is a function of the key, the seed and the rank."""
+
+    def __init__(
+        self, items: StageItems, batch_size: int, seed: int, shift: tuple[float, float], rank: int = 0
+    ) -> None:
+        if not len(items):
+            raise D2MError(
+                f"{items.corpus.folder}: nothing to train {items.stage} on; add recordings to the raw corpus"
+            )
+        self.items, self.batch_size, self.seed, self.shift, self.rank = items, batch_size, seed, shift, rank
+        self.pools = GenrePools(items.genre)
+
+    def __getitem__(self, key: tuple[int, int]) -> Batch:
+        epoch, batch = key
+        rng = np.random.default_rng([self.seed, _TRAIN, self.rank, epoch, batch])
+        return self.items.read(self.pools.draw(self.batch_size, rng), rng, self.shift, centred=False)
+
+
+class ValBatches(Dataset[Batch]):
+    """A fixed, genre-balanced pass over a split, at most ``max_batches`` of it, dealt out to the ranks.
+
+    Every rank gets the same number of batches (the first ones again where they do not divide), so that none
+    waits for another. Songs (music_style) are seen in windows without overlap.
+    """
+
+    def __init__(
+        self,
+        items: StageItems,
+        batch_size: int,
+        seed: int,
+        shift: tuple[float, float],
+        max_batches: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.items, self.batch_size, self.seed, self.shift = items, batch_size, seed, shift
+        genre = items.genre
+        self._rows: Ints | None = None
+        if items.stage == "music_style":
+            first, length = items.corpus.feature_bounds[items.ids].T
+            count = length // STYLE_FRAMES
+            song = np.repeat(np.arange(len(items)), count)
+            within = np.arange(len(song)) - np.repeat(np.cumsum(count) - count, count)
+            self._rows, genre = first[song] + within * STYLE_FRAMES, genre[song]
+        self._genre = genre
+        self._order = GenrePools(genre).spread(min(len(genre), max_batches * batch_size))
+        n = -(-len(self._order) // batch_size)
+        self._numbers = np.arange(rank, -(-n // world_size) * world_size, world_size) % max(n, 1)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, index: int) -> Batch:
+        number = int(self._numbers[index])
+        chosen = self._order[number * self.batch_size : (number + 1) * self.batch_size]
+        if self._rows is not None:
+            genre = torch.from_numpy(self._genre[chosen])
+            return {"genre": genre, "features": self.items.windows(self._rows[chosen])}
+        rng = np.random.default_rng([self.seed, _VAL, number])
+        return self.items.read(chosen, rng, self.shift, centred=True)

@@ -1,0 +1,69 @@
+"""Small systems that several tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+# Two workers on two cores: one thread each.
+torch.set_num_threads(1)
+os.environ.setdefault("WANDB_MODE", "offline")
+os.environ.setdefault("WANDB_SILENT", "true")
+
+REPO = Path(__file__).parents[1]
+SIZES = {
+    "n_genres": 3, "z_ini": 4, "z_mov": 6, "z_dan": 8, "movement_hidden": 12, "unit_hidden": 16,
+    "dance_encoder_hidden": 10, "dance_decoder_hidden": 14,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def shared_folder() -> Path:
+    """Real data beside the checkout; skips where there is none."""
+    folder = Path(os.environ.get("D2M_SHARED", REPO.parent / "shared"))
+    if not (folder / "data").is_dir():
+        pytest.skip(f"no real data: {folder / 'data'} is absent (set D2M_SHARED)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of random networks of tiny sizes."""
+    from d2m.bundle import write_bundle
+    from d2m.data.normalizer import Normalizer
+    from d2m.nets.composition import Composition
+
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    net = Composition(**SIZES)
+    # Random decoders hardly move: louder heads make dances that a threshold can tell apart.
+    with torch.no_grad():
+        for p in net.unit_decoder.parameters():
+            p.mul_(3)
+    normalizer = Normalizer(rng.normal(size=28) * 30, np.full(28, 20.0), np.zeros(28), np.ones(28))
+    return write_bundle(
+        tmp_path_factory.mktemp("tiny") / "bundle",
+        config={
+            "sizes": net.sizes,
+            "front_end": "mfcc",
+            "style_mode": "windows",
+            "motion_threshold": 0.0,
+            "max_draws": 4,
+        },
+        state=net.state_dict(),
+        normalizer=normalizer,
+        genres=("flow", "groove", "drive"),
+        genre_means={g: rng.normal(size=8).astype(np.float32) for g in ("flow", "groove", "drive")},
+        provenance={"git": "test"},
+        card="# test\n",
+    )
+
+
+@pytest.fixture
+def song_features() -> np.ndarray:
+    """(150, 28) features of an imagined 10 s song."""
+    return np.random.default_rng(1).normal(size=(150, 28)).astype(np.float32)

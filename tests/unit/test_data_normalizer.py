@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from d2m.data.normalizer import FEATURE_STD_FLOOR, POSE_STD_FLOOR, Normalizer, mean_and_std
+from d2m.errors import D2MError
+
+
+@pytest.fixture
+def normalizer() -> Normalizer:
+    rng = np.random.default_rng(0)
+    return Normalizer.fit([rng.normal(300, 20, (50, 28))], [rng.normal(-5, 2, (40, 28))])
+
+
+def test_chunks_give_the_statistics_of_the_whole() -> None:
+    x = np.random.default_rng(0).normal(1e4, 3.0, (1000, 28)).astype(np.float32)  # far off: cancellation would show
+    mean, std = mean_and_std(np.split(x, [0, 3, 400]), 0.0, 28)
+    np.testing.assert_allclose(mean, x.astype(np.float64).mean(0), rtol=1e-6)
+    np.testing.assert_allclose(std, x.astype(np.float64).std(0), rtol=1e-5)
+
+
+def test_constant_coordinates_are_floored() -> None:
+    n = Normalizer.fit([np.full((9, 28), 7.0)], [np.full((9, 28), 2.0)])
+    assert (n.pose_std == POSE_STD_FLOOR).all() and (n.feature_std == np.float32(FEATURE_STD_FLOOR)).all()
+
+
+def test_no_music_gives_the_identity_for_features() -> None:
+    n = Normalizer.fit([np.random.default_rng(0).normal(size=(9, 28))], [])
+    assert (n.feature_mean == 0).all() and (n.feature_std == 1).all()
+
+
+def test_saved_is_loaded(normalizer: Normalizer, tmp_path: Path) -> None:
+    path = tmp_path / "n.npz"
+    normalizer.save(path)
+    again = Normalizer.load(path)
+    for name in ("pose_mean", "pose_std", "feature_mean", "feature_std"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(normalizer, name))
+    assert [p.name for p in tmp_path.iterdir()] == ["n.npz"]
+
+
+def test_there_and_back(normalizer: Normalizer) -> None:
+    poses = np.random.default_rng(1).normal(300, 20, (4, 32, 28)).astype(np.float32)
+    z = normalizer.normalize_poses(poses)
+    assert z.dtype == np.float32 and abs(float(z.mean())) < 0.2
+    np.testing.assert_allclose(normalizer.denormalize_poses(z), poses, rtol=1e-5)
+    t = normalizer.tensors("cpu")
+    torch.testing.assert_close((torch.from_numpy(poses) - t.pose_mean) / t.pose_std, torch.from_numpy(z))
+
+
+@pytest.mark.parametrize("bad", ["missing", "garbage", "key", "shape", "nan", "zero std"])
+def test_bad_files_are_refused_in_one_line(normalizer: Normalizer, tmp_path: Path, bad: str) -> None:
+    path = tmp_path / "n.npz"
+    values = dict(zip(normalizer.tensors()._fields, (t.numpy() for t in normalizer.tensors())))
+    if bad == "key":
+        del values["pose_std"]
+    if bad == "shape":
+        values["pose_std"] = values["pose_std"][:5]
+    if bad == "nan":
+        values["feature_mean"] = values["feature_mean"] * np.nan
+    if bad == "zero std":
+        values["feature_std"] = values["feature_std"] * 0
+    if bad == "garbage":
+        path.write_bytes(b"PK not a zip")
+    elif bad != "missing":
+        np.savez(path, **values)
+    with pytest.raises(D2MError, match=r"n\.npz") as e:
+        Normalizer.load(path)
+    assert "\n" not in str(e.value)

@@ -1,0 +1,355 @@
+"""The embedded corpus: its songs have the beats, and its dancers the bodies and energies, that it says."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import d2m.data.synthetic.write as write_module
+from d2m.audio import features, n_frames
+from d2m.beats import music_beats
+from d2m.data.manifest import read_manifest
+from d2m.data.sources.npz import read_npz
+from d2m.data.synthetic import ENERGETIC, FLOWING, GENRES, make_pair, write_corpus
+from d2m.data.synthetic.body import Posture, draw_body, joints
+from d2m.data.synthetic.clock import BeatClock
+from d2m.data.synthetic.moves import MOVES, ROW, mirrored
+from d2m.errors import D2MError
+from d2m.kinematics import expansion, jerk, kinematic_beats, kinetic_energy, torso_length
+from d2m.skeleton import FPS, HOP, JOINTS, LIMBS, SAMPLE_RATE
+
+N_SONGS, SECONDS = 4, 16.0
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One song and dance of the corpus, read from its files."""
+
+    name: str
+    genre: str
+    wave: np.ndarray
+    joints: np.ndarray
+    truth: dict[str, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("synthetic") / "raw", N_SONGS, SECONDS, seed=3)
+
+
+@pytest.fixture(scope="module")
+def pairs(root: Path) -> list[Pair]:
+    out = []
+    for row in csv.DictReader((root / "manifest.csv").open()):
+        wave, rate = soundfile.read(root / row["audio"], dtype="float32")
+        assert rate == SAMPLE_RATE
+        with np.load(root / "truth" / f"{row['name']}.npz") as truth:
+            known = dict(truth)
+        poses = np.load(root / row["pose"])["joints"].astype(np.float64)
+        out.append(Pair(row["name"], row["genre"], wave, poses, known))
+    return out
+
+
+def f_measure(found: np.ndarray, true: np.ndarray, tolerance_s: float = 0.07) -> float:
+    """One to one within the tolerance; true beats are further apart than twice the tolerance."""
+    if not len(found):
+        return 0.0
+    nearest = np.abs(found[:, None] - true).argmin(1)
+    hits = len(set(nearest[np.abs(found - true[nearest]) <= tolerance_s]))
+    return 2 * hits / (len(found) + len(true))
+
+
+def by_genre(pairs: list[Pair], measure: Callable[[Pair], float]) -> dict[str, np.ndarray]:
+    return {genre: np.array([measure(p) for p in pairs if p.genre == genre]) for genre in GENRES}
+
+
+def digest(folder: Path) -> dict[str, str]:
+    files = (p for p in sorted(folder.rglob("*")) if p.is_file())
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+# The files
+
+
+def test_same_arguments_give_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
+    first = digest(write_corpus(tmp_path / "a", 1, 5.0, seed=7))
+    assert len(first) == 3 * len(GENRES) + 2
+    assert digest(write_corpus(tmp_path / "b", 1, 5.0, seed=7)) == first
+    other = digest(write_corpus(tmp_path / "c", 1, 5.0, seed=8))
+    same = [name for name in first if other[name] == first[name]]
+    assert not same
+
+
+def test_a_song_does_not_depend_on_how_many_there_are(tmp_path: Path) -> None:
+    one = digest(write_corpus(tmp_path / "one", 1, 5.0, genres=[ENERGETIC]))
+    more = digest(write_corpus(tmp_path / "more", 2, 5.0, genres=[FLOWING, ENERGETIC]))
+    for name in (f"audio/{ENERGETIC}_000.flac", f"pose3d/{ENERGETIC}_000.npz"):
+        assert one[name] == more[name]
+    assert more[f"audio/{ENERGETIC}_000.flac"] != more[f"audio/{ENERGETIC}_001.flac"]
+
+
+def test_the_reader_of_real_data_reads_it(root: Path, pairs: list[Pair]) -> None:
+    recordings = read_manifest(root)
+    assert [r.name for r in recordings] == [p.name for p in pairs]
+    assert len({r.group for r in recordings}) == len(recordings)
+    for recording, pair in zip(recordings, pairs, strict=True):
+        motion = read_npz(recording.pose)
+        assert motion.fps == FPS
+        np.testing.assert_array_equal(motion.joints, pair.joints.astype(np.float32))
+    with np.load(root / "pose3d" / f"{FLOWING}_000.npz") as file:
+        assert file["joints"].dtype == np.float32
+        assert tuple(file["joint_names"]) == JOINTS
+        assert (int(file["fps"]), str(file["genre"])) == (FPS, FLOWING)
+
+
+@pytest.mark.parametrize("seconds", [4.0, 4.37, 7.1])
+def test_sound_and_motion_have_the_same_length(seconds: float) -> None:
+    song, dance = make_pair("groove", seconds, np.random.default_rng(0))
+    assert len(dance.joints) == round(seconds * FPS) == n_frames(len(song.wave))
+    assert len(song.wave) == len(dance.joints) * HOP
+
+
+def test_a_corpus_that_is_there_is_left_alone(root: Path) -> None:
+    before = (root / "manifest.csv").stat().st_mtime_ns
+    assert write_corpus(root, N_SONGS, SECONDS, seed=3) == root
+    assert (root / "manifest.csv").stat().st_mtime_ns == before
+    with pytest.raises(D2MError, match="holds something else"):
+        write_corpus(root, N_SONGS, SECONDS, seed=4)
+    assert json.loads((root / "synthetic.json").read_text())["seed"] == 3
+
+
+def test_nothing_half_written_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(write_module.soundfile, "write", full)
+    with pytest.raises(D2MError, match="No space left"):
+        write_corpus(tmp_path / "raw", 1, 4.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"genres": ["ballet"]}, "ballet.*flow, groove, drive"),
+        ({"genres": []}, "genres"),
+        ({"genres": [FLOWING, FLOWING]}, "each once"),
+        ({"seconds": 3.9}, "at least 4 s"),
+        ({"seconds": float("nan")}, "seconds"),
+        ({"n_songs_per_genre": 0}, "at least 1"),
+        ({"seed": -1}, "seed"),
+    ],
+)
+def test_wrong_arguments_say_so_in_one_line(tmp_path: Path, arguments: dict[str, object], words: str) -> None:
+    with pytest.raises(D2MError, match=words) as error:
+        write_corpus(tmp_path / "raw", **arguments)  # type: ignore[arg-type]
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "raw").exists()
+
+
+def test_a_file_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for target in (tmp_path / "file", tmp_path / "file" / "raw"):
+        with pytest.raises(D2MError, match="file"):
+            write_corpus(target, 1, 4.0)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+# The songs
+
+
+def test_the_clock_inverts_itself_and_keeps_its_tempo() -> None:
+    clock = BeatClock(bpm=120.0, start_s=0.3, drift_phase=1.0)
+    beats = np.linspace(-8, 200, 1000)
+    np.testing.assert_allclose(clock.beat_at(clock.time_of(beats)), beats, atol=1e-9)
+    assert clock.time_of(np.array(0.0)) == pytest.approx(0.3)
+    intervals = np.diff(clock.beats_within(60.0))
+    assert np.all(np.abs(intervals / 0.5 - 1) < 0.005)
+    assert np.ptp(intervals) > 0.001
+
+
+def test_waves_are_sound_music_files_can_hold(pairs: list[Pair]) -> None:
+    for pair in pairs:
+        assert np.isfinite(pair.wave).all()
+        assert 0.15 < np.abs(pair.wave).max() < 1
+        assert abs(pair.wave.mean()) < 0.01
+        rms = np.sqrt(np.square(pair.wave[: SAMPLE_RATE * 15].reshape(15, -1)).mean(1))
+        assert rms.min() > 0.2 * np.median(rms), f"{pair.name} has a hole"
+
+
+def test_beats_are_heard_where_they_are_said_to_be(pairs: list[Pair]) -> None:
+    scores = np.array([f_measure(music_beats(p.wave), p.truth["beats"]) for p in pairs])
+    shifted = [f_measure(music_beats(p.wave), p.truth["beats"] + 30 / p.truth["bpm"]) for p in pairs]
+    assert np.median(scores) > 0.9
+    assert scores.mean() > 0.8
+    assert np.median(shifted) < 0.3
+
+
+def test_tempo_tells_the_genres_apart(pairs: list[Pair]) -> None:
+    tempo = by_genre(pairs, lambda p: 60 / float(np.diff(p.truth["beats"]).mean()))
+    for genre, values in tempo.items():
+        low, high = GENRES[genre].tempo
+        assert np.all((values > low * 0.99) & (values < high * 1.01))
+        assert np.ptp(values) > 0.5
+    assert tempo[FLOWING].max() < tempo["groove"].min() < tempo["groove"].max() < tempo[ENERGETIC].min()
+
+
+def test_timbre_tells_the_genres_apart_but_loudness_does_not(pairs: list[Pair]) -> None:
+    def left_out_accuracy(x: np.ndarray, genre: np.ndarray) -> float:
+        """Nearest class mean, each song held out in turn."""
+        x = (x - x.mean(0)) / x.std(0)
+        hits = []
+        for i in range(len(x)):
+            rest = np.arange(len(x)) != i
+            means = {g: x[rest & (genre == g)].mean(0) for g in GENRES}
+            hits.append(min(means, key=lambda g: float(np.linalg.norm(x[i] - means[g]))) == genre[i])
+        return float(np.mean(hits))
+
+    genre = np.array([p.genre for p in pairs])
+    timbre = np.stack([features(p.wave, "mfcc")[:, 1:13].mean(0) for p in pairs])
+    assert left_out_accuracy(timbre, genre) > 0.9
+    # Loudness is drawn, so many draws are needed to judge it: ranges that overlap by more than half.
+    for a, b in ((FLOWING, "groove"), ("groove", ENERGETIC), (FLOWING, ENERGETIC)):
+        (low_a, high_a), (low_b, high_b) = GENRES[a].loudness_db, GENRES[b].loudness_db
+        overlap = min(high_a, high_b) - max(low_a, low_b)
+        assert overlap > 0.5 * min(high_a - low_a, high_b - low_b)
+
+
+# The dancers
+
+
+def test_limbs_keep_their_lengths(pairs: list[Pair]) -> None:
+    for pair in pairs:
+        for a, b, _ in LIMBS:
+            length = np.linalg.norm(pair.joints[:, a] - pair.joints[:, b], axis=-1)
+            assert np.ptp(length) < 1e-3, f"{pair.name}: {JOINTS[a]} to {JOINTS[b]}"
+
+
+def test_a_hanging_body_stands_where_it_should() -> None:
+    body = draw_body(np.random.default_rng(0))
+    zero = np.zeros(1)
+    ankles = np.array([[[-15.0, body.ankle, 0.0], [15.0, body.ankle, 0.0]]])
+    arms = np.zeros((1, 2, 4))
+    arms[0, 1] = np.radians([90, 90, 90, 90])  # the left arm straight ahead, its forearm up
+    place = np.array([[0.0, 70.0, 0.0]])
+    pose = joints(body, Posture(place, zero, zero, zero, zero, zero, zero, arms, ankles))[0]
+    at = dict(zip(JOINTS, pose, strict=True))
+    assert at["right_shoulder"][0] < 0 < at["left_shoulder"][0]  # faces +z
+    assert at["nose"][2] > 0
+    np.testing.assert_allclose(at["neck"], [0, 70 + body.torso, 0], atol=1e-6)
+    down = at["right_wrist"] - at["right_shoulder"]
+    np.testing.assert_allclose(down, [0, -body.upper_arm - body.forearm, 0], atol=1e-9)
+    np.testing.assert_allclose(at["left_elbow"] - at["left_shoulder"], [0, 0, body.upper_arm], atol=1e-9)
+    np.testing.assert_allclose(at["left_wrist"] - at["left_elbow"], [0, body.forearm, 0], atol=1e-9)
+    np.testing.assert_allclose(pose[[10, 13]], ankles[0], atol=1e-9)
+    assert at["right_knee"][2] > 5  # bent to the front
+
+
+def test_legs_that_cannot_reach_lower_the_hips() -> None:
+    body = draw_body(np.random.default_rng(1))
+    zero, arms = np.zeros(2), np.zeros((2, 2, 4))
+    wide = np.array([[-10.0, 10.0], [-60.0, 60.0]])
+    ankles = np.stack([wide, np.full((2, 2), body.ankle), np.zeros((2, 2))], axis=-1)
+    place = np.array([[0.0, 300.0, 0.0]] * 2)
+    pose = joints(body, Posture(place, zero, zero, zero, zero, zero, zero, arms, ankles))
+    np.testing.assert_allclose(pose[:, [10, 13]], ankles, atol=1e-9)
+    assert pose[1, 8, 1] < pose[0, 8, 1] - 10
+
+
+def angle_at(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    cosine = ((a - b) * (c - b)).sum(-1) / np.linalg.norm(a - b, axis=-1) / np.linalg.norm(c - b, axis=-1)
+    return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+
+
+def test_bodies_stay_possible(pairs: list[Pair]) -> None:
+    for pair in pairs:
+        j = pair.joints
+        across = j[:, 5] - j[:, 2]
+        across /= np.linalg.norm(across, axis=-1, keepdims=True)
+        hips = j[:, 11] - j[:, 8]
+        hips /= np.linalg.norm(hips, axis=-1, keepdims=True)
+        assert ((j[:, 7] - j[:, 4]) * across).sum(-1).min() > 10, "wrists cross"
+        assert ((j[:, 13] - j[:, 10]) * hips).sum(-1).min() > 10, "ankles cross"
+        ahead = np.cross(hips, [0, 1, 0])
+        for hip, knee, ankle in ((8, 9, 10), (11, 12, 13)):
+            assert angle_at(j[:, hip], j[:, knee], j[:, ankle]).min() > 45
+            bend = j[:, knee] - (j[:, hip] + j[:, ankle]) / 2
+            assert (bend * ahead).sum(-1).min() > 0, "a knee bends backward"
+        for shoulder, elbow, wrist in ((2, 3, 4), (5, 6, 7)):
+            bend = angle_at(j[:, shoulder], j[:, elbow], j[:, wrist])
+            assert bend.min() > 40 and bend.max() < 179.5
+        assert np.linalg.norm(np.diff(j, axis=0), axis=-1).max() * FPS < 900, "a jump"
+
+
+def test_feet_stand_on_the_floor_and_do_not_slide(pairs: list[Pair]) -> None:
+    for pair in pairs:
+        ankles = pair.joints[:, [10, 13]]
+        floor = ankles[..., 1].min()
+        assert 5 < floor < 10
+        assert (ankles[..., 1].min(1) - floor).max() < 5, "both feet in the air"
+        down = (ankles[1:, :, 1] < floor + 0.5) & (ankles[:-1, :, 1] < floor + 0.5)
+        slide = np.linalg.norm(np.diff(ankles[..., [0, 2]], axis=0), axis=-1) * FPS
+        assert slide[down].max() < 20
+        assert down.mean() > 0.3
+
+
+def test_dancers_are_slowest_on_the_beat(pairs: list[Pair]) -> None:
+    for pair in pairs:
+        beats = kinematic_beats(pair.joints, FPS)
+        assert f_measure(beats, pair.truth["beats"]) > 0.8, pair.name
+        assert f_measure(beats, pair.truth["beats"] + 30 / pair.truth["bpm"]) < 0.4, pair.name
+
+
+def test_dancers_lead_or_lag_as_recorded(pairs: list[Pair]) -> None:
+    def measured(p: Pair) -> float:
+        found = kinematic_beats(p.joints, FPS)
+        nearest = p.truth["beats"][np.abs(found[:, None] - p.truth["beats"]).argmin(1)]
+        return float(np.median(found - nearest))
+
+    lag = np.array([float(p.truth["lag_s"]) for p in pairs])
+    seen = np.array([measured(p) for p in pairs])
+    assert np.ptp(lag) > 0.02
+    assert np.corrcoef(lag, seen)[0, 1] > 0.7
+    assert np.abs(seen - lag).max() < 0.035
+
+
+def test_energy_jerk_and_width_by_genre(pairs: list[Pair]) -> None:
+    energy = by_genre(pairs, lambda p: float(kinetic_energy(p.joints, FPS).mean()))
+    assert energy[ENERGETIC].mean() > 4 * energy[FLOWING].mean()
+    assert energy[FLOWING].mean() < energy["groove"].mean() < energy[ENERGETIC].mean()
+    assert energy[ENERGETIC].min() > energy[FLOWING].max()
+    assert energy[FLOWING].min() > 100, "frozen"
+    for values in energy.values():  # individuals differ
+        assert values.max() > 1.1 * values.min()
+    shake = by_genre(pairs, lambda p: float(jerk(p.joints, FPS).mean()))
+    assert shake[ENERGETIC].min() > 4 * shake[FLOWING].max()
+    width = by_genre(pairs, lambda p: float(expansion(p.joints).mean()) / torso_length(p.joints))
+    assert width[FLOWING].mean() > width[ENERGETIC].mean() + 0.03
+    assert width[FLOWING].mean() > width["groove"].mean() + 0.03
+
+
+def test_dances_are_varied(pairs: list[Pair]) -> None:
+    for pair in pairs:
+        assert set(pair.truth["moves"]) <= set(MOVES[pair.genre])
+    for genre in GENRES:
+        danced = {move for p in pairs if p.genre == genre for move in p.truth["moves"]}
+        assert len(danced) >= 5
+        heights = [float(p.truth["height"]) for p in pairs if p.genre == genre]
+        assert np.ptp(heights) > 2
+
+
+def test_mirroring_twice_is_nothing_and_mirrors_the_body() -> None:
+    rows = np.random.default_rng(0).normal(size=(5, ROW))
+    np.testing.assert_array_equal(mirrored(mirrored(rows)), rows)
+    assert not np.array_equal(mirrored(rows), rows)
+    for table in MOVES.values():
+        for keys in table.values():
+            assert keys.shape == (4, ROW)
