@@ -171,7 +171,8 @@ def build_callbacks(cfg: DictConfig, stage: str, run_dir: Path, corpus: Corpus, 
         ModelCheckpoint(filename="best", monitor=monitor, mode=mode, **where),
         # Apart from "best": that one waits for validation, a killed job should lose an epoch at most.
         ModelCheckpoint(
-            filename="last", every_n_epochs=cfg.callbacks.checkpoint_every_n_epochs, save_on_train_epoch_end=True, **where
+            filename="last", every_n_epochs=cfg.callbacks.checkpoint_every_n_epochs,
+            save_on_train_epoch_end=True, **where,
         ),
     ]  # fmt: skip
     if with_logger:

@@ -16,8 +16,9 @@ REPO = Path(__file__).parents[2]
 STAGES = ("du_vae", "music_style", "mm_gan", "generator")
 #: Two epochs of three batches a stage, on three songs a genre.
 TINY = [
-    "experiment=quickstart", "trainer=cpu", "logger=csv", "callbacks.progress_bar=false", "data.corpus.n_songs_per_genre=3",
-    "data.corpus.seconds=12", "callbacks.dance_video.seconds=2", "trainer.log_every_n_steps=1",
+    "experiment=quickstart", "trainer=cpu", "logger=csv", "callbacks.progress_bar=false",
+    "data.corpus.n_songs_per_genre=3", "data.corpus.seconds=12", "callbacks.dance_video.seconds=2",
+    "trainer.log_every_n_steps=1",
     *(f"fit.{s}.max_epochs=2" for s in STAGES), *(f"fit.{s}.steps_per_epoch=3" for s in STAGES),
     *(f"fit.{s}.batch_size=4" for s in STAGES),
 ]  # fmt: skip
