@@ -65,7 +65,7 @@ def import_original(
     names = _genre_names(genres, music.sizes["n_genres"])
     warnings = []
     if stats is None:
-        normalizer = Normalizer(np.zeros(POSE_DIM), np.ones(POSE_DIM), np.zeros(FEATURE_DIM), np.ones(FEATURE_DIM))
+        normalizer = identity_normalizer()
         warnings.append(
             "no --stats: features and poses are taken as normalised already, so songs sound foreign to the style "
             f"network and dances are in deviations, not pixels; give the folder with {', '.join(STATS_FILES)}"
@@ -119,6 +119,12 @@ def import_original(
         extra=write_resume,
     )
     return Imported(out, sizes, tuple(warnings))
+
+
+def identity_normalizer() -> Normalizer:
+    """Numbers stay what they are."""
+    pose, feature = np.zeros(POSE_DIM, np.float32), np.zeros(FEATURE_DIM, np.float32)
+    return Normalizer(pose, pose + 1, feature, feature + 1)
 
 
 def read_stats(folder: Path) -> Normalizer:

@@ -226,8 +226,8 @@ def _shapes(modules: Mapping[str, nn.Module]) -> Shapes:
     return {f"{root}.{k}": tuple(v.shape) for root, m in modules.items() for k, v in m.state_dict().items()}
 
 
-def _ours(name: NetworkName, tensor: str) -> str:
-    """Our full name of a network's tensor; one without a counterpart keeps its own, which fits nowhere."""
+def our_name(name: NetworkName, tensor: str) -> str:
+    """Our full name (in the LightningModule) of a network's tensor; one without a counterpart keeps its own, which fits nowhere."""
     for theirs, ours in name.prefixes:
         if tensor.startswith(theirs):
             return f"{name.ours}.{ours}{tensor[len(theirs) :]}"
@@ -256,7 +256,7 @@ def _read(
     moments = {}
     wrong = []
     for network, name in names.items():
-        found = {_ours(name, k): v for k, v in networks[network].items()}
+        found = {our_name(name, k): v for k, v in networks[network].items()}
         wanted = {k: s for k, s in expected.items() if k.startswith(name.ours + ".")}
         for k in sorted(found.keys() | wanted.keys()):
             has, asks = (tuple(found[k].shape) if k in found else None), wanted.get(k)
@@ -313,7 +313,7 @@ def _moments(path: Path, network: str, name: NetworkName, tensors: Mapping[str, 
             for k, moment in both.items():
                 if moment.shape != value.shape or not bool(moment.isfinite().all()):
                     raise D2MError(f"{misfit}: '{k}' of '{tensor}' is {tuple(moment.shape)}, not {tuple(value.shape)}")
-            state[_ours(name, tensor)] = {"step": step, **both}
+            state[our_name(name, tensor)] = {"step": step, **both}
     except (KeyError, TypeError, AttributeError, IndexError, RuntimeError) as e:
         raise D2MError(f"{misfit}: it is no Adam state; copy the file again from its source") from e
     return Moments(state, settings)
