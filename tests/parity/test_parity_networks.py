@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from parity_recording import DTYPES, arrays, as_tensors, assert_close, needs_recording, pairs, recorded
 from parity_training import du_vae, mm_gan
@@ -111,5 +110,3 @@ def test_parity_sizes_and_shapes_are_those_of_the_options(imported: Path) -> Non
         mine = {k: list(v.shape) for k, v in state.items() if k.startswith(name.ours + ".")}
         assert mine == {our_name(name, k): list(s) for k, s in shapes.items()}
         assert sum(int(np.prod(s)) for s in mine.values()) == options["params"][network]
-
-
