@@ -7,6 +7,7 @@ changes (28 numbers a pose, 30 of style, the perceptrons' widths; Lee et al., Ne
 from __future__ import annotations
 
 import re
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -75,13 +76,18 @@ def load_tensors(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise D2MError(f"{path}: no such file; give the path of a checkpoint")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with open(path, "rb") as f:
+            # A pickle outside of torch's container, of a protocol that the reader below does not take.
+            bare = re.match(rb"\x80[\x03-\x05]", f.read(2)) is not None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the same pickles; what matters is in the error
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:  # torch raises many kinds for a bad file
-        code = re.search(r"GLOBAL ([\w.]+)|(?:class|function|type) ([\w.<>' ]+)", str(e))
-        if "Unsupported" in str(e) and code and "operand" not in str(e):
-            name = (code.group(1) or code.group(2)).strip(" '<>")
+        found = re.search(r"GLOBAL ([\w.]+)", str(e))
+        if found or bare:
+            name = f" ({found[1]})" if found else ""
             raise D2MError(
-                f"{path}: holds Python objects besides tensors ({name}); nothing in it was run; "
+                f"{path}: holds Python objects besides tensors{name}; nothing in it was run; "
                 "give a file as the reference wrote it"
             ) from e
         raise D2MError(f"{path}: damaged, cut short or no checkpoint at all; copy it again from its source") from e
@@ -234,7 +240,8 @@ def our_name(name: NetworkName, tensor: str) -> str:
     return f"{name.ours}.{tensor}"
 
 
-def _theirs(network: str, name: NetworkName, ours: str) -> str:
+def their_name(network: str, name: NetworkName, ours: str) -> str:
+    """The reference's full name of one of our tensors (as the LightningModule names it)."""
     rest = ours[len(name.ours) + 1 :]
     for theirs, prefix in name.prefixes:
         if rest.startswith(prefix):
@@ -261,7 +268,7 @@ def _read(
         for k in sorted(found.keys() | wanted.keys()):
             has, asks = (tuple(found[k].shape) if k in found else None), wanted.get(k)
             if has != asks:
-                wrong.append((_theirs(network, name, k), has, asks))
+                wrong.append((their_name(network, name, k), has, asks))
         state |= found
     if wrong:
         raise D2MError(f"{path}: {_mismatch(*wrong[0], beside)}" + (f" (and {len(wrong) - 1} more)" * (len(wrong) > 1)))
