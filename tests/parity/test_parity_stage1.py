@@ -119,7 +119,7 @@ def test_parity_stage1_gradients_before_clipping(run, case: str) -> None:
         assert total_norm(gradients, network) == pytest.approx(norm, rel=RTOL[case[:3]])
 
 
-# A fresh Adam's first step is the gradient's sign: entries near zero are ill-conditioned, so the resumed one is compared.
+# A fresh Adam's first step is the gradient's sign: entries near zero are ill-conditioned, the resumed one's are not.
 @pytest.mark.parametrize("case", [c for c in CASES if c.endswith("resumed_adam") and c[:3] in DELTA_RTOL])
 def test_parity_stage1_parameter_change_of_a_resumed_update(run, case: str) -> None:
     change, theirs = run(case).change(), numbers("stage1_step.json")[case]["delta"]

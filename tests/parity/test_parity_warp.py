@@ -117,7 +117,7 @@ def test_parity_fractional_beats_stay_within_half_a_frame(recorded: dict[str, np
 
 
 def test_parity_warp_survives_what_the_reference_may_not(recorded: dict[str, np.ndarray]) -> None:
-    """Every recorded case, those on which the reference raised (caseK.error) included; and no beat, one, past the end."""
+    """Every recorded case, also where the reference raised (caseK.error); and no beat, one, past the end."""
     dance = recorded["dance"]
     cases = [(recorded[k], int(recorded[k.replace("beats_frames", "length")])) for k in recorded if "beats_frames" in k]
     assert cases

@@ -232,12 +232,16 @@ def _shapes(modules: Mapping[str, nn.Module]) -> Shapes:
     return {f"{root}.{k}": tuple(v.shape) for root, m in modules.items() for k, v in m.state_dict().items()}
 
 
+#: Marks a tensor that has no counterpart: its name then fits nowhere.
+_NOWHERE = "?"
+
+
 def our_name(name: NetworkName, tensor: str) -> str:
-    """Our full name (in the LightningModule) of a network's tensor; one without a counterpart keeps its own, which fits nowhere."""
+    """Our full name, as the LightningModule has it, of a tensor of the reference's network."""
     for theirs, ours in name.prefixes:
         if tensor.startswith(theirs):
             return f"{name.ours}.{ours}{tensor[len(theirs) :]}"
-    return f"{name.ours}.{tensor}"
+    return f"{name.ours}.{_NOWHERE}{tensor}"
 
 
 def their_name(network: str, name: NetworkName, ours: str) -> str:
@@ -246,7 +250,7 @@ def their_name(network: str, name: NetworkName, ours: str) -> str:
     for theirs, prefix in name.prefixes:
         if rest.startswith(prefix):
             return _full(network, theirs + rest[len(prefix) :])
-    return _full(network, rest)
+    return _full(network, rest.removeprefix(_NOWHERE))
 
 
 def _read(

@@ -20,6 +20,7 @@ SIZES = {
     "n_genres": 4, "z_ini": 5, "z_mov": 7, "z_dan": 9, "movement_hidden": 6, "unit_hidden": 11,
     "dance_encoder_hidden": 13, "dance_decoder_hidden": 8,
 }  # fmt: skip
+FILES = {"stage1": "Stage1.ckpt", "stage2": "Stage2.ckpt", "style": "aud_3cls.ckpt"}
 STAGE1_SIZES = ("z_ini", "z_mov", "movement_hidden", "unit_hidden")
 
 
@@ -63,8 +64,7 @@ def write(folder: Path, sizes: Mapping[str, int] = SIZES, seed: int = 0) -> dict
     """Stage1.ckpt, Stage2.ckpt and aud_3cls.ckpt by the names of the import's arguments."""
     one, two = modules(sizes, seed)
     folder.mkdir(parents=True, exist_ok=True)
-    files = {"stage1": "Stage1.ckpt", "stage2": "Stage2.ckpt", "style": "aud_3cls.ckpt"}
-    paths = {k: folder / v for k, v in files.items()}
+    paths = {k: folder / v for k, v in FILES.items()}
     torch.save(content(one, STAGE1_NETWORKS), paths["stage1"])
     torch.save(content(two, STAGE2_NETWORKS), paths["stage2"])
     torch.save(state_of(two, "", STYLE_NETWORK), paths["style"])
@@ -77,3 +77,10 @@ def write_stats(folder: Path) -> Path:
     for name in STATS_FILES:
         np.save(folder / name, rng.uniform(1.0, 40.0, size=28))
     return folder
+
+
+def arguments(source: Path, out: Path, *more: str, **replaced: Path) -> list[str]:
+    """The command line of an import of the files in ``source``."""
+    paths = {k: replaced.get(k, source / v) for k, v in FILES.items()}
+    flags = [part for k, v in paths.items() for part in (f"--{k}", str(v))]
+    return ["import-original", *flags, "--out", str(out), *more]
