@@ -98,9 +98,10 @@ def assert_gradients(ours: dict[str, Tensor | None], network: str, theirs: dict[
 
 
 def total_norm(ours: dict[str, Tensor | None], network: str) -> float:
+    """The norm that clipping sees, in the gradients' own precision, as torch sums it."""
     prefix = NETWORKS[network].ours + "."
-    parts = [v.double().square().sum() for k, v in ours.items() if k.startswith(prefix) and v is not None]
-    return float(torch.stack(parts).sum().sqrt()) if parts else 0.0
+    parts = [torch.linalg.vector_norm(v) for k, v in ours.items() if k.startswith(prefix) and v is not None]
+    return float(torch.linalg.vector_norm(torch.stack(parts))) if parts else 0.0
 
 
 def assert_change(ours: dict[str, Tensor], network: str, theirs: dict[str, Any] | float, dtype: str) -> None:
