@@ -13,12 +13,12 @@ import pytest
 import soundfile
 import torch
 from hydra import compose, initialize_config_dir
-from original_files import SIZES, arguments, write, write_stats
 
 import d2m.inference
 from d2m.bundle import read_bundle
 from d2m.command_line import prepare_overrides
 from d2m.skeleton import SAMPLE_RATE
+from tests.original_files import SIZES, arguments, write, write_stats
 
 REPO = Path(__file__).parents[2]
 GENRES = "drive,flow,groove"  # the embedded corpus has three

@@ -8,12 +8,12 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
-from original_files import SIZES, arguments, write
 
 from d2m.bundle.__main__ import main
 from d2m.command_line import prepare_overrides
 from d2m.curriculum import build_module, check_continues, check_request, checkpoint_path, start_checkpoint
 from d2m.errors import D2MError
+from tests.original_files import SIZES, arguments, write
 
 CONF = str(Path(__file__).parents[2] / "conf")
 HIDDEN = ("movement_hidden", "unit_hidden", "dance_encoder_hidden", "dance_decoder_hidden")

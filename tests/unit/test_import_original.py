@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from original_files import SIZES, arguments, modules, write, write_stats
 
 from d2m.bundle import read_bundle
 from d2m.bundle.__main__ import main
 from d2m.bundle.original_names import STATS_FILES
 from d2m.generator import DanceGenerator
+from tests.original_files import SIZES, arguments, modules, write, write_stats
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from original_files import FILES, SIZES, arguments, content, modules, state_of, write, write_stats
 
 from d2m.bundle import CONFIG, read_bundle
 from d2m.bundle.__main__ import main
@@ -20,6 +19,7 @@ from d2m.bundle.import_original import import_original
 from d2m.bundle.original_names import STAGE1_NETWORKS, STAGE2_NETWORKS, STATS_FILES, STYLE_NETWORK
 from d2m.command_line import run
 from d2m.errors import D2MError
+from tests.original_files import FILES, SIZES, arguments, content, modules, state_of, write, write_stats
 
 Edit = Callable[[dict[str, Any]], Any]
 

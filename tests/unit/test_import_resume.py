@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from original_files import SIZES, arguments, content, modules, write
+from torch import Tensor
 
 from d2m.bundle.__main__ import main
 from d2m.bundle.original import our_name
@@ -16,6 +16,7 @@ from d2m.bundle.original_names import STAGE1_NETWORKS, STAGE2_NETWORKS
 from d2m.models.du_vae import DUVAEModule
 from d2m.models.mm_gan import MMGANModule
 from d2m.models.music_style import MusicStyleModule
+from tests.original_files import SIZES, arguments, content, modules, write
 
 STAGES = {"du_vae": DUVAEModule, "mm_gan": MMGANModule, "music_style": MusicStyleModule}
 NAMES = {"du_vae": STAGE1_NETWORKS, "mm_gan": STAGE2_NETWORKS}
@@ -34,11 +35,6 @@ def resume(source: Path, out: Path, stage: str, **replaced: Path) -> Path:
     return out / "resume" / stage / "last.ckpt"
 
 
-def optimizers_of(module: pl.LightningModule) -> list[torch.optim.Optimizer]:
-    made = module.configure_optimizers()
-    return made if isinstance(made, list) else [made]
-
-
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_modules_load_the_checkpoints(source: Path, tmp_path: Path, stage: str) -> None:
     path = resume(source, tmp_path / "out", stage)
@@ -52,34 +48,41 @@ def test_the_modules_load_the_checkpoints(source: Path, tmp_path: Path, stage: s
 
 @pytest.mark.parametrize("stage", NAMES)
 def test_every_moment_lies_with_its_parameter(source: Path, tmp_path: Path, stage: str) -> None:
-    checkpoint = torch.load(resume(source, tmp_path / "out", stage), weights_only=True)
-    module = STAGES[stage](**checkpoint["hyper_parameters"])
-    module.load_state_dict(checkpoint["state_dict"])
-    optimizers = optimizers_of(module)
-    assert len(optimizers) == len(checkpoint["optimizer_states"])
-    for optimizer, state in zip(optimizers, checkpoint["optimizer_states"], strict=True):
-        assert [len(g["params"]) for g in optimizer.param_groups] == [len(g["params"]) for g in state["param_groups"]]
-        assert [g["lr"] for g in optimizer.param_groups] == [g["lr"] for g in state["param_groups"]]
-        assert optimizer.state_dict()["param_groups"][0].keys() == state["param_groups"][0].keys()
-        optimizer.load_state_dict(state)
-    held = {p: s for o in optimizers for p, s in o.state.items()}
+    """As Lightning's Trainer restores them, before the first new batch."""
+    path = resume(source, tmp_path / "out", stage)
+    module = STAGES[stage](**torch.load(path, weights_only=True)["hyper_parameters"])
+    held: dict[torch.nn.Parameter, dict[str, Tensor]] = {}
+    rates: dict[torch.nn.Parameter, float] = {}
 
+    class Look(pl.Callback):
+        def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            for optimizer in trainer.optimizers:
+                held.update({p: {k: v.clone() for k, v in s.items()} for p, s in optimizer.state.items()})
+                rates.update({p: g["lr"] for g in optimizer.param_groups for p in g["params"]})
+            for scheduler in trainer.lr_scheduler_configs:
+                assert scheduler.scheduler.last_epoch == 30
+
+    _fit(module, stage, path, tmp_path, 4, Look())
     file = torch.load(source / FILES[stage], weights_only=True)
     parameters = dict(module.named_parameters())
     compared = 0
     for network, name in NAMES[stage].items():
+        optimizer = file[f"opt_{network}"]
         for i, tensor in enumerate(file[network]):
             p = parameters[our_name(name, tensor)]
             if not p.requires_grad:
                 assert p not in held  # the movement encoder of stage 2
                 continue
-            theirs = file[f"opt_{network}"]["state"][i]
+            theirs = optimizer["state"][i]
             assert all(torch.equal(held[p][k], theirs[k]) for k in ("exp_avg", "exp_avg_sq", "step")), tensor
+            assert rates[p] == optimizer["param_groups"][0]["lr"]
             compared += 1
     assert compared == len(held) == sum(p.requires_grad for p in module.parameters())
 
 
-def _fit(module: pl.LightningModule, stage: str, path: Path, root: Path, epochs: int) -> pl.Trainer:
+def _fit(
+    module: pl.LightningModule, stage: str, path: Path, root: Path, epochs: int, *callbacks: pl.Callback
+) -> pl.Trainer:
     g = torch.Generator().manual_seed(0)
     shapes = {
         "du_vae": {"units1": (2, 32, 28), "units2": (2, 32, 28)},
@@ -88,7 +91,7 @@ def _fit(module: pl.LightningModule, stage: str, path: Path, root: Path, epochs:
     batch = {k: torch.randn(*s, generator=g) for k, s in shapes.items()} | {"genre": torch.tensor([0, 1])}
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=epochs, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, default_root_dir=str(root),
+        enable_model_summary=False, default_root_dir=str(root), callbacks=list(callbacks),
     )  # fmt: skip
     loader = torch.utils.data.DataLoader([batch] * 2, batch_size=None)
     trainer.fit(module, loader, ckpt_path=str(path), weights_only=True)

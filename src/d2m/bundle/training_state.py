@@ -82,8 +82,20 @@ def _optimizers(
 
 def _adam_defaults() -> dict[str, Any]:
     """Every key that this torch's Adam expects of a group."""
-    group: dict[str, Any] = torch.optim.Adam([nn.Parameter(torch.zeros(1))]).state_dict()["param_groups"][0]
+    adam = torch.optim.Adam([nn.Parameter(torch.zeros(1))], fused=True)  # as configure_optimizers makes it
+    group: dict[str, Any] = adam.state_dict()["param_groups"][0]
     return group
+
+
+def _scheduler(optimizer: dict[str, Any], batches: int) -> dict[str, Any]:
+    """State of the optimizer's learning-rate schedule (:func:`d2m.models.steps.cosine_decay`) after ``batches``.
+
+    The rates of the file are what it decays from; by how much is for the new run's config to say.
+    """
+    rates = [group["lr"] for group in optimizer["param_groups"]]
+    adam = torch.optim.Adam([{"params": [nn.Parameter(torch.zeros(1))], "lr": lr} for lr in rates])
+    state: dict[str, Any] = torch.optim.lr_scheduler.LambdaLR(adam, lambda _: 1.0).state_dict()
+    return {**state, "last_epoch": batches, "_step_count": batches + 1, "base_lrs": rates, "_last_lr": rates}
 
 
 def _counts(n: int, *names: str) -> dict[str, int]:
@@ -129,7 +141,7 @@ def _checkpoint(
         "loops": {"fit_loop": loops},
         "callbacks": {},
         "optimizer_states": optimizers,
-        "lr_schedulers": [],
+        "lr_schedulers": [_scheduler(o, batches) for o in optimizers],
         "hparams_name": "kwargs",
         "hyper_parameters": hparams,
     }
