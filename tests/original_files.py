@@ -28,7 +28,7 @@ def modules(sizes: Mapping[str, int] = SIZES, seed: int = 0) -> tuple[DUVAEModul
     """Random stages that share what stage 2 takes over from stage 1."""
     torch.manual_seed(seed)
     one, two = DUVAEModule(**{k: sizes[k] for k in STAGE1_SIZES}), MMGANModule(**sizes)
-    for name in ("initial_pose_encoder", "movement_encoder"):
+    for name in ("initial_pose_encoder", "initial_pose_decoder", "movement_encoder"):
         two.net.get_submodule(name).load_state_dict(one.net.get_submodule(name).state_dict())
     return one, two
 

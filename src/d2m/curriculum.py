@@ -23,6 +23,7 @@ from pytorch_lightning.loggers import Logger
 
 from d2m.bundle import sha256
 from d2m.callbacks.guard import BatchCounter, StopOnNaN
+from d2m.callbacks.loggers import close_loggers
 from d2m.data.corpus import Corpus
 from d2m.data.datamodule import DanceDataModule
 from d2m.errors import D2MError
@@ -34,7 +35,7 @@ STAGES = ("du_vae", "music_style", "mm_gan", "generator")
 #: What a run says of itself: revision, versions, stages, corpus.
 RUN = "run.json"
 #: stage -> {stage it starts from: {its network here: network there}}
-_NET = ("initial_pose_encoder", "movement_encoder", "unit_decoder")
+_NET = ("initial_pose_encoder", "initial_pose_decoder", "movement_encoder", "unit_decoder")
 _ALL = (*_NET, "music_style", "dance_encoder", "dance_decoder", "style_to_dance", "style_regressor")
 WARM_STARTS: dict[str, dict[str, dict[str, str]]] = {
     "du_vae": {},
@@ -190,7 +191,8 @@ def build_trainer(cfg: DictConfig, stage: str, run_dir: Path, callbacks: list[Ca
         check_val_every_n_epoch=fit.check_val_every_n_epoch,
         # The sampler is rank-aware itself, so that a batch is a function of (seed, epoch, rank).
         use_distributed_sampler=False,
-        default_root_dir=str(run_dir),
+        # A folder per stage: a SLURM requeue's checkpoint must not be taken for the next stage's.
+        default_root_dir=str(checkpoint_path(run_dir, stage).parent),
         callbacks=callbacks,
         logger=logger,
         enable_progress_bar=cfg.callbacks.progress_bar,
@@ -253,10 +255,7 @@ def train_stage(cfg: DictConfig, stage: str, run_dir: Path, corpus_dir: Path) ->
         trainer.fit(module, data, ckpt_path=None if start is None else str(start), weights_only=True)
         status = "interrupted" if trainer.interrupted else "success"
     finally:
-        # W&B is closed even on a crash, or its next run would write into this one.
-        for each in trainer.loggers:
-            each.finalize("success" if status == "success" else "failed")
-        _close_wandb()
+        close_loggers(trainer.loggers, status)
     if status == "interrupted":
         raise KeyboardInterrupt
     if trainer.is_global_zero:
@@ -270,14 +269,6 @@ def train_stage(cfg: DictConfig, stage: str, run_dir: Path, corpus_dir: Path) ->
              "checkpoint_sha256": sha256(last), "precision": str(trainer.precision), "seed": cfg.seed},
         )  # fmt: skip
     trainer.strategy.barrier()
-
-
-def _close_wandb() -> None:
-    import sys
-
-    wandb = sys.modules.get("wandb")
-    if wandb is not None and wandb.run is not None:
-        wandb.finish(quiet=True)
 
 
 def run(cfg: DictConfig, run_dir: Path) -> Path:

@@ -81,7 +81,7 @@ def import_original(
             "stage 2: the two files may be of different trainings"
         )
     _check_out(out, [first.path, second.path, music.path])
-    frozen = {k: v for k, v in first.state.items() if k.startswith("net.initial_pose_encoder.")}
+    frozen = {k: v for k, v in first.state.items() if k.startswith("net.initial_pose_")}
     state = {**frozen, **music.state, **second.state}
     if unit_decoder == "stage1":
         state |= {k: v for k, v in first.state.items() if k.startswith("net.unit_decoder.")}

@@ -36,7 +36,7 @@ def du_vae_checkpoint(stage1: Original) -> dict[str, Any]:
 
 def mm_gan_checkpoint(stage1: Original, stage2: Original, style: Original) -> dict[str, Any]:
     """What ``MMGANModule`` would have saved: stage 2's own unit decoder, the frozen networks beside it."""
-    frozen = {k: v for k, v in stage1.state.items() if k.startswith("net.initial_pose_encoder.")}
+    frozen = {k: v for k, v in stage1.state.items() if k.startswith("net.initial_pose_")}
     optimizers = _optimizers(stage2, STAGE2_OPTIMIZERS, STAGE2_NETWORKS, {"stdp_dec": LR_UNIT_DECODER})
     decoders = optimizers[2]["param_groups"]
     hparams = {**style.sizes, **stage2.sizes, "lr": decoders[0]["lr"], "lr_unit_decoder": decoders[1]["lr"]}

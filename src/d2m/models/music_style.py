@@ -40,7 +40,7 @@ class MusicStyleModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        self.net = MusicStyle(n_genres, dropout=dropout)
+        self.net = MusicStyle(n_genres)
 
     def augment(self, features: Tensor, generator: torch.Generator) -> Tensor:
         """Noise and offsets on normalised features (b, t, 28)."""
@@ -54,7 +54,12 @@ class MusicStyleModule(pl.LightningModule):
 
     def loss(self, features: Tensor, genre: Tensor, generator: torch.Generator) -> Tensor:
         """Cross-entropy of augmented features (b, 30, 28) against genres (b,)."""
-        logits = self.net(self.augment(features, generator))
+        style = self.net.style(self.augment(features, generator))
+        keep = 1 - self.hparams["dropout"]
+        if keep < 1:  # by hand: nn.Dropout draws from the global generator, and a resumed stage would draw others
+            mask = torch.rand(style.shape, generator=generator).to(style) < keep
+            style = style * mask / keep
+        logits = self.net.classifier(style)
         return F.cross_entropy(logits, genre, label_smoothing=self.hparams["label_smoothing"])
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
