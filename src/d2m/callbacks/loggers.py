@@ -16,9 +16,9 @@ from d2m.runtime import is_rank_zero
 
 def wandb_mode() -> str:
     """ "online", "offline" or "disabled": what WANDB_MODE says, else online only where a key is at hand."""
-    asked = os.environ.get("WANDB_MODE")
-    if asked:
-        return asked
+    if os.environ.get("WANDB_MODE"):
+        return os.environ["WANDB_MODE"]
+    os.environ.pop("WANDB_MODE", None)  # W&B itself refuses an empty one
     if os.environ.get("WANDB_API_KEY"):
         return "online"
     host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").split("//")[-1].split("/")[0]
@@ -74,6 +74,9 @@ def close_loggers(loggers: Iterable[Logger], status: str) -> None:
         import wandb
 
         if wandb.run is not None:
+            if wandb.run.settings.mode == "offline":
+                folder = Path(wandb.run.dir).parent
+                print(f"W&B is offline: {folder}; upload it with: wandb sync {folder}")
             wandb.finish(exit_code=0 if status == "success" else 1)
 
 
