@@ -26,11 +26,13 @@ def permutation_p(observed: float, null: ArrayLike) -> float:
 def song_labels(genre: ArrayLike, song: ArrayLike | None = None) -> tuple[list[str], Ints, Ints]:
     """Genre names, the song (0 to s - 1) of every row (n,), the genre (0 to c - 1) of every song (s,).
 
+    Without names every row is a song of its own, in the rows' order.
+
     Raises:
         D2MError: a song with two genres, fewer than two genres, or lengths that differ.
     """
     labels = np.asarray(genre).astype(str)
-    songs = np.arange(len(labels)).astype(str) if song is None else np.asarray(song).astype(str)
+    songs = np.arange(len(labels)) if song is None else np.asarray(song).astype(str)
     if labels.ndim != 1 or songs.shape != labels.shape:
         raise D2MError(f"genres {labels.shape} and songs {songs.shape}; give one of each per row")
     names, of_row = np.unique(labels, return_inverse=True)
