@@ -286,9 +286,7 @@ def test_transport_is_the_analytic_map_between_gaussians() -> None:
     d, n = 5, 400
     a = rng.normal(size=(n, d)) @ rng.normal(size=(d, d)) + 3
     b = rng.normal(size=(n, d)) @ rng.normal(size=(d, d)) - 1
-    edit = GaussianTransport(SOURCE, TARGET, shrinkage=0.0).fit(
-        np.concatenate([a, b]), np.repeat([SOURCE, TARGET], n)
-    )
+    edit = GaussianTransport(SOURCE, TARGET, shrinkage=0.0).fit(np.concatenate([a, b]), np.repeat([SOURCE, TARGET], n))
     moved = edit.transform(a)
     assert_allclose(moved.mean(0), b.mean(0), atol=1e-9)
     assert_allclose(np.cov(moved.T), np.cov(b.T), rtol=1e-7, atol=1e-7)

@@ -209,7 +209,9 @@ def test_directions_agree_where_the_space_is_joint() -> None:
     flipped = direction_cosine(music, dance, GENRE, GENRE[::-1], "chacha", "waltz", 199)
     assert flipped.value < -0.5 and flipped.p > 0.95
     p = [
-        direction_cosine(noise(62, 64, seed=s), apart(2.0, seed=700 + s, d=64), GENRE, GENRE, "chacha", "waltz", 99, s).p
+        direction_cosine(
+            noise(62, 64, seed=s), apart(2.0, seed=700 + s, d=64), GENRE, GENRE, "chacha", "waltz", 99, s
+        ).p
         for s in range(100)
     ]
     assert kstest(p, "uniform").pvalue > 0.01

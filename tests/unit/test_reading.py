@@ -6,10 +6,23 @@ import pytest
 from d2m.errors import D2MError
 from d2m.latent.mean_shift import MeanShift
 from d2m.latent.music_edits import (
-    along, change_loudness, change_pitch, change_tempo, measure_music_edits, remix, separate,
+    along,
+    change_loudness,
+    change_pitch,
+    change_tempo,
+    measure_music_edits,
+    remix,
+    separate,
 )  # fmt: skip
 from d2m.metrics.reading import (
-    common_scale, drifting_scale, energy_map, energy_per_joint, in_torso_lengths, read_motion, symmetry, verticality,
+    common_scale,
+    drifting_scale,
+    energy_map,
+    energy_per_joint,
+    in_torso_lengths,
+    read_motion,
+    symmetry,
+    verticality,
 )  # fmt: skip
 from d2m.skeleton import JOINTS, SAMPLE_RATE
 
@@ -67,7 +80,7 @@ def test_symmetry() -> None:
     assert symmetry(waving(amplitude=60.0)).min() < 0.85
     onesided = np.repeat(np.abs(STANDING)[None] * [1, 0], 4, axis=0)
     assert symmetry(onesided).max() < 0.45
-    assert ((symmetry(np.random.default_rng(0).normal(size=(50, 14, 2))) >= 0)).all()
+    assert (symmetry(np.random.default_rng(0).normal(size=(50, 14, 2))) >= 0).all()
 
 
 def test_verticality() -> None:

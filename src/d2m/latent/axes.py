@@ -114,7 +114,7 @@ class RandomDirection(Direction):
         return self
 
     def shift(self, z: Array) -> Array:
-        return self.shift_
+        return np.asarray(self.shift_)
 
     def neutral_shift(self, z: Array) -> Array:
-        return self.neutral_shift_
+        return np.asarray(self.neutral_shift_)

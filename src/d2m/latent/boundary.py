@@ -102,7 +102,9 @@ class LinearBoundary(Direction):
             normal = normal - (normal @ basis.T) @ basis
             length = float(np.linalg.norm(normal))
             if length < 1e-6:
-                raise D2MError(f"nothing of {self.source} to {self.target} is left beside {', '.join(attributes or {})}")
+                raise D2MError(
+                    f"nothing of {self.source} to {self.target} is left beside {', '.join(attributes or {})}"
+                )
             normal = normal / length
         self.normal_ = normal
         low, high = float(a.mean(0) @ normal), float(b.mean(0) @ normal)

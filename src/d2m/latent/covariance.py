@@ -58,7 +58,7 @@ class ShrunkCovariance:
 
     @property
     def trace(self) -> float:
-        return self.floor * self.basis.shape[1] + float(self.extra.sum())
+        return float(self.floor * self.basis.shape[1] + self.extra.sum())
 
     def power(self, v: Floats, p: float) -> Floats:
         """Sigma^p @ v for rows v (..., d); a pseudo-inverse where the floor is 0 and p negative."""

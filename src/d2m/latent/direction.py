@@ -99,7 +99,9 @@ def of_genre(x: NDArray[np.float64], labels: NDArray[np.str_], name: str, at_lea
     return rows
 
 
-def save_direction(folder: str | Path, direction: Direction, space: str = "", facts: dict[str, Any] | None = None) -> Path:
+def save_direction(
+    folder: str | Path, direction: Direction, space: str = "", facts: dict[str, Any] | None = None
+) -> Path:
     """Write a direction file.
 
     Args:

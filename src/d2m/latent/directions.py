@@ -14,8 +14,7 @@ from d2m.latent.mean_shift import MeanShift
 from d2m.latent.transport import GaussianTransport
 
 DIRECTIONS: dict[str, type[Direction]] = {
-    kind.name: kind
-    for kind in (MeanShift, LinearBoundary, Erasure, GaussianTransport, PrincipalAxes, RandomDirection)
+    kind.name: kind for kind in (MeanShift, LinearBoundary, Erasure, GaussianTransport, PrincipalAxes, RandomDirection)
 }
 
 

@@ -35,7 +35,9 @@ class Schedule:
         except (TypeError, ValueError):
             table = np.empty(0)
         if table.ndim != 2 or table.shape[1] != 2 or not np.isfinite(table).all() or (np.diff(table[:, 0]) < 0).any():
-            raise D2MError(f"schedule {value}: write [[seconds,strength],...] with seconds in order, e.g. [[0,0],[30,1]]")
+            raise D2MError(
+                f"schedule {value}: write [[seconds,strength],...] with seconds in order, e.g. [[0,0],[30,1]]"
+            )
         return cls(tuple(table[:, 0].tolist()), tuple(table[:, 1].tolist()))
 
     def at(self, seconds: Array) -> NDArray[np.float64]:
