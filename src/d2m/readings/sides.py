@@ -60,7 +60,7 @@ def directions_reading(
         f"The means of the two genres lie {span:.3g} apart in z_dan. After erasure fitted on all songs a "
         f"cross-validated linear probe has a balanced accuracy of {after.value:.2f} (before: {before.value:.2f}, "
         f"chance {after.chance:.2f}; below chance is expected, the folds' means mirror each other). Fitted on half of "
-        f"the songs and tested on the other half it leaves {held:.2f}: what few songs cannot show, erasure cannot take.",
+        f"the songs and tested on the others it leaves {held:.2f}: what few songs cannot show, erasure cannot take.",
         numbers,
         {"direction_cosines": (
             figures.cosine_matrix(shifts, title=f"Directions from {source} to {target}"),

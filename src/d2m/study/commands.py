@@ -1,4 +1,4 @@
-"""The commands of the latent laboratory: ``python -m d2m.study extract|fit|means|report key=value ...``."""
+"""What the commands of the latent laboratory do; their arguments are checked in :mod:`d2m.study.__main__`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from rich.progress import Progress as Bar
 from d2m.audio import features, n_frames
 from d2m.beats import music_beats
 from d2m.bundle import read_bundle, write_bundle
-from d2m.command_line import parse_arguments, run
 from d2m.dance import dance_to
 from d2m.data.corpus import Corpus
 from d2m.data.songs import SongFile, find_music, song_wave
@@ -48,44 +47,6 @@ from d2m.readings import (
     structure_reading,
 )  # fmt: skip
 from d2m.runtime import git_revision, versions, write_json
-
-HELP = """The latent laboratory.
-
-  python -m d2m.study extract bundle=DIR music=DIR|corpus=DIR out=DIR [window=SECONDS] [draws=8] [noise=64] [seed=0]
-      z_dan of every song to OUT/latents.npz (with corpus=, also of its dances to OUT/latents_dance.npz).
-      Killed and run again, it goes on.
-  python -m d2m.study fit bundle=DIR latents=FILE|music=DIR|corpus=DIR out=DIR edit=NAME source=GENRE target=GENRE
-      A direction in OUT, for infer.py edit.file=OUT. NAME: mean_shift, boundary, erasure, transport, axes, random.
-      [method=lda|logistic] boundary, [shrinkage=0..1] erasure and transport, [axis=0] axes, [kind=sphere|songs] random
-  python -m d2m.study means bundle=DIR music=DIR out=DIR [keep=true]
-      The bundle with genre means of your own songs, in OUT (which may be the bundle itself). keep: also the old genres.
-  python -m d2m.study report bundle=DIR music=DIR|corpus=DIR out=DIR [source=GENRE target=GENRE] [edits=1] [dances=4]
-      Figures, OUT/report.json and OUT/index.html. edits, dances: songs of the source genre to edit, to dance to.
-
-music is a folder with one folder of songs per genre, a raw corpus, or a CSV file (audio,genre);
-corpus is a prepared one.
-"""
-
-_COMMON: dict[str, Any] = {
-    "bundle": None, "music": None, "corpus": None, "latents": None, "out": None, "seed": 0, "device": "cpu",
-    "window": None, "draws": 8, "noise": 64,
-}  # fmt: skip
-_OWN: dict[str, dict[str, Any]] = {
-    "extract": {},
-    "fit": {
-        "edit": "mean_shift", "source": None, "target": None, "method": None, "shrinkage": None, "axis": None,
-        "kind": None,
-    },
-    "means": {"keep": True},
-    "report": {"source": None, "target": None, "permutations": 999, "edits": 1, "dances": 4},
-}  # fmt: skip
-_NUMBERS = ("window", "shrinkage", "axis")
-
-
-def _need(a: dict[str, Any], *keys: str) -> None:
-    missing = [k for k in keys if a[k] is None]
-    if missing:
-        raise D2MError(f"give {' '.join(f'{k}=...' for k in missing)}; python -m d2m.study --help shows all")
 
 
 def _source_of(a: dict[str, Any], *keys: str) -> str:
@@ -132,7 +93,6 @@ def _extract(generator: DanceGenerator, a: dict[str, Any], cache: Path) -> tuple
 
 def extract(a: dict[str, Any]) -> str:
     """``OUT/latents.npz``, with a corpus also ``OUT/latents_dance.npz``."""
-    _need(a, "bundle", "out")
     generator, out = DanceGenerator.load(a["bundle"], a["device"]), Path(a["out"])
     _source_of(a, "music", "corpus")
     check_out(out)
@@ -152,7 +112,6 @@ def _training_part(table: LatentTable) -> LatentTable:
 
 def fit(a: dict[str, Any]) -> str:
     """A direction file in OUT, fitted on whole songs (of a corpus: its training split)."""
-    _need(a, "bundle", "out", "edit")
     kind = _source_of(a, "latents", "music", "corpus")
     generator, out = DanceGenerator.load(a["bundle"], a["device"]), Path(a["out"])
     options = {k: a[k] for k in ("method", "shrinkage", "axis", "kind") if a[k] is not None}
@@ -175,7 +134,6 @@ def fit(a: dict[str, Any]) -> str:
 
 def means(a: dict[str, Any]) -> str:
     """The bundle with new genre means, rewritten whole with a new seal."""
-    _need(a, "bundle", "music", "out")
     bundle, out = read_bundle(a["bundle"]), Path(a["out"])
     generator = DanceGenerator.load(a["bundle"], a["device"])
     foreign = out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / "provenance.json").is_file())
@@ -249,7 +207,6 @@ def _songs_to_hear(a: dict[str, Any], table: LatentTable, source: str) -> list[S
 
 def report(a: dict[str, Any]) -> str:
     """Everything that can be said of these songs, as figures, report.json and a page."""
-    _need(a, "bundle", "out")
     _source_of(a, "music", "corpus")
     generator, out = DanceGenerator.load(a["bundle"], a["device"]), Path(a["out"])
     check_out(out)
@@ -314,22 +271,3 @@ def _heard(
 COMMANDS: dict[str, Callable[[dict[str, Any]], str]] = {
     "extract": extract, "fit": fit, "means": means, "report": report,
 }  # fmt: skip
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command; what it wrote is printed.
-
-    Raises:
-        D2MError: an unknown command or argument, or whatever the command raises.
-    """
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or {"-h", "--help"} & set(words):
-        print(HELP)
-        return
-    if words[0] not in COMMANDS:
-        raise D2MError(f"{words[0]}: unknown command; there are {', '.join(COMMANDS)}")
-    print(COMMANDS[words[0]](parse_arguments(words[1:], {**_COMMON, **_OWN[words[0]]}, _NUMBERS)))
-
-
-if __name__ == "__main__":
-    run(main)
