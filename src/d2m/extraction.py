@@ -249,7 +249,7 @@ def extract_corpus_music(
         raise D2MError(f"{corpus.folder}: no song of 2 s or more in {', '.join(splits)}")
     tables: list[LatentTable] = []
     for k in range(0, len(chosen), 64):
-        part = [(corpus.recordings[i], corpus.song_features(i)) for i in chosen[k : k + 64]]
+        part = [(corpus.recordings[i], np.array(corpus.song_features(i))) for i in chosen[k : k + 64]]
         tables += encode_songs(generator, [(r.name, r.genre, r.split, x) for r, x in part], how)
     return stack(tables, _meta(generator, "music", how, corpus=corpus.folder.name))
 
