@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -13,7 +14,8 @@ from d2m.errors import D2MError
 
 #: Overrides whose value is a path: quoted before Hydra's grammar sees them, so that any file name works.
 PATH_KEYS = re.compile(
-    r"^(bundle|audio|out|z_dan|resume|data\.root|data\.cache|(init|continue)_from\.\w+|hydra\.(run|sweep)\.(dir|subdir))$"
+    r"^(bundle|audio|out|z_dan|edit\.(file|latents)|resume|data\.root|data\.cache|(init|continue)_from\.\w+"
+    r"|hydra\.(run|sweep)\.(dir|subdir))$"
 )
 _QUOTED = re.compile(r"""^(['"]).*\1$""", re.DOTALL)
 
@@ -70,6 +72,40 @@ def check_types(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
             continue
         if wrong:
             raise D2MError(f"{key}={value}: expected {expected} (default {default})")
+
+
+def parse_arguments(
+    arguments: Iterable[str], defaults: Mapping[str, Any], numbers: Iterable[str] = ()
+) -> dict[str, Any]:
+    """``key=value`` arguments of a command without Hydra, over their defaults; the last of two wins.
+
+    Args:
+        defaults: key -> default. Where it is a string or None the value is taken as it is, so that any path works
+            (quotes around the whole of it are taken off, as Hydra does); otherwise it is JSON and must be of its type.
+        numbers: keys that are numbers though their default is None.
+
+    Raises:
+        D2MError: not key=value, an unknown key, or a value of another type.
+    """
+    values = dict(defaults)
+    for argument in arguments:
+        key, equals, text = argument.partition("=")
+        if not equals:
+            raise D2MError(f"{argument}: write key=value; keys are {', '.join(defaults)}")
+        if key not in defaults:
+            raise D2MError(f"{key}: unknown; keys are {', '.join(defaults)}")
+        if text == "null":
+            values[key] = None
+        elif key in numbers or not (defaults[key] is None or isinstance(defaults[key], str)):
+            try:
+                value = json.loads(text)
+            except ValueError:
+                value = text
+            check_types({key: value}, {key: 1.0 if key in numbers else defaults[key]})
+            values[key] = value
+        else:
+            values[key] = text[1:-1] if len(text) > 1 and _QUOTED.match(text) else text
+    return values
 
 
 def one_line(error: BaseException) -> str:

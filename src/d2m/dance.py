@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 from d2m.beat_align import cover_beats, dance_beat_frames, n_source_frames, time_map, warp
 from d2m.errors import D2MError
 from d2m.generator import DanceGenerator, pick_draws
+from d2m.latent.strength import Schedule
 from d2m.skeleton import FPS, SEQUENCE_FRAMES
 from d2m.units import fold_period
 
 
 class Edit(Protocol):
-    """What turns a dance's latents (n, z_dan) into the neutral and the target dance's."""
+    """What turns a dance's latents (n, z_dan) into the neutral and the target dance's; a strength for all, or (n,)."""
 
-    def neutral(self, z: NDArray[np.floating], strength: float) -> NDArray[np.floating]: ...
+    def neutral(self, z: NDArray[np.floating], strength: float | NDArray[np.floating]) -> NDArray[np.floating]: ...
 
-    def transform(self, z: NDArray[np.floating], strength: float) -> NDArray[np.floating]: ...
+    def transform(self, z: NDArray[np.floating], strength: float | NDArray[np.floating]) -> NDArray[np.floating]: ...
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,12 @@ class _Clock:
     def apply(self, poses: NDArray[np.float32]) -> NDArray[np.float32]:
         return warp(poses, self.dance_beats, self.song_beats, self.n_frames).astype(np.float32)
 
+    def segment_centres_s(self, n: int) -> NDArray[np.float64]:
+        """When the middles of the n segments of 96 frames are shown, in seconds of the song."""
+        positions = time_map(self.dance_beats, self.song_beats, self.n_frames)
+        middles = SEQUENCE_FRAMES * (np.arange(n) + 0.5)
+        return np.asarray(np.interp(middles, positions, np.arange(self.n_frames)) / FPS, np.float64)
+
     def beats_s(self) -> NDArray[np.float64]:
         """When the dance's beats (frames 3 + 8 k) are shown, in seconds."""
         positions = time_map(self.dance_beats, self.song_beats, self.n_frames)
@@ -111,7 +118,7 @@ def dance_to(
     *,
     seed: int,
     edit: Edit | None = None,
-    strength: float = 1.0,
+    strength: float | Schedule = 1.0,
     warp: bool = True,
     z_dan: NDArray[np.floating] | None = None,
 ) -> SongDance:
@@ -123,7 +130,8 @@ def dance_to(
         n_frames: length of the dance at 15 fps.
         seed: of all noise, the same for the original and its edits, on every device.
         edit, strength: also make the neutral and the target dance. Which draws are accepted is decided on the
-            original; the edits reuse them. Strength 0 gives the original, to the bit.
+            original; the edits reuse them. Strength 0 gives the original, to the bit. A schedule is read in the
+            middle of every segment of 96 frames.
         warp: put the dance's beats (frames 3 + 8 k) on the music's.
         z_dan: latents instead of the song's own, see :func:`fit_z_dan`.
     """
@@ -141,7 +149,8 @@ def dance_to(
 
     latents = {"original": base}
     if edit is not None:
-        latents |= {"neutral": edit.neutral(base, strength), "target": edit.transform(base, strength)}
+        amount = strength.at(clock.segment_centres_s(n)) if isinstance(strength, Schedule) else strength
+        latents |= {"neutral": edit.neutral(base, amount), "target": edit.transform(base, amount)}
     poses = {}
     for name, latent in latents.items():
         # One at a time and never batched: equal latents then give equal bits.

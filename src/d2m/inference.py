@@ -18,10 +18,10 @@ from d2m.atomic import atomic_path
 from d2m.audio import AUDIO_SUFFIXES, features, load_song, n_frames
 from d2m.beats import music_beats
 from d2m.bundle import sha256
-from d2m.dance import SongDance, dance_to, fit_z_dan, segments_needed
+from d2m.dance import Edit, SongDance, dance_to, fit_z_dan, segments_needed
+from d2m.edits import EditRequest, build_edit, describe
 from d2m.errors import D2MError
 from d2m.generator import DanceGenerator
-from d2m.latent.mean_shift import MeanShift
 from d2m.runtime import git_revision, versions, write_json
 from d2m.skeleton import FPS, JOINTS, SAMPLE_RATE
 from d2m.video import render_dance
@@ -69,23 +69,6 @@ def read_z_dan(path: str, width: int) -> np.ndarray:
     return z.astype(np.float32)
 
 
-def build_edit(cfg: DictConfig, generator: DanceGenerator) -> MeanShift | None:
-    """The edit that the config names, fitted on the bundle's genre means.
-
-    Raises:
-        D2MError: an unknown genre, or one that is not given.
-    """
-    if cfg.edit.name == "none":
-        return None
-    from omegaconf import OmegaConf
-
-    for key in ("source", "target"):
-        if OmegaConf.is_missing(cfg.edit, key) or cfg.edit[key] is None:
-            known = ", ".join(sorted(generator.genre_means)) or "none: this bundle has no genre means"
-            raise D2MError(f"edit=mean_shift needs edit.{key}=GENRE; genres are {known}")
-    return MeanShift(str(cfg.edit.source), str(cfg.edit.target)).from_means(generator.genre_means)
-
-
 def check_out(out: Path) -> None:
     """Make the output folder and see that it can be written.
 
@@ -121,9 +104,21 @@ def save_dance(path: Path, dance: SongDance, seed: int, edited: bool) -> None:
         tmp.write_bytes(buffer.getvalue())
 
 
+def captions(edit: Edit, request: EditRequest) -> dict[str, str]:
+    """Dance -> what stands over its picture."""
+    source, target = getattr(edit, "source", None), getattr(edit, "target", None)
+    amount = request.amount()
+    how = f"x{amount:g}" if isinstance(amount, float) else f"x{amount.strength[0]:g} to x{amount.strength[-1]:g}"
+    return {
+        "original": f"original ({source})" if source else "original",
+        "neutral": "neutral",
+        "target": f"target ({target}, {how})" if target else f"edited ({how})",
+    }
+
+
 def dance_file(
-    generator: DanceGenerator, song: Path, out: Path, name: str, cfg: DictConfig, edit: MeanShift | None,
-    z_dan: np.ndarray | None, provenance: dict[str, Any],
+    generator: DanceGenerator, song: Path, out: Path, name: str, cfg: DictConfig, request: EditRequest,
+    edit: Edit | None, z_dan: np.ndarray | None, provenance: dict[str, Any],
 ) -> None:  # fmt: skip
     """One song to NAME.npz, NAME.mp4 and NAME.json; the json last, so that it vouches for the others."""
     wave = load_song(song)
@@ -133,20 +128,15 @@ def dance_file(
         z_dan = fit_z_dan(
             z_dan, segments_needed(beats, t, cfg.warp), generator.net.sizes["z_dan"], f"z_dan={cfg.z_dan}"
         )
-    strength = float(cfg.edit.get("strength", 1.0))
     dance = dance_to(
         generator, features(wave, generator.front_end), beats, t,
-        seed=cfg.seed, edit=edit, strength=strength, warp=cfg.warp, z_dan=z_dan,
+        seed=cfg.seed, edit=edit, strength=request.amount(), warp=cfg.warp, z_dan=z_dan,
     )  # fmt: skip
     save_dance(out / f"{name}.npz", dance, cfg.seed, edit is not None)
     if cfg.video:
         titles = {"original": song.stem}
         if edit is not None:
-            titles = {
-                "original": f"original ({edit.source})",
-                "neutral": "neutral",
-                "target": f"target ({edit.target}, x{strength:g})",
-            }
+            titles = captions(edit, request)
         render_dance(
             out / f"{name}.mp4",
             [dance.poses[k] for k in titles],
@@ -164,9 +154,7 @@ def dance_file(
             "frames": t,
             "seed": cfg.seed,
             "warp": bool(cfg.warp),
-            "edit": None
-            if edit is None
-            else {"name": "mean_shift", "source": edit.source, "target": edit.target, "strength": strength},
+            "edit": None if edit is None else describe(edit, request),
             "z_dan": None if cfg.z_dan is None else Path(cfg.z_dan).name,
             "music_style": generator.genre_probabilities(features(wave, generator.front_end)),
             "draws": dance.draws.tolist(),
@@ -183,7 +171,9 @@ def run(cfg: DictConfig) -> list[Path]:
             that lists the bad ones.
     """
     generator = DanceGenerator.load(cfg.bundle, device=cfg.device)
-    edit = build_edit(cfg, generator)
+    request = EditRequest.of(cfg.edit)
+    request.amount()
+    edit = build_edit(request, generator)
     z_dan = None if cfg.z_dan is None else read_z_dan(cfg.z_dan, generator.net.sizes["z_dan"])
     songs = find_songs(cfg.audio)
     out = Path(cfg.out)
@@ -202,7 +192,7 @@ def run(cfg: DictConfig) -> list[Path]:
         for song, name in zip(songs, output_names(songs), strict=True):
             progress.update(task, description=song.name[:40])
             try:
-                dance_file(generator, song, out, name, cfg, edit, z_dan, provenance)
+                dance_file(generator, song, out, name, cfg, request, edit, z_dan, provenance)
                 done.append(song)
             except D2MError as e:
                 bad.append(str(e))

@@ -1,1 +1,1 @@
-"""Directions and edits of z_dan: arrays in, arrays out; knows neither Lightning nor W&B."""
+"""Directions, edits and readings of z_dan: arrays in, arrays out; knows neither Lightning nor W&B."""

@@ -12,13 +12,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from d2m.errors import D2MError
+from d2m.latent.direction import Direction, check_latents
+from d2m.latent.strength import Array
 
 
-class MeanShift:
+class MeanShift(Direction):
     """Moves latents from one genre's mean to another's.
 
     Fitted attributes: ``source_mean_``, ``target_mean_``, each (d,).
     """
+
+    name = "mean_shift"
+    fitted_arrays = ("source_mean_", "target_mean_")
 
     def __init__(self, source: str, target: str) -> None:
         self.source = source
@@ -30,9 +35,8 @@ class MeanShift:
         Raises:
             D2MError: no latent of a genre.
         """
-        z, labels = np.asarray(z), np.asarray(genre)
-        means = {str(g): z[labels == g].mean(0) for g in np.unique(labels)}
-        return self.from_means(means)
+        x, labels = check_latents(z, genre)
+        return self.from_means({str(g): x[labels == g].mean(0) for g in np.unique(labels)})
 
     def from_means(self, means: Mapping[str, NDArray[np.floating]]) -> Self:
         """Take means (d,) that are known already, a bundle's for instance.
@@ -47,10 +51,10 @@ class MeanShift:
         self.target_mean_ = np.asarray(means[self.target])
         return self
 
-    def neutral(self, z: NDArray[np.floating], strength: float = 1.0) -> NDArray[np.floating]:
-        """z - strength * mean(source), (..., d). Strength 0 returns z, to the bit."""
-        return z - strength * self.source_mean_.astype(z.dtype)
+    def shift(self, z: Array) -> Array:
+        """mean(target) - mean(source), (d,)."""
+        return np.asarray(self.target_mean_ - self.source_mean_)
 
-    def transform(self, z: NDArray[np.floating], strength: float = 1.0) -> NDArray[np.floating]:
-        """z - strength * (mean(source) - mean(target)), (..., d). Strength 0 returns z, to the bit."""
-        return z - strength * (self.source_mean_ - self.target_mean_).astype(z.dtype)
+    def neutral_shift(self, z: Array) -> Array:
+        """-mean(source), (d,): the study's neutral latent lies about the origin, not about all songs' mean."""
+        return -self.source_mean_

@@ -1,0 +1,156 @@
+"""From a request (edit=..., source, target, strength or schedule, file, latents) to an edit that dances take.
+
+A new kind of edit is one entry of :data:`BUILDERS`: a function of the request and the generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+
+from d2m.dance import Edit
+from d2m.errors import D2MError
+from d2m.extraction import space_of
+from d2m.generator import DanceGenerator
+from d2m.latent.direction import Direction
+from d2m.latent.directions import load_direction, make_direction
+from d2m.latent.mean_shift import MeanShift
+from d2m.latent.strength import Schedule
+from d2m.latent.table import LatentTable
+
+
+@dataclass(frozen=True)
+class EditRequest:
+    """What a user asks for.
+
+    name: "none", a key of :data:`BUILDERS`. source, target: genres. strength: of the whole dance. schedule:
+    [[seconds, strength], ...] instead. file: a direction fitted before. latents: an extraction to fit one on.
+    """
+
+    name: str = "none"
+    source: str | None = None
+    target: str | None = None
+    strength: float = 1.0
+    schedule: Any = None
+    file: str | None = None
+    latents: str | None = None
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Self:
+        """From a mapping of these keys; missing ones take their defaults.
+
+        Raises:
+            D2MError: a strength that is not a finite number.
+        """
+        given = {f.name: config[f.name] for f in fields(cls) if config.get(f.name) is not None}
+        for key in ("name", "source", "target", "file", "latents"):
+            given |= {key: str(given[key])} if key in given else {}
+        if "strength" in given:
+            value = given["strength"]
+            if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+                raise D2MError(f"edit.strength={value}: give a finite number, 0 for no edit and 1 for the whole")
+            given["strength"] = float(value)
+        return cls(**given)
+
+    def amount(self) -> float | Schedule:
+        """The strength, or its schedule.
+
+        Raises:
+            D2MError: a schedule that is none.
+        """
+        if self.schedule is None:
+            return self.strength
+        try:
+            return Schedule.parse(self.schedule)
+        except D2MError as e:
+            raise D2MError(f"edit.{e}") from None
+
+    def needs(self, generator: DanceGenerator, *keys: str) -> None:
+        """Raises D2MError where one of these genres is not given."""
+        for key in keys:
+            if getattr(self, key) is None:
+                known = ", ".join(sorted(generator.genre_means)) or "none: this bundle has no genre means"
+                raise D2MError(f"edit={self.name} needs edit.{key}=GENRE; genres are {known}")
+
+
+def _mean_shift(request: EditRequest, generator: DanceGenerator) -> Direction:
+    """On the bundle's own genre means; on an extraction's where one is given."""
+    request.needs(generator, "source", "target")
+    if request.latents is not None:
+        return _fitted(request, generator)
+    return MeanShift(str(request.source), str(request.target)).from_means(generator.genre_means)
+
+
+def _fitted(request: EditRequest, generator: DanceGenerator) -> Direction:
+    """On the songs of an extraction: a bundle's means are too little for these."""
+    request.needs(generator, *(("target",) if request.name == "erasure" else ("source", "target")))
+    if request.latents is None:
+        raise D2MError(
+            f"edit={request.name} is fitted on the latents of songs: give edit.latents=FILE "
+            f"(python -m d2m.study extract) or edit.file=DIR (python -m d2m.study fit)"
+        )
+    table = LatentTable.load(request.latents).by_song()
+    check_space(table.meta.get("space", ""), table.mu.shape[1], generator, f"edit.latents={request.latents}")
+    return make_direction(request.name, request.source, request.target).fit(table.mu, table.genre)
+
+
+#: Name of an edit -> what builds it. "none" is no edit.
+BUILDERS: dict[str, Callable[[EditRequest, DanceGenerator], Edit]] = {
+    "mean_shift": _mean_shift,
+    "boundary": _fitted,
+    "erasure": _fitted,
+    "transport": _fitted,
+}
+
+
+def check_space(space: str, width: int, generator: DanceGenerator, source: str) -> None:
+    """Latents of one bundle mean nothing in another.
+
+    Raises:
+        D2MError: they are of another bundle, or of another width.
+    """
+    if width != generator.net.sizes["z_dan"]:
+        raise D2MError(f"{source}: latents of width {width}, this bundle's have {generator.net.sizes['z_dan']}")
+    if space and space != space_of(generator):
+        raise D2MError(f"{source}: fitted in the latent space of another bundle; fit it again with this one")
+
+
+def build_edit(request: EditRequest, generator: DanceGenerator) -> Edit | None:
+    """The edit that is asked for; None for "none" without a file.
+
+    Raises:
+        D2MError: an unknown edit or genre, one that is not given, a file that is broken or of another bundle.
+    """
+    if request.file is not None:
+        edit, index = load_direction(request.file)
+        check_space(index["space"], edit.width, generator, f"edit.file={request.file}")
+        if request.name not in ("none", edit.name):
+            raise D2MError(f"edit.file={request.file}: holds {edit.name}, not {request.name}; leave edit= away")
+        for key in ("source", "target"):
+            asked, held = getattr(request, key), getattr(edit, key, None)
+            if asked is not None and asked != held:
+                raise D2MError(f"edit.file={request.file}: its {key} is {held}, not {asked}; leave edit.{key}= away")
+        return edit
+    if request.name == "none":
+        for key in ("source", "target", "schedule", "latents"):
+            if getattr(request, key) is not None:
+                raise D2MError(f"edit.{key} is given without an edit; add edit={'|'.join(BUILDERS)} or edit.file=DIR")
+        return None
+    if request.name not in BUILDERS:
+        raise D2MError(f"edit={request.name}: unknown; choose none, {', '.join(BUILDERS)}, or give edit.file=DIR")
+    return BUILDERS[request.name](request, generator)
+
+
+def describe(edit: Edit, request: EditRequest) -> dict[str, Any]:
+    """What was done, for a dance's json."""
+    return {
+        "name": getattr(edit, "name", request.name),
+        "source": getattr(edit, "source", None),
+        "target": getattr(edit, "target", None),
+        "strength": request.strength if request.schedule is None else None,
+        "schedule": None if request.schedule is None else [list(map(float, row)) for row in request.schedule],
+        "file": request.file,
+    }

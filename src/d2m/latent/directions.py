@@ -1,0 +1,46 @@
+"""All directions by name, and reading one back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from d2m.errors import D2MError
+from d2m.latent.axes import PrincipalAxes, RandomDirection
+from d2m.latent.boundary import LinearBoundary
+from d2m.latent.direction import Direction, read_direction
+from d2m.latent.erasure import Erasure
+from d2m.latent.mean_shift import MeanShift
+from d2m.latent.transport import GaussianTransport
+
+DIRECTIONS: dict[str, type[Direction]] = {
+    kind.name: kind for kind in (MeanShift, LinearBoundary, Erasure, GaussianTransport, PrincipalAxes, RandomDirection)
+}
+
+
+def make_direction(name: str, source: str | None, target: str | None, **options: Any) -> Direction:
+    """An unfitted direction by its name; erasure and axes can do without genres.
+
+    Raises:
+        D2MError: an unknown name, a genre that is needed and not given, or an option that it does not take.
+    """
+    if name not in DIRECTIONS:
+        raise D2MError(f"unknown direction '{name}'; choose one of {', '.join(DIRECTIONS)}")
+    given = {k: v for k, v in (("source", source), ("target", target)) if v is not None}
+    if name == "erasure":
+        given.pop("source", None)
+    elif name != "axes" and len(given) < 2:
+        raise D2MError(f"{name} goes from one genre to another; give {'source' if source is None else 'target'}")
+    try:
+        return DIRECTIONS[name](**given, **options)
+    except TypeError as e:
+        raise D2MError(f"{name} does not take {', '.join(options)}") from e
+
+
+def load_direction(path: str | Path) -> tuple[Direction, dict[str, Any]]:
+    """The direction that a folder (or one of its files) holds, and the contents of its json.
+
+    Raises:
+        D2MError: see :func:`d2m.latent.direction.read_direction`.
+    """
+    return read_direction(path, DIRECTIONS)

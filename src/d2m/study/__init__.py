@@ -1,0 +1,1 @@
+"""The latent laboratory on the command line."""

@@ -1,0 +1,71 @@
+"""``python -m d2m.study extract|fit|means|report key=value ...``; nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from d2m.command_line import parse_arguments, run
+from d2m.errors import D2MError
+
+HELP = """The latent laboratory.
+
+  python -m d2m.study extract bundle=DIR music=DIR|corpus=DIR out=DIR [window=SECONDS] [draws=8] [noise=64] [seed=0]
+      z_dan of every song to OUT/latents.npz (with corpus=, also of its dances to OUT/latents_dance.npz).
+      Killed and run again, it goes on.
+  python -m d2m.study fit bundle=DIR latents=FILE|music=DIR|corpus=DIR out=DIR edit=NAME source=GENRE target=GENRE
+      A direction in OUT, for infer.py edit.file=OUT. NAME: mean_shift, boundary, erasure, transport, axes, random.
+      [method=lda|logistic] boundary, [shrinkage=0..1] erasure and transport, [axis=0] axes, [kind=sphere|songs] random
+  python -m d2m.study means bundle=DIR music=DIR out=DIR [keep=true]
+      The bundle with genre means of your own songs, in OUT (which may be the bundle itself). keep: also the old genres.
+  python -m d2m.study report bundle=DIR music=DIR|corpus=DIR out=DIR [source=GENRE target=GENRE] [edits=1] [dances=4]
+      Figures, OUT/report.json and OUT/index.html. edits, dances: songs of the source genre to edit, to dance to.
+
+music is a folder with one folder of songs per genre, a raw corpus, or a CSV file (audio,genre);
+corpus is a prepared one.
+"""
+
+_COMMON: dict[str, Any] = {
+    "bundle": None, "music": None, "corpus": None, "latents": None, "out": None, "seed": 0, "device": "cpu",
+    "window": None, "draws": 8, "noise": 64,
+}  # fmt: skip
+_OWN: dict[str, dict[str, Any]] = {
+    "extract": {},
+    "fit": {
+        "edit": "mean_shift", "source": None, "target": None, "method": None, "shrinkage": None, "axis": None,
+        "kind": None,
+    },
+    "means": {"keep": True},
+    "report": {"source": None, "target": None, "permutations": 999, "edits": 1, "dances": 4},
+}  # fmt: skip
+_NEEDED = {
+    "extract": ("bundle", "out"), "fit": ("bundle", "out", "edit"), "means": ("bundle", "music", "out"),
+    "report": ("bundle", "out"),
+}  # fmt: skip
+_NUMBERS = ("window", "shrinkage", "axis")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command; what it wrote is printed.
+
+    Raises:
+        D2MError: an unknown command or argument, or whatever the command raises.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or {"-h", "--help"} & set(words):
+        print(HELP)
+        return
+    if words[0] not in _OWN:
+        raise D2MError(f"{words[0]}: unknown command; there are {', '.join(_OWN)}")
+    given = parse_arguments(words[1:], {**_COMMON, **_OWN[words[0]]}, _NUMBERS)
+    missing = [k for k in _NEEDED[words[0]] if given[k] is None]
+    if missing:
+        raise D2MError(f"give {' '.join(f'{k}=...' for k in missing)}; python -m d2m.study --help shows all")
+    from d2m.study.commands import COMMANDS
+
+    print(COMMANDS[words[0]](given))
+
+
+if __name__ == "__main__":
+    run(main)

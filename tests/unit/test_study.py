@@ -1,0 +1,230 @@
+"""The study's commands, and what infer.py makes of their files."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hydra import compose, initialize_config_dir
+
+from d2m.bundle import read_bundle
+from d2m.command_line import parse_arguments, prepare_overrides
+from d2m.dance import dance_to
+from d2m.edits import BUILDERS, EditRequest, build_edit
+from d2m.errors import D2MError
+from d2m.generator import DanceGenerator
+from d2m.latent.strength import Schedule
+from d2m.latent.table import LatentTable
+from d2m.skeleton import SAMPLE_RATE
+from d2m.study.__main__ import main
+
+REPO = Path(__file__).parents[2]
+BEATS = np.arange(0.3, 40, 0.5)
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two genres of six songs of 3 s, in a folder with a difficult name."""
+    root = tmp_path_factory.mktemp("m") / "my songs, (1)=[x]"
+    rng = np.random.default_rng(0)
+    t = np.arange(3 * SAMPLE_RATE) / SAMPLE_RATE
+    for genre, pitch in (("waltz", 220), ("cha cha", 880)):
+        (root / genre).mkdir(parents=True)
+        for k in range(6):
+            wave = 0.3 * np.sin(2 * np.pi * pitch * (1 + 0.1 * k) * t) + 0.02 * rng.normal(size=len(t))
+            soundfile.write(root / genre / f"{k}.wav", wave, SAMPLE_RATE)
+    return root
+
+
+@pytest.fixture(scope="module")
+def latents(tiny_bundle: Path, music: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("latents")
+    main(["extract", f"bundle={tiny_bundle}", f"music={music}", f"out={out}"])
+    return out / "latents.npz"
+
+
+@pytest.fixture(scope="module")
+def generator(tiny_bundle: Path) -> DanceGenerator:
+    return DanceGenerator.load(tiny_bundle)
+
+
+def test_extract(latents: Path) -> None:
+    table = LatentTable.load(latents)
+    assert len(table) == 12 and table.genres == ["cha cha", "waltz"]
+    assert len(list((latents.parent / "cache").iterdir())) == 12
+
+
+def test_means_give_a_bundle_the_users_genres(
+    tiny_bundle: Path, music: Path, latents: Path, tmp_path: Path, generator: DanceGenerator
+) -> None:
+    bundle = tmp_path / "my bundle"
+    shutil.copytree(tiny_bundle, bundle)
+    main(["means", f"bundle={bundle}", f"music={music}", f"out={bundle}"])
+    after = read_bundle(bundle)  # checks every digest and the seal
+    assert set(after.genre_means) == {"flow", "groove", "drive", "waltz", "cha cha"}
+    table = LatentTable.load(latents)
+    np.testing.assert_allclose(after.genre_means["waltz"], table.mu[table.genre == "waltz"].mean(0), atol=1e-5)
+    assert after.provenance["genre_means"][0]["genres"] == {"cha cha": 6, "waltz": 6}
+    assert after.provenance["files"]["weights.safetensors"] == generator.provenance["files"]["weights.safetensors"]
+    assert after.genres == ("flow", "groove", "drive") and "waltz (6 songs)" in (bundle / "CARD.md").read_text()
+    main(["means", f"bundle={bundle}", f"music={music}", f"out={tmp_path / 'only'}", "keep=false"])
+    assert set(read_bundle(tmp_path / "only").genre_means) == {"waltz", "cha cha"}
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("do not delete")
+    with pytest.raises(D2MError, match="no bundle"):
+        main(["means", f"bundle={bundle}", f"music={music}", f"out={tmp_path / 'mine'}"])
+
+
+@pytest.mark.parametrize("name", ["mean_shift", "boundary", "erasure", "transport", "axes", "random"])
+def test_fit_writes_what_infer_reads(
+    name: str, tiny_bundle: Path, latents: Path, tmp_path: Path, generator: DanceGenerator, song_features: np.ndarray
+) -> None:
+    out = tmp_path / "dir ection"
+    main(["fit", f"bundle={tiny_bundle}", f"latents={latents}", f"out={out}", f"edit={name}", "source=waltz",
+          "target=cha cha"])  # fmt: skip
+    request = EditRequest(file=str(out))
+    edit = build_edit(request, generator)
+    dance = dance_to(generator, song_features, BEATS[BEATS < 10], 150, seed=0, edit=edit)
+    assert not np.allclose(dance.poses["target"], dance.poses["original"])
+    if name in BUILDERS:
+        same = build_edit(EditRequest(name, "waltz", "cha cha", latents=str(latents)), generator)
+        z = dance.z_dan["original"]
+        assert np.array_equal(edit.transform(z, 0.5), same.transform(z, 0.5))
+
+
+def test_what_does_not_fit_is_refused(
+    tiny_bundle: Path, latents: Path, tmp_path: Path, generator: DanceGenerator
+) -> None:
+    base = [f"bundle={tiny_bundle}", f"latents={latents}", f"out={tmp_path / 'd'}"]
+    for more, message in (
+        (["edit=magic"], "unknown direction"),
+        (["source=waltz"], "give target"),
+        (["source=waltz", "target=polka"], "'polka'"),
+        (["source=waltz", "target=cha cha", "method=lda"], "does not take method"),
+        (["sauce=waltz"], "sauce: unknown"),
+        (["seed=x"], "seed=x"),
+        (["music=here"], "give one of"),
+        (["bundle=none"], "none: no such bundle"),
+    ):
+        with pytest.raises(D2MError, match=message):
+            main(["fit", *base, *more])
+    main(["fit", *base, "edit=boundary", "source=waltz", "target=cha cha"])
+    with pytest.raises(D2MError, match="holds boundary, not transport"):
+        build_edit(EditRequest("transport", file=str(tmp_path / "d")), generator)
+    with pytest.raises(D2MError, match="its target is cha cha, not tango"):
+        build_edit(EditRequest(target="tango", file=str(tmp_path / "d")), generator)
+    index = tmp_path / "d" / "direction.json"
+    text = index.read_text()
+    space = json.loads(text)["space"]
+    index.write_text(text.replace(space, "0" * 64))
+    with pytest.raises(D2MError, match="another bundle"):
+        build_edit(EditRequest(file=str(index)), generator)
+    for name in ("boundary", "erasure", "transport"):
+        with pytest.raises(D2MError, match=r"edit\.latents=FILE"):
+            build_edit(EditRequest(name, "flow", "drive"), generator)
+    with pytest.raises(D2MError, match=r"needs edit\.target=GENRE; genres are drive, flow, groove"):
+        build_edit(EditRequest("mean_shift", "flow"), generator)
+    with pytest.raises(D2MError, match="without an edit"):
+        build_edit(EditRequest(source="flow"), generator)
+    with pytest.raises(D2MError, match="choose none, mean_shift"):
+        build_edit(EditRequest("magic"), generator)
+
+
+def test_report(tiny_bundle: Path, music: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a report"
+    main(["report", f"bundle={tiny_bundle}", f"music={music}", f"out={out}", "permutations=49", "dances=2", "edits=1",
+          "source=waltz", "target=cha cha"])  # fmt: skip
+    report = json.loads((out / "report.json").read_text())
+    assert report["structure"]["songs"] == 12 and report["structure"]["probe"]["p"] <= 1
+    assert {r["direction"] for r in report["directions"]["directions"]} >= {"mean_shift", "erasure", "random"}
+    assert len(report["music_edits"]["edits"]) == 9 and report["motion"]["dances"] == 2
+    page = (out / "index.html").read_text()
+    assert page.count("<img") == len(list((out / "figures").glob("*.png"))) >= 8
+    assert "NaN" not in json.dumps(report["structure"])
+
+
+# -- strength over time -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("warp", [True, False])
+def test_a_schedule_moves_the_dance_along_the_song(generator: DanceGenerator, warp: bool) -> None:
+    features = np.random.default_rng(2).normal(size=(600, 28)).astype(np.float32)
+    edit = build_edit(EditRequest("mean_shift", "flow", "drive"), generator)
+    options = {"seed": 3, "edit": edit, "warp": warp}
+    whole = dance_to(generator, features, BEATS, 600, **options)
+    ramp = dance_to(generator, features, BEATS, 600, strength=Schedule.parse([[10, 0], [30, 1]]), **options)
+    shift = generator.genre_means["drive"] - generator.genre_means["flow"]
+    amount = (ramp.z_dan["target"] - ramp.z_dan["original"]) @ shift / (shift @ shift)
+    assert (np.diff(amount) >= -1e-6).all() and amount[0] == 0 and amount[-1] == pytest.approx(1, abs=1e-5)
+    # Half of the way at half of the song, which is 40 s of 600 frames, or 640 where 80 beats of 8 frames are put on it.
+    middle = (320 if warp else 300) / 96 - 0.5
+    assert np.interp(middle, np.arange(len(amount)), amount) == pytest.approx(0.5, abs=0.03)
+    # Before the ramp the dance is the original to the bit, after it the edited latents are the whole edit's.
+    assert np.array_equal(ramp.poses["target"][:75], ramp.poses["original"][:75])
+    np.testing.assert_allclose(ramp.z_dan["target"][-1], whole.z_dan["target"][-1], atol=1e-5)
+    assert not np.allclose(ramp.poses["target"][-75:], ramp.poses["original"][-75:])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "strength"),
+    [
+        (["edit=mean_shift", "edit.source=a b", "edit.target=b"], 1.0),
+        (["edit=transport", "edit.source=a b", "edit.target=b", "edit.strength=0.5", "edit.latents=x, (1).npz"], 0.5),
+        (["edit.file=a folder, b=[c]", "edit.schedule=[[0,0],[30,1]]"], Schedule((0, 30), (0, 1))),
+    ],
+)
+def test_edits_from_the_command_line(arguments: list[str], strength: object) -> None:
+    overrides = prepare_overrides(["bundle=b", "audio=a", "out=o", *arguments])
+    with initialize_config_dir(str(REPO / "conf"), version_base="1.3"):
+        request = EditRequest.of(compose("infer", overrides).edit)
+    assert request.amount() == strength
+    assert request.file in (None, "a folder, b=[c]") and request.latents in (None, "x, (1).npz")
+    for bad in ({"strength": "much"}, {"strength": float("inf")}, {"strength": True}):
+        with pytest.raises(D2MError, match="strength"):
+            EditRequest.of(bad)
+    with pytest.raises(D2MError, match=r"^edit\.schedule"):
+        EditRequest(schedule=[[3]]).amount()
+
+
+def test_infer_with_a_fitted_direction_and_a_schedule(
+    tiny_bundle: Path, music: Path, latents: Path, tmp_path: Path
+) -> None:
+    main(["fit", f"bundle={tiny_bundle}", f"latents={latents}", f"out={tmp_path / 'd'}", "edit=erasure",
+          "target=waltz"])  # fmt: skip
+    command = [
+        sys.executable, str(REPO / "infer.py"), f"bundle={tiny_bundle}", f"audio={music / 'waltz' / '0.wav'}",
+        f"out={tmp_path / 'out'}", "video=false", f"edit.file={tmp_path / 'd'}", "edit.schedule=[[0,0],[3,1]]",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    facts = json.loads((tmp_path / "out" / "0.json").read_text())
+    assert facts["edit"]["name"] == "erasure" and facts["edit"]["schedule"] == [[0, 0], [3, 1]]
+    with np.load(tmp_path / "out" / "0.npz") as f:
+        assert {"poses_original", "poses_neutral"} <= set(f.files)
+
+
+# -- arguments ----------------------------------------------------------------------------------------------------
+
+
+def test_arguments() -> None:
+    defaults = {"out": None, "seed": 0, "window": None, "keep": True, "name": "x"}
+    given = parse_arguments(
+        ["out=a=b [c]", "seed=1", "seed=2", "window=4", "keep=false", "name='q'"], defaults, ["window"]
+    )
+    assert given == {"out": "a=b [c]", "seed": 2, "window": 4, "keep": False, "name": "q"}
+    assert parse_arguments(["window=null"], defaults, ["window"])["window"] is None
+    for bad in ("seed=1.5", "keep=maybe", "window=wide", "colour=red", "out"):
+        with pytest.raises(D2MError):
+            parse_arguments([bad], defaults, ["window"])
+
+
+@pytest.mark.parametrize("words", [["paint"], ["extract", "out=o"]])
+def test_errors_of_use_are_one_line_and_exit_2(words: list[str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "d2m.study", *words], capture_output=True, text=True, cwd=tmp_path, timeout=120
+    )
+    assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
