@@ -159,7 +159,7 @@ def training_curves(
     Raises:
         D2MError: nothing to plot, or steps and values of different lengths.
     """
-    _some(stages, "training_curves")
+    _some({key: None for keys in stages.values() for key in keys}, "training_curves")
     terms = {stage: list(dict.fromkeys(k.split("/", 1)[-1] for k in keys)) for stage, keys in stages.items()}
     columns = max(1, min(columns, max(map(len, terms.values()))))
     rows = {stage: max(1, -(-len(names) // columns)) for stage, names in terms.items()}
