@@ -258,7 +258,9 @@ def video_gif(path: str | os.PathLike[str], fps: float = 10.0, height: int = 256
     with av.open(str(Path(path).absolute())) as f:
         for k, frame in enumerate(f.decode(video=0)):
             if int(k * fps / info.fps) >= len(pictures):
-                pictures.append(Image.fromarray(cv2.resize(frame.to_ndarray(format="rgb24"), size, interpolation=cv2.INTER_AREA)))
+                pictures.append(
+                    Image.fromarray(cv2.resize(frame.to_ndarray(format="rgb24"), size, interpolation=cv2.INTER_AREA))
+                )
     buffer = io.BytesIO()
     flat = [p.quantize(32) for p in pictures]
     flat[0].save(buffer, "GIF", save_all=True, append_images=flat[1:], duration=round(1000 / fps), loop=0)

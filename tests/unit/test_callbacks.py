@@ -262,7 +262,9 @@ def test_csv_and_no_logger_take_a_video_in_silence(tmp_path: Path, video: Path) 
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     from d2m.data.embedded import prepare_embedded
 
-    return Corpus.open(prepare_embedded(str(tmp_path_factory.mktemp("corpus")), 2, 8.0, genres=("flow", "drive"), yaws=(0.0,)))
+    return Corpus.open(
+        prepare_embedded(str(tmp_path_factory.mktemp("corpus")), 2, 8.0, genres=("flow", "drive"), yaws=(0.0,))
+    )
 
 
 def dance_video(corpus: Corpus, out: Path, every: int) -> DanceVideo:
@@ -282,7 +284,9 @@ def test_a_dance_every_n_epochs_and_after_the_last(corpus: Corpus, tmp_path: Pat
     assert abs(info.seconds - 1.2) <= 1 / 30 and info.audio_codec == "aac"
     # Nothing has been learned: with its noise fixed the dance is the same one.
     assert info == probe(videos[1])
-    energy = [float(r["val/dance_kinetic_energy"]) for r in rows(tmp_path / "csv" / "s") if r["val/dance_kinetic_energy"]]
+    energy = [
+        float(r["val/dance_kinetic_energy"]) for r in rows(tmp_path / "csv" / "s") if r["val/dance_kinetic_energy"]
+    ]
     assert len(energy) == 2 and energy[0] == energy[1] > 0
     shown = events(tmp_path / "tensorboard" / "s")
     batches = [2 * N_BATCHES - 1, 3 * N_BATCHES - 1]

@@ -110,7 +110,7 @@ def test_nothing_is_cropped(seed: int, size: tuple[int, int]) -> None:
 
 
 def test_side_by_side_panels_have_one_scale_and_one_floor() -> None:
-    same = list(draw_dance([swaying(6), swaying(6) + [4096, -1024]], size=SIZE))[5]
+    same = list(draw_dance([swaying(6), swaying(6) + np.array([4096, -1024])], size=SIZE))[5]
     assert same.shape == (320, 640, 3)
     a, b = same[: -LEGEND - 4, 1:320], same[: -LEGEND - 4, 321:]
     assert np.array_equal(a, b)  # where a dancer stands in the world does not matter
@@ -153,7 +153,7 @@ def test_the_legend_names_the_sides_in_their_colours() -> None:
 
 @pytest.mark.parametrize(
     "dance",
-    [np.zeros((3, 14, 2)), star(3) * 1e9, star(3) * 1e-9, np.full((2, 14, 2), -7.0), star(3) + [0, 1e12]],
+    [np.zeros((3, 14, 2)), star(3) * 1e9, star(3) * 1e-9, np.full((2, 14, 2), -7.0), star(3) + np.array([0, 1e12])],
     ids=["zeros", "huge", "minute", "a point", "far away"],
 )
 def test_degenerate_dances_are_drawn(dance: np.ndarray) -> None:
