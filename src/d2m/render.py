@@ -83,7 +83,7 @@ class _Painter:
             if lines:
                 cv2.polylines(image, lines, False, theme.background, self.edge, cv2.LINE_AA, _SHIFT)
                 cv2.polylines(image, lines, False, getattr(theme, side), self.width, cv2.LINE_AA, _SHIFT)
-        if self.dot > _ONE:  # a smaller one would be a speck
+        if self.dot > 2 * _ONE:  # a smaller one would be a speck
             for j, centre in enumerate(points.tolist()):
                 if j != _HEAD and (whole or seen[j]):
                     cv2.circle(image, centre, self.dot, theme.background, -1, cv2.LINE_AA, _SHIFT)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -16,6 +17,9 @@ from d2m.errors import D2MError
 from d2m.skeleton import SAMPLE_RATE
 
 _BLOCK = 1 << 16
+# Decoded by FFmpeg, as for the model's own audio: soundfile keeps the encoder's padding (0.16 s in one song) and
+# writes to stderr about broken headers.
+_MPEG_SUFFIXES = (".mp3", ".mp2")
 
 Block = NDArray[np.float32]
 
@@ -66,15 +70,17 @@ class Sound:
             yield from _decode(self.source)
 
 
-def open_sound(audio: ArrayLike | str | os.PathLike[str], sample_rate: int = SAMPLE_RATE) -> Sound:
+def open_sound(audio: ArrayLike | str | os.PathLike[str] | Sound, sample_rate: int = SAMPLE_RATE) -> Sound:
     """Sound of a waveform, (n,) or (n, channels) at ``sample_rate``, or of a file at the file's own rate.
 
-    Files are read by soundfile, as the model's own audio is, and by FFmpeg where soundfile cannot. More than
-    two channels become their mean.
+    Files are read as the model's own audio is: MPEG by FFmpeg, others by soundfile, and by FFmpeg where it
+    cannot. More than two channels become their mean.
 
     Raises:
         D2MError: a file that is missing, a folder or no audio; a waveform of a wrong shape; no sample at all.
     """
+    if isinstance(audio, Sound):
+        return audio
     if not isinstance(audio, (str, os.PathLike)):
         wave = np.asarray(audio, np.float32)
         if wave.ndim not in (1, 2) or not wave.size or sample_rate <= 0:
@@ -101,6 +107,8 @@ def _mono_or_stereo(planes: NDArray[np.float32]) -> Block:
 
 
 def _soundfile_reads(path: str) -> bool:
+    if path.lower().endswith(_MPEG_SUFFIXES):
+        return False
     try:
         return bool(sf.info(path).frames > 0)
     except (sf.SoundFileError, OSError):
@@ -117,15 +125,29 @@ def _decode(path: str) -> Iterator[Block]:
 
 
 def _decode_with_rate(path: str) -> Iterator[tuple[int, Block]]:
-    """(rate, block) of the file's first audio stream, by FFmpeg."""
+    """(rate, block) of the file's first audio stream, by FFmpeg; broken packets are left out, as players do."""
+    left: float = float("inf")
     try:
-        with av.open(path) as container:
+        with av.open(path, metadata_errors="ignore") as container:
             if not container.streams.audio:
                 raise D2MError(f"{path}: holds no audio; give a file with sound")
             stream = container.streams.audio[0]
+            if "mp4" in container.format.name and stream.duration and stream.time_base:
+                left = round(stream.duration * stream.time_base * stream.rate)  # cuts the coder's padding
             resampler = av.AudioResampler(format="fltp", rate=stream.rate)
-            for frame in container.decode(stream):
-                for even in resampler.resample(frame):
-                    yield stream.rate, _mono_or_stereo(even.to_ndarray().astype(np.float32, copy=False))
+            for packet in container.demux(stream):
+                for frame in _whole_frames(packet):
+                    for even in resampler.resample(frame):
+                        planes = even.to_ndarray()[:, : int(min(left, _BLOCK))]
+                        left -= planes.shape[1]
+                        if planes.size:
+                            yield stream.rate, _mono_or_stereo(planes.astype(np.float32, copy=False))
     except (av.FFmpegError, OSError) as e:
         raise _unreadable(path, e) from e
+
+
+def _whole_frames(packet: Any) -> list[Any]:
+    try:
+        return list(packet.decode())
+    except av.FFmpegError:
+        return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from d2m.render import VIDEO_FPS, Frame, Theme, draw_dance
 from d2m.skeleton import FPS, SAMPLE_RATE
 from d2m.sound import Sound, open_sound
 
-Audio = ArrayLike | str | os.PathLike[str]
+Audio = ArrayLike | str | os.PathLike[str] | Sound
 
 
 def write_video(
@@ -100,7 +101,7 @@ def render_dance(
         seconds = sound.seconds
     n = None if seconds is None else max(1, round(seconds * fps_out))
     frames = draw_dance(panels, captions, size=size, fps_in=fps_in, fps_out=fps_out, n_frames_out=n, theme=theme)
-    return write_video(path, frames, fps_out, audio=audio, sample_rate=sample_rate, duration_s=seconds, crf=crf)
+    return write_video(path, frames, fps_out, audio=sound, duration_s=seconds, crf=crf)
 
 
 def _exactly(frames: Iterator[Frame], n: int) -> Iterator[Frame]:
@@ -147,10 +148,8 @@ def _encode(
         fast = "subme=1:bframes=0"
         video.options = {"preset": "veryfast", "crf": str(crf), "threads": "1", "x264-params": fast}
         video.codec_context.time_base = 1 / fps
-        video.codec_context.colorspace, video.codec_context.color_range = (
-            6,
-            1,
-        )  # BT.601 as cv2 converts, limited
+        # BT.601 as cv2 converts, limited.
+        video.codec_context.colorspace, video.codec_context.color_range = 6, 1
         track = None if sound is None else _Track(out, sound, duration_s)
         for k, frame in enumerate(frames):
             _check(frame, like, path)
@@ -242,3 +241,27 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
             )
     except (av.FFmpegError, OSError) as e:
         raise D2MError(f"{path}: not a video that can be read ({e})") from e
+
+
+def video_gif(path: str | os.PathLike[str], fps: float = 10.0, height: int = 256) -> tuple[bytes, tuple[int, int]]:
+    """A video without its sound as a moving GIF, for viewers that play no mp4; returns it and its (width, height).
+
+    Raises:
+        D2MError: not a video.
+    """
+    from PIL import Image
+
+    info = probe(path)
+    fps = min(fps, info.fps)
+    pictures: list[Any] = []
+    size = (max(1, round(info.width * height / info.height)), height)
+    with av.open(str(Path(path).absolute())) as f:
+        for k, frame in enumerate(f.decode(video=0)):
+            if int(k * fps / info.fps) >= len(pictures):
+                pictures.append(
+                    Image.fromarray(cv2.resize(frame.to_ndarray(format="rgb24"), size, interpolation=cv2.INTER_AREA))
+                )
+    buffer = io.BytesIO()
+    flat = [p.quantize(32) for p in pictures]
+    flat[0].save(buffer, "GIF", save_all=True, append_images=flat[1:], duration=round(1000 / fps), loop=0)
+    return buffer.getvalue(), size

@@ -55,7 +55,9 @@ def poses_at(poses: Poses, frames: NDArray[np.float64]) -> Poses:
     p0, p3 = poses[np.maximum(i - 1, 0)], poses[np.minimum(i + 2, t - 1)]
     chord = p2 - p1
     m1, m2 = (p2 - p0) / 2, (p3 - p1) / 2
-    m1, m2 = np.where(np.isfinite(m1), m1, chord), np.where(np.isfinite(m2), m2, chord)
+    # No neighbour, at an end or NaN: the chord's own slope.
+    m1 = np.where(np.isfinite(m1) & (i > 0)[:, None, None], m1, chord)
+    m2 = np.where(np.isfinite(m2) & (i < t - 2)[:, None, None], m2, chord)
     out = p1 + u * (m1 + u * (3 * chord - 2 * m1 - m2 + u * (m1 + m2 - 2 * chord)))
     # On a given pose a missing neighbour must not spread into it.
     placed: Poses = np.where(u == 0, p1, np.where(u == 1, p2, out))
@@ -69,24 +71,32 @@ def _torso(poses: Poses) -> float:
     return float(np.median(length)) if len(length) else float("nan")
 
 
-def _range(low: NDArray[np.float64], high: NDArray[np.float64]) -> tuple[float, float]:
-    """Range of per-frame extremes: all of it, but for outliers beyond a quarter of the 1-99 % range."""
-    a, b = float(np.percentile(low, 1)), float(np.percentile(high, 99))
-    slack = 0.25 * (b - a)
-    return max(float(low.min()), a - slack), min(float(high.max()), b + slack)
+def _range(low: NDArray[np.float64], high: NDArray[np.float64], slack: float) -> tuple[float, float]:
+    """Range of per-frame extremes, without the frames that leave the 1-99 % range by more than ``slack``."""
+    a, b = float(np.percentile(low, 1)) - slack, float(np.percentile(high, 99)) + slack
+    return float(low[low >= a].min()), float(high[high <= b].max())
 
 
 def box(poses: Poses) -> tuple[float, float, float, float, float]:
-    """(left, right, top, bottom, floor) of a dance, robust to rare wild frames; zeros for no known joint."""
-    whole = poses[np.isfinite(poses).all((1, 2))]
-    if len(whole):
-        floor = float(np.percentile(whole[:, _ANKLES, 1].max(1), 90))
-    else:  # some joint is always missing: take every joint that is there
-        known = poses[np.isfinite(poses).all(-1)]
-        whole = known[:, None] if len(known) else np.zeros((1, 1, 2))
-        floor = float(np.percentile(whole[..., 1], 98))
-    left, right = _range(whole[..., 0].min(1), whole[..., 0].max(1))
-    top, bottom = _range(whole[..., 1].min(1), whole[..., 1].max(1))
+    """(left, right, top, bottom, floor) of a dance; zeros for no known joint.
+
+    A rare jump or reach counts in full; a joint thrown further than a body goes (two torsos) does not.
+    """
+    known: NDArray[np.bool_] = np.asarray(np.isfinite(poses).all(-1))
+    poses, known = poses[known.any(1)], known[known.any(1)]
+    if not len(poses):
+        return 0.0, 0.0, 0.0, 0.0, 0.0
+    low = np.where(known[..., None], poses, np.inf).min(1)
+    high = np.where(known[..., None], poses, -np.inf).max(1)
+    standing: NDArray[np.bool_] = np.asarray(known[:, _ANKLES].all(1))
+    if standing.any():
+        floor = float(np.percentile(poses[standing][:, _ANKLES, 1].max(1), 90))
+    else:
+        floor = float(np.percentile(high[:, 1], 90))
+    torso = _torso(poses)
+    slack = 2 * torso if torso > 0 else 0.5 * float(np.median((high - low).max(1)))
+    left, right = _range(low[:, 0], high[:, 0], slack)
+    top, bottom = _range(low[:, 1], high[:, 1], slack)
     return left, right, top, bottom, floor
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,18 @@ from d2m.generator import DanceGenerator
 from d2m.kinematics import kinetic_energy
 from d2m.skeleton import FPS, HOP
 from d2m.video import render_dance
+
+
+@contextmanager
+def _evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """eval() inside the block; afterwards every submodule is in the mode it was in."""
+    training = [m for m in module.modules() if m.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for m in training:
+            m.training = True
 
 
 class DanceVideo(pl.Callback):
@@ -54,12 +68,10 @@ class DanceVideo(pl.Callback):
         assert self.song is not None
         corpus, recording = self.corpus, self.corpus.recordings[self.song]
         n = min(int(self.seconds * FPS), len(corpus.song_features(self.song)))
-        training = pl_module.training
-        pl_module.eval()
         generator = DanceGenerator(pl_module.net, corpus.normalizer, corpus.genres, front_end=corpus.front_end)
         beats = corpus.song_beats(self.song)
-        dance = dance_to(generator, corpus.song_features(self.song), beats[beats < n / FPS], n, seed=self.seed)
-        pl_module.train(training)
+        with _evaluating(pl_module):
+            dance = dance_to(generator, corpus.song_features(self.song), beats[beats < n / FPS], n, seed=self.seed)
         poses = dance.poses["original"]
         stage = type(pl_module).__name__.removesuffix("Module")
         path = self.out / f"{stage}-epoch{epoch:04d}.mp4"
@@ -72,5 +84,5 @@ class DanceVideo(pl.Callback):
         energy = float(kinetic_energy(poses, FPS).mean())
         for logger in trainer.loggers:
             log_video(logger, "val/dance", path, batch, f"{recording.name}, epoch {epoch}")
-            logger.log_metrics({"val/dance_kinetic_energy": energy, "batch": float(batch)}, step=trainer.global_step)
+            logger.log_metrics({"val/dance_kinetic_energy": energy, "batch": float(batch)}, step=batch)
         return path

@@ -12,6 +12,7 @@ from typing import Any
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 from d2m.runtime import is_rank_zero
+from d2m.video import video_gif
 
 
 def wandb_mode() -> str:
@@ -22,10 +23,14 @@ def wandb_mode() -> str:
     if os.environ.get("WANDB_API_KEY"):
         return "online"
     host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").split("//")[-1].split("/")[0]
-    try:
-        return "online" if netrc.netrc().authenticators(host) else "offline"
-    except (OSError, netrc.NetrcParseError):
-        return "offline"
+    candidates = [os.environ["NETRC"]] if os.environ.get("NETRC") else ["~/.netrc", "~/_netrc"]
+    for file in (Path(c).expanduser() for c in candidates):
+        try:
+            if any((netrc.netrc(file).authenticators(host) or ())[2:]):
+                return "online"
+        except (OSError, netrc.NetrcParseError):
+            continue
+    return "offline"
 
 
 def wandb_logger(run_dir: str, stage: str, hparams: dict[str, Any], project: str = "d2m") -> Logger:
@@ -106,10 +111,17 @@ def no_logger(run_dir: str, stage: str, hparams: dict[str, Any]) -> bool:
 
 
 def log_video(logger: Logger, key: str, path: Path, batch: int, caption: str) -> None:
-    """An encoded mp4 to W&B as a file (tensors make its encoder hang), to TensorBoard as a note of where it lies."""
+    """An encoded mp4 to W&B as a file (tensors make its encoder hang); to TensorBoard, which shows no mp4, as a
+    moving GIF and a note of where the mp4 lies."""
     if isinstance(logger, WandbLogger):
         import wandb
 
         logger.experiment.log({key: wandb.Video(str(path), caption=caption, format="mp4"), "batch": batch})
     elif isinstance(logger, TensorBoardLogger):
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        gif, (width, height) = video_gif(path)
+        image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif)
+        writer = logger.experiment.file_writer
+        writer.add_summary(Summary(value=[Summary.Value(tag=key, image=image)]), batch)
         logger.experiment.add_text(key, f"{caption}: {path}", global_step=batch)

@@ -66,6 +66,7 @@ def _grouped_bars(axes: Axes, groups: Sequence[str], series: Mapping[str, Sequen
             texts = ["" if np.isnan(v) else f"{v:,.0f}" if abs(v) >= 1000 else f"{v:.3g}" for v in values]
             axes.bar_label(bars, texts, fontsize=8, padding=2)
     axes.set_xticks(np.arange(len(groups)), groups)
+    axes.set_xlim(-0.5, len(groups) - 0.5)
     axes.margins(y=0.12)
     axes.legend(frameon=False)
     _tidy(axes)
@@ -158,7 +159,7 @@ def training_curves(
     Raises:
         D2MError: nothing to plot, or steps and values of different lengths.
     """
-    _some(stages, "training_curves")
+    _some({key: None for keys in stages.values() for key in keys}, "training_curves")
     terms = {stage: list(dict.fromkeys(k.split("/", 1)[-1] for k in keys)) for stage, keys in stages.items()}
     columns = max(1, min(columns, max(map(len, terms.values()))))
     rows = {stage: max(1, -(-len(names) // columns)) for stage, names in terms.items()}
