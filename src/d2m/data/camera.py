@@ -89,7 +89,7 @@ def project_pinhole(
     if depth.size and depth.min() < _NEAR_CM:
         raise D2MError(f"the dancer reaches a camera at {distance_cm:g} cm; centre the motion or move the camera back")
     y = np.broadcast_to(-centred[None, ..., 1], x.shape)
-    return (np.stack([x, y], axis=-1) * (focal / depth)[..., None]).astype(np.float32)
+    return np.asarray(np.stack([x, y], axis=-1) * (focal / depth)[..., None], np.float32)
 
 
 def centre_picture(joints: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -97,8 +97,6 @@ def centre_picture(joints: NDArray[np.floating]) -> NDArray[np.float64]:
 
     What :func:`centre` does for 3-D: travel goes, bounces and drops stay.
     """
-    joints = np.asarray(joints, np.float64)
     hips = hip_midpoint(joints)
     origin = np.stack([hips[:, 0], np.full(len(hips), np.median(hips[:, 1]))], axis=-1)
-    centred: NDArray[np.float64] = joints - origin[:, None]
-    return centred
+    return np.asarray(joints - origin[:, None], np.float64)

@@ -85,7 +85,7 @@ def drop_long_limbs(joints: Array, fps: float, slack_2d: float = 1.6, slack_3d: 
             continue
         with np.errstate(invalid="ignore"):
             if out.shape[-1] == 2:
-                bad = length > slack_2d * max(np.nanpercentile(length, 95) / 1.15, np.nanmedian(length))
+                bad = length > slack_2d * np.nanpercentile(length, 90)
             else:
                 usual = np.nanmedian(length)
                 bad = (length > slack_3d * usual) | (length < usual / slack_3d)
@@ -111,9 +111,9 @@ def scene_cuts(joints: Array, fps: float, max_speed: float = 25.0) -> NDArray[np
 
 
 def fill_gaps(joints: Array) -> Floats:
-    """Every NaN filled: between seen frames monotone cubic (PCHIP: exact on linear motion, no overshoot), beyond the ends
-    what was last seen holds. Outer joints are filled relative to the one they hang from, so that a lost hand travels
-    with its dancer. A joint that is never seen stays NaN.
+    """Every NaN filled: between seen frames monotone cubic (PCHIP: exact on linear motion, no overshoot), beyond the
+    ends what was last seen holds. Outer joints are filled relative to the one they hang from, so that a lost hand
+    travels with its dancer. A joint that is never seen stays NaN.
 
     Args:
         joints: (t, 14, c).
@@ -188,13 +188,13 @@ def one_euro(
 ) -> Floats:
     """The 1-euro filter (Casiez et al., CHI 2012), forwards and backwards so that nothing lags; the mean of both.
 
-    The cutoff is ``min_cutoff_hz + beta * speed``: still joints are calmed, fast ones followed. Speed is in units of the
-    input per second; with pixels of a 50-pixel torso, 0.05 opens the filter to 10 Hz at 170 px/s.
+    The cutoff is ``min_cutoff_hz + beta * speed``: still joints are calmed, fast ones followed. Speed is in units of
+    the input per second; with pixels of a 50-pixel torso, 0.05 opens the filter to 10 Hz at 170 px/s.
     """
     x = np.asarray(joints, np.float64)
-    return 0.5 * (
-        _one_euro(x, fps, min_cutoff_hz, beta, slope_hz) + _one_euro(x[::-1], fps, min_cutoff_hz, beta, slope_hz)[::-1]
-    )
+    ahead = _one_euro(x, fps, min_cutoff_hz, beta, slope_hz)
+    back = _one_euro(x[::-1], fps, min_cutoff_hz, beta, slope_hz)[::-1]
+    return 0.5 * (ahead + back)
 
 
 def _one_euro(x: Floats, fps: float, min_cutoff: float, beta: float, slope_hz: float) -> Floats:
@@ -215,8 +215,8 @@ def _one_euro(x: Floats, fps: float, min_cutoff: float, beta: float, slope_hz: f
 def to_fps(joints: Array, fps: float, target: float = FPS) -> Floats:
     """Another frame rate on the same clock, without aliasing: frame k of the result is at k / target seconds.
 
-    Downwards, a zero-phase Kaiser FIR first takes out what the new rate cannot hold (at 15 fps: flat to 5 Hz, 60 dB down
-    from 8 Hz); then a cubic spline. At the target rate already, and of one frame, nothing changes. Upwards only the spline.
+    Downwards, a zero-phase Kaiser FIR first takes out what the new rate cannot hold (at 15 fps: flat to 5 Hz, 60 dB
+    down from 8 Hz); then a cubic spline. Upwards only the spline. At the target rate already nothing changes.
 
     Args:
         joints: (t, ...), finite.

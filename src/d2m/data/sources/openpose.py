@@ -1,9 +1,9 @@
 """OpenPose's JSON, a file a frame in one folder: ``NAME_000000000123_keypoints.json``; BODY_25 or COCO-18.
 
-Each holds ``people``, a list of ``pose_keypoints_2d`` (``pose_keypoints`` before version 1.1): x, y, confidence of 25 or
-18 points in pixels; three zeros are an unseen point (OpenPose documentation, "Output"). In both orders the first eight
-points are ours; BODY_25 puts the hips' middle before the hips. The format knows no frame rate: ``fps.txt`` in the
-folder, one number, tells it.
+Each holds ``people``, a list of ``pose_keypoints_2d`` (``pose_keypoints`` before version 1.1): x, y, confidence of 25
+or 18 points in pixels; three zeros are an unseen point (OpenPose documentation, "Output"). In both orders the first
+eight points are ours; BODY_25 puts the hips' middle before the hips. The format knows no frame rate: ``fps.txt`` in
+the folder, one number, tells it.
 """
 
 from __future__ import annotations

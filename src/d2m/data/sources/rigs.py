@@ -34,8 +34,8 @@ RIGS: dict[str, tuple[str, ...]] = {
 _SIDES = {"right": ("right", "r"), "left": ("left", "l")}
 _NECKS = ("neck", "neck1", "lowerneck")
 _HEADS = ("head", "head1")
-#: From the head's joint (base of the skull) to the nose: as far up as forward, 8 cm of a leg of 83 cm. The eyes of CMU's
-#: rig lie 8.0 cm up and 9.3 cm forward.
+#: From the head's joint (base of the skull) to the nose: as far up as forward, 8 cm of a leg of 83 cm, as the eyes of
+#: CMU's rig lie.
 _NOSE_OF_LEG = 8.0 / 83.0
 
 
@@ -87,7 +87,9 @@ def resolve(names: Sequence[str], parents: Sequence[int], given: Mapping[str, st
         if len({**found, **chosen}) > len({**best, **chosen}):
             best = found
     for joint, options in (("neck", _NECKS), ("nose", _HEADS)):
-        best |= {joint: numbers[n] for n in options[::-1] if n in numbers}
+        first = next((numbers[n] for n in options if n in numbers), None)
+        if first is not None:
+            best[joint] = first
     best |= chosen
     missing = [j for j in JOINTS if j not in best]
     if missing:

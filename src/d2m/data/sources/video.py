@@ -75,7 +75,7 @@ def _pictures(path: Path, step: int) -> Iterator[tuple[float, Picture]]:
                     continue
                 time = float(frame.time) if frame.time is not None else number / float(stream.average_rate or 1)
                 start = time if start is None else start
-                picture = frame.to_ndarray(format="rgb24")
+                picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
                 turns = round(getattr(frame, "rotation", 0) / 90) % 4
                 yield time - start, np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
     except (av.FFmpegError, OSError) as e:
@@ -101,8 +101,8 @@ def read_video(
 ) -> PoseClip:
     """Read the poses of one dancer from a video.
 
-    Pictures are put on a regular clock by their time stamps; where none is near (dropped frames, variable rates), nobody
-    is seen.
+    Pictures are put on a regular clock by their time stamps; where none is near (dropped frames, variable rates),
+    nobody is seen.
 
     Args:
         estimator: by default RTMO with ``weights``, or those that ``D2M_POSE_WEIGHTS`` names.
