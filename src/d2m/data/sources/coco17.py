@@ -42,9 +42,10 @@ def split_camera(path: str | Path) -> tuple[Path, str | None]:
 
 
 def _array_file(file: Path) -> tuple[Any, float, str | None]:
-    with np.load(file, allow_pickle=False) as f:
-        if isinstance(f, np.ndarray):
-            return f, _DEFAULT_FPS, None
+    opened = np.load(file, allow_pickle=False)
+    if isinstance(opened, np.ndarray):
+        return opened, _DEFAULT_FPS, None
+    with opened as f:
         key = next((k for k in _ARRAY_KEYS if k in f.files), None)
         if key is None:
             raise D2MError(f"{file}: none of the keys {', '.join(_ARRAY_KEYS)}; name the keypoints so")

@@ -28,6 +28,8 @@ _LOST_S = 1.0
 #: Frames of memory of velocity and size.
 _MEMORY = 5
 _MIN_JOINTS = 4
+#: Paths, heaviest first, that may be the dancer's.
+_SEEDS = 8
 
 
 @dataclass
@@ -156,7 +158,9 @@ def follow(frames: Sequence[NDArray[np.float32]], fps: float) -> NDArray[np.floa
     out[..., 2] = 0.0
     paths = _paths(frames, fps)
     if paths:
-        dancer = _join(max(paths, key=lambda p: p.weight), paths, fps)
+        # Pieces are joined before they are weighed: who was lost for a while is not less present than who was not.
+        seeds = sorted(paths, key=lambda p: p.weight, reverse=True)[:_SEEDS]
+        dancer = max((_join(seed, paths, fps) for seed in seeds), key=lambda p: p.weight)
         out[dancer.frames] = np.stack(dancer.poses)
         unseen = ~((out[..., 2] > 0) & np.isfinite(out).all(axis=-1))
         out[unseen] = (np.nan, np.nan, 0.0)

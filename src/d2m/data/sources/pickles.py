@@ -1,6 +1,6 @@
 """Pickles of arrays without trusting them: numbers, strings, containers and NumPy arrays of numbers, nothing else.
 
-A pickle is a program. This unpickler knows six names, those by which NumPy 1 and 2 write arrays, and puts harmless
+A pickle is a program. This unpickler knows a few names, those by which NumPy 1 and 2 write arrays, and puts harmless
 stand-ins in their place: not even NumPy's own code sees a state that the file chose (a dtype with forged flags can
 make it read pointers). Whatever else a file names is refused before anything runs.
 """
@@ -70,10 +70,16 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
     return text.encode("latin1")
 
 
+def _no_bytes() -> bytes:
+    """Stands in for ``bytes``, by which the same protocols write an empty one."""
+    return b""
+
+
 _NAMES: dict[tuple[str, str], Callable[..., Any] | type] = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Dtype,
     ("_codecs", "encode"): _encode,
+    **{(module, "bytes"): _no_bytes for module in ("builtins", "__builtin__")},
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _reconstruct for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
     **{(f"numpy.{core}.numeric", "_frombuffer"): _array for core in ("core", "_core")},
