@@ -151,6 +151,17 @@ def test_a_broken_download_goes_on_where_it_broke(server: Server, tmp_path: Path
     assert waits[0] == 3.0
 
 
+def test_a_later_run_goes_on_where_the_first_one_died(server: Server, tmp_path: Path) -> None:
+    server.cut["song.wav"] = 200_000
+    rows = table(tmp_path / "in.csv", f"url,genre\n{server.url('song.wav')},x\n")
+    kept, failed = collect(rows, tmp_path / "out", retries=0, **QUICK)
+    assert not kept and len(failed) == 1 and "cannot be fetched" in failed[0]
+    assert not list((tmp_path / "out").rglob("*.csv")) and not server.ranges
+    kept, failed = collect(rows, tmp_path / "out", retries=0, **QUICK)
+    assert len(kept) == 2 and not failed
+    assert len(server.ranges) == 1 and 0 < int(server.ranges[0][6:].split("-")[0]) <= 200_000
+
+
 def test_passing_answers_are_tried_again_with_back_off(server: Server, tmp_path: Path) -> None:
     server.bad["song.wav"] = [503, 429]
     waits: list[float] = []

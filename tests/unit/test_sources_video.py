@@ -183,7 +183,8 @@ def disc_model(path: Path, side: int = 320, keypoints: int = 17, people: int = 1
     steps = [
         ("Conv", ["image", "kernel"], "cross"), ("Mul", ["image", "image"], "squared"),
         ("ReduceSum", ["squared", "c"], "own"), ("Add", ["cross", "own"], "partly"),
-        ("Add", ["partly", "squares"], "far"), ("Div", ["far", "tolerance"], "ratio"), ("Sub", ["one", "ratio"], "signed"), ("Relu", ["signed"], "match"),
+        ("Add", ["partly", "squares"], "far"),
+        ("Div", ["far", "tolerance"], "ratio"), ("Sub", ["one", "ratio"], "signed"), ("Relu", ["signed"], "match"),
         ("ReduceSum", ["match", "hw"], "mass"), ("Max", ["mass", "tiny"], "safe"),
         ("Mul", ["match", "x"], "mx"), ("ReduceSum", ["mx", "hw"], "sx"), ("Div", ["sx", "safe"], "cx"),
         ("Mul", ["match", "y"], "my"), ("ReduceSum", ["my", "hw"], "sy"), ("Div", ["sy", "safe"], "cy"),

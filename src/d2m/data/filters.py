@@ -23,6 +23,8 @@ Mask = NDArray[np.bool_]
 TORSO_PX = 50.0
 #: (joint it hangs from, joint), the neck being the root; inner ones first.
 _OUTWARDS = tuple((a, b) if a == NECK or a > 0 else (b, a) for a, b, _ in LIMBS)
+#: No limb is longer than this; a thigh is 0.8 torsos.
+_LIMB_TORSOS = 0.9
 _PASS_HZ, _STOP_HZ, _RIPPLE_DB = 5.0, 8.0, 60.0
 
 
@@ -35,40 +37,48 @@ def drop_jumps(joints: Array, fps: float, max_speed: float = 25.0, max_s: float 
     """Take out short excursions: a joint that leaps away and, within ``max_s``, is gone or back.
 
     A track of one joint is cut wherever its speed exceeds ``max_speed`` torsos/s (about 12 m/s; a dancer's hand reaches
-    8); pieces shorter than ``max_s`` beside such a cut are dropped. Long pieces stay: a leap between two of them is a
-    scene cut, found by :func:`scene_cuts`.
+    8). Of the pieces, those shorter than ``max_s`` stay only where the joint can be reached from its neighbours that
+    stay. Long pieces always stay: a leap between two of them is a scene cut, found by :func:`scene_cuts`.
     """
     out = np.array(joints, np.float64)
-    limit = max_speed * torso_length(out) / fps if seen(out).any() else np.nan
-    if not limit > 0:
+    torso = torso_length(out) if seen(out).any() else np.nan
+    if not torso > 0:
         return out
+    step = max_speed * torso / fps
+    # After a gap the joint may be anywhere it could have got to, up to two torsos.
+    farthest = max(step, 2 * torso)
     shortest = max(1, round(max_s * fps))
     for joint in range(out.shape[1]):
-        frames = np.flatnonzero(seen(out[:, joint : joint + 1])[:, 0])
-        if len(frames) < 2:
+        track = out[:, joint]
+        frames = np.flatnonzero(np.isfinite(track).all(axis=-1))
+        away = np.linalg.norm(np.diff(track[frames], axis=0), axis=-1)
+        leaps = np.flatnonzero(away > np.minimum(step * np.diff(frames), farthest)) + 1
+        if not len(leaps):
             continue
-        gaps = np.diff(frames)
-        # After a gap the joint may be anywhere it could have walked to, up to two torsos.
-        leap = np.linalg.norm(np.diff(out[frames, joint], axis=0), axis=-1) > np.minimum(
-            limit * gaps, max(limit, 2 * limit * fps / max_speed)
-        )
-        pieces = np.split(frames, np.flatnonzero(leap) + 1)
-        if len(pieces) == 1:
-            continue
+        pieces = np.split(frames, leaps)
         longest = max(len(p) for p in pieces)
-        for piece in pieces:
-            if len(piece) < shortest and len(piece) < longest:
+        stays = [len(p) >= min(shortest, longest) for p in pieces]
+        for i, piece in enumerate(pieces):
+            if stays[i]:
+                continue
+            before = next((pieces[k][-1] for k in range(i - 1, -1, -1) if stays[k]), None)
+            after = next((pieces[k][0] for k in range(i + 1, len(pieces)) if stays[k]), None)
+            pairs = [(a, b) for a, b in ((before, piece[0]), (piece[-1], after)) if a is not None and b is not None]
+            near = [np.linalg.norm(track[b] - track[a]) <= min(step * (b - a), farthest) for a, b in pairs]
+            stays[i] = bool(near) and all(near)
+        for piece, stay in zip(pieces, stays, strict=True):
+            if not stay:
                 out[piece, joint] = np.nan
     return out
 
 
-def drop_long_limbs(joints: Array, fps: float, slack_2d: float = 1.6, slack_3d: float = 2.2) -> Floats:
+def drop_long_limbs(joints: Array, fps: float, slack_2d: float = 1.8, slack_3d: float = 2.2) -> Floats:
     """Take out joints at the far end of a limb of a length that no limb has.
 
     A bone of a 3-D body keeps its length; joints from few markers do not (of the ballroom dances' limbs one in a
     hundred is 0.6 or 1.6 times as long as usual), hence ``slack_3d`` times, and its inverse. In a picture a limb can
-    only shorten, so there only the long ones count: beyond ``slack_2d`` times the 90th percentile, measured in the
-    body's size of that moment, so that a slow zoom does no harm.
+    only shorten, so there only the long ones count: beyond ``slack_2d`` times the 75th percentile, and beyond any
+    human's, measured in the torso of that moment, so that a slow zoom does no harm.
     """
     out = np.array(joints, np.float64)
     spine = np.linalg.norm(out[:, NECK] - 0.5 * (out[:, LEFT_HIP] + out[:, RIGHT_HIP]), axis=-1)
@@ -85,7 +95,7 @@ def drop_long_limbs(joints: Array, fps: float, slack_2d: float = 1.6, slack_3d: 
             continue
         with np.errstate(invalid="ignore"):
             if out.shape[-1] == 2:
-                bad = length > slack_2d * np.nanpercentile(length, 90)
+                bad = length > max(slack_2d * np.nanpercentile(length, 75), _LIMB_TORSOS)
             else:
                 usual = np.nanmedian(length)
                 bad = (length > slack_3d * usual) | (length < usual / slack_3d)
