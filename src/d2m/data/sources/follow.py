@@ -18,6 +18,7 @@ from scipy.optimize import linear_sum_assignment
 from d2m.skeleton import N_JOINTS
 
 Person = NDArray[np.float32]
+Floats = NDArray[np.float64]
 
 #: How far a dancer gets, in body sizes: at once (jitter, a turn) and per second unseen; never further than the last.
 _REACH, _REACH_PER_S, _REACH_MAX = 0.35, 1.0, 1.5
@@ -68,25 +69,40 @@ class _Path:
 
 
 def _seen(pose: Person) -> NDArray[np.bool_]:
-    return np.asarray((pose[:, 2] > 0) & np.isfinite(pose).all(axis=1))
+    """(..., 14, 3) -> (..., 14)."""
+    return np.asarray((pose[..., 2] > 0) & np.isfinite(pose).all(axis=-1))
 
 
 def person_size(pose: Person) -> float:
     """Diagonal of the box of the seen joints, at least 1 pixel."""
     points = pose[_seen(pose), :2]
-    return max(1.0, float(np.linalg.norm(np.ptp(points, axis=0)))) if len(points) else 1.0
+    return max(1.0, float(np.hypot(*(points.max(axis=0) - points.min(axis=0))))) if len(points) else 1.0
 
 
-def _cost(expected: Person, pose: Person, size: float) -> float:
-    """Median distance of the joints that both hold, in body sizes; infinite where they cannot be one person."""
-    both = _seen(expected) & _seen(pose)
-    ratio = person_size(pose) / size
+def _costs(expected: Person, sizes: Floats, people: Person, people_sizes: Floats) -> Floats:
+    """Median distance of the joints that both hold, in body sizes; infinite where they cannot be one person.
+
+    Args:
+        expected, sizes: (p, 14, 3) and (p,). people, people_sizes: (n, 14, 3) and (n,).
+
+    Returns:
+        (p, n).
+    """
+    both = _seen(expected)[:, None] & _seen(people)[None]
+    count = both.sum(axis=-1)
+    ratio = people_sizes[None] / sizes[:, None]
     # Half a body seen is a small box: sizes are compared only where most joints are there.
-    whole = both.sum() >= N_JOINTS - 3
-    if both.sum() < 2 or (whole and not 1 / _SIZE_RATIO <= ratio <= _SIZE_RATIO):
-        return float("inf")
-    away = float(np.median(np.linalg.norm(expected[both, :2] - pose[both, :2], axis=1)))
-    return away / size + (0.1 * abs(float(np.log(ratio))) if whole else 0.0)
+    whole = count >= N_JOINTS - 3
+    step = np.nan_to_num(expected[:, None, :, :2]) - np.nan_to_num(people[None, :, :, :2])
+    away = np.sort(np.where(both, np.hypot(step[..., 0], step[..., 1]), np.inf), axis=-1)
+    middle = np.take_along_axis(away, np.maximum(count - 1, 0)[..., None] // 2, axis=-1)[..., 0]
+    cost = middle / sizes[:, None] + np.where(whole, 0.1 * np.abs(np.log(ratio)), 0.0)
+    impossible = (count < 2) | (whole & ((ratio < 1 / _SIZE_RATIO) | (ratio > _SIZE_RATIO)))
+    return np.asarray(np.where(impossible, np.inf, cost), np.float64)
+
+
+def _cost(pose: Person, size: float, other: Person) -> float:
+    return float(_costs(pose[None], np.array([size]), other[None], np.array([person_size(other)]))[0, 0])
 
 
 def _reach(seconds: float) -> float:
@@ -102,7 +118,9 @@ def _paths(frames: Sequence[NDArray[np.float32]], fps: float) -> list[_Path]:
         live = [p for p in live if number - p.frames[-1] <= _LOST_S * fps]
         taken: set[int] = set()
         if live and people:
-            cost = np.array([[_cost(path.expect(number), p, path.size) for p in people] for path in live])
+            expected = np.stack([path.expect(number) for path in live])
+            sizes = np.array([path.size for path in live]), np.array([person_size(p) for p in people])
+            cost = _costs(expected, sizes[0], np.stack(people), sizes[1])
             reach = np.array([[_reach((number - path.frames[-1] - 1) / fps)] for path in live])
             possible = cost <= reach
             # Forbidden pairs cost more than all allowed ones together, so that none is taken for the sum's sake.
@@ -127,9 +145,9 @@ def _join(main: _Path, others: list[_Path], fps: float) -> _Path:
         candidates: list[tuple[int, float, _Path]] = []
         for path in rest:
             if path.frames[0] > last:
-                gap, cost = path.frames[0] - last, _cost(joined.poses[-1], path.poses[0], joined.size)
+                gap, cost = path.frames[0] - last, _cost(joined.poses[-1], joined.size, path.poses[0])
             elif path.frames[-1] < first:
-                gap, cost = first - path.frames[-1], _cost(joined.poses[0], path.poses[-1], joined.size)
+                gap, cost = first - path.frames[-1], _cost(joined.poses[0], joined.size, path.poses[-1])
             else:
                 continue
             if cost <= _reach(gap / fps):
