@@ -31,6 +31,8 @@ from d2m.release import write_release
 from d2m.runtime import best_precision, git_revision, is_rank_zero, versions, write_json
 
 STAGES = ("du_vae", "music_style", "mm_gan", "generator")
+#: What a run says of itself: revision, versions, stages, corpus.
+RUN = "run.json"
 #: stage -> {stage it starts from: {its network here: network there}}
 _NET = ("initial_pose_encoder", "movement_encoder", "unit_decoder")
 _ALL = (*_NET, "music_style", "dance_encoder", "dance_decoder", "style_to_dance", "style_regressor")
@@ -47,6 +49,18 @@ MONITORS = {
     "mm_gan": ("val/recon", "min"),
     "generator": ("val/loss", "min"),
 }
+
+
+def run_corpus(run_dir: Path) -> Path:
+    """The prepared corpus that a run trained on.
+
+    Raises:
+        D2MError: no run, or one that did not get that far.
+    """
+    try:
+        return Path(json.loads((run_dir / RUN).read_text())["corpus"])
+    except (OSError, ValueError, KeyError) as e:
+        raise D2MError(f"{run_dir}: no run of train.py here; give the folder that holds {RUN} and bundle") from e
 
 
 def checkpoint_path(run_dir: Path, stage: str) -> Path:
@@ -150,12 +164,15 @@ def build_trainer(cfg: DictConfig, stage: str, run_dir: Path, callbacks: list[Ca
 def build_callbacks(cfg: DictConfig, stage: str, run_dir: Path, corpus: Corpus, with_logger: bool) -> list[Callback]:
     """Checkpoints, guards, progress and, for the composing stages, dances to a fixed validation song."""
     monitor, mode = MONITORS[stage]
+    where: dict[str, Any] = {"dirpath": checkpoint_path(run_dir, stage).parent, "enable_version_counter": False}
     callbacks: list[Callback] = [
         BatchCounter(),
         StopOnNaN(),
+        ModelCheckpoint(filename="best", monitor=monitor, mode=mode, **where),
+        # Apart from "best": that one waits for validation, a killed job should lose an epoch at most.
         ModelCheckpoint(
-            dirpath=run_dir / "checkpoints" / stage, filename="best", monitor=monitor, mode=mode,
-            save_last=True, enable_version_counter=False, auto_insert_metric_name=False,
+            filename="last", every_n_epochs=cfg.callbacks.checkpoint_every_n_epochs,
+            save_on_train_epoch_end=True, **where,
         ),
     ]  # fmt: skip
     if with_logger:
@@ -163,7 +180,8 @@ def build_callbacks(cfg: DictConfig, stage: str, run_dir: Path, corpus: Corpus, 
     if cfg.callbacks.progress_bar:
         callbacks += [RichProgressBar(), RichModelSummary(max_depth=2)]
     if stage in ("mm_gan", "generator") and cfg.callbacks.get("dance_video"):
-        callbacks.append(instantiate(cfg.callbacks.dance_video, out=str(run_dir / "videos"), corpus=corpus))
+        make_video = instantiate(cfg.callbacks.dance_video, _partial_=True)
+        callbacks.append(make_video(out=str(run_dir / "videos"), corpus=corpus))
     return callbacks
 
 
@@ -178,7 +196,7 @@ def train_stage(cfg: DictConfig, stage: str, run_dir: Path, corpus_dir: Path) ->
     fit = cfg.fit[stage]
     data = DanceDataModule(
         root=str(corpus_dir), stage=stage, batch_size=fit.batch_size, seed=cfg.seed,
-        steps_per_epoch=fit.steps_per_epoch,
+        steps_per_epoch=fit.steps_per_epoch, shift=tuple(cfg.data.shift),
     )  # fmt: skip
     plain = OmegaConf.to_container(cfg, resolve=True)
     # A partial: instantiate would build what the config among the hparams describes.
@@ -231,13 +249,16 @@ def run(cfg: DictConfig, run_dir: Path) -> Path:
         torch.set_num_threads(cfg.torch_threads)
     torch.set_float32_matmul_precision("high")
     stages = check_request(cfg, run_dir)
+    facts: dict[str, Any] = {"git": git_revision(), "versions": versions(), "stages": stages}
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         if is_rank_zero():
-            write_json(run_dir / "run.json", {"git": git_revision(), "versions": versions(), "stages": stages})
+            write_json(run_dir / RUN, facts)
     except OSError as e:
         raise D2MError(f"{run_dir}: cannot write the run here ({e.strerror}); choose another hydra.run.dir") from e
     corpus_dir = Path(instantiate(cfg.data.corpus))
+    if is_rank_zero():
+        write_json(run_dir / RUN, {**facts, "corpus": str(corpus_dir)})
     for stage in stages:
         if not is_done(run_dir, stage):
             train_stage(cfg, stage, run_dir, corpus_dir)

@@ -121,6 +121,37 @@ def edit_energy(
     }
 
 
+def energy_extremes(corpus: Corpus) -> tuple[str, str]:
+    """The genres whose real training dances have the most and the least kinetic energy (px^2/s^2)."""
+    means: dict[str, float] = {}
+    for genre in corpus.genres:
+        songs = [int(i) for i in corpus.recordings_in("train", genre, with_music=True)]
+        if songs:
+            means[genre] = float(np.mean([mean_kinetic_energy(corpus.song_poses(i)) for i in songs]))
+    return max(means, key=lambda g: means[g]), min(means, key=lambda g: means[g])
+
+
+def evaluate(generator: DanceGenerator, corpus: Corpus, seeds: Sequence[int] = (0, 1, 2)) -> dict[str, Any]:
+    """Everything above and below on the held-out songs: the report of a run.
+
+    Returns:
+        "energy" (:func:`energy_by_genre`), "reconstruction" (:func:`reconstruction_error`), "style"
+        (:func:`style_accuracy`), "edits": :func:`edit_energy` from the most energetic genre to the least and back.
+    """
+    songs = held_out_songs(corpus)
+    high, low = energy_extremes(corpus)
+    return {
+        "most_energetic": high,
+        "least_energetic": low,
+        "held_out_songs": [corpus.recordings[i].name for i in songs],
+        "seeds": list(seeds),
+        "energy": energy_by_genre(generator, corpus, songs, seeds),
+        "reconstruction": reconstruction_error(generator, corpus),
+        "style": style_accuracy(generator, corpus, songs),
+        "edits": [edit_energy(generator, corpus, a, b, songs, seeds) for a, b in ((high, low), (low, high))],
+    }
+
+
 def style_accuracy(generator: DanceGenerator, corpus: Corpus, songs: Sequence[int]) -> dict[str, float]:
     """Balanced accuracy over genres of the music style network's votes of 2 s windows, per song."""
     hits: dict[str, list[bool]] = {}

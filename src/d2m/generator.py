@@ -138,7 +138,7 @@ class DanceGenerator:
 
     def normalize_features(self, features: np.ndarray | Tensor) -> Tensor:
         """Raw features (t, 28) -> normalised, on the networks' device and in their dtype."""
-        x = torch.as_tensor(np.asarray(features), dtype=next(self.net.parameters()).dtype, device=self.device)
+        x = torch.as_tensor(np.array(features), dtype=next(self.net.parameters()).dtype, device=self.device)
         mean = torch.as_tensor(self.normalizer.feature_mean, dtype=x.dtype, device=self.device)
         std = torch.as_tensor(self.normalizer.feature_std, dtype=x.dtype, device=self.device)
         return (x - mean) / std

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from d2m.data.normalizer import FEATURE_STD_FLOOR, POSE_STD_FLOOR, Normalizer, mean_and_std
+from d2m.data.normalizer import FEATURE_STD_FLOOR, POSE_STD_FLOOR, POSE_STD_SHARE, Normalizer, mean_and_std
 from d2m.errors import D2MError
 
 
@@ -26,6 +26,12 @@ def test_chunks_give_the_statistics_of_the_whole() -> None:
 def test_constant_coordinates_are_floored() -> None:
     n = Normalizer.fit([np.full((9, 28), 7.0)], [np.full((9, 28), 2.0)])
     assert (n.pose_std == POSE_STD_FLOOR).all() and (n.feature_std == np.float32(FEATURE_STD_FLOOR)).all()
+
+
+def test_the_trunk_does_not_outweigh_the_limbs() -> None:
+    spread = np.linspace(1.0, 40.0, 28)
+    n = Normalizer.fit([np.array([-1.0, 1.0])[:, None] * spread], [])
+    np.testing.assert_allclose(n.pose_std, np.maximum(spread, POSE_STD_SHARE * 40), rtol=1e-6)
 
 
 def test_no_music_gives_the_identity_for_features() -> None:

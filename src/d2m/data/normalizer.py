@@ -19,6 +19,9 @@ from d2m.skeleton import FEATURE_DIM, POSE_DIM
 #: Below these a coordinate is constant in the data (the hips' x after centring, say) and would only amplify
 #: noise.
 POSE_STD_FLOOR = 1.0  # px
+#: Nor may a coordinate's deviation be less than this share of the largest: with the hips centred theirs is 2 px
+#: beside a wrist's 26, and an L1 in normalised units would be spent on the trunk instead of the movement.
+POSE_STD_SHARE = 0.2
 FEATURE_STD_FLOOR = 1e-3
 
 
@@ -76,6 +79,7 @@ class Normalizer:
     def fit(cls, units: Iterable[NDArray[np.floating]], features: Iterable[NDArray[np.floating]]) -> Normalizer:
         """From chunks of poses (n, 28) and of features (n, 28) of the training split."""
         pose_mean, pose_std = mean_and_std(units, POSE_STD_FLOOR, POSE_DIM)
+        pose_std = np.maximum(pose_std, POSE_STD_SHARE * pose_std.max())
         feature_mean, feature_std = mean_and_std(features, FEATURE_STD_FLOOR, FEATURE_DIM)
         return cls(pose_mean, pose_std, feature_mean, feature_std)
 

@@ -48,7 +48,7 @@ from d2m.skeleton import FPS, POSE_DIM, SAMPLE_RATE, SEQUENCE_UNITS
 from d2m.units import UnitCut, cut_units, track_beats
 
 #: Raised whenever the same inputs would give other arrays.
-CODE_VERSION = 2
+CODE_VERSION = 3
 YAWS = (0.0, 45.0, 90.0, 135.0, 180.0, 225.0, 270.0, 315.0)
 _CHUNK = 4096
 #: Below this a second process costs more (its imports) than it gives.

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from d2m.losses import weighted_sum
-from d2m.models.steps import clip_each, log_losses, step_generator
+from d2m.models.steps import clip_each, cosine_decay, log_losses, step_generator
 from d2m.nets.composition import Composition, CompositionNoise, RealUnits
 
 WEIGHTS = {
@@ -60,7 +60,7 @@ class GeneratorModule(pl.LightningModule):
 
     Args:
         n_genres, z_ini, z_mov, z_dan, *_hidden: sizes, see :class:`d2m.nets.composition.Composition`.
-        lr, lr_unit_decoder: Adam's learning rates.
+        lr, lr_unit_decoder: Adam's learning rates; lr_final: the share of both that a cosine decays to.
         weights: one per loss term, merged over :data:`WEIGHTS`.
         clip: norm at which each decoder is clipped on its own.
         seed: of the noise.
@@ -78,6 +78,7 @@ class GeneratorModule(pl.LightningModule):
         dance_decoder_hidden: int = 1024,
         lr: float = 2e-4,
         lr_unit_decoder: float = 2e-5,
+        lr_final: float = 1.0,
         weights: dict[str, float] | None = None,
         clip: float = 0.5,
         seed: int = 0,
@@ -127,11 +128,10 @@ class GeneratorModule(pl.LightningModule):
         norms = clip_each([self.net.dance_decoder, self.net.unit_decoder], self.hparams["clip"])
         self.log_dict({"train/grad_dance_decoder": norms[0], "train/grad_unit_decoder": norms[1]})
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(
-            [
-                {"params": list(self.net.dance_decoder.parameters())},
-                {"params": list(self.net.unit_decoder.parameters()), "lr": self.hparams["lr_unit_decoder"]},
-            ],
-            lr=self.hparams["lr"],
-        )
+    def configure_optimizers(self) -> Any:
+        groups = [
+            {"params": list(self.net.dance_decoder.parameters())},
+            {"params": list(self.net.unit_decoder.parameters()), "lr": self.hparams["lr_unit_decoder"]},
+        ]
+        optimizers = [torch.optim.Adam(groups, lr=self.hparams["lr"], fused=True)]
+        return optimizers, cosine_decay(self, optimizers, self.hparams["lr_final"])

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from d2m.losses import bce_fake, bce_real, weighted_sum
-from d2m.models.steps import clip_each, frozen, log_losses, step_generator
+from d2m.models.steps import clip_each, cosine_decay, frozen, log_losses, step_generator, step_schedulers
 from d2m.nets.composition import Composition, CompositionNoise, DanceBranch, MusicBranch, RealUnits
 from d2m.nets.mm_gan import Discriminator
 from d2m.skeleton import SEQUENCE_UNITS
@@ -37,6 +37,7 @@ class MMGANModule(pl.LightningModule):
     Args:
         n_genres, z_ini, z_mov, z_dan, *_hidden: sizes, see :class:`d2m.nets.composition.Composition`.
         lr: Adam's learning rate (paper: 2e-4); lr_unit_decoder: the fine-tuned unit decoder's (paper: lr x 0.1).
+        lr_final: the share of both that a cosine decays to (paper: 1).
         weights: one per loss term, merged over the paper's; music-branch KLs have weight 0 there.
         clip: norm at which every stepped network is clipped on its own.
         seed: of the noise.
@@ -57,6 +58,7 @@ class MMGANModule(pl.LightningModule):
         dance_decoder_hidden: int = 1024,
         lr: float = 2e-4,
         lr_unit_decoder: float = 2e-5,
+        lr_final: float = 1.0,
         weights: dict[str, float] | None = None,
         clip: float = 0.5,
         seed: int = 0,
@@ -173,6 +175,7 @@ class MMGANModule(pl.LightningModule):
         noise = self.net.draw_noise(batch["units"], generator)
         real = self.net.read_real(batch["units"], batch["features"], noise)
         log_losses(self, "train", self.optimize(real, noise), len(batch["units"]))
+        step_schedulers(self)
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         generator = step_generator(self, "val", batch_idx, self.hparams["seed"])
@@ -185,7 +188,7 @@ class MMGANModule(pl.LightningModule):
         }
         log_losses(self, "val", losses, len(batch["units"]))
 
-    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+    def configure_optimizers(self) -> Any:
         net, lr = self.net, self.hparams["lr"]
         d = [*self.movement_discriminator.parameters(), *self.dance_discriminator.parameters()]
         encoders = [*net.dance_encoder.parameters(), *net.style_to_dance.parameters()]
@@ -193,9 +196,6 @@ class MMGANModule(pl.LightningModule):
             {"params": list(net.dance_decoder.parameters())},
             {"params": list(net.unit_decoder.parameters()), "lr": self.hparams["lr_unit_decoder"]},
         ]
-        return [
-            torch.optim.Adam(d, lr=lr),
-            torch.optim.Adam(encoders, lr=lr),
-            torch.optim.Adam(decoders, lr=lr),
-            torch.optim.Adam(net.style_regressor.parameters(), lr=lr),
-        ]
+        groups: list[Any] = [d, encoders, decoders, list(net.style_regressor.parameters())]
+        optimizers = [torch.optim.Adam(g, lr=lr, fused=True) for g in groups]
+        return optimizers, cosine_decay(self, optimizers, self.hparams["lr_final"])

@@ -1,0 +1,52 @@
+"""``key=value`` arguments for the experiments, as the command lines at the top level take them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from d2m.command_line import check_types
+from d2m.errors import D2MError
+
+REPO = Path(__file__).parents[1]
+
+
+def arguments(defaults: Mapping[str, Any], given: Sequence[str]) -> dict[str, Any]:
+    """``defaults`` with the given ``key=value`` over them, numbers as numbers; a ``None`` default is a must.
+
+    Raises:
+        D2MError: an unknown key, a value of another type, or a missing one.
+    """
+    values = dict(defaults)
+    for argument in given:
+        key, equals, text = argument.partition("=")
+        if not equals or key not in defaults:
+            raise D2MError(f"{argument}: give {' '.join(f'{k}=...' for k in defaults)}")
+        value: Any = text
+        if isinstance(defaults[key], int | float):
+            try:
+                value = type(defaults[key])(text)
+            except ValueError:
+                check_types({key: text}, {key: defaults[key]})
+        values[key] = value
+    missing = [k for k, v in values.items() if v is None]
+    if missing:
+        raise D2MError(f"give {' '.join(f'{k}=...' for k in missing)}")
+    return values
+
+
+def call(script: str, *words: str) -> str:
+    """Run a script of the top level with this Python; returns the command as one would type it.
+
+    Raises:
+        D2MError: it failed; its own message stands above.
+    """
+    shown = " ".join(("python", script, *words))
+    print(f"\n$ {shown}", flush=True)
+    done = subprocess.run([sys.executable, str(REPO / script), *words], check=False)
+    if done.returncode:
+        raise D2MError(f"stopped: {shown} ended with exit code {done.returncode}")
+    return shown

@@ -1,0 +1,109 @@
+"""The demo's page: what was asked, what came out, in numbers, figures and videos."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from d2m.data.corpus import Corpus
+from d2m.kinematics import kinetic_energy
+from d2m.page import Section, write_page
+from d2m.plots import genre_energy_bars, kinetic_energy_bars, training_curves
+from d2m.skeleton import FPS
+
+STAGES = ("du_vae", "music_style", "mm_gan", "generator")
+_TERMS = (
+    "loss",
+    "recon",
+    "velocity",
+    "accuracy",
+    "kl_mov",
+    "g_mov",
+    "g_dan",
+    "d_mov_fake",
+    "style_fake",
+    "fake_energy",
+)
+
+
+def read_curves(run_dir: Path) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
+    """stage -> "train/term" -> (batches, values) of the csv logger's files."""
+    curves: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
+    for stage in STAGES:
+        path = run_dir / "csv" / stage / "metrics.csv"
+        if not path.is_file():
+            continue
+        with open(path, newline="") as f:
+            rows = list(csv.DictReader(f))
+        keys = [k for k in (rows[0] if rows else ()) if "/" in k and k.split("/")[1] in _TERMS]
+        found = {}
+        for key in sorted(keys):
+            points = [(float(r["batch"]), float(r[key])) for r in rows if r.get(key) and r.get("batch")]
+            if points:
+                found[key] = ([p[0] for p in points], [p[1] for p in points])
+        if found:
+            curves[stage] = found
+    return curves
+
+
+def edit_figure(npz: Path, source: str, target: str) -> Any:
+    """Per-joint kinetic energy of the original, the neutral and the target dance to one song."""
+    with np.load(npz) as f:
+        dances = {f"original ({source})": f["poses_original"], "neutral": f["poses_neutral"]}
+        dances[f"target ({target})"] = f["poses"]
+    energies = {k: kinetic_energy(v, FPS).mean(0) for k, v in dances.items()}
+    return kinetic_energy_bars(energies, title=f"{npz.stem}: kinetic energy per joint, all noise shared")
+
+
+def write_demo_page(out: Path, corpus: Corpus, report: dict[str, Any], commands: list[str]) -> Path:
+    """``OUT/index.html``."""
+    high, low = report["most_energetic"], report["least_energetic"]
+    energy = report["energy"]
+    bars = genre_energy_bars(
+        {k: {g: row[k] for g, row in energy.items()} for k in ("real", "generated")},
+        title="Mean kinetic energy on held-out songs",
+    )
+    curves = read_curves(out / "run")
+    edits = sorted((out / "edits").glob("*.mp4"))
+    direction = {p.stem: (high, low) if p.stem.startswith(high) else (low, high) for p in edits}
+    sections = [
+        Section("What was run", code="\n".join(f"$ {c}" for c in commands)),
+        Section(
+            "Dances to songs that were never heard",
+            text=f"The held-out songs of the embedded corpus: {', '.join(report['held_out_songs'])}. "
+            "The dancer's beats are put on the music's.",
+            videos=[(v, v.stem) for v in sorted((out / "dances").glob("*.mp4"))],
+        ),
+        Section(
+            "Kinetic energy by genre",
+            table=[{"genre": g, **row} for g, row in energy.items()],
+            table_caption="1/2 v² per joint in px²/s², mean over frames, joints, seeds and songs. boundary: step from "
+            "unit to unit over step within units. below_threshold: share of segments where every draw was too still.",
+            figures=[(bars, "Real dances beside those generated to the same songs.")],
+        ),
+        Section(
+            "One latent edited",
+            text="z_dan - mean(source) is neutral, adding mean(target) gives the target. Noise, accepted draws and "
+            "beats are the original's, so what differs is the edit.",
+            table=[{k: v for k, v in e.items() if k != "strength_0_exact"} for e in report["edits"]],
+            table_caption="Mean kinetic energy in px²/s² over all held-out songs of the source genre and all seeds; "
+            "share_higher: pairs whose energy rose.",
+            figures=[
+                (edit_figure(p.with_suffix(".npz"), *direction[p.stem]), "One song's three dances.") for p in edits
+            ],
+            videos=[(p, f"{p.stem}: {' to '.join(direction[p.stem])}") for p in edits],
+        ),
+        Section(
+            "How well units are reconstructed",
+            table=[report["reconstruction"]],
+            table_caption="Held-out dance units: mean joint position error in px (1 px = 1 cm), beside two baselines.",
+        ),
+        Section(
+            "Training",
+            figures=[(training_curves(curves), "Losses without their weights.")] if curves else (),
+        ),
+    ]
+    return write_page(out / "index.html", "d2m: the main job on the embedded corpus", sections)

@@ -1,0 +1,101 @@
+"""The main job on the embedded corpus: train, dance to songs never heard, edit one, write a page.
+
+    python -m experiments.demo.run [out=outputs/demo] [seed=0] [experiment=demo]
+
+Called again with the same ``out`` it goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from d2m.command_line import run
+from experiments.command import arguments, call
+
+DEFAULTS = {"out": "outputs/demo", "seed": 0, "experiment": "demo"}
+
+
+def main() -> None:
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__)
+        return
+    args = arguments(DEFAULTS, sys.argv[1:])
+    started = time.monotonic()
+    out = Path(args["out"])
+    commands = [
+        call(
+            "train.py", f"experiment={args['experiment']}", "logger=csv", f"seed={args['seed']}",
+            f"hydra.run.dir={out}/run", "resume=auto",
+        )
+    ]  # fmt: skip
+
+    from d2m.curriculum import run_corpus
+    from d2m.data.corpus import Corpus
+    from d2m.evaluation import energy_extremes, evaluate
+    from d2m.generator import DanceGenerator
+    from d2m.runtime import write_json
+
+    bundle = out / "run" / "bundle"
+    generator = DanceGenerator.load(bundle)
+    corpus = Corpus.open(run_corpus(out / "run"))
+    songs = copy_held_out_songs(corpus, out / "songs")
+    high, low = energy_extremes(corpus)
+    commands.append(call("infer.py", f"bundle={bundle}", f"audio={out}/songs", f"out={out}/dances"))
+    for source, target in ((high, low), (low, high)):
+        song = next(p for p in songs if p.name.startswith(source))
+        commands.append(
+            call(
+                "infer.py", f"bundle={bundle}", f"audio={song}", f"out={out}/edits", "edit=mean_shift",
+                f"edit.source={source}", f"edit.target={target}",
+            )
+        )  # fmt: skip
+    print("\nmeasuring on the held-out songs ...", flush=True)
+    report = evaluate(generator, corpus)
+    report["minutes"] = (time.monotonic() - started) / 60
+    write_json(out / "report.json", report)
+    from experiments.demo.page import write_demo_page
+
+    page = write_demo_page(out, corpus, report, commands)
+    print(summary(report))
+    print(f"\nbundle: {bundle}\nvideos: {out / 'dances'} and {out / 'edits'}\npage:   {page}")
+
+
+def copy_held_out_songs(corpus: Any, folder: Path) -> list[Path]:
+    """The songs that no weight was fitted on, as a user's folder of music."""
+    from d2m.evaluation import held_out_songs
+
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [p for i in held_out_songs(corpus) if (p := corpus.audio_path(i)) is not None]
+    return [Path(shutil.copyfile(p, folder / p.name)) for p in paths]
+
+
+def summary(report: dict[str, Any]) -> str:
+    """The report's claims, one line each, true or false as measured."""
+    energy, (down, up) = report["energy"], report["edits"]
+    high, low = report["most_energetic"], report["least_energetic"]
+    claims = [
+        (
+            f"generated {high} has more kinetic energy than generated {low}: "
+            f"{energy[high]['generated']:.0f} > {energy[low]['generated']:.0f} px²/s²",
+            energy[high]["generated"] > energy[low]["generated"],
+        ),
+        (
+            f"{high} - mean({high}) + mean({low}) lowers it: {down['original']:.0f} -> {down['edited']:.0f} px²/s²",
+            down["edited"] < down["original"],
+        ),
+        (
+            f"{low} - mean({low}) + mean({high}) raises it: {up['original']:.0f} -> {up['edited']:.0f} px²/s²",
+            up["edited"] > up["original"],
+        ),
+        ("strength 0 returns the original to the bit", down["strength_0_exact"] and up["strength_0_exact"]),
+    ]
+    lines = [f"  [{'yes' if ok else ' NO'}] {text}" for text, ok in claims]
+    return "\n".join([f"\nheld-out songs, all noise shared ({report['minutes']:.1f} minutes in all):", *lines])
+
+
+if __name__ == "__main__":
+    run(main)

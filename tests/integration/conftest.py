@@ -1,0 +1,70 @@
+"""One run of the whole curriculum on a tiny embedded corpus, shared by the tests of this folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+REPO = Path(__file__).parents[2]
+STAGES = ("du_vae", "music_style", "mm_gan", "generator")
+#: Two epochs of three batches a stage, on three songs a genre.
+TINY = [
+    "experiment=quickstart", "trainer=cpu", "logger=csv", "callbacks.progress_bar=false",
+    "data.corpus.n_songs_per_genre=3", "data.corpus.seconds=12", "callbacks.dance_video.seconds=2",
+    "trainer.log_every_n_steps=1",
+    *(f"fit.{s}.max_epochs=2" for s in STAGES), *(f"fit.{s}.steps_per_epoch=3" for s in STAGES),
+    *(f"fit.{s}.batch_size=4" for s in STAGES),
+]  # fmt: skip
+
+
+def compose_train(cache: Path, *overrides: str) -> DictConfig:
+    with initialize_config_dir(str(REPO / "conf"), version_base="1.3"):
+        return compose("train", [*TINY, f"data.cache={cache}", *overrides])
+
+
+def call(script: str, *arguments: str, cwd: Path = REPO, timeout: int = 240) -> subprocess.CompletedProcess[str]:
+    """A script of the top level in a process of its own, one thread."""
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", "COLUMNS": "200"}
+    command = [sys.executable, str(REPO / script), *arguments]
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    """Exit code 2, no traceback, and one line of error that holds these words."""
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, done.stderr
+    for word in words:
+        assert word in errors[0], errors[0]
+
+
+@pytest.fixture(scope="session")
+def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("corpora")
+
+
+@pytest.fixture(scope="session")
+def tiny_run(corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of all four stages."""
+    from d2m.curriculum import run
+
+    return run(compose_train(corpora), tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="session")
+def a_song(corpora: Path, tiny_run: Path) -> Path:
+    """A song of the embedded corpus."""
+    return sorted(corpora.glob("synthetic-*/audio/*.flac"))[0]
+
+
+def saved(songs: Sequence[Path], out: Path) -> list[str]:
+    """What a dance run left, sorted."""
+    return sorted(p.name for p in out.iterdir())

@@ -1,0 +1,137 @@
+"""The whole curriculum on a tiny corpus: every stage from the one before, a bundle, resume, two processes."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from d2m import curriculum
+from d2m.bundle import FILES, read_bundle
+from d2m.curriculum import STAGES, checkpoint_path, read_checkpoint
+from d2m.errors import D2MError
+from d2m.generator import DanceGenerator
+from d2m.video import probe
+
+from .conftest import TINY, call, compose_train
+
+
+def state(run_dir: Path, stage: str) -> dict[str, torch.Tensor]:
+    return read_checkpoint(checkpoint_path(run_dir, stage))["state_dict"]
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor], prefix: str, other: str) -> bool:
+    keys = [k for k in a if k.startswith(prefix)]
+    assert keys
+    return all(torch.equal(a[k], b[other + k[len(prefix) :]]) for k in keys)
+
+
+def test_the_run_leaves_a_whole_bundle(tiny_run: Path) -> None:
+    bundle = read_bundle(tiny_run / "bundle")
+    assert {p.name for p in bundle.folder.iterdir()} == set(FILES)
+    assert bundle.genres == ("drive", "flow", "groove") and set(bundle.genre_means) == set(bundle.genres)
+    assert set(bundle.provenance["stages"]) == set(STAGES) and bundle.provenance["released_from"] == "generator"
+    assert not [k for k in bundle.state if "discriminator" in k]
+    assert {k.split(".")[0] for k in bundle.state} >= {"movement_encoder", "dance_encoder", "initial_pose_encoder"}
+    assert bundle.config["motion_threshold"] > 0
+    json.loads((tiny_run / "metrics.json").read_text())["mm_gan"]["metrics"]["train/g_mov"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_checkpoint_is_plain(tiny_run: Path, stage: str) -> None:
+    for name in ("last", "best"):
+        ckpt = torch.load(checkpoint_path(tiny_run, stage).with_name(f"{name}.ckpt"), weights_only=True)
+        assert ckpt["state_dict"] and ckpt["hyper_parameters"]
+    # best overwrites, it does not pile up
+    assert len(list(checkpoint_path(tiny_run, stage).parent.glob("*.ckpt"))) == 2
+
+
+def test_each_stage_starts_from_the_one_before(tiny_run: Path) -> None:
+    du, style, gan, gen = (state(tiny_run, s) for s in STAGES)
+    # Frozen networks are handed on untouched, trained ones have moved.
+    for frozen in ("movement_encoder", "initial_pose_encoder"):
+        assert same(gan, du, f"net.{frozen}.", f"net.{frozen}.") and same(gen, du, f"net.{frozen}.", f"net.{frozen}.")
+    assert same(gan, style, "net.music_style.", "net.")
+    assert not same(gan, du, "net.unit_decoder.", "net.unit_decoder.")
+    assert not same(gen, gan, "net.dance_decoder.", "net.dance_decoder.")
+    assert same(gen, gan, "net.style_to_dance.", "net.style_to_dance.")
+    done = json.loads(checkpoint_path(tiny_run, "mm_gan").with_name("done.json").read_text())
+    expected = json.loads(checkpoint_path(tiny_run, "du_vae").with_name("done.json").read_text())["checkpoint_sha256"]
+    assert done["warm_start"]["du_vae: last.ckpt"] == expected
+
+
+def test_losses_and_rates_are_logged_by_batch(tiny_run: Path) -> None:
+    with open(tiny_run / "csv" / "mm_gan" / "metrics.csv", newline="") as f:
+        rows = list(csv.DictReader(f))
+    train = [r for r in rows if r["train/g_mov"]]
+    assert [float(r["batch"]) for r in train] == [0, 1, 2, 3, 4, 5]
+    assert any(r["val/recon"] for r in rows) and any(r.get("lr-Adam") for r in rows)
+    assert np.isfinite([float(r["train/recon"]) for r in train]).all()
+
+
+def test_the_validation_song_is_danced_to(tiny_run: Path) -> None:
+    videos = sorted(p.name for p in (tiny_run / "videos").iterdir())
+    assert videos == ["Generator-epoch0002.mp4", "MMGAN-epoch0002.mp4"]
+    info = probe(tiny_run / "videos" / videos[0])
+    assert info.video_codec == "h264" and info.audio_codec == "aac" and abs(info.seconds - 2.0) < 0.1
+
+
+class Bomb(pl.Callback):
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        if trainer.current_epoch == 1:
+            raise RuntimeError("bomb")
+
+
+@pytest.mark.parametrize("stage", ["du_vae", "mm_gan"])
+def test_a_killed_stage_goes_on_to_the_same_weights(
+    stage: str, tiny_run: Path, corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    init = (
+        []
+        if stage == "du_vae"
+        else [f"init_from.{s}={checkpoint_path(tiny_run, s)}" for s in ("du_vae", "music_style")]
+    )
+    cfg = compose_train(corpora, f"stages=[{stage}]", "callbacks.dance_video=null", *init)
+    original = curriculum.build_callbacks
+    with monkeypatch.context() as m:
+        m.setattr(curriculum, "build_callbacks", lambda *a: [*original(*a), Bomb()])
+        with pytest.raises(RuntimeError, match="bomb"):
+            curriculum.run(cfg, tmp_path)
+    assert checkpoint_path(tmp_path, stage).exists() and not curriculum.is_done(tmp_path, stage)
+    curriculum.run(cfg, tmp_path)
+    there, here = state(tiny_run, stage), state(tmp_path, stage)
+    assert there.keys() == here.keys()
+    assert all(torch.equal(there[k], here[k]) for k in there)
+
+
+def test_stage_without_its_start_is_refused(corpora: Path, tmp_path: Path, tiny_run: Path) -> None:
+    with pytest.raises(D2MError, match="starts from du_vae"):
+        curriculum.run(compose_train(corpora, "stages=[mm_gan]"), tmp_path / "a")
+    with pytest.raises(D2MError, match="stages="):
+        curriculum.run(compose_train(corpora, "stages=[nonsense]"), tmp_path / "b")
+    wrong = checkpoint_path(tiny_run, "music_style")
+    cfg = compose_train(corpora, "stages=[mm_gan]", f"init_from.du_vae={wrong}", f"init_from.music_style={wrong}")
+    with pytest.raises(D2MError, match="does not fit stage mm_gan"):
+        curriculum.run(cfg, tmp_path / "c")
+
+
+def test_two_processes_train_the_chain(corpora: Path, tiny_run: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "ddp"
+    done = call(
+        "train.py", *TINY, f"data.cache={corpora}", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2",
+        *(f"fit.{s}.max_epochs=1" for s in STAGES), f"hydra.run.dir={run_dir}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    generator = DanceGenerator.load(run_dir / "bundle")
+    poses = generator.decode(np.zeros((1, 32), np.float32), 96, torch.Generator().manual_seed(0))
+    assert poses.shape == (96, 14, 2) and bool(poses.isfinite().all())
+    # Two ranks see other batches than one.
+    assert not same(state(run_dir, "du_vae"), state(tiny_run, "du_vae"), "net.unit_decoder.", "net.unit_decoder.")
+    with open(run_dir / "csv" / "mm_gan" / "metrics.csv", newline="") as f:
+        assert [float(r["batch"]) for r in csv.DictReader(f) if r["train/g_mov"]] == [0, 1, 2]  # logged once

@@ -1,0 +1,105 @@
+"""Every config composes; every key of a target exists in its signature; what can be built without data is built."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_method, instantiate
+from omegaconf import DictConfig, OmegaConf
+
+REPO = Path(__file__).parents[2]
+CONF = REPO / "conf"
+#: Given by the code when it instantiates, not by the config.
+GIVEN_LATER = {
+    "d2m.callbacks.dance_video.DanceVideo": {"out", "corpus"},
+    "d2m.models.music_style.MusicStyleModule": {"n_genres"},
+    "d2m.models.mm_gan.MMGANModule": {"n_genres"},
+    "d2m.models.generator.GeneratorModule": {"n_genres"},
+    **{
+        f"d2m.callbacks.loggers.{name}_logger": {"run_dir", "stage", "hparams"}
+        for name in ("wandb", "tensorboard", "csv", "no")
+    },
+}  # fmt: skip
+
+
+def composed(config: str, *overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(config, list(overrides))
+
+
+def group(name: str) -> list[str]:
+    return sorted(p.stem for p in (CONF / name).glob("*.yaml"))
+
+
+CHOICES = [
+    (g, choice) for g in ("data", "size", "trainer", "logger", "callbacks", "fit", "experiment") for choice in group(g)
+]
+
+
+def targets(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield node
+        for child in node.values():
+            yield from targets(child)
+
+
+@pytest.mark.parametrize(("name", "choice"), CHOICES)
+def test_every_choice_composes_and_every_key_is_in_the_signature(name: str, choice: str) -> None:
+    cfg = composed("train", f"{name}={choice}")
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    found = list(targets(plain))
+    assert len(found) >= 7  # four models, trainer, logger, corpus
+    for node in found:
+        target = node["_target_"]
+        parameters = inspect.signature(get_method(target) if "." in target else target).parameters
+        keys = {k for k in node if not k.startswith("_")}
+        assert keys <= parameters.keys(), f"{target} takes no {sorted(keys - parameters.keys())}"
+        required = {k for k, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD}
+        missing = required - {"self"} - keys - GIVEN_LATER.get(target, set())
+        assert not missing, f"{target} needs {sorted(missing)}"
+
+
+@pytest.mark.parametrize("stage", ["du_vae", "music_style", "mm_gan", "generator"])
+@pytest.mark.parametrize("size", ["tiny", "small"])
+def test_every_stage_is_built(stage: str, size: str) -> None:
+    from d2m.curriculum import build_module
+
+    cfg = composed("train", f"size={size}")
+    module = build_module(cfg, stage, 3)
+    assert all(isinstance(v, int | float | str | dict | list | bool | None) for v in module.hparams.values())
+    assert type(module).__module__ == f"d2m.models.{stage}"
+
+
+@pytest.mark.parametrize("choice", ["wandb", "tensorboard", "csv", "none"])
+def test_every_logger_is_built_offline(choice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    make = instantiate(composed("train", f"logger={choice}").logger, _partial_=True)
+    logger = make(run_dir=str(tmp_path), stage="du_vae", hparams={"a": 1})
+    assert (logger is False) == (choice == "none")
+
+
+@pytest.mark.parametrize("choice", ["auto", "cpu"])
+def test_the_trainer_is_built(choice: str) -> None:
+    trainer = instantiate(composed("train", f"trainer={choice}", "trainer.precision=32-true").trainer, logger=False)
+    assert type(trainer).__name__ == "Trainer"
+
+
+@pytest.mark.parametrize("choice", group("edit"))
+def test_every_edit_composes(choice: str) -> None:
+    cfg = composed("infer", f"edit={choice}")
+    assert cfg.edit.name == choice
+
+
+def test_the_curriculum_knows_the_stages_of_the_data() -> None:
+    from d2m.curriculum import MONITORS, STAGES, WARM_STARTS
+    from d2m.data.sampling import STAGES as DATA_STAGES
+
+    assert tuple(DATA_STAGES) == STAGES and WARM_STARTS.keys() == MONITORS.keys() == set(STAGES)
+    cfg = composed("train")
+    assert set(cfg.model) == set(cfg.fit) == set(STAGES)
