@@ -291,7 +291,8 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     sf.write(tmp_path / "a.wav", song([(4, 0.3)]), RATE)
     rows = table(tmp_path / "in.csv", "path,genre\na.wav,x\nb.wav,x\n")
     main([f"manifest={rows}", f"out={tmp_path / 'o = 1'}"])
-    assert "1 stretches of music kept, 1 rows failed" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "1 stretches of music kept, 1 rows failed" in told and "1 of them have no poses" in told
     for words, told in (
         ([f"manifest={rows}", f"out={tmp_path / 'o'}", "strict=true"], "strict=true"),
         ([f"manifest={rows}"], "out=DIR"),

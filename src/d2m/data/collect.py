@@ -7,7 +7,8 @@ Columns of the CSV: ``url`` or ``path`` (relative to the CSV), ``genre``; option
 
 ``DIR/raw/manifest.csv`` lists what was kept, in the layout of :mod:`d2m.data.manifest`. Without poses, each stretch of
 music becomes a wav of its own. With poses (the column, or ``video=true``, whose downloads are their own poses) the wav
-holds the whole file, so that both keep one clock, and the manifest's start and end name the stretch.
+holds the whole file, so that both keep one clock, and the manifest's start and end name the stretch. What has no poses
+is not prepared before the manifest's column pose is filled.
 
 Run again after a failure, or a kill at any moment: what is there stays, downloads go on, failed rows are tried again.
 """
@@ -321,6 +322,8 @@ def main(arguments: list[str] | None = None) -> None:
         raise D2MError("give manifest=FILE.csv and out=DIR")
     kept, failed = collect(given.pop("manifest"), given.pop("out"), **given)
     print(f"{len(kept)} stretches of music kept, {len(failed)} rows failed")
+    if without := sum(not line["pose"] for line in kept):
+        print(f"{without} of them have no poses: fill the manifest's column pose before you prepare it")
     if not kept:
         raise D2MError("nothing was kept; see the lines above")
     if failed and given.get("strict"):
