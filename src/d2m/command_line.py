@@ -13,7 +13,7 @@ from d2m.errors import D2MError
 
 #: Overrides whose value is a path: quoted before Hydra's grammar sees them, so that any file name works.
 PATH_KEYS = re.compile(
-    r"^(bundle|audio|out|z_dan|resume|data\.root|data\.cache|init_from\.\w+|hydra\.(run|sweep)\.(dir|subdir))$"
+    r"^(bundle|audio|out|z_dan|resume|raw|beats_checkpoint|data\.root|data\.cache|init_from\.\w+|hydra\.(run|sweep)\.(dir|subdir))$"
 )
 _QUOTED = re.compile(r"""^(['"]).*\1$""", re.DOTALL)
 

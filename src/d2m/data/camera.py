@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, minimum_filter1d
 
 from d2m.errors import D2MError
-from d2m.kinematics import hip_midpoint
+from d2m.kinematics import hip_midpoint, torso_length
 from d2m.skeleton import FPS, JOINTS
 
 _ANKLES = (JOINTS.index("right_ankle"), JOINTS.index("left_ankle"))
@@ -17,6 +17,8 @@ _ANKLES = (JOINTS.index("right_ankle"), JOINTS.index("left_ankle"))
 _FLOOR_WINDOW_S = 4.0
 #: A pin-hole sees nothing nearer than this.
 _NEAR_CM = 10.0
+#: The median torso (neck to hip midpoint) of the ballroom dancers is 50 cm: 2-D motions are scaled to it.
+TORSO_CM = 50.0
 
 
 def floor_height(joints: NDArray[np.floating], fps: float = FPS) -> NDArray[np.float64]:
@@ -100,3 +102,20 @@ def centre_picture(joints: NDArray[np.floating]) -> NDArray[np.float64]:
     hips = hip_midpoint(joints)
     origin = np.stack([hips[:, 0], np.full(len(hips), np.median(hips[:, 1]))], axis=-1)
     return np.asarray(joints - origin[:, None], np.float64)
+
+
+def lift(joints: NDArray[np.floating], torso_cm: float = TORSO_CM) -> NDArray[np.float64]:
+    """Pictures (t, 14, 2), y down -> (t, 14, 3), y up, z = 0, in the lengths of a body whose torso is ``torso_cm``.
+
+    After it, 2-D motions go through :func:`centre` and :func:`project` (yaw 0) as 3-D ones do, and neither the
+    camera's distance nor its place shows in their kinetic energy.
+
+    Raises:
+        D2MError: a body without extent.
+    """
+    x = np.asarray(joints, np.float64)
+    torso = torso_length(x)
+    if not torso > 1e-6:
+        raise D2MError("neck and hips lie on one point; no body is that small")
+    flat = np.stack([x[..., 0], -x[..., 1], np.zeros(x.shape[:-1])], axis=-1)
+    return np.asarray(flat * (torso_cm / torso), np.float64)
