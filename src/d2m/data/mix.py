@@ -76,7 +76,9 @@ def _mix(corpora: Sequence[Corpus], target: Path, digest: str, front_end: str) -
             rows = {name: writer.rows for name, writer in arrays.items()}
         options = {**corpora[0].info["options"], "mixed": [c.info["options"] for c in corpora]}
         finish(work, table, rows, genres, front_end, digest, options)
-        report = corpus_report(Corpus.read(work), table, [0] * len(table), [])
+        beats = [r["motion_beats"] for c in corpora for r in c.report["recordings"] if r["kept"]]
+        refused = [r for c in corpora for r in c.report["recordings"] if not r["kept"]]
+        report = corpus_report(Corpus.read(work), table, beats, refused)
         (work / REPORT).write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         try:
             if target.is_dir() and not is_whole(target):

@@ -53,8 +53,8 @@ def corpus_report(
         }
     kept = [
         {"name": r.name, "genre": r.genre, "kept": True, "split": r.split, "group": r.group,
-         "seconds": round(r.seconds, 3), "licence": r.licence}
-        for r in recordings
+         "seconds": round(r.seconds, 3), "motion_beats": n, "licence": r.licence}
+        for r, n in zip(recordings, motion_beats, strict=True)
     ]  # fmt: skip
     return {
         "format": FORMAT, "front_end": corpus.front_end, "options": corpus.info["options"], "table": table,
