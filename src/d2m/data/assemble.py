@@ -79,12 +79,12 @@ def assemble(out: Path, plan: Plan) -> None:
     genres = sorted({*genre_of, *(line.genre for line, _ in refused if line.genre)})
     splits = assign_splits(genre_of, [line.group for line in kept], **plan.splits)
     table: list[RecordingInfo] = []
-    motion_beats: list[int] = []
+    counts: list[dict[str, int]] = []
     with array_writers(work, LAYOUT) as arrays:
         for number, (line, genre, split) in enumerate(zip(kept, genre_of, splits, strict=True)):
             part = _whole(parts, line.key, parts.load)
             _append(arrays, part, number, genres.index(genre), SPLITS.index(split))
-            motion_beats.append(len(part.motion_beats))
+            counts.append({"motion_beats": len(part.motion_beats), "rejected_units": part.rejected_units})
             table.append(
                 RecordingInfo(line.name, genre, line.group, split, part.seconds, part.tempo, line.start_s, line.audio,
                               line.licence)
@@ -92,7 +92,7 @@ def assemble(out: Path, plan: Plan) -> None:
         rows = {name: writer.rows for name, writer in arrays.items()}
     finish(work, table, rows, genres, plan.options["front_end"], plan.digest, {**plan.options, **plan.splits})
     corpus = Corpus.read(work)
-    report = corpus_report(corpus, table, motion_beats, [_refusal(line, reason, plan) for line, reason in refused])
+    report = corpus_report(corpus, table, counts, [_refusal(line, reason, plan) for line, reason in refused])
     (work / REPORT).write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     (work / CARD).write_text(data_card(report), encoding="utf-8")
     (work / PLAN).write_text(plan.text(), encoding="utf-8")

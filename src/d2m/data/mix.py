@@ -16,7 +16,7 @@ import numpy as np
 from d2m.data.assemble import finish, is_whole, write_sources
 from d2m.data.corpus import LAYOUT, REPORT, Corpus, RecordingInfo
 from d2m.data.parts import unwritable
-from d2m.data.report import corpus_report
+from d2m.data.report import COUNTED, corpus_report
 from d2m.data.writer import ArrayWriter, array_writers
 from d2m.errors import D2MError
 
@@ -76,9 +76,9 @@ def _mix(corpora: Sequence[Corpus], target: Path, digest: str, front_end: str) -
             rows = {name: writer.rows for name, writer in arrays.items()}
         options = {**corpora[0].info["options"], "mixed": [c.info["options"] for c in corpora]}
         finish(work, table, rows, genres, front_end, digest, options)
-        beats = [r["motion_beats"] for c in corpora for r in c.report["recordings"] if r["kept"]]
+        counted = [{k: r[k] for k in COUNTED} for c in corpora for r in c.report["recordings"] if r["kept"]]
         refused = [r for c in corpora for r in c.report["recordings"] if not r["kept"]]
-        report = corpus_report(Corpus.read(work), table, beats, refused)
+        report = corpus_report(Corpus.read(work), table, counted, refused)
         (work / REPORT).write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         try:
             if target.is_dir() and not is_whole(target):

@@ -121,7 +121,9 @@ class Parts:
         try:
             with np.load(self.path(key), allow_pickle=False) as f:
                 meta = json.loads(bytes(f["meta"]).decode())
-                return Prepared(meta["seconds"], meta["tempo"] or float("nan"), meta["genre"], *(f[n] for n in ARRAYS))
+                tempo = float("nan") if meta["tempo"] is None else meta["tempo"]
+                arrays = {n: f[n] for n in ARRAYS}
+                return Prepared(meta["seconds"], tempo, meta["genre"], meta["rejected_units"], **arrays)
         except (OSError, KeyError, EOFError, zipfile.BadZipFile, TypeError) as e:
             raise ValueError(f"{key}: {e}") from e
 
@@ -143,7 +145,8 @@ class Parts:
             content, suffix, other = json.dumps({"reason": result}).encode(), ".json", ".npz"
         else:
             tempo = None if np.isnan(result.tempo) else result.tempo
-            meta = json.dumps({"seconds": result.seconds, "tempo": tempo, "genre": result.genre}).encode()
+            numbers = {"seconds": result.seconds, "tempo": tempo, "rejected_units": result.rejected_units}
+            meta = json.dumps({"genre": result.genre, **numbers}).encode()
             buffer = io.BytesIO()
             arrays = {n: getattr(result, n) for n in ARRAYS}
             np.savez(buffer, meta=np.frombuffer(meta, np.uint8), **arrays)

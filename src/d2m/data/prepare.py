@@ -50,6 +50,7 @@ def prepare(
     group_by: str = "music",
     groups: Mapping[str, Sequence[str]] | None = None,
     licence: str = "",
+    camera: str = "orthographic",
 ) -> Path:
     """Prepare a raw corpus, or find it prepared.
 
@@ -57,7 +58,7 @@ def prepare(
         raw_root: folder with a manifest.csv (:mod:`d2m.data.manifest`), or of genre folders
             (:func:`d2m.data.discover.find_recordings`; group_by, groups and licence are its).
         out_root: where prepared corpora live; made where missing.
-        yaws, front_end, source, beats, beats_checkpoint, max_gap_s, clean: see :class:`d2m.data.process.Options`.
+        yaws, front_end, source, beats, beats_checkpoint, max_gap_s, clean, camera: see :class:`d2m.data.process.Options`.
         seed, val_fraction, test_fraction: of the splits, see :func:`d2m.data.splits.assign_splits`.
         workers: processes; by default the processors there are (8 at most), or none for a small corpus.
 
@@ -69,7 +70,7 @@ def prepare(
         D2MError: nothing to prepare, an unknown option, no usable recording, a folder that cannot be written.
     """
     raw, out = Path(raw_root).expanduser().resolve(), Path(out_root).expanduser().resolve()
-    options = _options(source, yaws, front_end, beats, beats_checkpoint, max_gap_s, clean)
+    options = _options(source, yaws, front_end, beats, beats_checkpoint, max_gap_s, clean, camera)
     splits = SplitOptions(int(seed), float(val_fraction), float(test_fraction))
     found = find_recordings(raw, source, group_by, groups, licence)
     try:
@@ -131,11 +132,11 @@ def _kept(out: Path) -> int:
 
 def _options(
     source: str, yaws: Sequence[float], front_end: str, beats: str, beats_checkpoint: str | None,
-    max_gap_s: float | None, clean: Mapping[str, Any] | None,
+    max_gap_s: float | None, clean: Mapping[str, Any] | None, camera: str,
 ) -> Options:  # fmt: skip
     return Options(
         source, tuple(float(y) for y in yaws), front_end, beats, beats_checkpoint,
-        None if max_gap_s is None else float(max_gap_s), dict(clean or {}),
+        None if max_gap_s is None else float(max_gap_s), dict(clean or {}), camera,
     )  # fmt: skip
 
 
@@ -162,7 +163,7 @@ def run_config(cfg: Any) -> None:
     else:
         plain: Any = OmegaConf.to_container(cfg, resolve=True)
         options = _options(*(plain[k] for k in (
-            "source", "yaws", "front_end", "beats", "beats_checkpoint", "max_gap_s", "clean"
+            "source", "yaws", "front_end", "beats", "beats_checkpoint", "max_gap_s", "clean", "camera"
         )))  # fmt: skip
         splits = SplitOptions(cfg.seed, float(cfg.val_fraction), float(cfg.test_fraction))
         usable = prepare_into(

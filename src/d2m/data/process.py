@@ -12,17 +12,18 @@ from numpy.typing import NDArray
 
 from d2m.audio import FRONT_ENDS, features, load_song, seconds
 from d2m.beats import BEAT_TRACKERS, onset_strength, onsets_from, tempo, track_music_beats
-from d2m.data.camera import centre, lift, project
+from d2m.data.camera import centre, lift, project, project_pinhole
 from d2m.data.clean import clean
 from d2m.data.manifest import Recording
 from d2m.data.sources import SOURCES
 from d2m.errors import D2MError
 from d2m.skeleton import FPS, POSE_DIM, SAMPLE_RATE
-from d2m.units import UnitCut, cut_units, track_beats
+from d2m.units import UnitCut, cut_units, select_units, track_beats
 
 #: Raised whenever the same inputs would give other arrays.
 CODE_VERSION = 3
 YAWS = (0.0, 45.0, 90.0, 135.0, 180.0, 225.0, 270.0, 315.0)
+CAMERAS = {"orthographic": project, "pinhole": project_pinhole}
 #: A motion shorter than this is no dance.
 MIN_MOTION_S = 1.0
 
@@ -32,7 +33,7 @@ class Options:
     """What decides a recording's arrays, besides its files.
 
     source: one of :data:`d2m.data.sources.SOURCES`.
-    yaws: camera angles in degrees for 3-D motions; 2-D ones keep their own camera.
+    yaws, camera: angles in degrees, and "orthographic" or "pinhole", for 3-D motions; 2-D ones keep their own camera.
     front_end: of the music features, one of :data:`d2m.audio.FRONT_ENDS`.
     beats: who tracks the music's beats, one of :data:`d2m.beats.BEAT_TRACKERS`; beats_checkpoint is its weights' file.
     max_gap_s: by how much the length of music and motion may differ; None cuts the longer one instead.
@@ -46,6 +47,7 @@ class Options:
     beats_checkpoint: str | None = None
     max_gap_s: float | None = 1.0
     clean: Mapping[str, Any] = field(default_factory=dict)
+    camera: str = "orthographic"
 
     def __post_init__(self) -> None:
         if self.source not in SOURCES:
@@ -54,6 +56,8 @@ class Options:
             raise D2MError(f"no front end '{self.front_end}'; there are {', '.join(FRONT_ENDS)}")
         if self.beats not in BEAT_TRACKERS:
             raise D2MError(f"no beat tracker '{self.beats}'; there are {', '.join(BEAT_TRACKERS)}")
+        if self.camera not in CAMERAS:
+            raise D2MError(f"no camera '{self.camera}'; there are {', '.join(CAMERAS)}")
         if not self.yaws:
             raise D2MError("yaws is empty; give at least one camera angle in degrees")
         if self.max_gap_s is not None and not self.max_gap_s >= 0:
@@ -69,7 +73,8 @@ class Prepared:
     """One recording's arrays: what a part file holds.
 
     seconds: of the music, or of the motion where there is none. tempo: BPM, nan where unknown. genre: what the file
-    says of itself, or "". poses: (v, t, 28) px. units: (v, n, 32, 28) px; unit_beats (n, 4), unit_spans (n, 2) s and
+    says of itself, or "". rejected_units: in all views,
+    in stretches that cleaning could not repair. poses: (v, t, 28) px. units: (v, n, 32, 28) px; unit_beats (n, 4), unit_spans (n, 2) s and
     runs (r, 2) as in :class:`d2m.units.UnitCut`. motion_beats: (k,) s, kinematic. features: (f, 28) of the whole
     song. beats, onsets: (m,) s, of the music.
     """
@@ -77,6 +82,7 @@ class Prepared:
     seconds: float
     tempo: float
     genre: str
+    rejected_units: int
     poses: NDArray[np.float32]
     units: NDArray[np.float32]
     unit_beats: NDArray[np.float64]
@@ -89,7 +95,7 @@ class Prepared:
 
 
 #: Names of the arrays of a :class:`Prepared`.
-ARRAYS = tuple(f.name for f in fields(Prepared) if f.name not in ("seconds", "tempo", "genre"))
+ARRAYS = tuple(f.name for f in fields(Prepared) if f.name not in ("seconds", "tempo", "genre", "rejected_units"))
 
 
 def process(recording: Recording, options: Options) -> Prepared:
@@ -102,10 +108,10 @@ def process(recording: Recording, options: Options) -> Prepared:
     """
     clip = SOURCES[options.source](recording.pose)
     try:
-        joints = clean(clip, **options.clean).joints
-    except D2MError as e:
-        text = str(e)
-        raise D2MError(text if str(recording.pose) in text else f"{recording.pose}: {text}") from e
+        cleaned = clean(clip, **{"name": str(recording.pose), **options.clean})
+    except TypeError as e:
+        raise D2MError(f"clean={dict(options.clean)}: {e}; see d2m.data.clean.clean") from e
+    joints = cleaned.joints
     joints = _excerpt(joints, recording, FPS)
     wave = _song(recording, options)
     if wave is not None:
@@ -123,20 +129,20 @@ def process(recording: Recording, options: Options) -> Prepared:
     period = float(np.median(np.diff(beats))) if len(beats) > 2 else None
     motion_beats = track_beats(body, FPS, period)
     cut = cut_units(body, FPS, motion_beats)
+    usable = cleaned.usable(cut.spans + recording.start_s)
+    cut = select_units(cut, usable)
     if wave is None and not len(cut.units):
         raise D2MError(f"{recording.pose}: no dance unit in {len(joints) / FPS:.1f} s of motion, and no music")
     yaws = options.yaws if joints.shape[-1] == 3 else (0.0,)
-    poses = project(body, yaws).reshape(len(yaws), -1, POSE_DIM)
-    return Prepared(
-        length, bpm, clip.genre or "", poses, _views(cut, yaws), cut.beats, cut.spans, cut.runs, motion_beats,
-        song_features, beats, onsets,
-    )  # fmt: skip
-
-
-def _views(cut: UnitCut, yaws: tuple[float, ...]) -> NDArray[np.float32]:
-    """Units (n, 32, 42) in 3-D -> (v, n, 32, 28). Warping and projecting commute: both are linear."""
+    look = CAMERAS[options.camera] if joints.shape[-1] == 3 else project
+    poses = look(body, yaws).reshape(len(yaws), -1, POSE_DIM)
+    # The cut is in 3-D: views are pictures of the warped body.
     n, frames = cut.units.shape[:2]
-    return project(cut.units.reshape(n * frames, -1, 3), yaws).reshape(len(yaws), n, frames, POSE_DIM)
+    units = look(cut.units.reshape(n * frames, -1, 3), yaws).reshape(len(yaws), n, frames, POSE_DIM)
+    return Prepared(
+        length, bpm, clip.genre or "", int((~usable).sum()) * len(yaws), poses, units, cut.beats, cut.spans, cut.runs,
+        motion_beats, song_features, beats, onsets,
+    )  # fmt: skip
 
 
 def _excerpt(x: NDArray[Any], recording: Recording, rate: int) -> NDArray[Any]:

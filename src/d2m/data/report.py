@@ -14,23 +14,24 @@ from d2m.skeleton import SEQUENCE_UNITS
 
 CARD = "DATA.md"
 _SHOWN_REASONS = 10
+COUNTED = ("motion_beats", "rejected_units")
 
 
 def corpus_report(
     corpus: Corpus,
     recordings: Sequence[RecordingInfo],
-    motion_beats: Sequence[int],
+    counted: Sequence[dict[str, int]],
     refused: Sequence[dict[str, str]],
 ) -> dict[str, Any]:
     """The contents of corpus.json.
 
     Args:
-        motion_beats: per recording, how many kinematic beats were found.
+        counted: per recording, motion_beats (kinematic ones found) and rejected_units (unrepairable, all views).
         refused: name, genre, licence and reason of each recording that is left out.
 
     Returns:
         format, front_end, options; ``table``: genre -> recordings (also per split), hours, minutes, units and
-        sequences (all views), music_beats, onsets, motion_beats, median_bpm, rejected; ``recordings``: one entry
+        sequences (all views), music_beats, onsets, motion_beats, rejected_units, median_bpm, rejected; ``recordings``: one entry
         each, kept or with the reason why not; ``left_out``: the latter again.
     """
     rejected = Counter(r["genre"] for r in refused)
@@ -47,14 +48,14 @@ def corpus_report(
             "hours": round(seconds / 3600, 4),
             "minutes": round(seconds / 60, 2),
             **counts.get(genre, dict.fromkeys(_COUNTS, 0)),
-            "motion_beats": sum(motion_beats[i] for i in mine),
+            **{k: sum(counted[i][k] for i in mine) for k in COUNTED},
             **({"median_bpm": round(float(np.median(tempi)), 1)} if tempi else {}),
             "rejected": rejected[genre],
         }
     kept = [
         {"name": r.name, "genre": r.genre, "kept": True, "split": r.split, "group": r.group,
-         "seconds": round(r.seconds, 3), "motion_beats": n, "licence": r.licence}
-        for r, n in zip(recordings, motion_beats, strict=True)
+         "seconds": round(r.seconds, 3), **counts, "licence": r.licence}
+        for r, counts in zip(recordings, counted, strict=True)
     ]  # fmt: skip
     return {
         "format": FORMAT, "front_end": corpus.front_end, "options": corpus.info["options"], "table": table,
