@@ -7,6 +7,7 @@ same to the byte: parts and corpus are functions of the inputs and options, and 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -21,7 +22,7 @@ import torch
 from d2m.data.assemble import DamagedPart, assemble, is_whole, write_sources
 from d2m.data.corpus import Corpus
 from d2m.data.manifest import Recording
-from d2m.data.parts import Parts, make_part, unwritable
+from d2m.data.parts import SCRATCH, Parts, make_part, unwritable
 from d2m.data.plan import PLAN, SHARDS, Plan, join_shards, read_plan, shard_path
 from d2m.data.process import Options
 from d2m.errors import D2MError
@@ -36,7 +37,7 @@ def locked(folder: Path) -> Iterator[None]:
     import fcntl
 
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / LOCK, "wb") as file:
+    with open(folder / LOCK, "ab") as file:
         with suppress(OSError):  # file systems without locks
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -131,6 +132,7 @@ def build(
                     continue
             else:
                 raise D2MError(f"{out}: parts of the corpus come out damaged again and again; check the disk")
+            shutil.rmtree(out / SCRATCH, ignore_errors=True)  # of a run that was killed, or of refusals tried again
             write_sources(out, [(_kept(out), raw)])
     except OSError as e:
         raise unwritable(out, e) from e

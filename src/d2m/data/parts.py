@@ -142,6 +142,8 @@ class Parts:
             OSError: no room, no permission.
         """
         if isinstance(result, str):
+            if self.state(key) == result:
+                return
             content, suffix, other = json.dumps({"reason": result}).encode(), ".json", ".npz"
         else:
             tempo = None if np.isnan(result.tempo) else result.tempo
