@@ -45,10 +45,11 @@ def loudness(wave: ArrayLike, rate: int = SAMPLE_RATE) -> float:
     Args:
         wave: (n,) full scale at 1.
     """
-    weighted = sosfilt(_k_weighting(rate), np.asarray(wave, np.float64))
+    mono = np.asarray(wave, np.float64)
     block, step = round(_BLOCK_S * rate), round(_STEP_S * rate)
-    if len(weighted) < block:
+    if len(mono) < block:
         return -math.inf
+    weighted = sosfilt(_k_weighting(rate), mono)
     total = np.concatenate([[0.0], np.cumsum(np.square(weighted))])
     starts = np.arange(0, len(weighted) - block + 1, step)
     power = (total[starts + block] - total[starts]) / block
