@@ -33,12 +33,11 @@ def read_curves(run_dir: Path) -> dict[str, dict[str, tuple[list[float], list[fl
     """stage -> "train/term" -> (batches, values) of the csv logger's files."""
     curves: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
     for stage in STAGES:
-        path = run_dir / "csv" / stage / "metrics.csv"
-        if not path.is_file():
-            continue
-        with open(path, newline="") as f:
-            rows = list(csv.DictReader(f))
-        keys = [k for k in (rows[0] if rows else ()) if "/" in k and k.split("/")[1] in _TERMS]
+        rows: list[dict[str, str]] = []
+        for path in sorted((run_dir / "csv" / stage).glob("metrics*.csv")):  # metrics.1.csv, ... are a resumed run's
+            with open(path, newline="") as f:
+                rows += csv.DictReader(f)
+        keys = {k for row in rows for k in row if "/" in k and k.split("/")[1] in _TERMS}
         found = {}
         for key in sorted(keys):
             points = [(float(r["batch"]), float(r[key])) for r in rows if r.get(key) and r.get("batch")]

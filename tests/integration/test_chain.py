@@ -108,6 +108,8 @@ def test_a_killed_stage_goes_on_to_the_same_weights(
     there, here = state(tiny_run, stage), state(tmp_path, stage)
     assert there.keys() == here.keys()
     assert all(torch.equal(there[k], here[k]) for k in there)
+    # What was logged before stays.
+    assert {p.name for p in (tmp_path / "csv" / stage).glob("*.csv")} == {"metrics.csv", "metrics.1.csv"}
 
 
 def test_stage_without_its_start_is_refused(corpora: Path, tmp_path: Path, tiny_run: Path) -> None:

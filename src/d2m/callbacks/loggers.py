@@ -9,6 +9,8 @@ from typing import Any
 
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
+from d2m.runtime import is_rank_zero
+
 
 def wandb_mode() -> str:
     """ "online", "offline" or "disabled": what WANDB_MODE says, else online only where a key is at hand."""
@@ -70,7 +72,11 @@ def tensorboard_logger(run_dir: str, stage: str, hparams: dict[str, Any]) -> Log
 
 
 def csv_logger(run_dir: str, stage: str, hparams: dict[str, Any]) -> Logger:
-    """``<run>/csv/<stage>/metrics.csv``."""
+    """``<run>/csv/<stage>/metrics.csv``; where a stage is resumed, what it had logged is kept as metrics.1.csv, ..."""
+    metrics = Path(run_dir) / "csv" / stage / "metrics.csv"
+    if metrics.exists() and is_rank_zero():  # Lightning would delete it
+        earlier = len(list(metrics.parent.glob("metrics.*.csv")))
+        metrics.rename(metrics.with_name(f"metrics.{earlier + 1}.csv"))
     return CSVLogger(save_dir=run_dir, name="csv", version=stage)
 
 

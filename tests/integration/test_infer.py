@@ -1,0 +1,157 @@
+"""infer.py as a user calls it: outputs, edits, odd names, and everything that can be wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from d2m.skeleton import JOINTS, SAMPLE_RATE
+from d2m.video import probe
+
+from .conftest import assert_one_line, call
+
+
+@pytest.fixture(scope="module")
+def songs(a_song: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a good song of an awkward name and length, a corrupt one, and a text file."""
+    folder = tmp_path_factory.mktemp("my songs [a=b] & (c)")
+    wave, rate = soundfile.read(a_song)
+    soundfile.write(folder / "it's (live) [2] a=b & c.wav", wave[: int(4.21 * rate)], rate)
+    (folder / "broken.mp3").write_bytes(b"this is no sound" * 100)
+    (folder / "notes.txt").write_text("ignored")
+    return folder
+
+
+def test_a_folder_is_danced_to_and_the_bad_song_is_named(tiny_run: Path, songs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out {x}"
+    done = call("infer.py", f"bundle={tiny_run / 'bundle'}", f"audio={songs}", f"out={out}", "seed=3", "seed=5")
+    assert_one_line(done, "1 of 2 songs", "broken.mp3")
+    name = "it's (live) [2] a=b & c"
+    assert sorted(p.name for p in out.iterdir()) == [f"{name}.json", f"{name}.mp4", f"{name}.npz"]
+    song = songs / f"{name}.wav"
+    seconds = soundfile.info(song).duration
+    with np.load(out / f"{name}.npz") as f:
+        assert set(f.files) == {"poses", "fps", "joint_names", "music_beats", "dance_beats", "z_dan", "seed"}
+        assert f["poses"].shape == (round(seconds * 15), 14, 2) and f["poses"].dtype == np.float32
+        assert np.isfinite(f["poses"]).all() and f["z_dan"].shape[1] == 32
+        assert f["seed"] == 5 and f["fps"] == 15 and tuple(f["joint_names"]) == JOINTS
+        assert (np.diff(f["dance_beats"]) > 0).all() and f["dance_beats"].max() <= seconds
+    info = probe(out / f"{name}.mp4")
+    assert info.video_codec == "h264" and info.audio_codec is not None
+    assert abs(info.video_seconds - seconds) <= 1 / info.fps + 1e-3
+    facts = json.loads((out / f"{name}.json").read_text())
+    assert facts["seed"] == 5 and facts["song"] == song.name and len(facts["bundle_weights_sha256"]) == 64
+
+
+@pytest.fixture(scope="module")
+def short(songs: Path) -> Path:
+    return next(songs.glob("*.wav"))
+
+
+def test_an_edit_shows_three_dances_and_strength_zero_one(tiny_run: Path, short: Path, tmp_path: Path) -> None:
+    bundle, edit = f"bundle={tiny_run / 'bundle'}", ["edit=mean_shift", "edit.source=drive", "edit.target=flow"]
+    for name, strength in (("one", 1.0), ("zero", 0)):
+        out = tmp_path / name
+        done = call(
+            "infer.py", bundle, f"audio={short}", f"out={out}", *edit, f"edit.strength={strength}",
+            f"video={'true' if name == 'one' else 'false'}",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    assert probe(tmp_path / "one" / f"{short.stem}.mp4").width == 3 * 512
+    with (
+        np.load(tmp_path / "one" / f"{short.stem}.npz") as one,
+        np.load(tmp_path / "zero" / f"{short.stem}.npz") as zero,
+    ):
+        assert not np.array_equal(one["poses"], one["poses_original"])
+        assert np.array_equal(zero["poses"], zero["poses_original"])
+        assert np.array_equal(zero["poses_original"], one["poses_original"])
+        assert np.array_equal(zero["z_dan"], one["z_dan_original"])
+        np.save(tmp_path / "z.npy", one["z_dan"])
+    out = tmp_path / "fed"
+    done = call("infer.py", bundle, f"audio={short}", f"out={out}", f"z_dan={tmp_path / 'z.npy'}", "video=false")
+    assert done.returncode == 0, done.stderr
+    with np.load(out / f"{short.stem}.npz") as fed, np.load(tmp_path / "one" / f"{short.stem}.npz") as one:
+        np.testing.assert_array_equal(fed["z_dan"], one["z_dan"])
+
+
+def _bad_audio(kind: str, folder: Path) -> Path:
+    path = folder / f"{kind}.wav"
+    if kind == "empty":
+        path.touch()
+    elif kind == "corrupt":
+        path.write_bytes(os.urandom(5000))
+    elif kind == "silent":
+        soundfile.write(path, np.zeros(5 * SAMPLE_RATE), SAMPLE_RATE)
+    elif kind == "short":
+        soundfile.write(path, 0.3 * np.ones(SAMPLE_RATE // 5), SAMPLE_RATE)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "corrupt", "silent", "short"])
+def test_bad_audio_is_one_line(kind: str, tiny_run: Path, tmp_path: Path) -> None:
+    path = _bad_audio(kind, tmp_path)
+    out = tmp_path / "out"
+    done = call("infer.py", f"bundle={tiny_run / 'bundle'}", f"audio={path}", f"out={out}")
+    assert_one_line(done, str(path))
+    assert not out.exists() or not list(out.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["edit=mean_shift", "edit.source=drive", "edit.target=polka"], ["polka", "flow"]),
+        (["edit=mean_shift"], ["edit.source", "drive"]),
+        (["edit=nonsense"], ["edit"]),
+        (["seed=abc"], ["seed"]),
+        (["video=perhaps"], ["video"]),
+        (["nonsense=1"], ["nonsense"]),
+        (["z_dan=nowhere.npy"], ["nowhere.npy"]),
+    ],
+)
+def test_a_bad_request_is_one_line(
+    arguments: list[str], words: list[str], tiny_run: Path, short: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    done = call("infer.py", f"bundle={tiny_run / 'bundle'}", f"audio={short}", f"out={out}", *arguments)
+    assert_one_line(done, *words)
+    assert not out.exists() or not list(out.iterdir())
+
+
+def test_a_bad_bundle_is_one_line(tiny_run: Path, short: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(tiny_run / "bundle", tmp_path / "b")
+    (broken / "genres.json").unlink()
+    done = call("infer.py", f"bundle={broken}", f"audio={short}", f"out={tmp_path / 'out'}")
+    assert_one_line(done, "genres.json", "missing")
+    done = call("infer.py", "bundle=nowhere", f"audio={short}", f"out={tmp_path / 'out'}")
+    assert_one_line(done, "nowhere")
+
+
+def test_an_output_folder_that_cannot_be_made_is_one_line(tiny_run: Path, short: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    done = call("infer.py", f"bundle={tiny_run / 'bundle'}", f"audio={short}", f"out={tmp_path / 'file' / 'out'}")
+    assert_one_line(done, "out=", "file")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["stages=[nonsense]"], ["stages"]),
+        (["stages=[mm_gan]"], ["du_vae"]),
+        (["stages=du_vae"], ["stages"]),
+        (["data=nonsense"], ["data"]),
+        (["model.du_vae.lr=fast"], ["model.du_vae.lr"]),
+        (["model.du_vae.nonsense=1"], ["nonsense"]),
+        (["data=ballroom", "data.root=nowhere at all"], ["nowhere at all"]),
+        (["init_from.du_vae=nowhere.ckpt", "stages=[mm_gan]"], ["nowhere.ckpt"]),
+        (["resume=nowhere"], ["nowhere"]),
+    ],
+)
+def test_a_bad_training_request_is_one_line(arguments: list[str], words: list[str], tmp_path: Path) -> None:
+    done = call("train.py", *arguments, f"hydra.run.dir={tmp_path / 'run'}", f"data.cache={tmp_path / 'cache'}")
+    assert_one_line(done, *words)
