@@ -8,12 +8,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from d2m.atomic import atomic_path
 from d2m.command_line import run
 from d2m.data.corpus import Corpus
 from d2m.errors import D2MError
 from d2m.skeleton import BEAT_FRAMES, LIMBS, UNIT_FRAMES
+from experiments.command import arguments
 
-CELL, MARGIN, HEAD, COLUMNS, SCALE = 120, 6, 26, 8, 0.5
+CELL, MARGIN, HEAD, SCALE = 120, 6, 26, 0.5
+FRAMES = (3, 7, 11, 15, 19, 23, 27, 31)  # every beat and what lies between
 COLOURS = {"right": (60, 60, 220), "left": (200, 110, 30), "middle": (70, 70, 70)}  # BGR: right red, left blue
 
 
@@ -29,10 +32,7 @@ def sheet(corpus: Corpus, n: int, seed: int) -> np.ndarray:
     """(height, width, 3) BGR: a row per unit, its genre and recording, its frames; beats are boxed."""
     rng = np.random.default_rng(seed)
     units = np.sort(rng.choice(len(corpus.units), min(n, len(corpus.units)), replace=False))
-    frames = np.linspace(0, UNIT_FRAMES - 1, COLUMNS).round().astype(int)
-    frames[: len(BEAT_FRAMES) * 2 : 2] = BEAT_FRAMES
-    frames = np.sort(frames)
-    width, height = COLUMNS * CELL + 2 * MARGIN, len(units) * (CELL + HEAD) + 2 * MARGIN
+    width, height = len(FRAMES) * CELL + 2 * MARGIN, len(units) * (CELL + HEAD) + 2 * MARGIN
     canvas = np.full((height, width, 3), 255, np.uint8)
     for row, unit in enumerate(units):
         top = MARGIN + row * (CELL + HEAD)
@@ -41,7 +41,7 @@ def sheet(corpus: Corpus, n: int, seed: int) -> np.ndarray:
         label = f"{info.genre} / {info.name}, view {corpus.unit_view[unit]}, {begin:.1f} to {end:.1f} s"
         cv2.putText(canvas, label, (MARGIN, top + 17), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
         poses = np.asarray(corpus.units[unit]).reshape(UNIT_FRAMES, 14, 2)
-        for column, frame in enumerate(frames):
+        for column, frame in enumerate(FRAMES):
             corner = (MARGIN + column * CELL, top + HEAD - 4)
             beat = frame in BEAT_FRAMES
             draw_pose(canvas, poses[frame], corner)
@@ -51,16 +51,17 @@ def sheet(corpus: Corpus, n: int, seed: int) -> np.ndarray:
 
 
 def main() -> None:
-    arguments = dict(a.partition("=")[::2] for a in sys.argv[1:])
-    out, seed = Path(arguments.pop("out", "outputs/corpus_gallery")), int(arguments.pop("seed", 0))
-    n = int(arguments.pop("units", 12))
-    if not arguments:
+    own = {"out": "outputs/corpus_gallery", "seed": 0, "units": 12}
+    names = [a for a in sys.argv[1:] if a.partition("=")[0] not in own]
+    settings = arguments(own, [a for a in sys.argv[1:] if a not in names])
+    corpora = dict(n.partition("=")[::2] for n in names)
+    if not corpora:
         raise D2MError("give NAME=CORPUS for one or more prepared corpora, e.g. ballroom=outputs/ballroom")
-    out.mkdir(parents=True, exist_ok=True)
-    for name, folder in arguments.items():
-        path = out / f"{name}.png"
-        cv2.imwrite(str(path), sheet(Corpus.open(folder), n, seed))
-        print(path)
+    for name, folder in corpora.items():
+        picture = sheet(Corpus.open(folder), settings["units"], settings["seed"])
+        with atomic_path(Path(settings["out"]) / f"{name}.png") as path:
+            cv2.imwrite(str(path), picture)
+        print(Path(settings["out"]) / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from corpora import write_raw
+
 from d2m.data import corpus as corpus_module
 from d2m.data.corpus import FORMAT, INDEX, LAYOUT, REPORT, TABLE, Corpus, RecordingInfo, write_table
 from d2m.data.prepare import prepare
@@ -103,7 +103,7 @@ def test_a_corpus_that_is_not_whole_is_refused(small: Path, tmp_path: Path, brok
         return  # for people: opening does not read it
     with pytest.raises(D2MError, match="prepare|preparation") as e:
         corpus = Corpus.open(folder)
-        len(corpus.recordings), corpus.normalizer  # noqa: B018
+        len(corpus.recordings), corpus.normalizer
     assert "\n" not in str(e.value)
 
 

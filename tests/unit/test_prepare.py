@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-
 from corpora import read_manifest_rows, tree, write_manifest, write_pose, write_raw
+
 from d2m.data import parts as parts_module
 from d2m.data.corpus import Corpus
+from d2m.data.manifest import read_manifest
 from d2m.data.plan import SplitOptions
 from d2m.data.prepare import merge, prepare, prepare_into
 from d2m.data.process import Options, process
-from d2m.data.manifest import read_manifest
 from d2m.errors import D2MError
 from d2m.skeleton import FPS, SAMPLE_RATE
 

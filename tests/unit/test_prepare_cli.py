@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from corpora import tree, write_manifest, write_pose, write_raw
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from corpora import tree, write_manifest, write_pose, write_raw
 from d2m.data.corpus import Corpus
 from d2m.data.datamodule import DanceDataModule
 from d2m.data.mix import open_corpora
-from d2m.data.normalizer import mean_and_std
+from d2m.data.normalizer import Normalizer
 from d2m.data.plan import SplitOptions
 from d2m.data.prepare import prepare, prepare_into
 from d2m.data.process import Options
@@ -131,11 +131,10 @@ def test_paired_and_unpaired_as_one(paired: Path, unpaired: Path, tmp_path: Path
     spans = [c.units[s] for c in (a, b) for s in c.sequence_starts("train")]
     np.testing.assert_array_equal(both.units[both.sequence_starts("train")], np.array(spans))
     # The normaliser is that of both training splits.
-    train = np.concatenate([c.units[c.units_in("train")].reshape(-1, 28) for c in (a, b)])
-    mean, std = mean_and_std([train], 1.0, 28)
-    np.testing.assert_allclose(both.normalizer.pose_mean, mean, atol=1e-3)
-    np.testing.assert_allclose(both.normalizer.pose_std, std, rtol=1e-4)
-    np.testing.assert_allclose(both.normalizer.feature_mean, a.normalizer.feature_mean, atol=1e-4)
+    poses = np.concatenate([c.units[c.units_in("train")].reshape(-1, 28) for c in (a, b)])
+    fitted = Normalizer.fit([poses], [a.song_features(int(i)) for i in a.recordings_in("train")])
+    for name in ("pose_mean", "pose_std", "feature_mean", "feature_std"):
+        np.testing.assert_allclose(getattr(both.normalizer, name), getattr(fitted, name), rtol=1e-3, atol=1e-3)
     assert both.report["table"]["salsa"]["motion_beats"] > 0
     assert pickle.loads(pickle.dumps(both)).genres == both.genres
 
@@ -233,5 +232,7 @@ def test_real_corpora(shared_folder: Path, tmp_path: Path, name: str) -> None:
     assert corpus.has_music.all() if name == "ballroom" else not corpus.has_music.any()
     if name == "mocap":
         split = {r.name: r.split for r in corpus.recordings}
-        assert all(split[f"salsa_{n:02d}"] == split[f"salsa_{n + 15:02d}"] for n in (1, 2, 4, 5, 6, 9, 10, 11, 13, 14, 15))
+        assert all(
+            split[f"salsa_{n:02d}"] == split[f"salsa_{n + 15:02d}"] for n in (1, 2, 4, 5, 6, 9, 10, 11, 13, 14, 15)
+        )
         assert set(corpus.genres) == {"salsa", "indian"}

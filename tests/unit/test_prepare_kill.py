@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from corpora import tree, write_raw
 
 REPO = Path(__file__).parents[2]

@@ -23,7 +23,7 @@ from d2m.errors import D2MError
 _BLOCK = 4096
 
 
-def open_corpora(roots: str | Path | Sequence[str | Path], cache: str | Path) -> Path:
+def open_corpora(roots: str | Path | Sequence[str | Path] | None, cache: str | Path) -> Path:
     """The folder of one prepared corpus, or of several mixed.
 
     Recordings keep their splits; genres are the union; names that occur twice get their corpus's number; the
@@ -37,6 +37,8 @@ def open_corpora(roots: str | Path | Sequence[str | Path], cache: str | Path) ->
     Raises:
         D2MError: no or a bad corpus, corpora of different front ends, a cache that cannot be written.
     """
+    if roots is None:
+        raise D2MError("give data.root=OUT, the folder of a prepared corpus, or data.root=[OUT1,OUT2]")
     folders = [Path(str(r)).expanduser().resolve() for r in ([roots] if isinstance(roots, str | Path) else roots)]
     if not folders:
         raise D2MError("data.root is empty; give the folder of a prepared corpus, or a list of them")
@@ -47,7 +49,9 @@ def open_corpora(roots: str | Path | Sequence[str | Path], cache: str | Path) ->
         raise D2MError(f"data.root: {twice[0]} is given twice; name every corpus once")
     front_ends = {c.front_end for c in corpora if c.has_music.any()}
     if len(front_ends) > 1:
-        raise D2MError(f"data.root: music features of {' and '.join(sorted(front_ends))}; prepare all with one front_end")
+        raise D2MError(
+            f"data.root: music features of {' and '.join(sorted(front_ends))}; prepare all with one front_end"
+        )
     digest = hashlib.sha256(json.dumps([c.info["inputs"] for c in corpora]).encode()).hexdigest()
     out = Path(cache).expanduser().resolve()
     target = out / f"mix-{digest[:16]}"

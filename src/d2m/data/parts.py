@@ -104,7 +104,7 @@ class Parts:
         return self.out / PARTS / key[:2] / f"{key}{suffix}"
 
     def state(self, key: str) -> str | None:
-        """"done", the reason why there is no part, or None where the recording was not processed yet."""
+        """ "done", the reason why there is no part, or None where the recording was not processed yet."""
         if self.path(key).is_file():
             return "done"
         try:

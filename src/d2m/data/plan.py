@@ -17,7 +17,7 @@ from typing import Any
 from d2m.data.discover import Found
 from d2m.data.manifest import Recording
 from d2m.data.parts import Hashes, part_key
-from d2m.data.process import Options
+from d2m.data.process import CODE_VERSION, Options
 from d2m.data.splits import assign_splits
 from d2m.errors import D2MError
 
@@ -53,16 +53,17 @@ class Line:
 
 @dataclass(frozen=True)
 class Plan:
-    """options, splits: as plain JSON. default_genre: of recordings that nothing else gives one."""
+    """code: version of what makes a corpus of the plan. options, splits: as plain JSON. default_genre: of recordings that nothing else gives one."""
 
     options: dict[str, Any]
     splits: dict[str, Any]
     default_genre: str
     lines: tuple[Line, ...]
+    code: int = CODE_VERSION
 
     def text(self) -> str:
         """As the file holds it; equal plans have equal texts."""
-        head = {"options": self.options, "splits": self.splits, "default_genre": self.default_genre}
+        head = {"code": self.code, "options": self.options, "splits": self.splits, "default_genre": self.default_genre}
         lines = ",\n".join(json.dumps(asdict(line), ensure_ascii=False) for line in self.lines)
         return f'{{"plan": {json.dumps(head)},\n"lines": [\n{lines}\n]}}\n'
 
@@ -142,10 +143,10 @@ def join_shards(out: Path) -> Plan:
     if missing:
         raise D2MError(f"{out}: shard {missing[0]}/{count} has not finished ({len(missing)} missing); run it first")
     plans: Sequence[Plan] = [read_plan(shard_path(out, (i, count))) for i in range(count)]
-    heads = {json.dumps([p.options, p.splits, p.default_genre], sort_keys=True) for p in plans}
+    heads = {json.dumps([p.code, p.options, p.splits, p.default_genre], sort_keys=True) for p in plans}
     if len(heads) > 1:
         raise D2MError(f"{out / SHARDS}: shards of different options; run them again with the same")
     lines: list[Line] = []
     for i in range(max(len(p.lines) for p in plans)):
         lines += [p.lines[i] for p in plans if i < len(p.lines)]
-    return Plan(plans[0].options, plans[0].splits, plans[0].default_genre, tuple(lines))
+    return Plan(plans[0].options, plans[0].splits, plans[0].default_genre, tuple(lines), plans[0].code)

@@ -34,7 +34,7 @@ def _workers(asked: int | None, recordings: int) -> int:
 
 
 def prepare(
-    raw_root: str | Path,
+    raw_root: str | Path | None,
     out_root: str | Path,
     yaws: Sequence[float] = YAWS,
     front_end: str = "mfcc",
@@ -69,6 +69,8 @@ def prepare(
     Raises:
         D2MError: nothing to prepare, an unknown option, no usable recording, a folder that cannot be written.
     """
+    if raw_root is None:
+        raise D2MError("give data.root=DIR, the folder of the raw recordings")
     raw, out = Path(raw_root).expanduser().resolve(), Path(out_root).expanduser().resolve()
     options = _options(source, yaws, front_end, beats, beats_checkpoint, max_gap_s, clean, camera)
     splits = SplitOptions(int(seed), float(val_fraction), float(test_fraction))

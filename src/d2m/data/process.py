@@ -18,10 +18,10 @@ from d2m.data.manifest import Recording
 from d2m.data.sources import SOURCES
 from d2m.errors import D2MError
 from d2m.skeleton import FPS, POSE_DIM, SAMPLE_RATE
-from d2m.units import UnitCut, cut_units, select_units, track_beats
+from d2m.units import cut_units, select_units, track_beats
 
 #: Raised whenever the same inputs would give other arrays.
-CODE_VERSION = 3
+CODE_VERSION = 4
 YAWS = (0.0, 45.0, 90.0, 135.0, 180.0, 225.0, 270.0, 315.0)
 CAMERAS = {"orthographic": project, "pinhole": project_pinhole}
 #: A motion shorter than this is no dance.
@@ -180,4 +180,3 @@ def _match(
             f"they may differ by max_gap_s={max_gap_s:g}"
         )
     return joints, wave
-
