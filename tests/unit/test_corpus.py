@@ -101,7 +101,7 @@ def test_a_corpus_that_is_not_whole_is_refused(small: Path, tmp_path: Path, brok
         (folder / broken).write_bytes(content[: len(content) // 2])
     if broken == REPORT and how == "cut":
         return  # for people: opening does not read it
-    with pytest.raises(D2MError, match="prepare|preparation") as e:
+    with pytest.raises(D2MError, match="prepar") as e:
         corpus = Corpus.open(folder)
         len(corpus.recordings), corpus.normalizer
     assert "\n" not in str(e.value)

@@ -63,10 +63,7 @@ def find_recordings(
         raise D2MError(f"group_by={group_by}: give music or dancer")
     if not raw.is_dir():
         raise D2MError(f"{raw}: no such folder; give the folder of the raw recordings")
-    if (raw / MANIFEST).is_file():
-        found = Found(read_manifest(raw), [])
-    else:
-        found = _scan(raw, source, group_by)
+    found = Found(read_manifest(raw), []) if (raw / MANIFEST).is_file() else _scan(raw, source, group_by)
     known = {r.name for r in found.recordings}
     group_of = {name: group for group, names in (groups or {}).items() for name in names}
     if strangers := sorted(set(group_of) - known):
@@ -97,7 +94,7 @@ def _scan(raw: Path, source: str, group_by: str) -> Found:
         genre = _genre(pose, raw)
         candidates = songs.get(stem) or (songs.get(aist["music"], []) if aist else [])
         same = [s for s in candidates if _genre(s, raw) == genre]
-        audio = (same or candidates or [None])[0]
+        audio = next(iter(same or candidates), None)
         used.update(candidates)
         if audio is None and source == "video":
             audio = pose

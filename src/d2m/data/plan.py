@@ -53,7 +53,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Plan:
-    """code: version of what makes a corpus of the plan. options, splits: as plain JSON. default_genre: of recordings that nothing else gives one."""
+    """code: version of what makes a corpus of the plan. options, splits: as plain JSON.
+
+    default_genre: of recordings that nothing else gives one.
+    """
 
     options: dict[str, Any]
     splits: dict[str, Any]

@@ -58,7 +58,8 @@ def prepare(
         raw_root: folder with a manifest.csv (:mod:`d2m.data.manifest`), or of genre folders
             (:func:`d2m.data.discover.find_recordings`; group_by, groups and licence are its).
         out_root: where prepared corpora live; made where missing.
-        yaws, front_end, source, beats, beats_checkpoint, max_gap_s, clean, camera: see :class:`d2m.data.process.Options`.
+        yaws, front_end, source, beats, beats_checkpoint, max_gap_s, clean, camera: see
+            :class:`d2m.data.process.Options`.
         seed, val_fraction, test_fraction: of the splits, see :func:`d2m.data.splits.assign_splits`.
         workers: processes; by default the processors there are (8 at most), or none for a small corpus.
 

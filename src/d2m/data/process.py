@@ -73,10 +73,10 @@ class Prepared:
     """One recording's arrays: what a part file holds.
 
     seconds: of the music, or of the motion where there is none. tempo: BPM, nan where unknown. genre: what the file
-    says of itself, or "". rejected_units: in all views,
-    in stretches that cleaning could not repair. poses: (v, t, 28) px. units: (v, n, 32, 28) px; unit_beats (n, 4), unit_spans (n, 2) s and
-    runs (r, 2) as in :class:`d2m.units.UnitCut`. motion_beats: (k,) s, kinematic. features: (f, 28) of the whole
-    song. beats, onsets: (m,) s, of the music.
+    says of itself, or "". rejected_units: in all views, in stretches that cleaning could not repair. poses: (v, t, 28)
+    px. units: (v, n, 32, 28) px; unit_beats (n, 4), unit_spans (n, 2) s and runs (r, 2) as in
+    :class:`d2m.units.UnitCut`. motion_beats: (k,) s, kinematic. features: (f, 28) of the whole song. beats, onsets:
+    (m,) s, of the music.
     """
 
     seconds: float

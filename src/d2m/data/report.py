@@ -31,8 +31,8 @@ def corpus_report(
 
     Returns:
         format, front_end, options; ``table``: genre -> recordings (also per split), hours, minutes, units and
-        sequences (all views), music_beats, onsets, motion_beats, rejected_units, median_bpm, rejected; ``recordings``: one entry
-        each, kept or with the reason why not; ``left_out``: the latter again.
+        sequences (all views), music_beats, onsets, motion_beats, rejected_units, median_bpm, rejected;
+        ``recordings``: one entry each, kept or with the reason why not; ``left_out``: the latter again.
     """
     rejected = Counter(r["genre"] for r in refused)
     genres = sorted({*corpus.genres, *rejected})
@@ -134,8 +134,8 @@ def data_card(report: dict[str, Any]) -> str:
         lines += ["", "Where no licence is stated, ask before you share this corpus or what was trained on it."]
     lines += [
         "", "## How it was made", "",
-        f"- Poses: source `{options['source']}`, 15 frames per second, 14 joints in 2-D (1 px is about 1 cm), the hips' "
-        "horizontal path and the floor's drift taken out; 3-D motions seen from yaws "
+        f"- Poses: source `{options['source']}`, 15 frames per second, 14 joints in 2-D (1 px is about 1 cm), the "
+        "hips' horizontal path and the floor's drift taken out; 3-D motions seen from yaws "
         f"{', '.join(f'{y:g}' for y in options['yaws'])} degrees.",
         "- Dance units: 32 frames, kinematic beats on frames 3, 11, 19, 27; counted in all views.",
         f"- Music: front end `{options['front_end']}`, 28 features a frame over the whole song; beats by "
