@@ -15,8 +15,8 @@ from corpora import tree, write_raw
 REPO = Path(__file__).parents[2]
 NAMES = {"a": "groove", "b": "groove", "c": "flow", "d": "flow"}
 
-# Forks after the imports and one warm recording (on one thread), so that these are paid for once. Each child kills itself
-# before its k-th rename or removal; the next child, in the same folder, is left alone.
+# Forks after the imports and one warm recording (on one thread), so that these are paid for once. Each child
+# kills itself before its k-th rename or removal; the next child, in the same folder, is left alone.
 DRIVER = """
 import os, signal, sys
 from pathlib import Path
