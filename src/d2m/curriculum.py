@@ -23,6 +23,7 @@ from pytorch_lightning.loggers import Logger
 
 from d2m.bundle import sha256
 from d2m.callbacks.guard import BatchCounter, StopOnNaN
+from d2m.callbacks.loggers import close_loggers
 from d2m.data.corpus import Corpus
 from d2m.data.datamodule import DanceDataModule
 from d2m.errors import D2MError
@@ -34,7 +35,7 @@ STAGES = ("du_vae", "music_style", "mm_gan", "generator")
 #: What a run says of itself: revision, versions, stages, corpus.
 RUN = "run.json"
 #: stage -> {stage it starts from: {its network here: network there}}
-_NET = ("initial_pose_encoder", "movement_encoder", "unit_decoder")
+_NET = ("initial_pose_encoder", "initial_pose_decoder", "movement_encoder", "unit_decoder")
 _ALL = (*_NET, "music_style", "dance_encoder", "dance_decoder", "style_to_dance", "style_regressor")
 WARM_STARTS: dict[str, dict[str, dict[str, str]]] = {
     "du_vae": {},
@@ -68,6 +69,14 @@ def checkpoint_path(run_dir: Path, stage: str) -> Path:
     return run_dir / "checkpoints" / stage / "last.ckpt"
 
 
+def start_checkpoint(cfg: DictConfig, stage: str, run_dir: Path) -> Path | None:
+    """What a stage goes on from, optimizers included: its own last checkpoint, else ``continue_from``, else None."""
+    last = checkpoint_path(run_dir, stage)
+    if last.exists():
+        return last
+    return Path(cfg.continue_from[stage]) if cfg.continue_from.get(stage) else None
+
+
 def is_done(run_dir: Path, stage: str) -> bool:
     """Whether a stage of a run was trained to its end."""
     return checkpoint_path(run_dir, stage).with_name("done.json").exists()
@@ -99,7 +108,14 @@ def check_request(cfg: DictConfig, run_dir: Path) -> list[str]:
     unknown = [s for s in asked if s not in STAGES]
     if unknown or not asked:
         raise D2MError(f"stages={asked}: choose from {', '.join(STAGES)}")
+    for stage, path in cfg.continue_from.items():
+        if path and stage not in asked:
+            raise D2MError(f"continue_from.{stage}: {stage} is not among stages={asked}; add it, or use init_from")
+        if path and not Path(path).is_file():
+            raise D2MError(f"continue_from.{stage}={path}: no such file; give the path of the stage's last.ckpt")
     for stage in asked:
+        if cfg.continue_from.get(stage):
+            continue  # that checkpoint holds every network of the stage
         for needed in WARM_STARTS[stage]:
             given = cfg.init_from.get(needed)
             if given and not Path(given).is_file():
@@ -137,6 +153,29 @@ def warm_start(module: pl.LightningModule, cfg: DictConfig, stage: str, run_dir:
     return used
 
 
+def check_continues(module: pl.LightningModule, path: Path, stage: str, max_epochs: int) -> None:
+    """See that a checkpoint of another run can be gone on with.
+
+    Raises:
+        D2MError: it is of another stage or of other sizes, or its epochs are as many as ``max_epochs`` already.
+    """
+    checkpoint = read_checkpoint(path)
+    found = {k: tuple(v.shape) for k, v in checkpoint["state_dict"].items()}
+    wanted = {k: tuple(v.shape) for k, v in module.state_dict().items()}
+    for name in sorted(found.keys() | wanted.keys()):
+        if found.get(name) != wanted.get(name):
+            raise D2MError(
+                f"{path}: does not fit stage {stage}: tensor '{name}' has shape {found.get(name, 'none')}, the config "
+                f"and the corpus's genres ask for {wanted.get(name, 'none')}"
+            )
+    try:
+        done = int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["total"]["processed"])
+    except (KeyError, TypeError, ValueError) as e:
+        raise D2MError(f"{path}: holds no training to go on with; use init_from.{stage}") from e
+    if 0 < max_epochs <= done:
+        raise D2MError(f"{path}: has {done} epochs behind it; give fit.{stage}.max_epochs above that")
+
+
 def build_trainer(cfg: DictConfig, stage: str, run_dir: Path, callbacks: list[Callback], logger: Any) -> pl.Trainer:
     """The stage's Trainer from ``cfg.trainer`` and ``cfg.fit[stage]``."""
     options = copy.deepcopy(cfg.trainer)
@@ -152,7 +191,8 @@ def build_trainer(cfg: DictConfig, stage: str, run_dir: Path, callbacks: list[Ca
         check_val_every_n_epoch=fit.check_val_every_n_epoch,
         # The sampler is rank-aware itself, so that a batch is a function of (seed, epoch, rank).
         use_distributed_sampler=False,
-        default_root_dir=str(run_dir),
+        # A folder per stage: a SLURM requeue's checkpoint must not be taken for the next stage's.
+        default_root_dir=str(checkpoint_path(run_dir, stage).parent),
         callbacks=callbacks,
         logger=logger,
         enable_progress_bar=cfg.callbacks.progress_bar,
@@ -189,11 +229,14 @@ def train_stage(cfg: DictConfig, stage: str, run_dir: Path, corpus_dir: Path) ->
     """Train one stage, or go on with it from its last checkpoint; its result is ``checkpoints/<stage>/last.ckpt``."""
     corpus = Corpus.open(corpus_dir)
     last = checkpoint_path(run_dir, stage)
-    going_on = last.exists()
+    start = start_checkpoint(cfg, stage, run_dir)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     module = build_module(cfg, stage, len(corpus.genres))
-    sources = {} if going_on else warm_start(module, cfg, stage, run_dir)
     fit = cfg.fit[stage]
+    sources = {} if start else warm_start(module, cfg, stage, run_dir)
+    if start is not None and start != last:
+        check_continues(module, start, stage, fit.max_epochs)
+        sources = {f"continue_from: {start.name}": sha256(start)}
     data = DanceDataModule(
         root=str(corpus_dir), stage=stage, batch_size=fit.batch_size, seed=cfg.seed,
         steps_per_epoch=fit.steps_per_epoch, shift=tuple(cfg.data.shift),
@@ -209,13 +252,10 @@ def train_stage(cfg: DictConfig, stage: str, run_dir: Path, corpus_dir: Path) ->
     started = time.monotonic()
     status = "failed"
     try:
-        trainer.fit(module, data, ckpt_path=str(last) if going_on else None, weights_only=True)
+        trainer.fit(module, data, ckpt_path=None if start is None else str(start), weights_only=True)
         status = "interrupted" if trainer.interrupted else "success"
     finally:
-        # W&B is closed even on a crash, or its next run would write into this one.
-        for each in trainer.loggers:
-            each.finalize("success" if status == "success" else "failed")
-        _close_wandb()
+        close_loggers(trainer.loggers, status)
     if status == "interrupted":
         raise KeyboardInterrupt
     if trainer.is_global_zero:
@@ -229,14 +269,6 @@ def train_stage(cfg: DictConfig, stage: str, run_dir: Path, corpus_dir: Path) ->
              "checkpoint_sha256": sha256(last), "precision": str(trainer.precision), "seed": cfg.seed},
         )  # fmt: skip
     trainer.strategy.barrier()
-
-
-def _close_wandb() -> None:
-    import sys
-
-    wandb = sys.modules.get("wandb")
-    if wandb is not None and wandb.run is not None:
-        wandb.finish(quiet=True)
 
 
 def run(cfg: DictConfig, run_dir: Path) -> Path:

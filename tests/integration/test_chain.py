@@ -15,6 +15,7 @@ import torch
 from d2m import curriculum
 from d2m.bundle import FILES, read_bundle
 from d2m.curriculum import STAGES, checkpoint_path, read_checkpoint
+from d2m.data.datamodule import DanceDataModule
 from d2m.errors import D2MError
 from d2m.generator import DanceGenerator
 from d2m.video import probe
@@ -88,15 +89,11 @@ class Bomb(pl.Callback):
             raise RuntimeError("bomb")
 
 
-@pytest.mark.parametrize("stage", ["du_vae", "mm_gan"])
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_killed_stage_goes_on_to_the_same_weights(
     stage: str, tiny_run: Path, corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    init = (
-        []
-        if stage == "du_vae"
-        else [f"init_from.{s}={checkpoint_path(tiny_run, s)}" for s in ("du_vae", "music_style")]
-    )
+    init = [f"init_from.{s}={checkpoint_path(tiny_run, s)}" for s in curriculum.WARM_STARTS[stage]]
     cfg = compose_train(corpora, f"stages=[{stage}]", "callbacks.dance_video=null", *init)
     original = curriculum.build_callbacks
     with monkeypatch.context() as m:
@@ -121,6 +118,26 @@ def test_stage_without_its_start_is_refused(corpora: Path, tmp_path: Path, tiny_
     cfg = compose_train(corpora, "stages=[mm_gan]", f"init_from.du_vae={wrong}", f"init_from.music_style={wrong}")
     with pytest.raises(D2MError, match="does not fit stage mm_gan"):
         curriculum.run(cfg, tmp_path / "c")
+
+
+def test_the_test_phase_is_lightnings_predict(tiny_run: Path) -> None:
+    module = curriculum.build_module(compose_train(tiny_run), "generator", 3)
+    module.load_state_dict(state(tiny_run, "generator"))
+    data = DanceDataModule(str(curriculum.run_corpus(tiny_run)), "generator")
+    options = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
+    first, second = (pl.Trainer(**options).predict(module, data) for _ in range(2))
+    songs = data.corpus.recordings_in("val", with_music=True)
+    assert len(first) == len(songs) and all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    assert [tuple(d.shape) for d in first] == [(1, len(data.corpus.song_features(int(i))), 28) for i in songs]
+
+
+def test_a_wandb_run_needs_no_account(corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    curriculum.run(compose_train(corpora, "stages=[music_style]", "logger=wandb"), tmp_path / "run")
+    assert curriculum.is_done(tmp_path / "run", "music_style")
+    assert len(list((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb"))) == 1
 
 
 def test_two_processes_train_the_chain(corpora: Path, tiny_run: Path, tmp_path: Path) -> None:

@@ -6,24 +6,17 @@ default `../shared/parity` beside the repository; it is not part of the project.
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
-import pytest
+from parity_recording import arrays, needs_recording
 
 from d2m.audio import features
 from d2m.audio_legacy import legacy_features
 
-PARITY = Path(os.environ.get("D2M_PARITY_DIR", Path(__file__).resolve().parents[2].parent / "shared/parity"))
-FILE = PARITY / "audio_legacy.npz"
-needs_recording = pytest.mark.skipif(not FILE.is_file(), reason=f"no recording at {FILE} (set D2M_PARITY_DIR)")
-
 
 def _songs() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    with np.load(FILE) as data:
-        names = [key.removesuffix(".wave") for key in data.files if key.endswith(".wave")]
-        return {name: (data[f"{name}.wave"], data[f"{name}.features"]) for name in names}
+    data = arrays("audio_legacy.npz")
+    names = [key.removesuffix(".wave") for key in data if key.endswith(".wave")]
+    return {name: (data[f"{name}.wave"], data[f"{name}.features"]) for name in names}
 
 
 @needs_recording

@@ -10,18 +10,15 @@ returns to one source frame per frame, and holds the first pose where the first 
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
+from parity_recording import arrays, needs_recording
 
 from d2m.beat_align import dance_beat_frames, interval_weights, time_map, warp
 
-PARITY = Path(os.environ.get("D2M_PARITY_DIR", Path(__file__).resolve().parents[2].parent / "shared/parity"))
-FILE = PARITY / "modulate.npz"
-pytestmark = pytest.mark.skipif(not FILE.is_file(), reason=f"no recording at {FILE} (set D2M_PARITY_DIR)")
+pytestmark = needs_recording
 
 #: Interval lengths, both beats included, that the reference resamples rightly.
 RIGHT = {2, 3, *range(6, 14)}
@@ -29,8 +26,7 @@ RIGHT = {2, 3, *range(6, 14)}
 
 @pytest.fixture(scope="module")
 def recorded() -> dict[str, np.ndarray]:
-    with np.load(FILE) as data:
-        return {key: data[key] for key in data.files}
+    return arrays("modulate.npz")
 
 
 def _tables(recorded: dict[str, np.ndarray]) -> dict[int, np.ndarray]:
@@ -118,3 +114,16 @@ def test_parity_fractional_beats_stay_within_half_a_frame(recorded: dict[str, np
         inside = (np.arange(length) >= beats[0]) & (np.arange(length) <= min(beats[-1], length))
         quickest = 8 / np.diff(np.rint(beats)).min()
         assert np.abs(exact - rounded)[inside].max() <= 0.5 * quickest + 1e-9
+
+
+def test_parity_warp_survives_what_the_reference_may_not(recorded: dict[str, np.ndarray]) -> None:
+    """Every recorded case, also where the reference raised (caseK.error); and no beat, one, past the end."""
+    dance = recorded["dance"]
+    cases = [(recorded[k], int(recorded[k.replace("beats_frames", "length")])) for k in recorded if "beats_frames" in k]
+    assert cases
+    cases += [(np.array(b, float), n) for b, n in (([], 40), ([7], 40), ([3, 11, 400], 60), ([100, 108], 60))]
+    for beats, length in cases:
+        dance_beats = dance_beat_frames(len(np.unique(beats)))
+        out = warp(dance, dance_beats, beats, length)
+        assert out.shape == (length, *dance.shape[1:]) and np.isfinite(out).all()
+        assert (np.diff(time_map(dance_beats, beats, length)) > 0).all()

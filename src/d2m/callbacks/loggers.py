@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import netrc
 import os
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ def wandb_logger(run_dir: str, stage: str, hparams: dict[str, Any], project: str
     """One W&B run per stage, grouped by the run's folder; the same run again when a stage is resumed."""
     folder = Path(run_dir)
     (folder / "wandb").mkdir(parents=True, exist_ok=True)
-    name = folder.name
+    name = "/".join(folder.absolute().parts[-2:])  # of a sweep the folder's own name is a number
     logger = WandbLogger(
         project=project,
         name=f"{name}-{stage}",
@@ -55,9 +57,24 @@ def _quiet_settings() -> Any:
 def _run_id(folder: Path, stage: str) -> str:
     """Stable over resumes and processes, different for every run folder."""
     marker = folder / ".wandb_id"
-    if not marker.exists():
-        marker.write_text(os.urandom(4).hex())
+    mine = folder / f".wandb_id-{os.getpid()}"
+    mine.write_text(os.urandom(4).hex())
+    with suppress(FileExistsError):  # of several processes the first one's counts, whole
+        os.link(mine, marker)
+    mine.unlink()
     return f"{marker.read_text().strip()}-{stage}"
+
+
+def close_loggers(loggers: Iterable[Logger], status: str) -> None:
+    """Finalise them, also on a crash: W&B's next run would else write into this one."""
+    loggers = list(loggers)
+    for logger in loggers:
+        logger.finalize("success" if status == "success" else "failed")
+    if any(isinstance(logger, WandbLogger) for logger in loggers):
+        import wandb
+
+        if wandb.run is not None:
+            wandb.finish(exit_code=0 if status == "success" else 1)
 
 
 def define_batch_axis(logger: Logger) -> None:

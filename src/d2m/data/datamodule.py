@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
@@ -153,6 +154,19 @@ class DanceDataModule(pl.LightningDataModule):
             return []
         batches = ValBatches(items, self.batch_size, self.seed, self.shift, self.max_val_batches, rank, world)
         return DataLoader(batches, **self._options())
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """Whole songs of ``val_split``, one a batch: ``features`` (1, t, 28), ``recording`` and ``genre`` (1,)."""
+        songs = [int(i) for i in self.corpus.recordings_in(self.val_split, with_music=True)]
+        batches = [
+            {
+                "features": torch.from_numpy(np.array(self.corpus.song_features(i)))[None],
+                "recording": torch.tensor([i]),
+                "genre": torch.from_numpy(self.corpus.recording_genre[[i]]),
+            }
+            for i in songs
+        ]
+        return DataLoader(batches, **{**self._options(), "num_workers": 0, "persistent_workers": False})  # type: ignore[arg-type]
 
     def on_after_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int = 0) -> dict[str, Tensor]:
         """Raw batch -> the batch described above."""

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from d2m.data.normalizer import Normalizer
+from d2m.generator import DanceGenerator, DanceNoise
 from d2m.losses import weighted_sum
 from d2m.models.steps import clip_each, cosine_decay, log_losses, step_generator
 from d2m.nets.composition import Composition, CompositionNoise, RealUnits
+from d2m.skeleton import SEQUENCE_FRAMES
 
 WEIGHTS = {
     "recon": 10.0, "boundary": 10.0, "mov_mu": 1.0, "mov_logvar": 1.0, "fake_boundary": 10.0, "fake_energy": 1.0,
@@ -123,6 +127,25 @@ class GeneratorModule(pl.LightningModule):
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         self._step("val", batch, batch_idx)
+
+    @torch.no_grad()
+    def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """The test phase: ``features`` (b, t, 28), normalised songs of one length -> dances (b, t, 28), normalised.
+
+        As :func:`d2m.dance.dance_to` without redraws and without the warp; noise is a function of the seed, the batch
+        and the rank.
+        """
+        features = batch["features"]
+        b, t = features.shape[:2]
+        n = -(-t // SEQUENCE_FRAMES)
+        identity = Normalizer(*(np.full(28, v, np.float32) for v in (0, 1, 0, 1)))
+        dancer = DanceGenerator(self.net, identity, genres=())
+        noise = DanceNoise.draw(
+            self.net.sizes, b, n, 1, step_generator(self, "predict", batch_idx, self.hparams["seed"])
+        )
+        styles = torch.stack([self.net.music_style.song_style(song) for song in features])
+        z_dan = dancer.encode_style(styles, noise).sample
+        return dancer.choreograph(z_dan, noise).poses[:, :t]
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
         norms = clip_each([self.net.dance_decoder, self.net.unit_decoder], self.hparams["clip"])

@@ -78,7 +78,8 @@ class MMGANModule(pl.LightningModule):
         self.d_weights, self.g_weights, self.style_weights = (
             {k: given.get(k, v) for k, v in group.items()} for group in (D_WEIGHTS, G_WEIGHTS, STYLE_WEIGHTS)
         )
-        for network in (self.net.initial_pose_encoder, self.net.movement_encoder, self.net.music_style):
+        net = self.net
+        for network in (net.initial_pose_encoder, net.initial_pose_decoder, net.movement_encoder, net.music_style):
             network.requires_grad_(False)
 
     # -- losses: pure functions of tensors ------------------------------------------------------------------

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from d2m.gaussian import DiagonalGaussian, randn
-from d2m.nets.du_vae import InitialPoseEncoder, MovementEncoder, UnitDecoder
+from d2m.nets.du_vae import InitialPoseDecoder, InitialPoseEncoder, MovementEncoder, UnitDecoder
 from d2m.nets.mm_gan import DanceDecoder, DanceEncoder, StyleRegressor, StyleToDance
 from d2m.nets.music_style import MusicStyle
 
@@ -83,6 +83,7 @@ class Composition(nn.Module):
             "dance_decoder_hidden": dance_decoder_hidden,
         }
         self.initial_pose_encoder = InitialPoseEncoder(z_ini)
+        self.initial_pose_decoder = InitialPoseDecoder(z_ini)  # used by no stage after the first, kept for study
         self.movement_encoder = MovementEncoder(z_mov, movement_hidden)
         self.unit_decoder = UnitDecoder(z_ini, z_mov, unit_hidden)
         self.music_style = MusicStyle(n_genres)

@@ -19,7 +19,7 @@ StyleMode = Literal["windows", "legacy"]
 
 
 def windows(features: Tensor, length: int = STYLE_FRAMES) -> Tensor:
-    """(t, f) -> (n, length, f): windows of ``length`` frames that overlap by at most half and cover the song.
+    """(t, f) -> (n, length, f): windows of ``length`` frames that overlap by at least half and cover the song.
 
     Raises:
         ValueError: fewer frames than one window.
@@ -35,10 +35,9 @@ def windows(features: Tensor, length: int = STYLE_FRAMES) -> Tensor:
 class MusicStyle(nn.Module):
     """Normalised features (b, t, 28) -> style (b, 30) and genre logits (b, n_genres)."""
 
-    def __init__(self, n_genres: int, hidden: int = STYLE_DIM, n_features: int = FEATURE_DIM, dropout: float = 0.0):
+    def __init__(self, n_genres: int, hidden: int = STYLE_DIM, n_features: int = FEATURE_DIM):
         super().__init__()
         self.body = SequenceEncoder(n_features, hidden)
-        self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, n_genres))
 
     def style(self, features: Tensor) -> Tensor:
@@ -48,7 +47,7 @@ class MusicStyle(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(b, t, 28) -> logits (b, n_genres)."""
-        out: Tensor = self.classifier(self.dropout(self.style(features)))
+        out: Tensor = self.classifier(self.style(features))
         return out
 
     def song_style(self, features: Tensor, mode: StyleMode = "windows") -> Tensor:

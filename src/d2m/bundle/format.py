@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,8 +91,12 @@ def write_bundle(
     genre_means: dict[str, np.ndarray],
     provenance: dict[str, Any],
     card: str,
+    extra: Callable[[Path], None] | None = None,
 ) -> Path:
     """Write a bundle in one piece: it appears whole, by a rename, or not at all. One already there is replaced.
+
+    Args:
+        extra: called with the folder before it gets its name, to write what goes with the bundle but is not of it.
 
     Raises:
         D2MError: the folder cannot be written.
@@ -110,10 +115,13 @@ def write_bundle(
         os.chmod(tmp, 0o755)
         _json(tmp / CONFIG, {"format": FORMAT, **config})
         save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, tmp / WEIGHTS)
+        os.chmod(tmp / WEIGHTS, 0o644)  # safetensors writes for the owner alone
         normalizer.save(tmp / NORMALIZER)
         _json(tmp / GENRES, list(genres))
         np.savez(tmp / GENRE_MEANS, **{k: np.asarray(v, np.float32) for k, v in genre_means.items()})  # type: ignore[arg-type]
         (tmp / CARD).write_text(card)
+        if extra is not None:
+            extra(tmp)
         sealed = {**provenance, "files": {f: sha256(tmp / f) for f in FILES if f != PROVENANCE}}
         _json(tmp / PROVENANCE, {**sealed, "seal": _seal(sealed)})
         if folder.exists():

@@ -1,0 +1,28 @@
+"""What a trained system is on disk, and how the reference implementation's checkpoints become one.
+
+:mod:`d2m.bundle.format` writes and reads bundles; :mod:`d2m.bundle.original` reads the reference's files;
+``python -m d2m.bundle import-original`` is the command.
+"""
+
+from __future__ import annotations
+
+from d2m.bundle.format import (
+    CARD,
+    CONFIG,
+    FILES,
+    FORMAT,
+    GENRE_MEANS,
+    GENRES,
+    NORMALIZER,
+    PROVENANCE,
+    WEIGHTS,
+    Bundle,
+    read_bundle,
+    sha256,
+    write_bundle,
+)
+
+__all__ = [
+    "CARD", "CONFIG", "FILES", "FORMAT", "GENRES", "GENRE_MEANS", "NORMALIZER", "PROVENANCE", "WEIGHTS", "Bundle",
+    "read_bundle", "sha256", "write_bundle",
+]  # fmt: skip

@@ -1,0 +1,82 @@
+"""continue_from: a stage goes on from another run's checkpoint, or says in one line why not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from d2m.bundle.__main__ import main
+from d2m.command_line import prepare_overrides
+from d2m.curriculum import build_module, check_continues, check_request, checkpoint_path, start_checkpoint
+from d2m.errors import D2MError
+from tests.original_files import SIZES, arguments, write
+
+CONF = str(Path(__file__).parents[2] / "conf")
+HIDDEN = ("movement_hidden", "unit_hidden", "dance_encoder_hidden", "dance_decoder_hidden")
+FIT = [f"size.{k}={SIZES[k]}" for k in ("z_ini", "z_mov", "z_dan")] + [f"model.mm_gan.{k}={SIZES[k]}" for k in HIDDEN]
+
+
+def config(*overrides: str) -> DictConfig:
+    with initialize_config_dir(CONF, version_base="1.3"):
+        return compose("train", prepare_overrides(["stages=[mm_gan]", *overrides]))
+
+
+@pytest.fixture(scope="module")
+def resume(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("import")
+    write(folder / "in")
+    main(arguments(folder / "in", folder / "out"))
+    return folder / "out" / "resume"
+
+
+def test_it_stands_for_the_warm_start(resume: Path, tmp_path: Path) -> None:
+    given = config(f"continue_from.mm_gan={resume}/mm_gan/last.ckpt")
+    assert check_request(given, tmp_path) == ["mm_gan"]
+    assert start_checkpoint(given, "mm_gan", tmp_path) == resume / "mm_gan/last.ckpt"
+    assert start_checkpoint(config(), "mm_gan", tmp_path) is None
+
+
+def test_the_runs_own_checkpoint_goes_first(resume: Path, tmp_path: Path) -> None:
+    own = checkpoint_path(tmp_path, "mm_gan")
+    own.parent.mkdir(parents=True)
+    own.touch()
+    assert start_checkpoint(config(f"continue_from.mm_gan={resume}/mm_gan/last.ckpt"), "mm_gan", tmp_path) == own
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("continue_from.mm_gan=nowhere.ckpt", r"nowhere\.ckpt: no such file"),
+        ("continue_from.du_vae=nowhere.ckpt", "du_vae is not among"),
+    ],
+)
+def test_a_wrong_request_is_named(tmp_path: Path, override: str, says: str) -> None:
+    with pytest.raises(D2MError, match=says):
+        check_request(config(override), tmp_path)
+
+
+def test_it_must_fit_the_config_and_the_genres(resume: Path, tmp_path: Path) -> None:
+    path = resume / "mm_gan/last.ckpt"
+    check_continues(build_module(config(*FIT), "mm_gan", SIZES["n_genres"]), path, "mm_gan", 10)
+    with pytest.raises(D2MError, match=r"tensor 'net\.music_style\.classifier\.2\.bias' has shape \(4,\)"):
+        check_continues(build_module(config(*FIT), "mm_gan", 3), path, "mm_gan", 10)
+    with pytest.raises(D2MError, match="does not fit stage mm_gan"):
+        check_continues(build_module(config(*FIT), "mm_gan", 4), resume / "du_vae/last.ckpt", "mm_gan", 10)
+
+
+def test_it_needs_epochs_to_go(resume: Path) -> None:
+    module = build_module(config(*FIT), "mm_gan", SIZES["n_genres"])
+    with pytest.raises(D2MError, match=r"3 epochs behind it; give fit\.mm_gan\.max_epochs above that"):
+        check_continues(module, resume / "mm_gan/last.ckpt", "mm_gan", 3)
+
+
+def test_weights_alone_are_no_training(resume: Path, tmp_path: Path) -> None:
+    checkpoint = torch.load(resume / "mm_gan/last.ckpt", weights_only=True)
+    torch.save({"state_dict": checkpoint["state_dict"]}, tmp_path / "w.ckpt")
+    module = build_module(config(*FIT), "mm_gan", SIZES["n_genres"])
+    with pytest.raises(D2MError, match="no training to go on with"):
+        check_continues(module, tmp_path / "w.ckpt", "mm_gan", 10)
