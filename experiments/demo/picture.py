@@ -1,6 +1,6 @@
 """A strip of the demo's dances, one row per genre: the picture in the README.
 
-    python -m experiments.demo.picture [out=outputs/demo] [picture=docs/images/dances.png] [start=8.0] [seconds=3.0]
+python -m experiments.demo.picture [out=outputs/demo] [picture=docs/images/dances.png] [start=8.0] [seconds=3.0]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Sound in, music features out: any audio file -> mono waveform -> 28 numbers a frame at 15 fps.
 
-Two front ends share one layout, 13 cepstra and a log energy, then the first differences of these 14
+The front ends share one layout, 13 cepstra and a log energy, then the first differences of these 14
 (Lee et al., "Dancing to Music", NeurIPS 2019, section 4):
 
 * `mfcc`, the default: a centred 2048-sample Hann window every 1470 samples (one dance frame), zeros beyond
@@ -8,6 +8,8 @@ Two front ends share one layout, 13 cepstra and a log energy, then the first dif
   A change of loudness by a factor g adds a constant to the first cepstrum and to the energy and touches
   nothing else, down to the noise of 16-bit sound, where both logs are floored: digital silence and dithered
   silence look alike. Nothing is relative to the song's maximum, so an excerpt has the features of the whole.
+* `mfcc_loudness`: `mfcc` of the song brought to -23 LUFS first (`d2m.loudness`). Level no longer tells songs apart,
+  but an excerpt has other features than the whole. Not the default: see docs/adr/0037.
 * `legacy`: exactly what the reference's checkpoints saw, see `d2m.audio_legacy`.
 
 The same `mfcc` numbers come from plain torch (the default: the same everywhere, on CPU and GPU), from
@@ -28,6 +30,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from d2m.audio_legacy import legacy_features
 from d2m.errors import D2MError
+from d2m.loudness import normalize_loudness
 from d2m.skeleton import FEATURE_DIM, FPS, HOP, SAMPLE_RATE, STYLE_FRAMES
 
 if TYPE_CHECKING:
@@ -38,7 +41,7 @@ AUDIO_SUFFIXES: frozenset[str] = frozenset((
     ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".m4a", ".m4b",
     ".aac", ".aif", ".aiff", ".aifc", ".au", ".caf", ".wma", ".ac3", ".mka", ".w64",
 ))  # fmt: skip
-FRONT_ENDS: tuple[str, ...] = ("mfcc", "legacy")
+FRONT_ENDS: tuple[str, ...] = ("mfcc", "legacy", "mfcc_loudness")
 MFCC_BACKENDS: tuple[str, ...] = ("torch", "torchaudio", "librosa")
 #: The shortest song: one window of the style network.
 MIN_SECONDS: float = STYLE_FRAMES / FPS
@@ -197,6 +200,7 @@ def features(wave: ArrayLike, front_end: str = "mfcc") -> NDArray[np.float32]:
         (t, 28) float32 at 15 fps, not normalised.
         `mfcc`: t = `n_frames(n)`, frame k centred on sample 1470 k; columns 0-12 cepstra, 13 log energy,
         14-27 their change since the frame before (row 0: zero).
+        `mfcc_loudness`: the same of the song at -23 LUFS.
         `legacy`: t = n // 1470, see `legacy_features`; samples beyond full scale are clipped to int16.
 
     Raises:
@@ -209,7 +213,9 @@ def features(wave: ArrayLike, front_end: str = "mfcc") -> NDArray[np.float32]:
     if front_end == "legacy":
         pcm = np.clip(np.rint(mono.astype(np.float64) * 32768.0), -32768, 32767)
         return legacy_features(pcm).astype(np.float32)
-    if front_end != "mfcc":
+    if front_end == "mfcc_loudness":
+        mono = normalize_loudness(mono)
+    elif front_end != "mfcc":
         raise D2MError(f"audio front end '{front_end}' is unknown; choose one of {', '.join(FRONT_ENDS)}")
     import torch
 

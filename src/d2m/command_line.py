@@ -14,9 +14,12 @@ from d2m.errors import D2MError
 
 #: Overrides whose value is a path: quoted before Hydra's grammar sees them, so that any file name works.
 PATH_KEYS = re.compile(
-    r"^(bundle|audio|out|z_dan|edit\.(file|latents)|resume|data\.root|data\.cache|(init|continue)_from\.\w+"
+    r"^(bundle|audio|out|raw|z_dan|edit\.(file|latents)|resume|beats_checkpoint|data\.root|data\.cache"
+    r"|(init|continue)_from\.\w+"
     r"|hydra\.(run|sweep)\.(dir|subdir))$"
 )
+#: A list of paths, ``data.root=[OUT1,OUT2]``: its elements are quoted, those in quotes already stay.
+_ELEMENT = re.compile(r"""\s*('(?:\\.|[^'])*'|"(?:\\.|[^"])*"|[^,]+)\s*(?:,|$)""")
 _QUOTED = re.compile(r"""^(['"]).*\1$""", re.DOTALL)
 
 
@@ -24,15 +27,20 @@ def quote_override(argument: str) -> str:
     """``key=value`` with the value quoted where the key is a path's; anything else unchanged.
 
     Values in quotes already, ``null`` and empty ones stay. In ``hydra.*`` keys ``${...}`` stays an interpolation; in
-    all other path keys it is part of the name.
+    all other path keys it is part of the name. ``data.root=[A,B]`` is a list of paths, unless there is such a folder.
     """
     key, equals, value = argument.partition("=")
     if not equals or not PATH_KEYS.match(key.lstrip("+")) or value in ("", "null") or _QUOTED.match(value):
         return argument
+    if key == "data.root" and value.startswith("[") and value.endswith("]") and not os.path.exists(value):
+        paths = [p.strip() for p in _ELEMENT.findall(value[1:-1]) if p.strip()]
+        return f"{key}=[{','.join(p if _QUOTED.match(p) else _quote(p) for p in paths)}]"
+    return f"{key}={_quote(value, interpolate=key.lstrip('+').startswith('hydra.'))}"
+
+
+def _quote(value: str, interpolate: bool = False) -> str:
     escaped = re.sub(r"(\\+)(?='|$)", lambda m: m.group(1) * 2, value).replace("'", "\\'")
-    if not key.lstrip("+").startswith("hydra."):
-        escaped = escaped.replace("${", "\\${")
-    return f"{key}='{escaped}'"
+    return f"'{escaped}'" if interpolate else "'" + escaped.replace("${", "\\${") + "'"
 
 
 def prepare_overrides(arguments: Iterable[str]) -> list[str]:

@@ -255,6 +255,21 @@ def cut_units(
     return UnitCut(np.concatenate(units), np.concatenate(unit_beats), np.concatenate(spans), np.asarray(runs, np.int64))
 
 
+def select_units(cut: UnitCut, keep: ArrayLike) -> UnitCut:
+    """Some units of a cut; a run breaks where one is left out.
+
+    Args:
+        keep: (n,) booleans.
+    """
+    keep = np.asarray(keep, bool)
+    run = np.repeat(np.arange(len(cut.runs)), cut.runs[:, 1])
+    # Units of one new run share their old run and the number of units left out before them.
+    label = np.stack([run, np.cumsum(~keep)], axis=1)[keep]
+    first = np.flatnonzero(np.r_[True, (np.diff(label, axis=0) != 0).any(axis=1)]) if len(label) else np.empty(0, int)
+    runs = np.stack([first, np.diff(np.r_[first, len(label)])], axis=1).astype(np.int64)
+    return UnitCut(cut.units[keep], cut.beats[keep], cut.spans[keep], runs.reshape(-1, 2))
+
+
 def unwarp_units(units: Floats, beats: Floats, fps: float = FPS) -> tuple[NDArray[np.float32], int]:
     """The inverse of :func:`cut_units` for one run: units back to the recording's own time.
 

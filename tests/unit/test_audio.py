@@ -104,6 +104,49 @@ def test_resampling_keeps_time_pitch_and_level(tmp_path: Path, rate: int) -> Non
     np.testing.assert_allclose(wave[2000:-2000], tone(rate=SAMPLE_RATE, hz=1000)[2000:-2000], atol=2e-3)
 
 
+#: Depth of a wav -> what its steps may cost.
+DEPTHS = {"PCM_U8": 0.01, "PCM_16": 1e-4, "PCM_24": 1e-4, "PCM_32": 1e-4, "FLOAT": 1e-4, "DOUBLE": 1e-4, "ULAW": 0.02}
+
+
+@pytest.mark.parametrize("subtype", DEPTHS)
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_wavs_of_every_depth(tmp_path: Path, subtype: str, channels: int) -> None:
+    sound = np.repeat(tone(rate=SAMPLE_RATE, hz=500)[:, None], channels, axis=1)
+    soundfile.write(path := tmp_path / "t.wav", sound, SAMPLE_RATE, subtype=subtype)
+    wave = audio.load_song(path)
+    assert len(wave) == len(sound)
+    np.testing.assert_allclose(wave, sound[:, 0], atol=DEPTHS[subtype])
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 12000, 16000, 24000, 32000, 44100, 48000, 88200, 96000])
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3", ".m4a"])
+def test_every_rate_in_every_container(tmp_path: Path, suffix: str, rate: int) -> None:
+    if suffix == ".mp3" and rate > 48000:
+        pytest.skip("MPEG audio ends at 48 kHz")
+    sound, path = np.repeat(tone(rate=rate, hz=440)[:, None], 2, axis=1), tmp_path / f"t{suffix}"
+    if suffix == ".m4a":
+        encode(path, "aac", sound, rate)
+    else:
+        soundfile.write(path, sound, rate)
+    wave = audio.load_song(path)
+    # A container without a length counts whole blocks of its coder: one of 1,152 samples at most.
+    assert abs(len(wave) - 3 * SAMPLE_RATE) <= (0 if suffix in {".wav", ".flac"} else 1152 * SAMPLE_RATE / rate)
+    peak = np.abs(np.fft.rfft(wave[: 2 * SAMPLE_RATE] * np.hanning(2 * SAMPLE_RATE))).argmax() / 2
+    assert peak == pytest.approx(440, abs=1)
+    assert wave[4000:-4000].std() == pytest.approx(0.3 / np.sqrt(2), rel=0.05)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".m4a"])
+def test_surround_sound_in_every_container(tmp_path: Path, suffix: str) -> None:
+    six = np.zeros((3 * 48000, 6), np.float32)
+    six[:, 0] = tone(rate=48000, hz=440, level=0.6)
+    if suffix == ".m4a":
+        path = encode(tmp_path / "t.m4a", "aac", six, 48000)
+    else:
+        soundfile.write(path := tmp_path / f"t{suffix}", six, 48000)
+    assert np.abs(audio.load_song(path)[4000:-4000]).max() == pytest.approx(0.1, rel=0.1)
+
+
 def test_another_rate_on_request(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "t.wav", tone(), 44100)
     assert len(audio.load_audio(tmp_path / "t.wav", sample_rate=44100)) == 3 * 44100

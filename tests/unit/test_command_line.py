@@ -28,6 +28,22 @@ def test_quoted_values_and_other_keys_stay() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("names", [["a", "b c/d=e"], ["x(1)", "[live]", "it's", "${now}"], ["one"]])
+def test_a_list_of_data_folders(names: list[str]) -> None:
+    override = f"data.root=[{','.join(names)}]"
+    once = prepare_overrides([override])
+    assert prepare_overrides(once) == once
+    with initialize_config_dir(CONF, version_base="1.3"):
+        assert list(compose("train", ["data=corpus", *once]).data.root) == names
+
+
+def test_a_data_folder_in_brackets_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "[a,b]").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        assert prepare_overrides(["data.root=[a,b]"]) == ["data.root='[a,b]'"]
+
+
 def test_preparing_twice_changes_nothing() -> None:
     once = prepare_overrides([f"audio={n}" for n in NASTY[:1]] + ["hydra.run.dir=a/${now:%Y}"])
     assert prepare_overrides(once) == once

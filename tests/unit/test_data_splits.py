@@ -41,6 +41,28 @@ def test_a_group_is_never_split(rows: list[tuple[str, str]], seed: int) -> None:
     assert all(len(s) == 1 for s in seen.values())
 
 
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 12)), min_size=1, max_size=60),
+    st.integers(0, 3),
+)
+def test_splits_are_disjoint_in_recordings_and_groups_of_several_genres(rows: list[tuple[str, int]], seed: int) -> None:
+    genres, groups = [g for g, _ in rows], [f"dancer {n}" for _, n in rows]
+    splits = assign_splits(genres, groups, seed)
+    members = {s: {g for g, mine in zip(groups, splits) if mine == s} for s in SPLITS}
+    assert sum(len(m) for m in members.values()) == len(set(groups))
+    assert not members["train"] & members["val"] | members["train"] & members["test"] | members["val"] & members["test"]
+    # A group of several genres is drawn with its most frequent one, and there are always groups to train on.
+    assert members["train"]
+
+
+def test_a_dancer_of_two_genres_counts_for_the_more_frequent_one() -> None:
+    # r dances b twice and a once: b has three groups then, and holds one out for each of val and test.
+    genres, groups = ["a", "a", "b", "b", "b", "b", "a"], ["x", "y", "p", "q", "r", "r", "r"]
+    split_of = dict(zip(groups, assign_splits(genres, groups)))
+    assert sorted(split_of[g] for g in "pqr") == ["test", "train", "val"]
+    assert split_of["x"] == split_of["y"] == "train"
+
+
 def test_ballroom_counts() -> None:
     genres = ["chacha"] * 5 + ["rumba"] * 7 + ["tango"] * 5 + ["waltz"] * 28
     groups = [f"{g}{i}" for i, g in enumerate(genres)]

@@ -148,3 +148,46 @@ def test_resampling_to_a_coarser_clock_does_not_alias() -> None:
 def test_one_and_two_frames_can_be_resampled() -> None:
     assert u.resample(np.ones((1, 3)), np.array([0.0, 0.0])).tolist() == [[1.0] * 3] * 2
     np.testing.assert_allclose(u.resample(np.array([[0.0], [2.0]]), np.array([0.0, 0.5, 1.0]))[:, 0], [0, 1, 2])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.booleans(), min_size=1, max_size=14), st.integers(0, 10))
+def test_units_left_out_break_their_runs(keep: list[bool], at: int) -> None:
+    n = len(keep)
+    first = min(at, n)
+    runs = np.array([r for r in ([0, first], [first, n - first]) if r[1]])
+    cut = u.UnitCut(
+        np.arange(n, dtype=np.float32)[:, None, None] * np.ones((1, 32, 2), np.float32),
+        np.arange(4.0 * n).reshape(n, 4), np.arange(2.0 * n).reshape(n, 2), runs,
+    )  # fmt: skip
+    left = u.select_units(cut, keep)
+    assert left.units[:, 0, 0].tolist() == np.flatnonzero(keep).tolist()
+    assert left.runs[:, 1].sum() == sum(keep) and (left.runs[:, 1] > 0).all()
+    follows = np.zeros(len(left.units), bool)
+    for a, m in left.runs:
+        follows[a + 1 : a + m] = True
+    old = left.units[:, 0, 0]
+    expected = [i > 0 and old[i] == old[i - 1] + 1 and old[i] != first for i in range(len(old))]
+    assert follows.tolist() == expected
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.floats(0.4, 0.75), st.floats(0.0, 0.12), st.integers(9, 24), st.integers(0, 1000), st.floats(0.2, 1.2)
+)  # fmt: skip
+def test_unit_to_sequence_to_unit(period: float, jitter: float, count: int, seed: int, hz: float) -> None:
+    """Units joined to a sequence, unwarped to the recording's clock and cut again are the same units."""
+    rng = np.random.default_rng(seed)
+    beats = 0.8 + np.cumsum(period * (1 + jitter * rng.uniform(-1, 1, count)))
+    t = np.arange(round((beats[-1] + 1.5) * FPS)) / FPS
+    phase = rng.uniform(0, 6, 4)
+    poses = np.sin(2 * np.pi * hz * t[:, None] + phase)
+    cut = u.cut_units(poses, FPS, beats)
+    assert len(cut.units) >= 2 and cut.runs.tolist() == [[0, len(cut.units)]]
+    sequence, first = u.unwarp_units(cut.units, cut.beats)
+    again = u.cut_units(sequence, FPS, cut.beats.reshape(-1) - first / FPS)
+    n = len(again.units)
+    assert n >= len(cut.units) - 1
+    offset = int(np.argmin(np.abs(cut.beats[:, 0] - (again.beats[0, 0] + first / FPS)))) if n else 0
+    if n and np.isclose(cut.beats[offset, 0], again.beats[0, 0] + first / FPS):
+        np.testing.assert_allclose(again.units[:, 4:-4], cut.units[offset : offset + n, 4:-4], atol=0.08)

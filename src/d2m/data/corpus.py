@@ -1,23 +1,29 @@
 """A prepared corpus: whole arrays on disk, mapped into memory, addressed by index.
 
-corpus.json            options, genres, a table per genre, what was left out and why
-recordings.csv         one line per recording
+corpus.json            for people: a table per genre, every recording, kept or left out and why; there last
+index.json             for this module: genres, front end, numbers of rows; small however large the corpus
+recordings.arrow       one row per recording (Arrow IPC, mapped into memory)
 normalizer.npz         statistics of the training split
-units.npy              (N, 32, 28) float32 px; unit_recording, unit_view, unit_genre (N,); unit_span (N, 2) s
+recording_genre.npy    (n,) index into the genres; recording_split (n,) into SPLITS
+units.npy              (N, 32, 28) float32 px; unit_recording, unit_view, unit_genre (N,); unit_span (N, 2) s;
+                       unit_beats (N, 4) s, the kinematic beats on frames 3, 11, 19, 27
 runs.npy               (R, 2) first unit and length: units that follow each other without a gap, in one view
-features.npy           (F, 28) float32 at 15 fps, not normalised; feature_bounds (n, 2)
+features.npy           (F, 28) float32 at 15 fps, whole songs, not normalised; feature_bounds (n, 2)
 poses.npy              (P, 28) float32 px at 15 fps, view after view; pose_bounds (n, 3): first, frames, views
-beats.npy              (B,) s, of the music; beat_bounds (n, 2)
+beats.npy              (B,) s, of the music; beat_bounds (n, 2); onsets.npy and onset_bounds alike
+sources.log            where the raw recordings lay on this machine: only used to find songs' files again
+
+Opening reads index.json and the arrays' headers, nothing else.
 """
 
 from __future__ import annotations
 
-import csv
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -25,18 +31,22 @@ from numpy.typing import DTypeLike, NDArray
 from d2m.data.normalizer import Normalizer
 from d2m.data.splits import SPLITS
 from d2m.errors import D2MError
-from d2m.skeleton import FEATURE_DIM, N_JOINTS, POSE_DIM, SEQUENCE_UNITS, UNIT_FRAMES
+from d2m.skeleton import FEATURE_DIM, FPS, N_JOINTS, POSE_DIM, SEQUENCE_UNITS, UNIT_FRAMES
 
-FORMAT = 1
-INDEX, TABLE, NORMALIZER = "corpus.json", "recordings.csv", "normalizer.npz"
+FORMAT = 2
+REPORT, INDEX, TABLE, NORMALIZER = "corpus.json", "index.json", "recordings.arrow", "normalizer.npz"
+SOURCES_LOG = "sources.log"
 
 #: name -> (shape of a row, type) of every array of a corpus.
 LAYOUT: dict[str, tuple[tuple[int, ...], DTypeLike]] = {
+    "recording_genre": ((), np.int64),
+    "recording_split": ((), np.int64),
     "units": ((UNIT_FRAMES, POSE_DIM), np.float32),
     "unit_recording": ((), np.int32),
     "unit_view": ((), np.int16),
     "unit_genre": ((), np.int16),
     "unit_span": ((2,), np.float64),
+    "unit_beats": ((4,), np.float64),
     "runs": ((2,), np.int64),
     "features": ((FEATURE_DIM,), np.float32),
     "feature_bounds": ((2,), np.int64),
@@ -44,11 +54,13 @@ LAYOUT: dict[str, tuple[tuple[int, ...], DTypeLike]] = {
     "pose_bounds": ((3,), np.int64),
     "beats": ((), np.float64),
     "beat_bounds": ((2,), np.int64),
+    "onsets": ((), np.float64),
+    "onset_bounds": ((2,), np.int64),
 }
 
 
 class RecordingInfo(NamedTuple):
-    """A line of recordings.csv. tempo: BPM, nan where unknown. audio: relative to the raw root, or ""."""
+    """A row of recordings.arrow. tempo: BPM, nan where unknown. audio: relative to the raw folder, or ""."""
 
     name: str
     genre: str
@@ -61,23 +73,49 @@ class RecordingInfo(NamedTuple):
     licence: str
 
 
-def write_table(path: Path, recordings: list[RecordingInfo]) -> None:
-    """Write recordings.csv."""
-    with open(path, "w", newline="", encoding="utf-8") as f:
-        writer = csv.writer(f)
-        writer.writerow(RecordingInfo._fields)
-        writer.writerows(recordings)
+_FLOATS = ("seconds", "tempo", "start_s")
 
 
-def read_table(path: Path) -> list[RecordingInfo]:
-    """Read what :func:`write_table` wrote."""
-    with open(path, newline="", encoding="utf-8") as f:
-        reader = csv.reader(f)
-        if tuple(next(reader, ())) != RecordingInfo._fields:
-            raise ValueError("unknown columns")
-        return [
-            RecordingInfo(r[0], r[1], r[2], r[3], float(r[4]), float(r[5]), float(r[6]), r[7], r[8]) for r in reader
-        ]
+class RecordingTable(Sequence[RecordingInfo]):
+    """The rows of recordings.arrow, read where they are asked for."""
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow as pa
+
+        try:
+            table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+            self._columns = [table.column(name) for name in RecordingInfo._fields]
+        except (OSError, pa.ArrowException, KeyError) as e:
+            raise D2MError(f"{path}: not a readable table ({e}); delete the corpus and prepare it again") from e
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    @overload
+    def __getitem__(self, index: int) -> RecordingInfo: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[RecordingInfo]: ...
+    def __getitem__(self, index: int | slice) -> RecordingInfo | list[RecordingInfo]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        number = range(len(self))[int(index)]
+        return RecordingInfo(*(column[number].as_py() for column in self._columns))
+
+    def __iter__(self) -> Iterator[RecordingInfo]:
+        return map(RecordingInfo._make, zip(*(column.to_pylist() for column in self._columns)))
+
+
+def write_table(path: Path, recordings: Iterable[RecordingInfo]) -> None:
+    """Write recordings.arrow."""
+    import pyarrow as pa
+
+    columns = list(zip(*recordings)) or [()] * len(RecordingInfo._fields)
+    types = {name: pa.float64() if name in _FLOATS else pa.string() for name in RecordingInfo._fields}
+    table = pa.table(
+        [pa.array(values, kind) for values, kind in zip(columns, types.values())], schema=pa.schema(list(types.items()))
+    )
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
 
 
 def starts_in_runs(runs: NDArray[np.integer], length: int) -> NDArray[np.int64]:
@@ -94,12 +132,14 @@ class Corpus:
 
     folder: Path
     info: dict[str, Any]
-    recordings: list[RecordingInfo]
+    recording_genre: NDArray[np.int64]
+    recording_split: NDArray[np.int64]
     units: NDArray[np.float32]
     unit_recording: NDArray[np.int32]
     unit_view: NDArray[np.int16]
     unit_genre: NDArray[np.int16]
     unit_span: NDArray[np.float64]
+    unit_beats: NDArray[np.float64]
     runs: NDArray[np.int64]
     features: NDArray[np.float32]
     feature_bounds: NDArray[np.int64]
@@ -107,18 +147,29 @@ class Corpus:
     pose_bounds: NDArray[np.int64]
     beats: NDArray[np.float64]
     beat_bounds: NDArray[np.int64]
+    onsets: NDArray[np.float64]
+    onset_bounds: NDArray[np.int64]
 
     @classmethod
     def open(cls, folder: str | Path) -> Corpus:
         """Open a folder that :func:`d2m.data.prepare.prepare` wrote.
 
         Raises:
-            D2MError: no such corpus, another format, a missing or cut file.
+            D2MError: no such corpus, one whose preparation was not finished, another format, a missing or cut file.
         """
         folder = Path(folder)
-        if not (folder / INDEX).is_file():
-            raise D2MError(f"{folder}: no prepared corpus here ({INDEX} is missing); prepare it from the raw data")
+        if not (folder / REPORT).is_file():
+            unfinished = (folder / "parts").is_dir() or (folder / INDEX).is_file()
+            why = "its preparation did not finish; run it again" if unfinished else "prepare it from the raw data"
+            raise D2MError(f"{folder}: no prepared corpus here ({REPORT} is missing); {why}")
+        return cls.read(folder)
+
+    @classmethod
+    def read(cls, folder: Path) -> Corpus:
+        """:meth:`open` without the look whether preparing came to its end."""
         try:
+            if not (folder / INDEX).is_file():
+                raise D2MError(f"{folder}: corpus without {INDEX}, of an older version; prepare it again")
             info = json.loads((folder / INDEX).read_text(encoding="utf-8"))
             if info["format"] != FORMAT:
                 raise D2MError(
@@ -129,8 +180,8 @@ class Corpus:
                 arrays[name] = array = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
                 if array.shape[1:] != shape or array.dtype != np.dtype(dtype) or len(array) != info["rows"][name]:
                     raise ValueError(f"{name}.npy is {array.dtype} {array.shape}")
-            return cls(folder, info, read_table(folder / TABLE), **arrays)
-        except (OSError, ValueError, KeyError, TypeError, IndexError, csv.Error) as e:
+            return cls(folder, info, **arrays)
+        except (OSError, ValueError, KeyError, TypeError) as e:
             raise D2MError(f"{folder}: not a whole corpus ({e}); delete the folder and prepare it again") from e
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -145,25 +196,21 @@ class Corpus:
     def front_end(self) -> str:
         return str(self.info["front_end"])
 
-    @property
-    def raw_root(self) -> Path:
-        return Path(self.info["raw_root"])
+    @cached_property
+    def recordings(self) -> Sequence[RecordingInfo]:
+        """One entry per recording, read from disk when asked for."""
+        return RecordingTable(self.folder / TABLE)
+
+    @cached_property
+    def report(self) -> dict[str, Any]:
+        """corpus.json, see :func:`d2m.data.report.corpus_report`."""
+        report: dict[str, Any] = json.loads((self.folder / REPORT).read_text(encoding="utf-8"))
+        return report
 
     @cached_property
     def normalizer(self) -> Normalizer:
         """Fitted on the training split."""
         return Normalizer.load(self.folder / NORMALIZER)
-
-    @cached_property
-    def recording_genre(self) -> NDArray[np.int64]:
-        """(n,) index into :attr:`genres`."""
-        index = {g: i for i, g in enumerate(self.genres)}
-        return np.array([index[r.genre] for r in self.recordings], np.int64)
-
-    @cached_property
-    def recording_split(self) -> NDArray[np.int64]:
-        """(n,) index into :data:`d2m.data.splits.SPLITS`."""
-        return np.array([SPLITS.index(r.split) for r in self.recordings], np.int64)
 
     @property
     def has_music(self) -> NDArray[np.bool_]:
@@ -189,7 +236,7 @@ class Corpus:
 
     def units_in(self, split: str) -> NDArray[np.int64]:
         """Numbers of the units of a split, all views."""
-        wanted = np.zeros(len(self.recordings), bool)
+        wanted = np.zeros(len(self.recording_split), bool)
         wanted[self.recordings_in(split)] = True
         return np.flatnonzero(wanted[self.unit_recording])
 
@@ -209,6 +256,22 @@ class Corpus:
         first, n = self.beat_bounds[recording]
         return np.asarray(self.beats[first : first + n])
 
+    def song_onsets(self, recording: int) -> NDArray[np.float64]:
+        """Onsets of the music, seconds from the recording's start."""
+        first, n = self.onset_bounds[recording]
+        return np.asarray(self.onsets[first : first + n])
+
+    def span_features(self, start: int, length: int = SEQUENCE_UNITS) -> NDArray[np.float32]:
+        """Features of the music over the whole span of ``length`` consecutive units: (frames, 28) at 15 fps.
+
+        The frames from the one at the first unit's begin to the one before the last unit's end, as far as there is
+        music; :meth:`d2m.data.sampling.StageItems.read` draws the 2 s windows and, with ``span_features``, gives
+        these on the units' own clock.
+        """
+        begin, end = self.unit_span[start, 0], self.unit_span[start + length - 1, 1]
+        song = self.song_features(int(self.unit_recording[start]))
+        return song[int(np.ceil(begin * FPS - 1e-6)) : int(np.floor(end * FPS + 1e-6))]
+
     def n_views(self, recording: int) -> int:
         """How many cameras see the recording."""
         return int(self.pose_bounds[recording, 2])
@@ -221,7 +284,28 @@ class Corpus:
         first += view * frames
         return self.poses[first : first + frames].reshape(frames, N_JOINTS, 2)
 
+    @cached_property
+    def _sources(self) -> list[tuple[int, Path]]:
+        try:
+            found = json.loads((self.folder / SOURCES_LOG).read_text(encoding="utf-8"))
+            return [(int(n), Path(raw)) for n, raw in found]
+        except (OSError, ValueError, TypeError):
+            return []
+
+    @property
+    def raw_root(self) -> Path | None:
+        """The raw folder (of a mixed corpus, the first one's); None where this machine does not know it."""
+        return self._sources[0][1] if self._sources else None
+
+    def _raw_of(self, recording: int) -> Path | None:
+        for n, raw in self._sources:
+            if recording < n:
+                return raw
+            recording -= n
+        return None
+
     def audio_path(self, recording: int) -> Path | None:
-        """The song's file in the raw corpus; None for a dance without music."""
-        audio = self.recordings[recording].audio
-        return self.raw_root / audio if audio else None
+        """The song's file in the raw corpus; None for a dance without music or where the file is not here."""
+        audio, raw = self.recordings[recording].audio, self._raw_of(recording)
+        path = raw / audio if audio and raw is not None else None
+        return path if path is not None and path.is_file() else None

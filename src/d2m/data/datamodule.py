@@ -87,6 +87,8 @@ class DanceDataModule(pl.LightningDataModule):
         num_workers: processes that read batches; the corpus is memory-mapped, 0 is mostly enough.
         max_val_batches: of all devices together.
         val_split: the split that validation walks through.
+        span_features: mm_gan and generator batches also hold ``span_features`` (b, 96, 28), the music under each
+            frame of their units.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class DanceDataModule(pl.LightningDataModule):
         num_workers: int = 0,
         max_val_batches: int = 20,
         val_split: str = "val",
+        span_features: bool = False,
     ) -> None:
         super().__init__()
         root, shift = str(root), (float(shift[0]), float(shift[1]))
@@ -110,7 +113,7 @@ class DanceDataModule(pl.LightningDataModule):
             raise D2MError("batch_size, steps_per_epoch and max_val_batches must be at least 1")
         self.root, self.stage, self.batch_size, self.seed = root, stage, batch_size, seed
         self.steps_per_epoch, self.shift, self.num_workers = steps_per_epoch, shift, num_workers
-        self.max_val_batches, self.val_split = max_val_batches, val_split
+        self.max_val_batches, self.val_split, self.span_features = max_val_batches, val_split, span_features
         self._corpus: Corpus | None = None
         self._stats: NormalizerTensors | None = None
 
@@ -138,7 +141,7 @@ class DanceDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         rank, world = self._rank()
-        items = StageItems(self.corpus, self.stage, "train")
+        items = StageItems(self.corpus, self.stage, "train", self.span_features)
         batches = TrainBatches(items, self.batch_size, self.seed, self.shift, rank)
         steps = self.steps_per_epoch or max(1, -(-items.size // (self.batch_size * world)))
         return ResumableLoader(batches, sampler=KeySampler(steps), **self._options())
@@ -146,7 +149,7 @@ class DanceDataModule(pl.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         """The fixed pass; an empty list where the split holds nothing of this stage."""
         rank, world = self._rank()
-        items = StageItems(self.corpus, self.stage, self.val_split)
+        items = StageItems(self.corpus, self.stage, self.val_split, self.span_features)
         if not len(items):
             return []
         batches = ValBatches(items, self.batch_size, self.seed, self.shift, self.max_val_batches, rank, world)
@@ -172,8 +175,9 @@ class DanceDataModule(pl.LightningDataModule):
             self._stats = self.corpus.normalizer.tensors(device)
         stats = self._stats
         out = dict(batch)
-        if "features" in out:
-            out["features"] = (out["features"] - stats.feature_mean) / stats.feature_std
+        for name in ("features", "span_features"):
+            if name in out:
+                out[name] = (out[name] - stats.feature_mean) / stats.feature_std
         if "shift" in out:
             units, shift = out.pop("units"), out.pop("shift")
             for copy in (0, 1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,7 @@ class Normalizer:
                 return cls(**{name: f[name] for name in NormalizerTensors._fields})
         except D2MError as e:
             raise D2MError(f"{path}: {e}; prepare the corpus or copy the bundle again") from e
-        except (OSError, ValueError, KeyError, EOFError) as e:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as e:
             raise D2MError(f"{path}: not a readable normalizer; prepare the corpus or copy the bundle again") from e
 
     def save(self, path: str | Path) -> None:

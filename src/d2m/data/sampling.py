@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from d2m.data.corpus import Corpus
 from d2m.errors import D2MError
-from d2m.skeleton import FPS, SEQUENCE_UNITS, STYLE_FRAMES
+from d2m.skeleton import BEAT_FRAMES, FPS, SEQUENCE_FRAMES, SEQUENCE_UNITS, STYLE_FRAMES, UNIT_FRAMES
 
 Stage = Literal["du_vae", "music_style", "mm_gan", "generator"]
 STAGES: tuple[str, ...] = get_args(Stage)
@@ -69,17 +69,51 @@ def music_window_bounds(corpus: Corpus, starts: Ints) -> tuple[Ints, Ints]:
     return low, high
 
 
+def span_rows(corpus: Corpus, starts: Ints) -> Ints:
+    """Rows of the corpus's features under every frame of the sequences that begin at these units: (b, 96).
+
+    The units' own clock: beat k of a unit is frame 3 + 8 k, time is linear between beats as in
+    :func:`d2m.units.cut_units`, and each warped frame has the feature frame nearest to it, so that music and movement
+    are paired frame by frame. At the ends of the music its first or last frame holds.
+    """
+    units = starts[:, None] + np.arange(SEQUENCE_UNITS)
+    times = unit_frame_times(corpus.unit_span[units], corpus.unit_beats[units]).reshape(len(starts), SEQUENCE_FRAMES)
+    first, length = corpus.feature_bounds[corpus.unit_recording[starts]].T[..., None]
+    within = np.clip(np.floor(times * FPS + 0.5).astype(np.int64), 0, length - 1)
+    return np.asarray(first + within, np.int64)
+
+
+def unit_frame_times(span: NDArray[np.floating], beats: NDArray[np.floating]) -> NDArray[np.float64]:
+    """When the 32 frames of units lie in their recordings.
+
+    Args:
+        span: (..., 2) seconds of frame 0 and of the frame after the last.
+        beats: (..., 4) seconds of frames 3, 11, 19, 27.
+
+    Returns:
+        (..., 32) seconds. The last interval of a unit ends at its span, which lies five eighths on: time is linear
+        between these six points.
+    """
+    known = np.array([0, *BEAT_FRAMES, UNIT_FRAMES])
+    times = np.concatenate([span[..., :1], beats, span[..., 1:]], axis=-1)
+    frames = np.arange(UNIT_FRAMES)
+    i = np.searchsorted(known, frames, side="right") - 1
+    part = (frames - known[i]) / (known[i + 1] - known[i])
+    return np.asarray(times[..., i] + part * (times[..., i + 1] - times[..., i]), np.float64)
+
+
 class StageItems:
     """The items of one stage in one split, and how to read them.
 
     Items are units (du_vae), songs of at least 2 s (music_style) or units that begin three consecutive ones
-    and have music (mm_gan, generator). ``genre`` is (n,), an index into the corpus's genres.
+    and have music (mm_gan, generator). ``genre`` is (n,), an index into the corpus's genres. With ``span_features``
+    batches of the latter also hold the features of their whole span, see :func:`span_rows`.
     """
 
-    def __init__(self, corpus: Corpus, stage: str, split: str) -> None:
+    def __init__(self, corpus: Corpus, stage: str, split: str, span_features: bool = False) -> None:
         if stage not in STAGES:
             raise D2MError(f"no stage '{stage}'; there are {', '.join(STAGES)}")
-        self.corpus, self.stage = corpus, stage
+        self.corpus, self.stage, self.span_features = corpus, stage, span_features
         if stage == "du_vae":
             self.ids = corpus.units_in(split)
             self.genre = np.asarray(corpus.unit_genre[self.ids], np.int64)
@@ -132,6 +166,8 @@ class StageItems:
             first = self.corpus.feature_bounds[recording, 0]
             batch["units"] = torch.from_numpy(self.corpus.units[ids[:, None] + np.arange(SEQUENCE_UNITS)])
             batch["recording"] = torch.from_numpy(recording.astype(np.int64))
+            if self.span_features:
+                batch["span_features"] = torch.from_numpy(self.corpus.features[span_rows(self.corpus, ids)])
         start = (low + high) // 2 if centred else rng.integers(low, high + 1)
         batch["features"] = self.windows(first + start)
         return batch

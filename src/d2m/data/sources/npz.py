@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from d2m.data.sources.clip import PoseClip, make_clip
 from d2m.errors import D2MError
 from d2m.skeleton import FPS, JOINTS, N_JOINTS
 from d2m.units import resample
@@ -64,13 +65,8 @@ def to_fps(joints: NDArray[np.floating], fps: float, target: float = FPS) -> NDA
     return resample(joints, np.arange(n) * (fps / target)).astype(np.float32)
 
 
-def read_npz(path: str | Path) -> PoseSequence:
-    """Read and check one motion.
-
-    Raises:
-        D2MError: missing or unreadable file, missing key, wrong shape, numbers that are not finite, bad fps.
-    """
-    path = Path(path)
+def _load(path: Path) -> tuple[NDArray[np.floating], float, str, NDArray[np.floating] | None, str | None]:
+    """joints (t, 14, c), fps, units, confidence and genre of a file; everything but finiteness is checked."""
     try:
         with np.load(path, allow_pickle=False) as f:
             if isinstance(f, np.ndarray):
@@ -82,6 +78,8 @@ def read_npz(path: str | Path) -> PoseSequence:
             joints, fps = np.asarray(f["joints"]), float(f["fps"])
             names = [str(n) for n in f["joint_names"]] if "joint_names" in keys else None
             units = str(f["units"]) if "units" in keys else ""
+            genre = str(f["genre"]) if "genre" in keys else None
+            sure = np.asarray(f["confidence"], np.float32) if "confidence" in keys else None
     except FileNotFoundError as e:
         raise D2MError(f"{path}: no such file; mend the pose column of the manifest") from e
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as e:
@@ -90,13 +88,38 @@ def read_npz(path: str | Path) -> PoseSequence:
         raise D2MError(f"{path}: joints are {joints.dtype} {joints.shape}; (frames, 14, 2 or 3) numbers are needed")
     if not np.isfinite(fps) or not 1 <= fps <= 1000:
         raise D2MError(f"{path}: fps is {fps}; write the frames per second, 1 to 1000")
+    if sure is not None and sure.shape != joints.shape[:2]:
+        raise D2MError(f"{path}: confidence is {sure.shape} for joints {joints.shape}; one per joint is needed")
     if names is not None:
         joints = select_joints(joints, names, str(path))
+        if sure is not None:
+            sure = select_joints(sure[..., None], names, str(path))[..., 0]
     elif joints.shape[1] != N_JOINTS:
         raise D2MError(f"{path}: {joints.shape[1]} joints without joint_names; name them or give the 14 in order")
     if len(joints) < 2:
         raise D2MError(f"{path}: {len(joints)} frames; a motion needs at least 2")
+    return joints, fps, units, sure, genre
+
+
+def read_npz(path: str | Path) -> PoseSequence:
+    """Read and check one motion, at 15 fps.
+
+    Raises:
+        D2MError: missing or unreadable file, missing key, wrong shape, numbers that are not finite, bad fps.
+    """
+    path = Path(path)
+    joints, fps, units, _, _ = _load(path)
     bad = ~np.isfinite(joints).all(axis=(1, 2))
     if bad.any():
         raise D2MError(f"{path}: {int(bad.sum())} of {len(bad)} frames hold numbers that are not finite; fill them")
     return PoseSequence(to_fps(joints, fps), units)
+
+
+def read_npz_clip(path: str | Path) -> PoseClip:
+    """Read one motion at its own rate; joints that are not finite are unseen, ``confidence`` (t, j) may be there.
+
+    Raises:
+        D2MError: as :func:`read_npz`, but for numbers that are not finite.
+    """
+    joints, fps, _, sure, genre = _load(Path(path))
+    return make_clip(joints, fps, str(path), sure, genre)
