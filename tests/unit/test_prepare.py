@@ -348,3 +348,21 @@ def test_2d_motion_does_not_depend_on_the_cameras_distance(raw: Path, tmp_path: 
     np.testing.assert_allclose(far.poses, near.poses, atol=0.02)
     np.testing.assert_allclose(far.unit_beats, near.unit_beats, atol=0.05)
     assert far.poses.shape[0] == 1
+
+
+def test_progress_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    import io
+    import sys
+
+    from d2m.data.build import _progress
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    results = [((None, str(i)), "") for i in range(30)]
+    for stream, shown in [(Terminal(), True), (io.StringIO(), False)]:
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert list(_progress(iter(results), 40, 30)) == results  # type: ignore[arg-type]
+        text = stream.getvalue()
+        assert ("40/40" in text and "ETA" in text) if shown else text == ""
