@@ -6,6 +6,7 @@ Reports, experiments and callbacks are made of these; the analyses themselves ar
 
 from __future__ import annotations
 
+from d2m.readings.comparison import comparison_reading, matched_strength
 from d2m.readings.edits import motion_reading, music_edits_reading
 from d2m.readings.reading import Reading
 from d2m.readings.sides import directions_reading, joint_reading
@@ -13,8 +14,10 @@ from d2m.readings.structure import structure_reading
 
 __all__ = [
     "Reading",
+    "comparison_reading",
     "directions_reading",
     "joint_reading",
+    "matched_strength",
     "motion_reading",
     "music_edits_reading",
     "structure_reading",

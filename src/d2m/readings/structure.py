@@ -17,9 +17,13 @@ from d2m.readings.reading import Reading, test_row
 def structure_reading(table: LatentTable, permutations: int = 999, seed: int = 0, side: str = "music") -> Reading:
     """Is there structure of genres in mu? PCA, t-SNE, silhouette and probe with their nulls, variance components.
 
+    Args:
+        side: whose z_dan it is, for titles and file names; "dance" for the dance encoder's, anything else is music.
+
     Raises:
         D2MError: fewer than two genres or four songs.
     """
+    stem = side.replace(" ", "_")
     songs = table.by_song()
     z, genre = songs.mu.astype(np.float64), songs.genre
     probe = linear_probe(table.mu, table.genre, table.song, permutations=permutations, seed=seed)
@@ -56,11 +60,11 @@ def structure_reading(table: LatentTable, permutations: int = 999, seed: int = 0
         "mean_sigma": float(table.sigma.mean()), "mean_spread": float(table.spread.mean()),
     }  # fmt: skip
     drawings = {
-        f"embeddings_{side}": (panels, "Left: genres. Right: the same points under shuffled labels."),
-        f"explained_variance_{side}": (band, "Grey: what as many isotropic points in as many dimensions show."),
+        f"embeddings_{stem}": (panels, "Left: genres. Right: the same points under shuffled labels."),
+        f"explained_variance_{stem}": (band, "Grey: what as many isotropic points in as many dimensions show."),
     }
     if permutations:
-        drawings[f"nulls_{side}"] = (
+        drawings[f"nulls_{stem}"] = (
             figures.null_histograms(
                 drawn,
                 units={
@@ -76,17 +80,17 @@ def structure_reading(table: LatentTable, permutations: int = 999, seed: int = 0
             "genre": parts.genre, "song": parts.song, "noise": parts.noise, "genre_p": parts.genre_p,
             "shares": parts.shares(),
         }  # fmt: skip
-        noise = "noise of a draw" if side == "music" else "choice of sequence and noise"
+        noise = "noise of a draw" if side != "dance" else "choice of sequence and noise"
         shares_figure = figures.variance_shares(
             {side: parts.shares()}, title=f"Where the variance of z_dan from {side} comes from"
         )
-        drawings[f"variance_{side}"] = (
+        drawings[f"variance_{stem}"] = (
             shares_figure, f"Nested random effects on {table.draws.shape[1]} draws per song; noise: {noise}.",
         )  # fmt: skip
     text = (
         "z_dan from music is computed from the state of a genre classifier, so genres are apart in it by construction; "
         "this says how far, not that dances differ."
-        if side == "music"
+        if side != "dance"
         else "z_dan from dance never saw a genre label; its noise includes which sequences of a dance were read."
     )
     rows = [test_row("linear probe, balanced accuracy", probe), test_row("silhouette, all dimensions", shape)]
