@@ -146,6 +146,7 @@ def means_reading(table: LatentTable, fitted_on: str) -> Any:
         | {f"to {h}": float(np.linalg.norm(m - other)) for h, other in means.items()}
         for g, m in means.items()
     ]  # fmt: skip
+    table = table.select(np.argsort(table.genre, kind="stable"))  # colours by name, as in all other figures
     points, shares = pca(table.mu)
     figure = latent_scatter(
         points, table.genre.tolist(), explained_variance=[float(shares[0]), float(shares[1] if len(shares) > 1 else 0)]

@@ -85,8 +85,8 @@ def comparison_reading(
     ]
     best = max(rows, key=lambda r: sign * r["change"])
     text = (
-        f"All edits move the latents as far as the mean shift does. Unedited, dances to {target} have "
-        f"{gap:+.3g} {ENERGY_UNIT} more kinetic energy than those to {source}; the mean shift changes it by "
+        f"All edits move the latents as far as the mean shift does. Unedited, the kinetic energy of dances to "
+        f"{target} minus that of dances to {source} is {gap:+.3g} {ENERGY_UNIT}; {rows[0]['edit']} changes it by "
         f"{rows[0]['change']:+.3g}, {best['edit']} goes furthest with {best['change']:+.3g}."
     )
     if null:

@@ -62,11 +62,16 @@ def motion_reading(dances: Sequence[Mapping[str, NDArray[np.floating]]], source:
         },
         {
             "energy_per_joint": (
-                plots.kinetic_energy_bars(per_joint, unit=ENERGY_UNIT),
+                plots.kinetic_energy_bars(
+                    per_joint, title=f"Mean kinetic energy per joint, {source} to {target}", unit=ENERGY_UNIT
+                ),
                 "Joints in COCO/OpenPose order; the mean over frames and dances.",
             ),
             "energy_over_time": (
-                plots.kinetic_energy_heatmap({k: m[0] for k, m in maps.items()}, unit=ENERGY_UNIT),
+                plots.kinetic_energy_heatmap(
+                    {k: m[0] for k, m in maps.items()},
+                    title=f"Kinetic energy over time, {source} to {target}", unit=ENERGY_UNIT,
+                ),
                 "The first dance; all noise is shared between the rows.",
             ),
         },
