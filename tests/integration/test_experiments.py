@@ -43,6 +43,7 @@ def read(out: Path) -> dict[str, Any]:
     assert not re.search(r"(src|href)=[\"'](?!data:|#)", page), "the page needs another file"
     assert "http://" not in page and "https://" not in page
     assert list((out / "figures").glob("*/*.png"))
+    assert "NaN" not in (out / "report.json").read_text()
     report: dict[str, Any] = json.loads((out / "report.json").read_text())
     assert report["facts"].keys() >= {"command", "space", "songs", "source", "target", "held_out", "seconds"}
     return report

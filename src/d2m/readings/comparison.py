@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,8 +46,8 @@ def comparison_reading(
     """What each edit does to the same dances.
 
     Args:
-        dances: edit -> dances to songs of the source genre, each with "original" and "target" (t, 14, 2) px, all noise
-            shared.
+        dances: edit -> dances to songs of the source genre, each with "original" and "target", and "neutral" where
+            there is one, (t, 14, 2) px, all noise shared.
         controls: the same for each of several random directions of equal length.
         unedited_target: dances to songs of the target genre, unedited.
         strengths: edit -> the strength that was used.
@@ -61,19 +62,22 @@ def comparison_reading(
         gap = float(np.mean([r["energy"] for r in there])) - start
     sign = 1.0 if gap >= 0 else -1.0
 
-    def after(group: Dances) -> list[dict[str, float]]:
-        return [read_motion(d["target"], common_scale([d["original"]])) for d in group]
+    def after(group: Dances, kind: str = "target") -> list[dict[str, float]]:
+        return [read_motion(d[kind], common_scale([d["original"]])) for d in group if kind in d]
 
     null = [float(np.mean([r["energy"] for r in after(group)])) - start for group in controls]
-    rows, changes = [], {}
+    rows: list[dict[str, Any]] = []
+    changes: dict[str, NDArray[np.float64]] = {}
     for name, group in dances.items():
         read = after(group)
         changes[name] = np.array([r["energy"] for r in read]) - np.array([r["energy"] for r in before])
         mean = float(changes[name].mean())
+        neutral = [r["energy"] for r in after(group, "neutral")]
         rows.append({
             "edit": name, "strength": float(strengths[name]), "energy": start + mean, "change": mean,
+            "neutral energy": float(np.mean(neutral)) if neutral else float("nan"),
             "of the gap": mean / gap if gap else float("nan"),
-            "dances that moved towards": int((sign * changes[name] > 0).sum()), "dances": len(read),
+            "towards": int((sign * changes[name] > 0).sum()), "dances": len(read),
             "p": permutation_p(sign * mean, sign * np.array(null)) if null else float("nan"),
             **{k: float(np.nanmean([r[k] for r in read])) for k in read[0] if k != "energy"},
         })  # fmt: skip
@@ -100,7 +104,8 @@ def comparison_reading(
             f"A full success of the edit alone would reach the dashed line; p compares with {len(null)} random "
             "directions.",
         )},
-        [*unedited, *rows],
+        [*rows, *unedited],
         f"energy and change in {ENERGY_UNIT}, jerk torso/s³, expansion torso, symmetry and verticality 0 to 1; "
-        "p: share of random directions that go as far",
+        "neutral energy: of the same edit's neutral dance; towards: dances that moved towards the target; p: share of "
+        "random directions that go as far",
     )  # fmt: skip
