@@ -49,7 +49,8 @@ def test_no_step_is_longer_than_the_rate_and_a_song_stops_at_its_optimum() -> No
 
 def test_no_song_ends_worse_than_it_began() -> None:
     def cliff(z: Tensor) -> dict[str, Tensor]:
-        return {"target": torch.where(z.mean((1, 2)) < 0.1, -z.mean((1, 2)), z.mean((1, 2)) * torch.nan)}
+        mean = z.mean((1, 2))
+        return {"target": torch.where(mean < 0.1, -mean, torch.full_like(mean, torch.nan))}
 
     found = optimise(torch.zeros(2, 1, 3), cliff, {"target": 1.0}, steps=30, rate=0.03)
     assert bool((found.z.mean((1, 2)) < 0.1).all()) and bool((found.terms["target"] < 0).all())
@@ -128,8 +129,9 @@ def test_the_differentiable_dance_is_the_danced_one(generator: DanceGenerator) -
 def test_the_gradient_reaches_every_latent_and_no_weight_changes(generator: DanceGenerator) -> None:
     before = {k: v.clone() for m in (generator.net, generator.motion_style) for k, v in m.state_dict().items()}
     z = latents(2)
-    found = objective(generator, z, steps=5).optimise(z)
-    assert bool((found.z != z).any(-1).all())
+    start = z + 0.5
+    found = objective(generator, z, steps=5).optimise(start)
+    assert bool((found.z != start).any(-1).all())
     after = {k: v for m in (generator.net, generator.motion_style) for k, v in m.state_dict().items()}
     assert all(torch.equal(before[k], after[k]) for k in before)
     assert all(p.grad is None for m in (generator.net, generator.motion_style) for p in m.parameters())
@@ -149,7 +151,7 @@ def test_a_batch_is_the_same_as_one_by_one_and_again(generator: DanceGenerator) 
 def test_content_holds_the_choreography(generator: DanceGenerator) -> None:
     z = latents(2)
     free, held = (
-        objective(generator, z, steps=40, weights={**WEIGHTS, "content": w, "prior": 0.0, "beat": 0.0})
+        objective(generator, z, steps=25, weights={**WEIGHTS, "content": w, "prior": 0.0, "beat": 0.0})
         for w in (0.0, 100.0)
     )
     start = z + 0.5  # arithmetic's result, away from the original
