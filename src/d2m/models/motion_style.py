@@ -68,7 +68,7 @@ class MotionStyleModule(pl.LightningModule):
         """Over the whole pass and all ranks: a mean of batches' balanced accuracies would be none."""
         counts = self.trainer.strategy.reduce(self.counts, reduce_op="sum")
         for name, table in zip(("guide_accuracy", "balanced_accuracy"), counts, strict=True):
-            self.log(f"val/{name}", balanced_accuracy(table).float(), rank_zero_only=False)
+            self.log(f"val/{name}", balanced_accuracy(table).float(), sync_dist=True)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.AdamW(self.parameters(), lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"])
