@@ -28,7 +28,7 @@ from d2m.losses import weighted_sum
 from d2m.skeleton import BEAT_FRAMES, UNIT_FRAMES
 
 #: One per term of :class:`DanceTerms`.
-WEIGHTS = {"target": 1.0, "content": 1.0, "prior": 0.1, "beat": 0.1}
+WEIGHTS = {"target": 1.0, "content": 0.5, "prior": 0.1, "beat": 0.1}
 #: Stage 1's balance between poses and their steps (docs/adr/0005-motion-first.md).
 VELOCITY_WEIGHT = 4.0
 #: Keeps the beat term finite where nothing moves (normalised units squared).
