@@ -10,6 +10,7 @@ HELP = """Dance to songs with a trained bundle.
   python infer.py bundle=DIR audio=FILE|DIR|GLOB out=DIR [seed=0] [warp=true] [video=true]
                   [edit=mean_shift edit.source=GENRE edit.target=GENRE edit.strength=1.0] [z_dan=FILE.npy]
                   [edit=boundary|erasure|transport edit.latents=FILE.npz ...]  fitted on songs (d2m.study extract)
+                  [edit=optimise edit.steps=100 edit.weights.content=0.5 ...]  held by the original choreography
                   [edit.file=DIR]  a direction fitted before (d2m.study fit)
                   [edit.schedule=[[0,0],[30,1]]]  strength over the song: seconds, strength
 

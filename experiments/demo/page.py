@@ -14,7 +14,7 @@ from d2m.page import Section, write_page
 from d2m.plots import genre_energy_bars, kinetic_energy_bars, training_curves
 from d2m.skeleton import FPS
 
-STAGES = ("du_vae", "music_style", "mm_gan", "generator")
+STAGES = ("du_vae", "music_style", "mm_gan", "generator", "motion_style")
 _TERMS = (
     "loss",
     "recon",

@@ -31,7 +31,7 @@ from d2m.models.steps import load_networks
 from d2m.release import write_release
 from d2m.runtime import best_precision, git_revision, is_rank_zero, versions, write_json
 
-STAGES = ("du_vae", "music_style", "mm_gan", "generator")
+STAGES = ("du_vae", "music_style", "mm_gan", "generator", "motion_style")
 #: What a run says of itself: revision, versions, stages, corpus.
 RUN = "run.json"
 #: stage -> {stage it starts from: {its network here: network there}}
@@ -42,6 +42,7 @@ WARM_STARTS: dict[str, dict[str, dict[str, str]]] = {
     "music_style": {},
     "mm_gan": {"du_vae": {f"net.{n}": f"net.{n}" for n in _NET}, "music_style": {"net.music_style": "net"}},
     "generator": {"mm_gan": {f"net.{n}": f"net.{n}" for n in _ALL}},
+    "motion_style": {},
 }
 #: What "best" means: (monitored value, mode). The curriculum goes on from "last": a GAN has no meaningful best.
 MONITORS = {
@@ -49,6 +50,7 @@ MONITORS = {
     "music_style": ("val/accuracy", "max"),
     "mm_gan": ("val/recon", "min"),
     "generator": ("val/loss", "min"),
+    "motion_style": ("val/balanced_accuracy", "max"),
 }
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from d2m.beat_align import cover_beats, dance_beat_frames, n_source_frames, time_map, warp
 from d2m.errors import D2MError
-from d2m.generator import DanceGenerator, pick_draws
+from d2m.generator import DanceGenerator, DanceNoise, pick_draws
 from d2m.latent.strength import Schedule
 from d2m.skeleton import FPS, SEQUENCE_FRAMES
 from d2m.units import fold_period
@@ -25,6 +25,16 @@ class Edit(Protocol):
     def transform(self, z: NDArray[np.floating], strength: float | NDArray[np.floating]) -> NDArray[np.floating]: ...
 
 
+@runtime_checkable
+class NoiseEdit(Protocol):
+    """An edit that has to know what it dances like: it is bound to a dance's noise (1, n, 1) first.
+
+    What it returns may have a dict ``facts`` afterwards, for :attr:`SongDance.edit_facts`.
+    """
+
+    def for_dance(self, noise: DanceNoise) -> Edit: ...
+
+
 @dataclass(frozen=True)
 class SongDance:
     """The dances to one song; keys are "original" and, with an edit, "neutral" and "target"."""
@@ -35,6 +45,7 @@ class SongDance:
     dance_beats: NDArray[np.float64]  # s
     draws: NDArray[np.int64]  # (n,) accepted draw of every segment
     accepted: NDArray[np.bool_]  # (n,)
+    edit_facts: dict[str, Any] = field(default_factory=dict)  # what the edit says of itself, plain values
 
 
 def dance_pulse(music_beats: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -117,7 +128,7 @@ def dance_to(
     n_frames: int,
     *,
     seed: int,
-    edit: Edit | None = None,
+    edit: Edit | NoiseEdit | None = None,
     strength: float | Schedule = 1.0,
     warp: bool = True,
     z_dan: NDArray[np.floating] | None = None,
@@ -148,9 +159,12 @@ def dance_to(
     noise, base = noise.pick(chosen.draws.cpu()), pick_draws(z, chosen.draws)[0, :, 0].cpu().numpy()
 
     latents = {"original": base}
+    facts: dict[str, Any] = {}
     if edit is not None:
+        edit = edit.for_dance(noise) if isinstance(edit, NoiseEdit) else edit
         amount = strength.at(clock.segment_centres_s(n)) if isinstance(strength, Schedule) else strength
         latents |= {"neutral": edit.neutral(base, amount), "target": edit.transform(base, amount)}
+        facts = getattr(edit, "facts", {})
     poses = {}
     for name, latent in latents.items():
         # One at a time and never batched: equal latents then give equal bits.
@@ -164,4 +178,5 @@ def dance_to(
         dance_beats=clock.beats_s(),
         draws=chosen.draws[0].cpu().numpy(),
         accepted=chosen.accepted[0].cpu().numpy(),
+        edit_facts=facts,
     )

@@ -6,20 +6,40 @@ A new kind of edit is one entry of :data:`BUILDERS`: a function of the request a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import numpy as np
 
-from d2m.dance import Edit
+from d2m.dance import Edit, NoiseEdit
 from d2m.errors import D2MError
 from d2m.extraction import space_of
 from d2m.generator import DanceGenerator
 from d2m.latent.direction import Direction
 from d2m.latent.directions import load_direction, make_direction
 from d2m.latent.mean_shift import MeanShift
+from d2m.latent.optimise import WEIGHTS, GaussianPrior
 from d2m.latent.strength import Schedule
 from d2m.latent.table import LatentTable
+from d2m.motion_edit import OptimisedEdit, Settings
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
+def _weights(given: Any) -> dict[str, float]:
+    """All weights of the optimiser.
+
+    Raises:
+        D2MError: an unknown term, or a weight that is no number of at least 0.
+    """
+    if not isinstance(given, Mapping) or not given.keys() <= WEIGHTS.keys():
+        raise D2MError(f"edit.weights={given}: give numbers for some of {', '.join(WEIGHTS)}")
+    for name, value in given.items():
+        if not _is_number(value) or value < 0:
+            raise D2MError(f"edit.weights.{name}={value}: give a number of at least 0")
+    return {**WEIGHTS, **{str(k): float(v) for k, v in given.items()}}
 
 
 @dataclass(frozen=True)
@@ -28,6 +48,7 @@ class EditRequest:
 
     name: "none", a key of :data:`BUILDERS`. source, target: genres. strength: of the whole dance. schedule:
     [[seconds, strength], ...] instead. file: a direction fitted before. latents: an extraction to fit one on.
+    steps, rate, weights: of the optimiser; weights are merged over :data:`d2m.latent.optimise.WEIGHTS`.
     """
 
     name: str = "none"
@@ -37,22 +58,32 @@ class EditRequest:
     schedule: Any = None
     file: str | None = None
     latents: str | None = None
+    steps: int = 100
+    rate: float = 0.05
+    weights: Mapping[str, float] | None = None
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Self:
         """From a mapping of these keys; missing ones take their defaults.
 
         Raises:
-            D2MError: a strength that is not a finite number.
+            D2MError: a strength, or a setting of the optimiser, that is not a number in its range.
         """
         given = {f.name: config[f.name] for f in fields(cls) if config.get(f.name) is not None}
         for key in ("name", "source", "target", "file", "latents"):
             given |= {key: str(given[key])} if key in given else {}
         if "strength" in given:
             value = given["strength"]
-            if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+            if not _is_number(value):
                 raise D2MError(f"edit.strength={value}: give a finite number, 0 for no edit and 1 for the whole")
             given["strength"] = float(value)
+        steps, rate = given.get("steps", 1), given.get("rate", 1.0)
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
+            raise D2MError(f"edit.steps={steps}: give a whole number of at least 0")
+        if not _is_number(rate) or rate <= 0:
+            raise D2MError(f"edit.rate={rate}: give a number above 0")
+        if "weights" in given:
+            given["weights"] = _weights(given["weights"])
         return cls(**given)
 
     def amount(self) -> float | Schedule:
@@ -80,7 +111,7 @@ def _mean_shift(request: EditRequest, generator: DanceGenerator) -> Direction:
     """On the bundle's own genre means; on an extraction's where one is given."""
     request.needs(generator, "source", "target")
     if request.latents is not None:
-        return _fitted(request, generator)
+        return _fitted(replace(request, name="mean_shift"), generator)
     return MeanShift(str(request.source), str(request.target)).from_means(generator.genre_means)
 
 
@@ -97,12 +128,35 @@ def _fitted(request: EditRequest, generator: DanceGenerator) -> Direction:
     return make_direction(request.name, request.source, request.target).fit(table.mu, table.genre)
 
 
+def _optimise(request: EditRequest, generator: DanceGenerator) -> OptimisedEdit:
+    """Mean shift, then the optimiser; the prior is the target genre's latents where an extraction is given."""
+    generator.motion_classifier()
+    start = _mean_shift(request, generator)
+    assert isinstance(start, MeanShift)
+    if start.target not in generator.genres:
+        raise D2MError(
+            f"edit.target={start.target}: the motion classifier knows {', '.join(generator.genres)}; choose one"
+        )
+    prior = None
+    if request.latents is not None:
+        table = LatentTable.load(request.latents).by_song()
+        table = table.select(table.genre == start.target)
+        draws = table.draws.reshape(-1, table.mu.shape[1])
+        try:
+            prior = GaussianPrior.fit(draws if len(draws) > 1 else table.mu)
+        except ValueError as e:
+            raise D2MError(f"edit.latents={request.latents}: {e}; extract more songs of {start.target}") from e
+    settings = Settings(request.weights or dict(WEIGHTS), request.steps, request.rate, prior)
+    return OptimisedEdit(generator, start, settings)
+
+
 #: Name of an edit -> what builds it. "none" is no edit.
-BUILDERS: dict[str, Callable[[EditRequest, DanceGenerator], Edit]] = {
+BUILDERS: dict[str, Callable[[EditRequest, DanceGenerator], Edit | NoiseEdit]] = {
     "mean_shift": _mean_shift,
     "boundary": _fitted,
     "erasure": _fitted,
     "transport": _fitted,
+    "optimise": _optimise,
 }
 
 
@@ -118,7 +172,7 @@ def check_space(space: str, width: int, generator: DanceGenerator, source: str) 
         raise D2MError(f"{source}: fitted in the latent space of another bundle; fit it again with this one")
 
 
-def build_edit(request: EditRequest, generator: DanceGenerator) -> Edit | None:
+def build_edit(request: EditRequest, generator: DanceGenerator) -> Edit | NoiseEdit | None:
     """The edit that is asked for; None for "none" without a file.
 
     Raises:
@@ -144,7 +198,7 @@ def build_edit(request: EditRequest, generator: DanceGenerator) -> Edit | None:
     return BUILDERS[request.name](request, generator)
 
 
-def describe(edit: Edit, request: EditRequest) -> dict[str, Any]:
+def describe(edit: Edit | NoiseEdit, request: EditRequest) -> dict[str, Any]:
     """What was done, for a dance's json."""
     return {
         "name": getattr(edit, "name", request.name),

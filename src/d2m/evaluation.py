@@ -90,16 +90,28 @@ def energy_by_genre(
     }
 
 
+def _named(three: NDArray[np.floating]) -> dict[str, float]:
+    return dict(zip(("original", "neutral", "edited"), map(float, three), strict=True))
+
+
+def target_votes(generator: DanceGenerator, corpus: Corpus, i: int, seed: int, edit: MeanShift) -> list[float]:
+    """The motion judge's probability of the target genre for the original, neutral and target dance, unwarped."""
+    dance = dance_to_recording(generator, corpus, i, seed, edit=edit, warp=False)
+    return [generator.genre_of_motion(dance.poses[k])[edit.target] for k in ("original", "neutral", "target")]
+
+
 def edit_energy(
     generator: DanceGenerator, corpus: Corpus, source: str, target: str, songs: Sequence[int], seeds: Sequence[int]
 ) -> dict[str, Any]:
     """Mean shift of the source genre's songs towards the target's, all noise shared.
 
     Returns the mean kinetic energy of the original, the neutral and the target dance, the share of (song, seed) pairs
-    whose energy rose, how many pairs, and whether strength 0 gave the original to the bit in all of them.
+    whose energy rose, how many pairs, and whether strength 0 gave the original to the bit in all of them; with a motion
+    classifier also "target_probability_*" of the three by its judge, beside the judge's held-out accuracy.
     """
     edit = MeanShift(source, target).from_means(generator.genre_means)
     energies: list[list[float]] = []
+    votes: list[list[float]] = []
     exact = True
     for i in songs:
         if corpus.recordings[i].genre != source:
@@ -109,12 +121,19 @@ def edit_energy(
             same = dance_to_recording(generator, corpus, i, seed, edit=edit, strength=0.0)
             exact &= np.array_equal(same.poses["target"], dance.poses["original"])
             energies.append([mean_kinetic_energy(dance.poses[k]) for k in ("original", "neutral", "target")])
+            if generator.motion_style is not None:
+                votes.append(target_votes(generator, corpus, i, seed, edit))
     table = np.array(energies).reshape(-1, 3)
+    judged: dict[str, float] = {}
+    if votes:
+        judged = {f"target_probability_{k}": v for k, v in _named(np.mean(votes, axis=0)).items()}
+        judged["judge_balanced_accuracy"] = generator.motion_style_held_out.get("balanced_accuracy", float("nan"))
     means = table.mean(0) if len(table) else np.full(3, np.nan)
     return {
         "source": source,
         "target": target,
-        **dict(zip(("original", "neutral", "edited"), map(float, means), strict=True)),
+        **_named(means),
+        **judged,
         "share_higher": float((table[:, 2] > table[:, 0]).mean()) if len(table) else float("nan"),
         "pairs": len(table),
         "strength_0_exact": bool(exact),
@@ -136,7 +155,8 @@ def evaluate(generator: DanceGenerator, corpus: Corpus, seeds: Sequence[int] = (
 
     Returns:
         "energy" (:func:`energy_by_genre`), "reconstruction" (:func:`reconstruction_error`), "style"
-        (:func:`style_accuracy`), "edits": :func:`edit_energy` from the most energetic genre to the least and back.
+        (:func:`style_accuracy`), "motion_style" (:func:`d2m.release.motion_style_accuracy`; {} without a motion
+        classifier), "edits": :func:`edit_energy` from the most energetic genre to the least and back.
     """
     songs = held_out_songs(corpus)
     high, low = energy_extremes(corpus)
@@ -148,6 +168,7 @@ def evaluate(generator: DanceGenerator, corpus: Corpus, seeds: Sequence[int] = (
         "energy": energy_by_genre(generator, corpus, songs, seeds),
         "reconstruction": reconstruction_error(generator, corpus),
         "style": style_accuracy(generator, corpus, songs),
+        "motion_style": generator.motion_style_held_out,
         "edits": [edit_energy(generator, corpus, a, b, songs, seeds) for a, b in ((high, low), (low, high))],
     }
 

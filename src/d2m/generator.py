@@ -17,8 +17,10 @@ from torch import Tensor
 
 from d2m.bundle import Bundle, read_bundle
 from d2m.data.normalizer import Normalizer
+from d2m.errors import D2MError
 from d2m.gaussian import randn
 from d2m.nets.composition import Composition
+from d2m.nets.motion_style import MotionStyle
 from d2m.nets.music_style import StyleMode
 from d2m.skeleton import N_JOINTS, POSE_DIM, SEQUENCE_FRAMES, SEQUENCE_UNITS, UNIT_FRAMES
 
@@ -95,6 +97,8 @@ class DanceGenerator:
         max_draws: candidates for a segment; where none passes, the one whose stillest unit moves most is taken.
         style_mode: "windows" or "legacy", see :meth:`d2m.nets.music_style.MusicStyle.song_style`.
         genre_means: genre -> (z_dan,) mean of the training songs' noise-averaged z_dan.
+        motion_style: the motion classifier; None where stage motion_style was not trained.
+        motion_style_held_out: what it is worth, see :func:`d2m.release.motion_style_accuracy`.
     """
 
     net: Composition
@@ -106,6 +110,8 @@ class DanceGenerator:
     style_mode: StyleMode = "windows"
     genre_means: dict[str, np.ndarray] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    motion_style: MotionStyle | None = None
+    motion_style_held_out: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: str | Path, device: torch.device | str = "cpu") -> DanceGenerator:
@@ -118,6 +124,11 @@ class DanceGenerator:
         c = bundle.config
         net = Composition(**c["sizes"])
         bundle.load_weights_into(net)
+        classifier, facts = None, c.get("motion_style", {})
+        if bundle.motion_style is not None:
+            classifier = MotionStyle(**facts["sizes"])
+            bundle.load_motion_style_into(classifier)
+            classifier.eval().requires_grad_(False).to(device)
         return cls(
             net=net.eval().requires_grad_(False).to(device),
             normalizer=bundle.normalizer,
@@ -128,6 +139,8 @@ class DanceGenerator:
             style_mode=c["style_mode"],
             genre_means=bundle.genre_means,
             provenance=bundle.provenance,
+            motion_style=classifier,
+            motion_style_held_out=facts.get("held_out", {}),
         )
 
     @property
@@ -257,6 +270,50 @@ class DanceGenerator:
             accepted.append(ok)
             pose = units[:, -1, -1]
         return Choreography(torch.cat(segments, 1), torch.stack(draws, 1), torch.stack(accepted, 1))
+
+    def dance(self, z_dan: Tensor, noise: DanceNoise) -> Tensor:
+        """What :meth:`choreograph` dances with the first draw, with gradients: z_dan (b, n, z_dan) -> (b, 96 n, 28).
+
+        Segments are equal to those of :meth:`choreograph` up to rounding; poses are normalised.
+        """
+        noise = noise.to(self.device)
+        b, n = z_dan.shape[:2]
+        mov = self.net.dance_decoder(z_dan.flatten(0, 1), SEQUENCE_UNITS)
+        z_mov = mov.sample(noise.z_mov[:, :, 0].to(z_dan.dtype).flatten(0, 1)).reshape(b, n * SEQUENCE_UNITS, -1)
+        z_ini = noise.z_ini[:, :, 0].to(z_dan.dtype).flatten(1, 2)
+        return self.net.unroll(z_mov, z_dan.new_zeros(b, POSE_DIM), z_ini).flatten(1, 2)
+
+    # -- motion -> genre -----------------------------------------------------------------------------------
+
+    def motion_classifier(self) -> MotionStyle:
+        """The motion classifier.
+
+        Raises:
+            D2MError: this bundle has none.
+        """
+        if self.motion_style is None:
+            raise D2MError("this bundle has no motion classifier; train stage motion_style: stages=[...,motion_style]")
+        return self.motion_style
+
+    @torch.no_grad()
+    def genre_of_motion(self, poses: np.ndarray | Tensor) -> dict[str, float]:
+        """A dance (t, 14, 2) in pixels at 15 fps, t >= 32 -> genre -> probability, by the judge.
+
+        The judge learned from units whose beats lie on frames 3, 11, 19, 27: dances whose beats were warped elsewhere
+        are foreign to it. What it is worth: :attr:`motion_style_held_out`.
+
+        Raises:
+            D2MError: no motion classifier, or a dance that is too short or misshapen.
+        """
+        judge = self.motion_classifier()
+        x = torch.as_tensor(np.array(poses), dtype=next(judge.parameters()).dtype, device=self.device)
+        if x.ndim != 3 or x.shape[1:] != (N_JOINTS, 2) or len(x) < UNIT_FRAMES:
+            raise D2MError(f"poses of shape {tuple(x.shape)}; give (t, {N_JOINTS}, 2) with t >= {UNIT_FRAMES}")
+        mean, std = self.normalizer.tensors(self.device)[:2]
+        votes = judge.dance_probabilities(((x.flatten(1) - mean) / std)[None])[0]
+        return dict(zip(self.genres, votes.tolist(), strict=True))
+
+    # -- poses ---------------------------------------------------------------------------------------------
 
     def to_pixels(self, poses: Tensor) -> Tensor:
         """Normalised (..., 28) -> pixels (..., 14, 2)."""

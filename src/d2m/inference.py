@@ -18,7 +18,7 @@ from d2m.atomic import atomic_path
 from d2m.audio import AUDIO_SUFFIXES, features, load_song, n_frames
 from d2m.beats import music_beats
 from d2m.bundle import sha256
-from d2m.dance import Edit, SongDance, dance_to, fit_z_dan, segments_needed
+from d2m.dance import Edit, NoiseEdit, SongDance, dance_to, fit_z_dan, segments_needed
 from d2m.edits import EditRequest, build_edit, describe
 from d2m.errors import D2MError
 from d2m.generator import DanceGenerator
@@ -104,7 +104,7 @@ def save_dance(path: Path, dance: SongDance, seed: int, edited: bool) -> None:
         tmp.write_bytes(buffer.getvalue())
 
 
-def captions(edit: Edit, request: EditRequest) -> dict[str, str]:
+def captions(edit: Edit | NoiseEdit, request: EditRequest) -> dict[str, str]:
     """Dance -> what stands over its picture."""
     source, target = getattr(edit, "source", None), getattr(edit, "target", None)
     amount = request.amount()
@@ -118,7 +118,7 @@ def captions(edit: Edit, request: EditRequest) -> dict[str, str]:
 
 def dance_file(
     generator: DanceGenerator, song: Path, out: Path, name: str, cfg: DictConfig, request: EditRequest,
-    edit: Edit | None, z_dan: np.ndarray | None, provenance: dict[str, Any],
+    edit: Edit | NoiseEdit | None, z_dan: np.ndarray | None, provenance: dict[str, Any],
 ) -> None:  # fmt: skip
     """One song to NAME.npz, NAME.mp4 and NAME.json; the json last, so that it vouches for the others."""
     wave = load_song(song)
@@ -154,7 +154,7 @@ def dance_file(
             "frames": t,
             "seed": cfg.seed,
             "warp": bool(cfg.warp),
-            "edit": None if edit is None else describe(edit, request),
+            "edit": None if edit is None else {**describe(edit, request), **dance.edit_facts},
             "z_dan": None if cfg.z_dan is None else Path(cfg.z_dan).name,
             "music_style": generator.genre_probabilities(features(wave, generator.front_end)),
             "draws": dance.draws.tolist(),

@@ -15,7 +15,9 @@ from d2m.bundle import sha256, write_bundle
 from d2m.data.corpus import Corpus
 from d2m.data.normalizer import Normalizer
 from d2m.generator import DanceGenerator, motion
+from d2m.metrics.classification import balanced_accuracy, confusion
 from d2m.nets.composition import Composition
+from d2m.nets.motion_style import MotionStyle
 from d2m.runtime import git_revision, versions
 
 #: A unit that moves less than this share of the stillest percentile of real units counts as frozen.
@@ -54,6 +56,48 @@ def read_composition(checkpoint: Path) -> tuple[Composition, dict[str, Any]]:
     return net.eval().requires_grad_(False), hparams
 
 
+def read_motion_style(checkpoint: Path) -> MotionStyle:
+    """The classifier of a motion_style checkpoint."""
+    ckpt = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    net = MotionStyle(**{k: ckpt["hyper_parameters"][k] for k in signature(MotionStyle).parameters})
+    net.load_state_dict({k[4:]: v for k, v in ckpt["state_dict"].items() if k.startswith("net.")}, strict=True)
+    return net.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def motion_style_accuracy(net: MotionStyle, corpus: Corpus, normalizer: Normalizer) -> dict[str, float]:
+    """Balanced accuracies on the units of the validation and test splits; no weight was fitted on them.
+
+    Returns:
+        "balanced_accuracy" (the judge, single units), "balanced_accuracy_songs" (the judge's mean vote over a
+        recording, all views), "guide_balanced_accuracy" (single units), "chance", "units", "songs"; {} where nothing
+        is held out.
+    """
+    ids = np.concatenate([corpus.units_in(split) for split in ("val", "test")])
+    if not len(ids):
+        return {}
+    n = len(corpus.genres)
+    truth = torch.from_numpy(np.asarray(corpus.unit_genre[ids], np.int64))
+    parts = [net(torch.from_numpy(normalizer.normalize_poses(corpus.units[part])))
+             for part in np.array_split(ids, -(-len(ids) // 1024))]  # fmt: skip
+    guide, judge = (torch.cat(x).softmax(-1) for x in zip(*parts, strict=True))
+    songs, of_unit = np.unique(corpus.unit_recording[ids], return_inverse=True)
+    votes = torch.zeros(len(songs), n).index_add_(0, torch.from_numpy(of_unit), judge)
+    song_truth = torch.from_numpy(corpus.recording_genre[songs])
+
+    def accuracy(labels: torch.Tensor, p: torch.Tensor) -> float:
+        return float(balanced_accuracy(confusion(labels, p.argmax(-1), n)))
+
+    return {
+        "balanced_accuracy": accuracy(truth, judge),
+        "balanced_accuracy_songs": accuracy(song_truth, votes),
+        "guide_balanced_accuracy": accuracy(truth, guide),
+        "chance": 1 / n,
+        "units": float(len(ids)),
+        "songs": float(len(songs)),
+    }
+
+
 def write_release(cfg: DictConfig, run_dir: Path, corpus_dir: Path, stage: str) -> Path:
     """``<run>/bundle`` from the last checkpoint of ``stage`` ("generator" or "mm_gan")."""
     corpus = Corpus.open(corpus_dir)
@@ -69,6 +113,11 @@ def write_release(cfg: DictConfig, run_dir: Path, corpus_dir: Path, stage: str) 
         "genres": list(corpus.genres),
         "songs": {s: [corpus.recordings[i].name for i in corpus.recordings_in(s)] for s in ("train", "val", "test")},
     }
+    classifier, motion_config = None, {}
+    if (checkpoints / "motion_style" / "done.json").exists():
+        classifier = read_motion_style(checkpoints / "motion_style" / "last.ckpt")
+        held_out = motion_style_accuracy(classifier, corpus, normalizer)
+        motion_config = {"motion_style": {"sizes": classifier.sizes, "held_out": held_out}}
     return write_bundle(
         run_dir / "bundle",
         config={
@@ -77,6 +126,7 @@ def write_release(cfg: DictConfig, run_dir: Path, corpus_dir: Path, stage: str) 
             "style_mode": "windows",
             "motion_threshold": threshold,
             "max_draws": MAX_DRAWS,
+            **motion_config,
         },
         state=net.state_dict(),
         normalizer=normalizer,
@@ -90,7 +140,8 @@ def write_release(cfg: DictConfig, run_dir: Path, corpus_dir: Path, stage: str) 
             "released_from": stage,
             "config": OmegaConf.to_container(cfg, resolve=True),
         },
-        card=model_card(cfg.data.name, corpus, stage, threshold),
+        motion_style=None if classifier is None else classifier.state_dict(),
+        card=model_card(cfg.data.name, corpus, stage, threshold, motion_config),
     )
 
 
@@ -102,9 +153,18 @@ def _done(checkpoint: Path) -> dict[str, Any]:
     return {k: done[k] for k in ("metrics", "seconds", "precision")}
 
 
-def model_card(name: str, corpus: Corpus, stage: str, threshold: float) -> str:
+def model_card(
+    name: str, corpus: Corpus, stage: str, threshold: float, motion_config: dict[str, Any] | None = None
+) -> str:
     """CARD.md: what the model is, what it was trained on, what not to conclude from it."""
     counts = {s: len(corpus.recordings_in(s)) for s in ("train", "val", "test")}
+    held_out = (motion_config or {}).get("motion_style", {}).get("held_out")
+    judge = "- Motion classifier: none (stage motion_style was not trained)"
+    if held_out:
+        judge = (
+            f"- Motion classifier: balanced accuracy {held_out['balanced_accuracy']:.2f} on held-out units, "
+            f"{held_out['balanced_accuracy_songs']:.2f} on held-out songs (chance {held_out['chance']:.2f})"
+        )
     return f"""# Dancing2Music bundle, trained on {name}
 
 Dances to music: 14 joints in 2-D at 15 frames per second, from 28 audio features ({corpus.front_end}).
@@ -114,6 +174,7 @@ Dances to music: 14 joints in 2-D at 15 frames per second, from 28 audio feature
 - Dance units of 32 frames in the corpus: {len(corpus.units)} (several camera yaws of one dance count each)
 - Released from stage: {stage}
 - A draw is redrawn below a motion of {threshold:.1f} (sum of absolute normalised frame differences of a unit)
+{judge}
 
 Method: Lee et al., "Dancing to Music", NeurIPS 2019; deviations are listed in docs/adr of the d2m repository.
 

@@ -13,12 +13,12 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 REPO = Path(__file__).parents[2]
-STAGES = ("du_vae", "music_style", "mm_gan", "generator")
+STAGES = ("du_vae", "music_style", "mm_gan", "generator", "motion_style")
 #: Two epochs of three batches a stage, on three songs a genre.
 TINY = [
     "experiment=quickstart", "trainer=cpu", "logger=csv", "callbacks.progress_bar=false",
     "data.corpus.n_songs_per_genre=3", "data.corpus.seconds=12", "callbacks.dance_video.seconds=2",
-    "trainer.log_every_n_steps=1",
+    "trainer.log_every_n_steps=1", f"stages=[{','.join(STAGES)}]",
     *(f"fit.{s}.max_epochs=2" for s in STAGES), *(f"fit.{s}.steps_per_epoch=3" for s in STAGES),
     *(f"fit.{s}.batch_size=4" for s in STAGES),
 ]  # fmt: skip
@@ -53,7 +53,7 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_run(corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of all four stages."""
+    """A finished run of all five stages."""
     from d2m.curriculum import run
 
     return run(compose_train(corpora), tmp_path_factory.mktemp("run"))

@@ -20,7 +20,8 @@ SIZE = [
     "size.z_mov=32", "size.z_dan=64", "size.hidden=96", "model.du_vae.lr=4e-3", "model.mm_gan.lr=1e-3",
     "model.generator.lr=1e-3", "model.generator.lr_unit_decoder=3e-4",
 ]  # fmt: skip
-LENGTH = {"du_vae": (8, 100, 16), "music_style": (2, 50, 32), "mm_gan": (3, 80, 16), "generator": (2, 60, 16)}
+LENGTH = {"du_vae": (8, 100, 16), "music_style": (2, 50, 32), "mm_gan": (3, 80, 16), "generator": (2, 60, 16),
+          "motion_style": (2, 40, 32)}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,12 @@ def test_the_edit_moves_energy_the_right_way(report: dict[str, Any]) -> None:
     down, up = report["edits"]
     assert down["edited"] < 0.8 * down["original"] and down["share_higher"] <= 0.25
     assert up["edited"] > 1.25 * up["original"] and up["share_higher"] >= 0.75
+
+
+def test_genres_are_known_by_their_motion_and_the_edit_is_judged_by_it(report: dict[str, Any]) -> None:
+    assert report["motion_style"]["balanced_accuracy"] > 0.6 > report["motion_style"]["chance"]
+    for edit in report["edits"]:
+        assert edit["target_probability_edited"] > edit["target_probability_original"]
 
 
 def test_strength_zero_is_the_original(report: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ CONF = REPO / "conf"
 GIVEN_LATER = {
     "d2m.callbacks.dance_video.DanceVideo": {"out", "corpus"},
     "d2m.models.music_style.MusicStyleModule": {"n_genres"},
+    "d2m.models.motion_style.MotionStyleModule": {"n_genres"},
     "d2m.models.mm_gan.MMGANModule": {"n_genres"},
     "d2m.models.generator.GeneratorModule": {"n_genres"},
     **{
@@ -54,7 +55,7 @@ def test_every_choice_composes_and_every_key_is_in_the_signature(name: str, choi
     cfg = composed("train", f"{name}={choice}")
     plain = OmegaConf.to_container(cfg, resolve=True)
     found = list(targets(plain))
-    assert len(found) >= 7  # four models, trainer, logger, corpus
+    assert len(found) >= 8  # five models, trainer, logger, corpus
     for node in found:
         target = node["_target_"]
         parameters = inspect.signature(get_method(target) if "." in target else target).parameters
@@ -65,7 +66,7 @@ def test_every_choice_composes_and_every_key_is_in_the_signature(name: str, choi
         assert not missing, f"{target} needs {sorted(missing)}"
 
 
-@pytest.mark.parametrize("stage", ["du_vae", "music_style", "mm_gan", "generator"])
+@pytest.mark.parametrize("stage", ["du_vae", "music_style", "mm_gan", "generator", "motion_style"])
 @pytest.mark.parametrize("size", ["tiny", "small"])
 def test_every_stage_is_built(stage: str, size: str) -> None:
     from d2m.curriculum import build_module

@@ -13,6 +13,7 @@ from d2m.bundle.format import (
     FORMAT,
     GENRE_MEANS,
     GENRES,
+    MOTION_STYLE,
     NORMALIZER,
     PROVENANCE,
     WEIGHTS,
@@ -23,6 +24,6 @@ from d2m.bundle.format import (
 )
 
 __all__ = [
-    "CARD", "CONFIG", "FILES", "FORMAT", "GENRES", "GENRE_MEANS", "NORMALIZER", "PROVENANCE", "WEIGHTS", "Bundle",
-    "read_bundle", "sha256", "write_bundle",
+    "CARD", "CONFIG", "FILES", "FORMAT", "GENRES", "GENRE_MEANS", "MOTION_STYLE", "NORMALIZER", "PROVENANCE", "WEIGHTS",
+    "Bundle", "read_bundle", "sha256", "write_bundle",
 ]  # fmt: skip

@@ -7,6 +7,10 @@ genres.json          names of the genres, in the order of the style network's cl
 genre_means.npz      genre -> mean z_dan of the training songs
 provenance.json      where it came from, and the sha256 of every other file
 CARD.md              the model card
+
+One file more where stage motion_style was trained (docs/adr/0045-motion-style.md); provenance.json lists it:
+
+motion_style.safetensors  the motion classifier; config.json's "motion_style" has its sizes and held-out accuracy
 """
 
 from __future__ import annotations
@@ -32,6 +36,9 @@ from d2m.errors import D2MError
 FORMAT = 1
 CONFIG, WEIGHTS, NORMALIZER, GENRES = "config.json", "weights.safetensors", "normalizer.npz", "genres.json"
 GENRE_MEANS, PROVENANCE, CARD = "genre_means.npz", "provenance.json", "CARD.md"
+#: Optional, and in no other file: the digest of WEIGHTS names the latent space, which a classifier does not change.
+MOTION_STYLE = "motion_style.safetensors"
+_MOTION_KEY = "motion_style"
 FILES = (CONFIG, WEIGHTS, NORMALIZER, GENRES, GENRE_MEANS, PROVENANCE, CARD)
 _CONFIG_KEYS = {"format", "sizes", "front_end", "style_mode", "motion_threshold", "max_draws"}
 
@@ -47,6 +54,7 @@ class Bundle:
     genres: tuple[str, ...]
     genre_means: dict[str, np.ndarray]
     provenance: dict[str, Any]
+    motion_style: dict[str, Tensor] | None = None
 
     def load_weights_into(self, net: nn.Module) -> None:
         """Strictly.
@@ -54,15 +62,26 @@ class Bundle:
         Raises:
             D2MError: a tensor is missing, extra or misshapen.
         """
+        self._load(net, self.state, WEIGHTS)
+
+    def load_motion_style_into(self, net: nn.Module) -> None:
+        """Strictly; only where :attr:`motion_style` is not None.
+
+        Raises:
+            D2MError: a tensor is missing, extra or misshapen.
+        """
+        self._load(net, self.motion_style or {}, MOTION_STYLE)
+
+    def _load(self, net: nn.Module, state: dict[str, Tensor], file: str) -> None:
         expected = {k: tuple(v.shape) for k, v in net.state_dict().items()}
-        found = {k: tuple(v.shape) for k, v in self.state.items()}
+        found = {k: tuple(v.shape) for k, v in state.items()}
         for name in sorted(expected.keys() | found.keys()):
             if expected.get(name) != found.get(name):
                 raise D2MError(
-                    f"{self.folder / WEIGHTS}: tensor '{name}' has shape {found.get(name, 'none (missing)')}, "
+                    f"{self.folder / file}: tensor '{name}' has shape {found.get(name, 'none (missing)')}, "
                     f"{CONFIG} asks for {expected.get(name, 'none (extra)')}; use a bundle written in one piece"
                 )
-        net.load_state_dict(self.state, strict=True)
+        net.load_state_dict(state, strict=True)
 
 
 def sha256(path: Path) -> str:
@@ -81,6 +100,11 @@ def _json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
+def _tensors(path: Path, state: dict[str, Tensor]) -> None:
+    save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, path)
+    os.chmod(path, 0o644)  # safetensors writes for the owner alone
+
+
 def write_bundle(
     folder: str | Path,
     *,
@@ -91,11 +115,13 @@ def write_bundle(
     genre_means: dict[str, np.ndarray],
     provenance: dict[str, Any],
     card: str,
+    motion_style: dict[str, Tensor] | None = None,
     extra: Callable[[Path], None] | None = None,
 ) -> Path:
     """Write a bundle in one piece: it appears whole, by a rename, or not at all. One already there is replaced.
 
     Args:
+        motion_style: tensors of the motion classifier; ``config["motion_style"]`` then has "sizes" and "held_out".
         extra: called with the folder before it gets its name, to write what goes with the bundle but is not of it.
 
     Raises:
@@ -105,6 +131,8 @@ def write_bundle(
     missing = (_CONFIG_KEYS - {"format"}) - config.keys()
     if missing:
         raise ValueError(f"bundle config lacks {sorted(missing)}")
+    if (motion_style is None) != (config.get(_MOTION_KEY) is None):
+        raise ValueError("a bundle has the motion classifier's tensors and its config, or neither")
     folder = Path(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -114,15 +142,17 @@ def write_bundle(
     try:
         os.chmod(tmp, 0o755)
         _json(tmp / CONFIG, {"format": FORMAT, **config})
-        save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, tmp / WEIGHTS)
-        os.chmod(tmp / WEIGHTS, 0o644)  # safetensors writes for the owner alone
+        _tensors(tmp / WEIGHTS, state)
+        if motion_style is not None:
+            _tensors(tmp / MOTION_STYLE, motion_style)
         normalizer.save(tmp / NORMALIZER)
         _json(tmp / GENRES, list(genres))
         np.savez(tmp / GENRE_MEANS, **{k: np.asarray(v, np.float32) for k, v in genre_means.items()})  # type: ignore[arg-type]
         (tmp / CARD).write_text(card)
         if extra is not None:
             extra(tmp)
-        sealed = {**provenance, "files": {f: sha256(tmp / f) for f in FILES if f != PROVENANCE}}
+        written = [f for f in FILES if f != PROVENANCE] + ([] if motion_style is None else [MOTION_STYLE])
+        sealed = {**provenance, "files": {f: sha256(tmp / f) for f in written}}
         _json(tmp / PROVENANCE, {**sealed, "seal": _seal(sealed)})
         if folder.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
@@ -160,13 +190,18 @@ def read_bundle(folder: str | Path) -> Bundle:
         raise D2MError(f"{folder / PROVENANCE}: not readable as a bundle's provenance; copy the bundle again") from e
     if not intact:
         raise D2MError(f"{folder / PROVENANCE}: altered since the bundle was written; copy the bundle again")
-    for name in FILES:
-        if name != PROVENANCE and digests.get(name) != sha256(folder / name):
+    whole = [f for f in FILES if f != PROVENANCE] + [MOTION_STYLE] * (MOTION_STYLE in digests)
+    for name in whole:
+        if not (folder / name).is_file():
+            raise D2MError(f"{folder / name}: missing from the bundle; copy the whole folder again")
+        if digests.get(name) != sha256(folder / name):
             raise D2MError(f"{folder / name}: altered since the bundle was written; copy the bundle again")
     try:
         config = json.loads((folder / CONFIG).read_text())
         if config.get("format") != FORMAT or not config.keys() >= _CONFIG_KEYS:
             raise D2MError(f"{folder / CONFIG}: bundle format {config.get('format')}, this version reads {FORMAT}")
+        if (_MOTION_KEY in config) != (MOTION_STYLE in digests):
+            raise ValueError(f"{CONFIG} and {MOTION_STYLE} do not belong together")
         with np.load(folder / GENRE_MEANS, allow_pickle=False) as means:
             genre_means = {k: means[k] for k in means.files}
         return Bundle(
@@ -177,6 +212,7 @@ def read_bundle(folder: str | Path) -> Bundle:
             genres=tuple(json.loads((folder / GENRES).read_text())),
             genre_means=genre_means,
             provenance=provenance,
+            motion_style=load_file(folder / MOTION_STYLE) if MOTION_STYLE in digests else None,
         )
     except (ValueError, KeyError, OSError, SafetensorError) as e:
         raise D2MError(f"{folder}: not a readable bundle ({e}); copy the bundle again") from e

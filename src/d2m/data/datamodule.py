@@ -68,6 +68,7 @@ class DanceDataModule(pl.LightningDataModule):
 
     - du_vae: ``units1``, ``units2`` (b, 32, 28), two copies of a unit, each shifted as a whole by its own
       draw; ``genre`` (b,).
+    - motion_style: ``units`` (b, 32, 28), shifted in training; ``genre`` (b,). No music.
     - music_style: ``features`` (b, 30, 28), a 2 s window; ``genre`` (b,).
     - mm_gan, generator: ``units`` (b, 3, 32, 28), consecutive; ``features`` (b, 30, 28), a 2 s window of
       their own music (anywhere in their span; in its middle in validation); ``genre``, ``recording`` (b,).
@@ -83,7 +84,7 @@ class DanceDataModule(pl.LightningDataModule):
         seed: of the draws.
         steps_per_epoch: batches per device and epoch; by default as many as there are items in the training
         split.
-        shift: largest shift in x and y, pixels (du_vae).
+        shift: largest shift in x and y, pixels (du_vae, motion_style).
         num_workers: processes that read batches; the corpus is memory-mapped, 0 is mostly enough.
         max_val_batches: of all devices together.
         val_split: the split that validation walks through.
@@ -180,9 +181,11 @@ class DanceDataModule(pl.LightningDataModule):
                 out[name] = (out[name] - stats.feature_mean) / stats.feature_std
         if "shift" in out:
             units, shift = out.pop("units"), out.pop("shift")
-            for copy in (0, 1):
+            copies = shift.shape[1]
+            for copy in range(copies):
                 moved = units + shift[:, copy].repeat(1, N_JOINTS)[:, None]
-                out[f"units{copy + 1}"] = (moved - stats.pose_mean) / stats.pose_std
+                name = f"units{copy + 1}" if copies > 1 else "units"
+                out[name] = (moved - stats.pose_mean) / stats.pose_std
         elif "units" in out:
             out["units"] = (out["units"] - stats.pose_mean) / stats.pose_std
         return out

@@ -19,11 +19,14 @@ from d2m.data.corpus import Corpus
 from d2m.errors import D2MError
 from d2m.skeleton import BEAT_FRAMES, FPS, SEQUENCE_FRAMES, SEQUENCE_UNITS, STYLE_FRAMES, UNIT_FRAMES
 
-Stage = Literal["du_vae", "music_style", "mm_gan", "generator"]
+Stage = Literal["du_vae", "music_style", "mm_gan", "generator", "motion_style"]
 STAGES: tuple[str, ...] = get_args(Stage)
 
 Ints = NDArray[np.int64]
 Batch = dict[str, Tensor]
+
+#: Stages that see single units without music -> how many shifted copies of each.
+COPIES = {"du_vae": 2, "motion_style": 1}
 
 #: Streams of randomness that never meet.
 _TRAIN, _VAL = 0, 1
@@ -105,16 +108,16 @@ def unit_frame_times(span: NDArray[np.floating], beats: NDArray[np.floating]) ->
 class StageItems:
     """The items of one stage in one split, and how to read them.
 
-    Items are units (du_vae), songs of at least 2 s (music_style) or units that begin three consecutive ones
-    and have music (mm_gan, generator). ``genre`` is (n,), an index into the corpus's genres. With ``span_features``
-    batches of the latter also hold the features of their whole span, see :func:`span_rows`.
+    Items are units (du_vae, motion_style), songs of at least 2 s (music_style) or units that begin three
+    consecutive ones and have music (mm_gan, generator). ``genre`` is (n,), an index into the corpus's genres. With
+    ``span_features`` batches of the latter also hold the features of their whole span, see :func:`span_rows`.
     """
 
     def __init__(self, corpus: Corpus, stage: str, split: str, span_features: bool = False) -> None:
         if stage not in STAGES:
             raise D2MError(f"no stage '{stage}'; there are {', '.join(STAGES)}")
         self.corpus, self.stage, self.span_features = corpus, stage, span_features
-        if stage == "du_vae":
+        if stage in COPIES:
             self.ids = corpus.units_in(split)
             self.genre = np.asarray(corpus.unit_genre[self.ids], np.int64)
         elif stage == "music_style":
@@ -147,15 +150,16 @@ class StageItems:
         Args:
             items: (b,) numbers into :attr:`ids`.
             rng: for shifts and windows.
-            shift: largest shift of x and y in pixels (du_vae).
-            centred: windows in the middle of their span instead of anywhere in it.
+            shift: largest shift of x and y in pixels (du_vae, and motion_style where not centred).
+            centred: windows in the middle of their span instead of anywhere in it; motion_style without shift.
         """
         ids, b = self.ids[items], len(items)
         batch = {"genre": torch.from_numpy(self.genre[items])}
-        if self.stage == "du_vae":
+        if self.stage in COPIES:
             batch["units"] = torch.from_numpy(self.corpus.units[ids])
-            limits = np.asarray(shift, np.float32)
-            batch["shift"] = torch.from_numpy(rng.uniform(-1, 1, (b, 2, 2)).astype(np.float32) * limits)
+            limits = np.asarray((0, 0) if centred and self.stage == "motion_style" else shift, np.float32)
+            draw = rng.uniform(-1, 1, (b, COPIES[self.stage], 2)).astype(np.float32)
+            batch["shift"] = torch.from_numpy(draw * limits)
             return batch
         if self.stage == "music_style":
             first, length = self.corpus.feature_bounds[ids].T

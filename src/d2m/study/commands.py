@@ -159,6 +159,7 @@ def means(a: dict[str, Any]) -> str:
         genres=bundle.genres,
         genre_means={**(bundle.genre_means if a["keep"] else {}), **found},
         provenance=provenance,
+        motion_style=bundle.motion_style,
         card=(bundle.folder / "CARD.md").read_text().rstrip()
         + f"\n\nGenre means of the user's own songs (python -m d2m.study means): {listed}.\n",
     )

@@ -1,0 +1,22 @@
+"""Classifiers, judged so that frequent classes do not count for more than rare ones."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def confusion(truth: Tensor, predicted: Tensor, n_classes: int) -> Tensor:
+    """Labels (n,), (n,) of int64 -> counts (n_classes, n_classes): rows are the truth."""
+    counts = torch.bincount(truth * n_classes + predicted, minlength=n_classes**2)
+    return counts.view(n_classes, n_classes)
+
+
+def balanced_accuracy(counts: Tensor) -> Tensor:
+    """Counts (c, c), rows the truth -> mean over the classes that occur of the share recognised; chance is 1 / c.
+
+    nan where nothing was counted.
+    """
+    rows = counts.double()
+    total = rows.sum(1)
+    return (rows.diagonal() / total)[total > 0].mean()

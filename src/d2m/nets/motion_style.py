@@ -1,0 +1,99 @@
+"""Genre from motion alone: poses in, genre logits out; no music, no z_dan, no style network.
+
+Not in the paper. Two networks of different build see the same motion: the *guide*, whose gradient an optimiser may
+follow, and the *judge*, which no optimiser sees and which therefore can say whether a dance changed or only fooled the
+guide (docs/adr/0045-motion-style.md).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from d2m.nets.blocks import SequenceEncoder
+from d2m.skeleton import POSE_DIM, UNIT_FRAMES
+
+#: Frame steps of normalised poses are about a quarter of the poses; the networks should see both alike.
+STEP_GAIN = 4.0
+
+
+def dance_windows(poses: Tensor) -> Tensor:
+    """Dances (b, t, 28) -> (b, n, 32, 28): windows that overlap by at least half and cover the dance.
+
+    Where t is a multiple of 32, every other window is a unit and the ones between begin two beats later.
+
+    Raises:
+        ValueError: fewer than 32 frames.
+    """
+    t = poses.shape[1]
+    if t < UNIT_FRAMES:
+        raise ValueError(f"{t} frames are fewer than one window of {UNIT_FRAMES}")
+    n = -(-2 * (t - UNIT_FRAMES) // UNIT_FRAMES) + 1
+    starts = torch.linspace(0, t - UNIT_FRAMES, n, device=poses.device).round().long()
+    return poses[:, starts[:, None] + torch.arange(UNIT_FRAMES, device=poses.device)]
+
+
+def with_steps(units: Tensor) -> Tensor:
+    """(b, 32, 28) -> (b, 31, 56): poses and the steps to the next frame, the latter times :data:`STEP_GAIN`."""
+    return torch.cat([units[:, :-1], STEP_GAIN * units.diff(dim=1)], dim=-1)
+
+
+class ConvMotion(nn.Module):
+    """Temporal convolutions on poses and steps; smooth, so that its gradient leads somewhere. (b, 32, 28) -> (b, g)."""
+
+    def __init__(self, n_genres: int, hidden: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv1d(2 * POSE_DIM, hidden, 5, padding=2), nn.GroupNorm(1, hidden), nn.GELU(),
+            nn.Conv1d(hidden, hidden, 5, stride=2, padding=2), nn.GroupNorm(1, hidden), nn.GELU(),
+            nn.Conv1d(hidden, hidden, 5, stride=2, padding=2), nn.GELU(),
+        )  # fmt: skip
+        self.head = nn.Linear(hidden, n_genres)
+
+    def forward(self, units: Tensor) -> Tensor:
+        out: Tensor = self.head(self.body(with_steps(units).transpose(1, 2)).mean(-1))
+        return out
+
+
+class RecurrentMotion(nn.Module):
+    """A GRU on poses and steps, its last state classified. (b, 32, 28) -> (b, g)."""
+
+    def __init__(self, n_genres: int, hidden: int) -> None:
+        super().__init__()
+        self.body = SequenceEncoder(2 * POSE_DIM, hidden, bidirectional=True)
+        self.head = nn.Linear(2 * hidden, n_genres)
+
+    def forward(self, units: Tensor) -> Tensor:
+        out: Tensor = self.head(self.body(with_steps(units)))
+        return out
+
+
+class MotionStyle(nn.Module):
+    """Normalised dance units (b, 32, 28) -> genre logits (b, n_genres), by the guide and by the judge.
+
+    Args:
+        n_genres: classes.
+        hidden: width of both networks.
+    """
+
+    def __init__(self, n_genres: int, hidden: int = 48) -> None:
+        super().__init__()
+        self.sizes = {"n_genres": n_genres, "hidden": hidden}
+        self.guide = ConvMotion(n_genres, hidden)
+        self.judge = RecurrentMotion(n_genres, hidden)
+
+    def forward(self, units: Tensor) -> tuple[Tensor, Tensor]:
+        """(b, 32, 28) -> logits of guide and judge, each (b, n_genres)."""
+        return self.guide(units), self.judge(units)
+
+    def guide_log_probabilities(self, poses: Tensor) -> Tensor:
+        """Dances (b, t, 28), t >= 32 -> the guide's log-probabilities of every window (b, n, n_genres)."""
+        x = dance_windows(poses)
+        out: Tensor = self.guide(x.flatten(0, 1)).log_softmax(-1).unflatten(0, x.shape[:2])
+        return out
+
+    def dance_probabilities(self, poses: Tensor) -> Tensor:
+        """Dances (b, t, 28), t >= 32 -> (b, n_genres): the judge's mean vote over windows."""
+        x = dance_windows(poses)
+        out: Tensor = self.judge(x.flatten(0, 1)).softmax(-1).unflatten(0, x.shape[:2]).mean(1)
+        return out
