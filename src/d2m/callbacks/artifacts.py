@@ -26,6 +26,9 @@ from d2m.latent.direction import ARRAYS, INDEX
 from d2m.latent.table import LatentTable
 from d2m.runtime import write_json
 
+#: How long an input that the server lacks may take to arrive there.
+UPLOAD_SECONDS = 60
+
 
 @dataclass(frozen=True)
 class Node:
@@ -121,7 +124,7 @@ def record(logger: Logger | None, path: Path, inputs: Sequence[Node], outputs: S
         online = not run.settings._offline
         for node in inputs:
             if online:
-                run.use_artifact(_stored(run, node))
+                _use(run, node)
             elif node.kind == "corpus":
                 run.log_artifact(node.artifact(), aliases=[node.alias])
         for node in outputs:
@@ -130,18 +133,15 @@ def record(logger: Logger | None, path: Path, inputs: Sequence[Node], outputs: S
         warnings.warn(f"W&B did not take the lineage ({str(e)[:200]}); it is in {path}", stacklevel=2)
 
 
-def _stored(run: Any, node: Node) -> Any:
-    """An input's name on the server where it is known there, else the artifact, which is then uploaded."""
+def _use(run: Any, node: Node) -> None:
+    """Use what the server knows under this name and alias; else upload it, to be used when it has arrived."""
     import wandb
 
-    name = f"{node.name}:{node.alias}"
     try:
-        wandb.Api(timeout=20).artifact(f"{run.entity}/{run.project}/{name}", type=node.kind)
+        run.use_artifact(f"{node.name}:{node.alias}", type=node.kind)
     except (wandb.errors.CommError, ValueError):
-        artifact = node.artifact()
-        run.log_artifact(artifact, aliases=[node.alias])
-        return artifact
-    return name
+        run.log_artifact(node.artifact(), aliases=[node.alias]).wait(timeout=UPLOAD_SECONDS)
+        run.use_artifact(f"{node.name}:{node.alias}", type=node.kind)
 
 
 class Lineage(pl.Callback):

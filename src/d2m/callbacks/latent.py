@@ -127,7 +127,7 @@ class LatentManipulation(pl.Callback):
             return
         if trainer.is_global_zero and not (self.folder(epoch) / DONE).exists():
             try:
-                self.log(trainer, pl_module, epoch)
+                self.study(trainer, pl_module, epoch)
             except D2MError as e:  # a dance that cannot be drawn must not end a training
                 rank_zero_warn(f"latent study of epoch {epoch} left out: {e}")
 
@@ -136,7 +136,7 @@ class LatentManipulation(pl.Callback):
         return self.out / f"{self.stage}-epoch{epoch:04d}"
 
     @torch.no_grad()
-    def log(self, trainer: Any, pl_module: Any, epoch: int) -> Study:
+    def study(self, trainer: Any, pl_module: Any, epoch: int) -> Study:
         """Study, write, log; the folder's summary comes last."""
         corpus, folder = self.corpus, self.folder(epoch)
         with evaluating(pl_module):
