@@ -16,6 +16,8 @@ from d2m.video import video_gif
 
 #: How long a run may wait for W&B's server before it goes on offline.
 CONNECT_SECONDS = 30.0
+#: Marks a WANDB_DATA_DIR that is ours: the next run of this process moves it on.
+_STAGED = "D2M_WANDB_STAGED"
 
 
 def wandb_mode() -> str:
@@ -40,6 +42,7 @@ def wandb_logger(run_dir: str, stage: str, hparams: dict[str, Any], project: str
     """One W&B run per stage, grouped by the run's folder; the same run again when a stage is resumed."""
     folder = Path(run_dir)
     (folder / "wandb").mkdir(parents=True, exist_ok=True)
+    _stage_artifacts_in(folder / "wandb" / "staged")
     name = "/".join(folder.absolute().parts[-2:])  # of a sweep the folder's own name is a number
 
     def make(mode: str) -> WandbLogger:
@@ -61,6 +64,12 @@ def wandb_logger(run_dir: str, stage: str, hparams: dict[str, Any], project: str
             wandb.teardown()
             mode = "offline"
     return make(mode)
+
+
+def _stage_artifacts_in(folder: Path) -> None:
+    """Where W&B keeps what an offline run will upload: with the run, not in the home folder, unless the user says."""
+    if os.environ.get("WANDB_DATA_DIR") in (None, "", os.environ.get(_STAGED)):
+        os.environ["WANDB_DATA_DIR"] = os.environ[_STAGED] = str(folder.absolute())
 
 
 def _quiet_settings() -> Any:
