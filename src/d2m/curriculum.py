@@ -25,7 +25,7 @@ from pytorch_lightning.loggers import Logger
 from d2m.bundle import sha256
 from d2m.callbacks.artifacts import Lineage, log_bundle
 from d2m.callbacks.guard import BatchCounter, StopOnNaN
-from d2m.callbacks.loggers import close_loggers
+from d2m.callbacks.loggers import close_loggers, no_logger
 from d2m.data.corpus import Corpus
 from d2m.data.datamodule import DanceDataModule
 from d2m.errors import D2MError
@@ -268,7 +268,8 @@ def train_stage(cfg: DictConfig, stage: str, run_dir: Path, corpus_dir: Path) ->
         trainer.fit(module, data, ckpt_path=None if start is None else str(start), weights_only=True)
         status = "interrupted" if trainer.interrupted else "success"
     finally:
-        close_loggers(trainer.loggers, status)
+        # Not the trainer's: under fast_dev_run it has a dummy, and W&B's run would go on into the next stage.
+        close_loggers([logger] if isinstance(logger, Logger) else [], status)
     if status == "interrupted":
         raise KeyboardInterrupt
     if trainer.is_global_zero:
@@ -310,8 +311,9 @@ def run(cfg: DictConfig, run_dir: Path) -> Path:
     trained = [s for s in ("generator", "mm_gan") if is_done(run_dir, s)]
     if trained and is_rank_zero():
         bundle = write_release(cfg, run_dir, corpus_dir, trained[0])
+        make_logger = no_logger if cfg.trainer.fast_dev_run else instantiate(cfg.logger, _partial_=True)
         log_bundle(
-            instantiate(cfg.logger, _partial_=True), bundle, run_dir, corpus_dir,
+            make_logger, bundle, run_dir, corpus_dir,
             {trained[0]: checkpoint_path(run_dir, trained[0])},
         )  # fmt: skip
     if is_rank_zero():

@@ -167,6 +167,10 @@ def test_nothing_is_logged_in_fast_dev_run_and_modes_are_restored(
     cfg = compose_train(corpora, *STUDY, *inits(tiny_run), "logger=wandb", "trainer.fast_dev_run=true")
     curriculum.run(cfg, tmp_path)
     assert not (tmp_path / "latent").exists() and not (tmp_path / "lineage" / "mm_gan.json").exists()
+    assert not records(tmp_path, "bundle")
+    import wandb
+
+    assert wandb.run is None  # closed, though Lightning put a dummy in its place
     module = curriculum.build_module(cfg, "mm_gan", 3)
     module.train()
     module.net.movement_encoder.eval()
