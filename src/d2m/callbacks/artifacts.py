@@ -65,9 +65,9 @@ class Node:
 
 
 def corpus_node(folder: Path) -> Node:
-    """A prepared corpus: its index, table and normaliser; the folder's name is the fingerprint of the arrays."""
-    files = tuple(folder / n for n in ("corpus.json", "recordings.csv", "normalizer.npz"))
-    info = json.loads(files[0].read_text(encoding="utf-8"))
+    """A prepared corpus: its small files (index, tables, normaliser); the folder's name is the fingerprint of the arrays."""
+    files = tuple(sorted(p for p in folder.iterdir() if p.suffix in (".json", ".jsonl", ".csv", ".npz")))
+    info = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
     digest = hashlib.sha256("".join(sha256(p) for p in files).encode()).hexdigest()
     return Node("corpus", "corpus", digest, files, (), {"fingerprint": folder.name, "genres": info["genres"]})
 
