@@ -21,6 +21,7 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 from d2m.bundle import sha256
 from d2m.bundle.format import FILES, PROVENANCE, WEIGHTS
 from d2m.callbacks.loggers import close_loggers, wandb_logger
+from d2m.data.corpus import Corpus
 from d2m.errors import D2MError
 from d2m.latent.direction import ARRAYS, INDEX
 from d2m.latent.table import LatentTable
@@ -65,11 +66,11 @@ class Node:
 
 
 def corpus_node(folder: Path) -> Node:
-    """A prepared corpus: its small files (index, tables, normaliser); the folder's name is the fingerprint of the arrays."""
-    files = tuple(sorted(p for p in folder.iterdir() if p.suffix in (".json", ".jsonl", ".csv", ".npz")))
-    info = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
-    digest = hashlib.sha256("".join(sha256(p) for p in files).encode()).hexdigest()
-    return Node("corpus", "corpus", digest, files, (), {"fingerprint": folder.name, "genres": info["genres"]})
+    """A prepared corpus: its index, report and normaliser; the folder's name is the fingerprint of the rest."""
+    corpus, normalizer = Corpus.open(folder), folder / "normalizer.npz"
+    files = tuple(p for p in (folder / "index.json", folder / "corpus.json", normalizer) if p.is_file())
+    digest = hashlib.sha256(f"{folder.name} {sha256(normalizer)}".encode()).hexdigest()
+    return Node("corpus", "corpus", digest, files, (), {"fingerprint": folder.name, "genres": list(corpus.genres)})
 
 
 def checkpoint_node(stage: str, path: Path) -> Node:

@@ -21,7 +21,7 @@ from d2m.latent.table import LatentTable, stack
 from d2m.metrics.reading import common_scale, in_torso_lengths, read_motion
 from d2m.readings import Reading, motion_reading, structure_reading
 from d2m.render import still
-from d2m.skeleton import FPS, HOP, STYLE_FRAMES
+from d2m.skeleton import FPS, HOP, SAMPLE_RATE, STYLE_FRAMES
 from d2m.video import render_dance
 
 VERSIONS = ("original", "neutral", "target")
@@ -130,7 +130,9 @@ def study(
         by_genre.setdefault(info.genre, []).append(poses)
         music = {f"music_{g}": p for g, p in generator.genre_probabilities(features).items()}
         path = corpus.audio_path(i)
-        audio: Any = load_song(path)[: n * HOP] if path is not None and path.exists() else None
+        audio: Any = None
+        if path is not None and path.exists():
+            audio = load_song(path)[round(info.start_s * SAMPLE_RATE) :][: n * HOP]
         scale = common_scale([poses["original"]])
         for version in VERSIONS:
             dance = poses[version]
