@@ -55,8 +55,9 @@ def song_latents(generator: DanceGenerator, corpus: Corpus, songs: Sequence[int]
 
 def cosine(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     """Of two directions (d,); nan where one of them has no length."""
-    length = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
-    return float(np.dot(a.astype(np.float64), b.astype(np.float64)) / length) if length > 0 else float("nan")
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    length = float(np.linalg.norm(x) * np.linalg.norm(y))
+    return float(np.clip(x @ y / length, -1, 1)) if length > 0 else float("nan")
 
 
 def mean_scalars(means: dict[str, NDArray[np.float32]]) -> dict[str, float]:
