@@ -10,9 +10,11 @@ from d2m.command_line import prepare_overrides, run, user_errors
 
 
 @hydra.main(config_path="conf", config_name="train", version_base="1.3")
-def train(cfg: DictConfig) -> None:
+def train(cfg: DictConfig) -> float | None:
+    """Returns the last stage's monitored value, for sweepers."""
     from hydra.core.hydra_config import HydraConfig
 
+    from d2m.curriculum import objective
     from d2m.curriculum import run as run_curriculum
     from d2m.overrides import check_override_types
 
@@ -23,6 +25,7 @@ def train(cfg: DictConfig) -> None:
         run_dir = run_curriculum(cfg, Path(hydra_cfg.runtime.output_dir))
     bundle = run_dir / "bundle"
     print(f"run: {run_dir}" + (f"\nbundle: {bundle}" if bundle.exists() else ""))
+    return objective(run_dir, list(cfg.stages))
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from d2m.errors import D2MError
 #: Overrides whose value is a path: quoted before Hydra's grammar sees them, so that any file name works.
 PATH_KEYS = re.compile(
     r"^(bundle|audio|out|raw|z_dan|edit\.(file|latents)|resume|beats_checkpoint|data\.root|data\.cache"
-    r"|(init|continue)_from\.\w+"
+    r"|(init|continue)_from\.\w+|callbacks\.latent\.reference"
     r"|hydra\.(run|sweep)\.(dir|subdir))$"
 )
 #: A list of paths, ``data.root=[OUT1,OUT2]``: its elements are quoted, those in quotes already stay.

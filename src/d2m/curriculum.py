@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from pytorch_lightning.callbacks import (
 from pytorch_lightning.loggers import Logger
 
 from d2m.bundle import sha256
+from d2m.callbacks.artifacts import Lineage, log_bundle
 from d2m.callbacks.guard import BatchCounter, StopOnNaN
-from d2m.callbacks.loggers import close_loggers
+from d2m.callbacks.loggers import close_loggers, no_logger
 from d2m.data.corpus import Corpus
 from d2m.data.datamodule import DanceDataModule
 from d2m.errors import D2MError
@@ -224,7 +226,17 @@ def build_callbacks(cfg: DictConfig, stage: str, run_dir: Path, corpus: Corpus, 
     if stage in ("mm_gan", "generator") and cfg.callbacks.get("dance_video"):
         make_video = instantiate(cfg.callbacks.dance_video, _partial_=True)
         callbacks.append(make_video(out=str(run_dir / "videos"), corpus=corpus))
+    if stage in ("mm_gan", "generator") and cfg.callbacks.get("latent"):
+        make_study = instantiate(cfg.callbacks.latent, _partial_=True)
+        callbacks.append(make_study(stage=stage, out=str(run_dir / "latent"), corpus=corpus))
     return callbacks
+
+
+def stage_inputs(cfg: DictConfig, stage: str, run_dir: Path) -> dict[str, Path]:
+    """stage -> checkpoint that ``stage`` is made from, for the lineage."""
+    if cfg.continue_from.get(stage):
+        return {stage: Path(cfg.continue_from[stage])}
+    return {s: Path(cfg.init_from.get(s) or checkpoint_path(run_dir, s)) for s in WARM_STARTS[stage]}
 
 
 def train_stage(cfg: DictConfig, stage: str, run_dir: Path, corpus_dir: Path) -> None:
@@ -250,6 +262,7 @@ def train_stage(cfg: DictConfig, stage: str, run_dir: Path, corpus_dir: Path) ->
     if isinstance(logger, Logger):
         logger.log_hyperparams({"stage": stage, "warm_start": sources})
     callbacks = build_callbacks(cfg, stage, run_dir, corpus, isinstance(logger, Logger))
+    callbacks.append(Lineage(stage, run_dir, corpus_dir, last, stage_inputs(cfg, stage, run_dir)))
     trainer = build_trainer(cfg, stage, run_dir, callbacks, logger)
     started = time.monotonic()
     status = "failed"
@@ -257,7 +270,8 @@ def train_stage(cfg: DictConfig, stage: str, run_dir: Path, corpus_dir: Path) ->
         trainer.fit(module, data, ckpt_path=None if start is None else str(start), weights_only=True)
         status = "interrupted" if trainer.interrupted else "success"
     finally:
-        close_loggers(trainer.loggers, status)
+        # Not the trainer's: under fast_dev_run it has a dummy, and W&B's run would go on into the next stage.
+        close_loggers([logger] if isinstance(logger, Logger) else [], status)
     if status == "interrupted":
         raise KeyboardInterrupt
     if trainer.is_global_zero:
@@ -298,10 +312,25 @@ def run(cfg: DictConfig, run_dir: Path) -> Path:
             train_stage(cfg, stage, run_dir, corpus_dir)
     trained = [s for s in ("generator", "mm_gan") if is_done(run_dir, s)]
     if trained and is_rank_zero():
-        write_release(cfg, run_dir, corpus_dir, trained[0])
+        bundle = write_release(cfg, run_dir, corpus_dir, trained[0])
+        make_logger = no_logger if cfg.trainer.fast_dev_run else instantiate(cfg.logger, _partial_=True)
+        log_bundle(
+            make_logger, bundle, run_dir, corpus_dir,
+            {trained[0]: checkpoint_path(run_dir, trained[0])},
+        )  # fmt: skip
     if is_rank_zero():
         write_json(run_dir / "metrics.json", collect_metrics(run_dir))
     return run_dir
+
+
+def objective(run_dir: Path, stages: Sequence[str]) -> float | None:
+    """What a sweeper optimises: the last trained stage's monitored value; None where it was never validated."""
+    stage = [s for s in STAGES if s in stages][-1]
+    if not is_done(run_dir, stage):
+        return None
+    done = json.loads(checkpoint_path(run_dir, stage).with_name("done.json").read_text())
+    value = done["metrics"].get(MONITORS[stage][0])
+    return None if value is None else float(value)
 
 
 def collect_metrics(run_dir: Path) -> dict[str, Any]:

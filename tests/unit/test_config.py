@@ -17,6 +17,7 @@ CONF = REPO / "conf"
 #: Given by the code when it instantiates, not by the config.
 GIVEN_LATER = {
     "d2m.callbacks.dance_video.DanceVideo": {"out", "corpus"},
+    "d2m.callbacks.latent.LatentManipulation": {"stage", "out", "corpus"},
     "d2m.models.music_style.MusicStyleModule": {"n_genres"},
     "d2m.models.motion_style.MotionStyleModule": {"n_genres"},
     "d2m.models.mm_gan.MMGANModule": {"n_genres"},
@@ -104,3 +105,35 @@ def test_the_curriculum_knows_the_stages_of_the_data() -> None:
     assert tuple(DATA_STAGES) == STAGES and WARM_STARTS.keys() == MONITORS.keys() == set(STAGES)
     cfg = composed("train")
     assert set(cfg.model) == set(cfg.fit) == set(STAGES)
+
+
+def sweep(choice: str) -> dict[str, Any]:
+    """The sweeper's parameters and what a trial's stages are."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", [f"hparams_search={choice}"], return_hydra_config=True)
+    assert str(cfg.hydra.mode).endswith("MULTIRUN") and set(cfg.stages) <= set(cfg.model)
+    return dict(cfg.hydra.sweeper.params)
+
+
+@pytest.mark.parametrize("choice", group("hparams_search"))
+def test_every_search_composes_and_names_keys_that_exist(choice: str) -> None:
+    if choice == "optuna":
+        pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="needs pip install -e .[sweep]")
+    plain = composed("train")
+    for key in sweep(choice):
+        assert OmegaConf.select(plain, key) is not None, key
+
+
+@pytest.mark.parametrize("path", sorted((REPO / "experiments" / "sweeps").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_wandb_sweep_drives_train(path: Path) -> None:
+    from d2m.curriculum import MONITORS
+
+    config = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    assert isinstance(config, dict) and (REPO / config["program"]).is_file()
+    assert config["command"][-1] == "${args_no_hyphens}"
+    parameters = config["parameters"]
+    trial = [f"{k}={v.get('value', v.get('min', (v.get('values') or [None])[0]))}" for k, v in parameters.items()]
+    cfg = composed("train", *trial)
+    (stage,) = cfg.stages
+    monitored, mode = MONITORS[stage]
+    assert config["metric"] == {"name": monitored, "goal": f"{mode}imize"}

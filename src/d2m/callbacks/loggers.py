@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import netrc
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,11 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 
 from d2m.runtime import is_rank_zero
 from d2m.video import video_gif
+
+#: How long a run may wait for W&B's server before it goes on offline.
+CONNECT_SECONDS = 30.0
+#: Marks a WANDB_DATA_DIR that is ours: the next run of this process moves it on.
+_STAGED = "D2M_WANDB_STAGED"
 
 
 def wandb_mode() -> str:
@@ -37,26 +42,40 @@ def wandb_logger(run_dir: str, stage: str, hparams: dict[str, Any], project: str
     """One W&B run per stage, grouped by the run's folder; the same run again when a stage is resumed."""
     folder = Path(run_dir)
     (folder / "wandb").mkdir(parents=True, exist_ok=True)
+    _stage_artifacts_in(folder / "wandb" / "staged")
     name = "/".join(folder.absolute().parts[-2:])  # of a sweep the folder's own name is a number
-    logger = WandbLogger(
-        project=project,
-        name=f"{name}-{stage}",
-        group=name,
-        job_type=stage,
-        id=_run_id(folder, stage),
-        resume="allow",
-        save_dir=str(folder),
-        mode=wandb_mode(),
-        config=hparams,
-        settings=_quiet_settings(),
-    )
-    return logger
+
+    def make(mode: str) -> WandbLogger:
+        return WandbLogger(
+            project=project, name=f"{name}-{stage}", group=name, job_type=stage, id=_run_id(folder, stage),
+            resume="allow", save_dir=str(folder), mode=mode, config=hparams, settings=_quiet_settings(),
+        )  # fmt: skip
+
+    mode = wandb_mode()
+    if mode == "online" and is_rank_zero():
+        import wandb
+
+        logger = make(mode)
+        try:
+            logger.experiment  # noqa: B018 (connects)
+            return logger
+        except wandb.errors.Error as e:
+            print(f"W&B cannot be reached ({str(e).splitlines()[0][:120]}); this run is logged offline")
+            wandb.teardown()
+            mode = "offline"
+    return make(mode)
+
+
+def _stage_artifacts_in(folder: Path) -> None:
+    """Where W&B keeps what an offline run will upload: with the run, not in the home folder, unless the user says."""
+    if os.environ.get("WANDB_DATA_DIR") in (None, "", os.environ.get(_STAGED)):
+        os.environ["WANDB_DATA_DIR"] = os.environ[_STAGED] = str(folder.absolute())
 
 
 def _quiet_settings() -> Any:
     import wandb
 
-    return wandb.Settings(silent=True, console="off")
+    return wandb.Settings(silent=True, console="off", init_timeout=CONNECT_SECONDS)
 
 
 def _run_id(folder: Path, stage: str) -> str:
@@ -125,3 +144,46 @@ def log_video(logger: Logger, key: str, path: Path, batch: int, caption: str) ->
         writer = logger.experiment.file_writer
         writer.add_summary(Summary(value=[Summary.Value(tag=key, image=image)]), batch)
         logger.experiment.add_text(key, f"{caption}: {path}", global_step=batch)
+
+
+def log_study(
+    logger: Logger,
+    key: str,
+    scalars: Mapping[str, float],
+    figures: Mapping[str, Path],
+    rows: Sequence[Mapping[str, Any]],
+    step: int,
+) -> None:
+    """Numbers to every logger, figures to W&B and TensorBoard, the table with its videos to W&B, all in one step.
+
+    Args:
+        key: prefix of figures and of ``KEY/table``.
+        scalars: with "batch", W&B's x axis.
+        figures: name -> PNG.
+        rows: mappings with the same keys; "video" is the path of an encoded mp4.
+    """
+    if isinstance(logger, WandbLogger):
+        import wandb
+
+        table = wandb.Table(columns=list(rows[0]) if rows else [])
+        for row in rows:
+            table.add_data(*(wandb.Video(str(v), format="mp4") if k == "video" else v for k, v in row.items()))
+        images = {f"{key}/{name}": wandb.Image(str(path)) for name, path in figures.items()}
+        logger.experiment.log({**scalars, **images, f"{key}/table": table, "trainer/global_step": step})
+        return
+    logger.log_metrics(dict(scalars), step=step)
+    if isinstance(logger, TensorBoardLogger):
+        import matplotlib.image
+
+        batch = int(scalars["batch"])
+        for name, path in figures.items():
+            pixels = matplotlib.image.imread(path)[..., :3]
+            logger.experiment.add_image(f"{key}/{name}", pixels, global_step=batch, dataformats="HWC")
+        if rows:
+            lines = ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
+            lines += ["| " + " | ".join(_cell(v) for v in row.values()) + " |" for row in rows]
+            logger.experiment.add_text(f"{key}/table", "\n".join(lines), global_step=batch)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

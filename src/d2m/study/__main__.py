@@ -22,6 +22,8 @@ HELP = """The latent laboratory.
   python -m d2m.study report bundle=DIR music=DIR|corpus=DIR out=DIR [source=GENRE target=GENRE] [edits=1] [dances=4]
       Figures, OUT/report.json and OUT/index.html. edits, dances: songs of the source genre to edit, to dance to.
 
+extract and fit take logger=wandb: what they wrote is also a W&B artifact, made of the bundle's (docs/dashboards.md).
+
 music is a folder with one folder of songs per genre, a raw corpus, or a CSV file (audio,genre);
 corpus is a prepared one.
 """
@@ -31,10 +33,10 @@ _COMMON: dict[str, Any] = {
     "window": None, "draws": 8, "noise": 64,
 }  # fmt: skip
 _OWN: dict[str, dict[str, Any]] = {
-    "extract": {},
+    "extract": {"logger": "none"},
     "fit": {
-        "edit": "mean_shift", "source": None, "target": None, "method": None, "shrinkage": None, "axis": None,
-        "kind": None,
+        "logger": "none", "edit": "mean_shift", "source": None, "target": None, "method": None, "shrinkage": None,
+        "axis": None, "kind": None,
     },
     "means": {"keep": True},
     "report": {"source": None, "target": None, "permutations": 999, "edits": 1, "dances": 4},
@@ -62,9 +64,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     missing = [k for k in _NEEDED[words[0]] if given[k] is None]
     if missing:
         raise D2MError(f"give {' '.join(f'{k}=...' for k in missing)}; python -m d2m.study --help shows all")
+    logger = given.get("logger", "none")
+    if logger not in ("none", "wandb"):
+        raise D2MError(f"logger={logger}: choose none or wandb")
     from d2m.study.commands import COMMANDS
 
     print(COMMANDS[words[0]](given))
+    if logger == "wandb":
+        from d2m.callbacks.artifacts import log_study_outputs
+
+        print(log_study_outputs(words[0], given))
 
 
 if __name__ == "__main__":
