@@ -38,7 +38,7 @@ def inits(run: Path) -> list[str]:
 def records(run_dir: Path, stage: str) -> list[list[dict[str, Any]]]:
     """The records of every offline run of a stage, oldest first, by ``wandb leet inspect``."""
     found = []
-    for folder in sorted((run_dir / "wandb").glob(f"offline-run-*-{stage}")):
+    for folder in sorted((run_dir / "wandb").glob(f"offline-run-*-{stage}*")):
         command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(folder)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
         found.append([json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")])

@@ -45,9 +45,9 @@ def wandb_logger(run_dir: str, stage: str, hparams: dict[str, Any], project: str
     _stage_artifacts_in(folder / "wandb" / "staged")
     name = "/".join(folder.absolute().parts[-2:])  # of a sweep the folder's own name is a number
 
-    def make(mode: str) -> WandbLogger:
+    def make(mode: str, suffix: str = "") -> WandbLogger:
         return WandbLogger(
-            project=project, name=f"{name}-{stage}", group=name, job_type=stage, id=_run_id(folder, stage),
+            project=project, name=f"{name}-{stage}", group=name, job_type=stage, id=_run_id(folder, stage) + suffix,
             resume="allow", save_dir=str(folder), mode=mode, config=hparams, settings=_quiet_settings(),
         )  # fmt: skip
 
@@ -62,7 +62,7 @@ def wandb_logger(run_dir: str, stage: str, hparams: dict[str, Any], project: str
         except wandb.errors.Error as e:
             print(f"W&B cannot be reached ({str(e).splitlines()[0][:120]}); this run is logged offline")
             wandb.teardown()
-            mode = "offline"
+            return make("offline", "-offline")  # W&B's service may still hold the first id
     return make(mode)
 
 
