@@ -207,15 +207,6 @@ def progress(total: int, what: str) -> Iterator[Any]:
         yield lambda done: bar.update(task, completed=done)
 
 
-def _finite(value: Any) -> Any:
-    """NaN and infinities as None: JSON has no such numbers."""
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
 def publish(
     name: str,
     title: str,
@@ -247,7 +238,7 @@ def publish(
         "git": git_revision(), "versions": versions(), "seconds": time.perf_counter() - began,
     }  # fmt: skip
     numbers = {k: r.numbers for k, r in readings.items()}
-    write_json(out / "report.json", _finite({**numbers, "facts": facts}))
+    write_json(out / "report.json", {**numbers, "facts": facts})
     whose = "held-out songs of the bundle's corpus" if material.corpus is not None else "songs of the user's folder"
     listed = ", ".join(f"{g} ({n})" for g, n in counts.items())
     intro = Section("What was run", f"{len(songs)} {whose}: {listed}.", code=f"$ {command}")

@@ -10,13 +10,12 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from d2m.audio import load_song
 from d2m.callbacks.loggers import log_video
 from d2m.dance import dance_to
 from d2m.data.corpus import Corpus
 from d2m.generator import DanceGenerator
 from d2m.kinematics import kinetic_energy
-from d2m.skeleton import FPS, HOP
+from d2m.skeleton import FPS
 from d2m.video import render_dance
 
 
@@ -75,14 +74,11 @@ class DanceVideo(pl.Callback):
         poses = dance.poses["original"]
         stage = type(pl_module).__name__.removesuffix("Module")
         path = self.out / f"{stage}-epoch{epoch:04d}.mp4"
-        audio: Any = None
-        song = corpus.audio_path(self.song)
-        if song is not None and song.exists():
-            audio = load_song(song)[: n * HOP]
-        render_dance(path, [poses], captions=[f"{recording.name}, epoch {epoch}"], audio=audio, seconds=n / FPS)
+        caption = f"{recording.name}, epoch {epoch}"
+        render_dance(path, [poses], captions=[caption], audio=corpus.song_wave(self.song, n), seconds=n / FPS)
         batch = int(trainer.fit_loop.total_batch_idx)
         energy = float(kinetic_energy(poses, FPS).mean())
         for logger in trainer.loggers:
-            log_video(logger, "val/dance", path, batch, f"{recording.name}, epoch {epoch}")
+            log_video(logger, "val/dance", path, batch, caption)
             logger.log_metrics({"val/dance_kinetic_energy": energy, "batch": float(batch)}, step=batch)
         return path

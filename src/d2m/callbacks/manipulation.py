@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from d2m.audio import load_song
 from d2m.dance import dance_to
 from d2m.data.corpus import Corpus
 from d2m.errors import D2MError
@@ -21,7 +20,7 @@ from d2m.latent.table import LatentTable, stack
 from d2m.metrics.reading import common_scale, in_torso_lengths, read_motion
 from d2m.readings import Reading, motion_reading, structure_reading
 from d2m.render import still
-from d2m.skeleton import FPS, HOP, SAMPLE_RATE, STYLE_FRAMES
+from d2m.skeleton import FPS, STYLE_FRAMES
 from d2m.video import render_dance
 
 VERSIONS = ("original", "neutral", "target")
@@ -130,10 +129,7 @@ def study(
         poses = dance_to(generator, features, beats[beats < n / FPS], n, seed=seed, edit=edit).poses
         by_genre.setdefault(info.genre, []).append(poses)
         music = {f"music_{g}": p for g, p in generator.genre_probabilities(features).items()}
-        path = corpus.audio_path(i)
-        audio: Any = None
-        if path is not None and path.exists():
-            audio = load_song(path)[round(info.start_s * SAMPLE_RATE) :][: n * HOP]
+        audio = corpus.song_wave(i, n)
         scale = common_scale([poses["original"]])
         for version in VERSIONS:
             dance = poses[version]

@@ -28,10 +28,11 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from d2m.audio import load_song
 from d2m.data.normalizer import Normalizer
 from d2m.data.splits import SPLITS
 from d2m.errors import D2MError
-from d2m.skeleton import FEATURE_DIM, FPS, N_JOINTS, POSE_DIM, SEQUENCE_UNITS, UNIT_FRAMES
+from d2m.skeleton import FEATURE_DIM, FPS, HOP, N_JOINTS, POSE_DIM, SAMPLE_RATE, SEQUENCE_UNITS, UNIT_FRAMES
 
 FORMAT = 2
 REPORT, INDEX, TABLE, NORMALIZER = "corpus.json", "index.json", "recordings.arrow", "normalizer.npz"
@@ -309,3 +310,15 @@ class Corpus:
         audio, raw = self.recordings[recording].audio, self._raw_of(recording)
         path = raw / audio if audio and raw is not None else None
         return path if path is not None and path.is_file() else None
+
+    def song_wave(self, recording: int, frames: int) -> NDArray[np.float32] | None:
+        """The first ``frames`` (15 fps) of the song's sound, mono at 22,050 Hz; None where :meth:`audio_path` is.
+
+        Raises:
+            D2MError: the file cannot be decoded.
+        """
+        path = self.audio_path(recording)
+        if path is None:
+            return None
+        first = round(self.recordings[recording].start_s * SAMPLE_RATE)
+        return load_song(path)[first : first + frames * HOP]
