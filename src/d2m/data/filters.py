@@ -12,6 +12,7 @@ from scipy.interpolate import CubicSpline, PchipInterpolator
 from scipy.ndimage import convolve1d, median_filter
 from scipy.signal import firwin, kaiser_atten, kaiser_beta, savgol_filter
 
+from d2m.data.camera import TORSO_CM
 from d2m.kinematics import kinetic_energy, torso_length
 from d2m.skeleton import FPS, LEFT_HIP, LIMBS, NECK, RIGHT_HIP
 
@@ -20,7 +21,7 @@ Array = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 
 #: A torso on the picture after :func:`normalise_scale`: 1 pixel is about 1 cm of an adult.
-TORSO_PX = 50.0
+TORSO_PX = TORSO_CM  # 1 px = 1 cm
 #: (joint it hangs from, joint), the neck being the root; inner ones first.
 _OUTWARDS = tuple((a, b) if a == NECK or a > 0 else (b, a) for a, b, _ in LIMBS)
 #: No limb is longer than this; a thigh is 0.8 torsos.
