@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from d2m.audio_legacy import legacy_features
+from d2m.compiled import librosa
 from d2m.errors import D2MError
 from d2m.loudness import normalize_loudness
 from d2m.skeleton import FEATURE_DIM, FPS, HOP, SAMPLE_RATE, STYLE_FRAMES
@@ -271,9 +272,7 @@ def _power_spectrum(waves: torch.Tensor) -> torch.Tensor:
 @cache
 def _mel_filters() -> NDArray[np.float32]:
     """(40, 1025) Slaney mel filters of unit area in Hz."""
-    import librosa.filters
-
-    return librosa.filters.mel(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS).astype(np.float32)
+    return np.asarray(librosa("filters").mel(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS), np.float32)
 
 
 @cache
@@ -287,12 +286,12 @@ def _dct() -> NDArray[np.float32]:
 
 def _librosa_mfcc(waves: NDArray[np.float32]) -> NDArray[np.float32]:
     """(b, n) -> (b, 13, frames), the same numbers through librosa's own mel spectrogram and DCT."""
-    import librosa
-
-    mel = librosa.feature.melspectrogram(
+    spectral = librosa("feature.spectral")
+    mel = spectral.melspectrogram(
         y=waves, sr=SAMPLE_RATE, n_fft=N_FFT, hop_length=HOP, n_mels=N_MELS, pad_mode="constant"
     )
-    return librosa.feature.mfcc(S=np.log(np.maximum(mel, _MEL_FLOOR)), n_mfcc=N_CEPSTRA, dct_type=2, norm="ortho")
+    log_mel = np.log(np.maximum(mel, _MEL_FLOOR))
+    return np.asarray(spectral.mfcc(S=log_mel, n_mfcc=N_CEPSTRA, dct_type=2, norm="ortho"), np.float32)
 
 
 def _torchaudio_mfcc(device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from d2m.compiled import librosa
 from d2m.errors import D2MError
 from d2m.skeleton import BEAT_PERIOD, FPS, SAMPLE_RATE
 
@@ -58,9 +59,7 @@ def beats_from(
     """:func:`music_beats` of an :func:`onset_strength` at hand, for a song of ``n_samples``."""
     if envelope is None:
         return np.zeros(0)
-    import librosa
-
-    _, found = librosa.beat.beat_track(
+    _, found = librosa("beat").beat_track(
         onset_envelope=envelope,
         sr=SAMPLE_RATE,
         hop_length=_HOP,
@@ -141,9 +140,7 @@ def onsets_from(envelope: NDArray[np.float32] | None, n_samples: int) -> NDArray
     # librosa scales the strength to its own maximum, and would find onsets in the ripple of a steady tone.
     if envelope is None or envelope.max() < _MIN_STRENGTH_DB:
         return np.zeros(0)
-    import librosa
-
-    found = librosa.onset.onset_detect(onset_envelope=envelope, sr=SAMPLE_RATE, hop_length=_HOP, units="frames")
+    found = librosa("onset").onset_detect(onset_envelope=envelope, sr=SAMPLE_RATE, hop_length=_HOP, units="frames")
     return _seconds(found, n_samples)
 
 
@@ -165,9 +162,7 @@ def onset_strength(wave: ArrayLike) -> NDArray[np.float32] | None:
     mono = np.asarray(wave, dtype=np.float32)
     if len(mono) < 2 * 2048 or not mono.any():
         return None
-    import librosa
-
-    return librosa.onset.onset_strength(y=mono, sr=SAMPLE_RATE, hop_length=_HOP)
+    return np.asarray(librosa("onset").onset_strength(y=mono, sr=SAMPLE_RATE, hop_length=_HOP), np.float32)
 
 
 def _seconds(frames: ArrayLike, n_samples: int) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from d2m.compiled import librosa
 from d2m.errors import D2MError
 from d2m.latent.direction import Direction
 from d2m.skeleton import SAMPLE_RATE
@@ -21,13 +22,11 @@ Encode = Callable[[Wave], NDArray[np.floating]]
 
 def change_tempo(wave: Wave, rate: float) -> Wave:
     """The song ``rate`` times as fast at its own pitch: (n,) -> (about n / rate,). Phase vocoder of librosa."""
-    import librosa
-
     if not 0.1 <= rate <= 10:
         raise D2MError(f"tempo rate {rate:g}: give 0.1 to 10 (1 leaves the song as it is)")
     if rate == 1:
         return wave
-    return np.asarray(librosa.effects.time_stretch(wave, rate=rate), np.float32)
+    return np.asarray(librosa("effects").time_stretch(wave, rate=rate), np.float32)
 
 
 def separate(wave: Wave) -> tuple[Wave, Wave]:
@@ -35,9 +34,7 @@ def separate(wave: Wave) -> tuple[Wave, Wave]:
 
     Fitzgerald, "Harmonic/Percussive Separation using Median Filtering", DAFx 2010.
     """
-    import librosa
-
-    harmonic, percussive = librosa.effects.hpss(wave)
+    harmonic, percussive = librosa("effects").hpss(wave)
     return np.asarray(harmonic, np.float32), np.asarray(percussive, np.float32)
 
 
@@ -53,11 +50,9 @@ def remix(wave: Wave, harmonic: float = 1.0, percussive: float = 1.0) -> Wave:
 
 def change_pitch(wave: Wave, semitones: float) -> Wave:
     """The song transposed, at its own tempo and length."""
-    import librosa
-
     if semitones == 0:
         return wave
-    return np.asarray(librosa.effects.pitch_shift(wave, sr=SAMPLE_RATE, n_steps=semitones), np.float32)
+    return np.asarray(librosa("effects").pitch_shift(wave, sr=SAMPLE_RATE, n_steps=semitones), np.float32)
 
 
 def change_loudness(wave: Wave, decibels: float) -> Wave:
