@@ -99,7 +99,7 @@ def fit_edits(
 
     Transport is left out where a genre has a single song to fit on.
     """
-    from d2m.latent.directions import make_direction
+    from d2m.latent.directions import fit_on_songs, make_direction
     from d2m.readings import matched_strength
 
     z, genre = table.mu.astype("float64"), table.genre
@@ -109,7 +109,7 @@ def fit_edits(
     few = min((genre == source).sum(), (genre == target).sum()) < 2
     for name in OTHERS:
         if not (name == "transport" and few):
-            other = make_direction(name, source, target).fit(z, genre)
+            other = fit_on_songs(make_direction(name, source, target), table)
             edits[name] = (other, matched_strength(other, reference, draws))
     for k in range(controls):
         control = make_direction("random", source, target, seed=1000 * (seed + 1) + k).fit(z, genre)

@@ -16,7 +16,7 @@ from d2m.errors import D2MError
 from d2m.extraction import space_of
 from d2m.generator import DanceGenerator
 from d2m.latent.direction import Direction
-from d2m.latent.directions import load_direction, make_direction
+from d2m.latent.directions import fit_on_songs, load_direction, make_direction
 from d2m.latent.mean_shift import MeanShift
 from d2m.latent.optimise import WEIGHTS, GaussianPrior
 from d2m.latent.strength import Schedule
@@ -125,7 +125,7 @@ def _fitted(request: EditRequest, generator: DanceGenerator) -> Direction:
         )
     table = LatentTable.load(request.latents).by_song()
     check_space(table.meta.get("space", ""), table.mu.shape[1], generator, f"edit.latents={request.latents}")
-    return make_direction(request.name, request.source, request.target).fit(table.mu, table.genre)
+    return fit_on_songs(make_direction(request.name, request.source, request.target), table)
 
 
 def _optimise(request: EditRequest, generator: DanceGenerator) -> OptimisedEdit:

@@ -13,10 +13,11 @@ from d2m.latent.axes import PrincipalAxes, RandomDirection
 from d2m.latent.boundary import LinearBoundary
 from d2m.latent.covariance import ShrunkCovariance, ledoit_wolf_intensity
 from d2m.latent.direction import ARRAYS, INDEX, save_direction
-from d2m.latent.directions import DIRECTIONS, load_direction, make_direction
+from d2m.latent.directions import DIRECTIONS, fit_on_songs, load_direction, make_direction
 from d2m.latent.erasure import Erasure
 from d2m.latent.mean_shift import MeanShift
 from d2m.latent.strength import Schedule
+from d2m.latent.table import LatentTable
 from d2m.latent.transport import GaussianTransport
 
 SOURCE, TARGET = "waltz", "chacha"
@@ -315,6 +316,30 @@ def test_transport_of_few_songs_moves_the_mean_and_the_spread() -> None:
     assert np.square(moved - moved.mean(0)).sum(1).mean() / 512 == pytest.approx(4, rel=0.15)
     same = GaussianTransport(SOURCE, TARGET).fit(np.concatenate([z[:31], z[:31]]), genre)
     assert_allclose(same.transform(fresh), fresh, atol=1e-6)
+
+
+def test_transport_of_songs_carries_draws_onto_the_targets_draws() -> None:
+    # Songs of a genre hardly differ (a saturated style network); a draw is mostly noise of a genre's own spread.
+    rng = np.random.default_rng(0)
+    d, k, genre = 64, 8, np.repeat([SOURCE, TARGET], 8)
+    mu = np.concatenate([0.01 * rng.normal(size=(8, d)), 1 + 0.3 * rng.normal(size=(8, d))]).astype(np.float32)
+    noise = np.where(genre == SOURCE, 1.0, 0.5)[:, None, None] * rng.normal(size=(16, k, d))
+    blank = np.zeros((16, d), np.float32)
+    songs = LatentTable(
+        song=np.arange(16).astype(str), genre=genre, split=np.full(16, ""), start_s=np.zeros(16), end_s=np.ones(16),
+        mu=mu, sigma=blank, spread=blank, draws=(mu[:, None] + noise).astype(np.float32), style=blank[:, :0],
+    )  # fmt: skip
+    moved = fit_on_songs(make("transport"), songs).transform(songs.draws[:8].reshape(-1, d))
+    there = songs.draws[8:].reshape(-1, d)
+
+    def spread(z: np.ndarray) -> float:
+        return float(np.square(z - z.mean(0)).sum(1).mean() ** 0.5)
+
+    assert_allclose(moved.mean(0), there.mean(0), atol=1e-5)
+    assert spread(moved) == pytest.approx(spread(there), rel=0.15)
+    assert spread(make("transport").fit(mu, genre).transform(songs.draws[:8].reshape(-1, d))) > 5 * spread(there)
+    # The other directions only use means: those over the noise.
+    assert_allclose(fit_on_songs(make("mean_shift"), songs).source_mean_, mu[:8].mean(0), atol=1e-6)
 
 
 # -- axes and the control ---------------------------------------------------------------------------------------

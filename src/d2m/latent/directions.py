@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from d2m.errors import D2MError
 from d2m.latent.axes import PrincipalAxes, RandomDirection
 from d2m.latent.boundary import LinearBoundary
 from d2m.latent.direction import Direction, read_direction
 from d2m.latent.erasure import Erasure
 from d2m.latent.mean_shift import MeanShift
+from d2m.latent.table import LatentTable
 from d2m.latent.transport import GaussianTransport
 
 DIRECTIONS: dict[str, type[Direction]] = {
@@ -35,6 +38,21 @@ def make_direction(name: str, source: str | None, target: str | None, **options:
         return DIRECTIONS[name](**given, **options)
     except TypeError as e:
         raise D2MError(f"{name} does not take {', '.join(options)}") from e
+
+
+def fit_on_songs(direction: Direction, songs: LatentTable) -> Direction:
+    """Fit a direction on a table of one row per song; returns it.
+
+    On mu, but transport on the complete draws: it maps spreads too, and what is danced to are draws. The spread of mu
+    is the songs' alone, a fraction of a draw's, and maps of it throw draws far off (docs/adr/0059-transport-on-draws.md).
+
+    Raises:
+        D2MError: see the direction's ``fit``.
+    """
+    k = songs.draws.shape[1]
+    if isinstance(direction, GaussianTransport) and k > 1:
+        return direction.fit(songs.draws.reshape(-1, songs.mu.shape[1]), np.repeat(songs.genre, k))
+    return direction.fit(songs.mu.astype(np.float64), songs.genre)
 
 
 def load_direction(path: str | Path) -> tuple[Direction, dict[str, Any]]:

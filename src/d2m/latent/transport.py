@@ -5,7 +5,8 @@ x -> m_t + A (x - m_s), A = S^{-1/2} (S^{1/2} T S^{1/2})^{1/2} S^{-1/2}
 (Dowson and Landau 1982; Peyré and Cuturi, "Computational Optimal Transport", 2019, remark 2.31). Part of the way,
 (1 - s) x + s T(x), is McCann's interpolation, itself optimal. Covariances are shrunk (:mod:`d2m.latent.covariance`) by
 one common intensity, the larger of the two: off the span of the songs the map then only scales by the ratio of the
-genres' overall spreads.
+genres' overall spreads. Fit it on latents of the kind that it will move: complete draws, where dances are edited
+(:func:`d2m.latent.directions.fit_on_songs`).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from d2m.errors import D2MError
 from d2m.latent.direction import Direction
-from d2m.latent.directions import make_direction
+from d2m.latent.directions import fit_on_songs, make_direction
 from d2m.latent.erasure import Erasure
 from d2m.latent.joint import direction_cosine, linear_cka, mmd, retrieval
 from d2m.latent.nulls import song_labels
@@ -31,7 +31,7 @@ def directions_reading(
     fitted["erasure"] = make_direction("erasure", source, target).fit(z, genre)
     own = z[genre == source]
     if (genre == source).sum() > 1 and (genre == target).sum() > 1:
-        fitted["transport"] = make_direction("transport", source, target).fit(z, genre)
+        fitted["transport"] = fit_on_songs(make_direction("transport", source, target), songs)
     shifts = {n: np.broadcast_to(d.shift(own), own.shape).mean(0) for n, d in fitted.items()}
     reference = fitted["mean_shift"].shift(own)
     span = float(np.linalg.norm(reference))

@@ -34,7 +34,7 @@ from d2m.extraction import (
 from d2m.generator import DanceGenerator
 from d2m.inference import check_out
 from d2m.latent.direction import Direction, save_direction
-from d2m.latent.directions import make_direction
+from d2m.latent.directions import fit_on_songs, make_direction
 from d2m.latent.music_edits import measure_music_edits
 from d2m.latent.table import LatentTable
 from d2m.page import Section, write_page
@@ -122,7 +122,7 @@ def fit(a: dict[str, Any]) -> str:
     table = LatentTable.load(a["latents"]) if kind == "latents" else _extract(generator, a, out / "cache")[0]
     check_space(table.meta.get("space", ""), table.mu.shape[1], generator, f"latents={a['latents']}")
     songs = _training_part(table).by_song()
-    direction.fit(songs.mu, songs.genre)
+    fit_on_songs(direction, songs)
     facts = {
         "songs": {g: int((songs.genre == g).sum()) for g in songs.genres},
         "extraction": {k: v for k, v in table.meta.items() if k != "skipped"},
