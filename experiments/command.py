@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from d2m.command_line import check_types
+from d2m.command_line import check_seed, check_types
 from d2m.errors import D2MError
 
 REPO = Path(__file__).parents[1]
@@ -32,6 +32,10 @@ def arguments(defaults: Mapping[str, Any], given: Sequence[str]) -> dict[str, An
             except ValueError:
                 check_types({key: text}, {key: defaults[key]})
         values[key] = value
+    if "seed" in values:
+        check_seed(values["seed"])
+    if values.get("permutations", 0) < 0:
+        raise D2MError(f"permutations={values['permutations']}: give a whole number of at least 0")
     missing = [k for k, v in values.items() if v is None]
     if missing:
         raise D2MError(f"give {' '.join(f'{k}=...' for k in missing)}")

@@ -53,8 +53,9 @@ def main() -> None:
         found = n["retrieval"]["music to dance"]["R@1"]
         print(
             f"{part}: {n['recordings']} recordings, R@1 {found['value']:.2f} (chance {found['chance']:.2f}), CKA "
-            f"{n['linear_cka_debiased']:.2f}, MMD² {n['mmd']['value']:.3g} (p = {n['mmd']['p']:.3g}), cosine "
-            f"{n['direction_cosine']['value']:.2f} (p = {n['direction_cosine']['p']:.3g})"
+            f"{n['cka']['value']:.2f} (p = {n['cka']['p']:.3g}), "
+            f"MMD² {n['mmd']['value']:.3g} (p = {n['mmd']['p']:.3g}), "
+            f"cosine {n['direction_cosine']['value']:.2f} (p = {n['direction_cosine']['p']:.3g})"
         )
 
 

@@ -82,6 +82,12 @@ def check_types(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
             raise D2MError(f"{key}={value}: expected {expected} (default {default})")
 
 
+def check_seed(seed: int, low: int = 0, high: int = 2**32 - 1) -> None:
+    """Raises D2MError where a seed is out of range; by default what NumPy, scikit-learn and torch all take."""
+    if not low <= seed <= high:
+        raise D2MError(f"seed={seed}: give a whole number from {low} to {high}")
+
+
 def parse_arguments(
     arguments: Iterable[str], defaults: Mapping[str, Any], numbers: Iterable[str] = ()
 ) -> dict[str, Any]:

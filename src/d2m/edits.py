@@ -100,11 +100,13 @@ class EditRequest:
             raise D2MError(f"edit.{e}") from None
 
     def needs(self, generator: DanceGenerator, *keys: str) -> None:
-        """Raises D2MError where one of these genres is not given."""
+        """Raises D2MError where one of these genres is not given, or both are the same."""
         for key in keys:
             if getattr(self, key) is None:
                 known = ", ".join(sorted(generator.genre_means)) or "none: this bundle has no genre means"
                 raise D2MError(f"edit={self.name} needs edit.{key}=GENRE; genres are {known}")
+        if len(keys) == 2 and self.source == self.target:
+            raise D2MError(f"edit.source and edit.target are both '{self.source}'; give two genres")
 
 
 def _mean_shift(request: EditRequest, generator: DanceGenerator) -> Direction:

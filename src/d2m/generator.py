@@ -84,6 +84,14 @@ def motion(units: Tensor) -> Tensor:
     return units.diff(dim=-2).abs().sum(dim=(-1, -2))
 
 
+def _check_device(device: torch.device | str) -> None:
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as e:  # an unknown name; one that this torch or machine lacks
+        here = "cpu and cuda" if torch.cuda.is_available() else "cpu"
+        raise D2MError(f"device={device}: not available; here is {here}") from e
+
+
 @dataclass(eq=False)
 class DanceGenerator:
     """A trained system that dances.
@@ -118,8 +126,9 @@ class DanceGenerator:
         """Read a bundle.
 
         Raises:
-            D2MError: a file is missing, altered or does not fit the others.
+            D2MError: a file is missing, altered or does not fit the others; no such device here.
         """
+        _check_device(device)
         bundle: Bundle = read_bundle(folder)
         c = bundle.config
         net = Composition(**c["sizes"])

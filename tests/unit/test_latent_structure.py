@@ -7,7 +7,7 @@ from scipy.stats import kstest
 from sklearn.metrics import silhouette_score
 
 from d2m.errors import D2MError
-from d2m.latent.joint import direction_cosine, linear_cka, mmd, retrieval
+from d2m.latent.joint import cka_test, direction_cosine, linear_cka, mmd, retrieval
 from d2m.latent.nulls import permutation_p, shuffles, song_labels
 from d2m.latent.structure import explained_variance, linear_probe, pca, silhouette, song_folds, tsne
 from d2m.latent.variance import variance_components
@@ -217,3 +217,27 @@ def test_directions_agree_where_the_space_is_joint() -> None:
     assert kstest(p, "uniform").pvalue > 0.01
     with pytest.raises(D2MError, match="widths"):
         direction_cosine(music, dance[:, :4], GENRE, GENRE, "chacha", "waltz")
+
+
+def test_cka_has_a_null_that_few_songs_need() -> None:
+    z = noise(12, 3, seed=1)
+    rotated = cka_test(z, z @ np.linalg.qr(noise(3, 3, seed=2))[0], 199)
+    assert rotated.value == pytest.approx(1) and rotated.p == 0.005 and abs(rotated.null.mean()) < 0.05
+    strangers = [cka_test(noise(12, 3, seed=s), noise(12, 3, seed=900 + s), 99, seed=s) for s in range(120)]
+    assert max(t.value for t in strangers) > 0.25  # a large value alone says little
+    assert kstest([t.p for t in strangers], "uniform").pvalue > 0.01
+    assert np.isnan(cka_test(z, z, 0).summary()["null_high"])
+
+
+def test_any_split_of_the_same_songs_has_the_same_cosine_in_a_joint_space() -> None:
+    genre = np.repeat(["chacha", "waltz"], 8)
+    apart_, together = [], []
+    for s in range(60):
+        music = noise(16, 64, seed=s)
+        dance = music + 0.3 * noise(16, 64, seed=500 + s)  # the same songs, and no genre at all
+        apart_.append(direction_cosine(music, dance, genre, genre, "chacha", "waltz", 99, s).p)
+        together.append(direction_cosine(music, dance, genre, genre, "chacha", "waltz", 99, s, together=True).p)
+    assert np.mean(apart_) < 0.02
+    assert kstest(together, "uniform").pvalue > 0.01
+    with pytest.raises(D2MError, match="same order"):
+        direction_cosine(music, dance, genre, genre[::-1], "chacha", "waltz", together=True)

@@ -21,6 +21,7 @@ from d2m.latent.strength import Schedule
 from d2m.latent.table import LatentTable
 from d2m.skeleton import SAMPLE_RATE
 from d2m.study.__main__ import main
+from d2m.study.commands import two_genres
 
 REPO = Path(__file__).parents[2]
 BEATS = np.arange(0.3, 40, 0.5)
@@ -228,3 +229,40 @@ def test_errors_of_use_are_one_line_and_exit_2(words: list[str], tmp_path: Path)
         [sys.executable, "-m", "d2m.study", *words], capture_output=True, text=True, cwd=tmp_path, timeout=120
     )
     assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["fit", "edit=erasure", "target=waltz", "shrinkage=2"], "shrinkage=2: give"),
+        (["fit", "edit=transport", "source=waltz", "target=cha cha", "shrinkage=-1"], "shrinkage=-1: give"),
+        (["fit", "edit=axes", "axis=1.5"], "axis=1.5: give a whole number"),
+        (["fit", "source=waltz", "target=waltz"], "both 'waltz'"),
+        (["fit", "source=waltz", "target=cha cha", "device=abacus"], "device=abacus: not available"),
+        (["fit", "source=waltz", "target=cha cha", "seed=99999999999999999999"], "seed=9+: give"),
+        (["report", "seed=-1"], "seed=-1: give"),
+        (["report", "permutations=-1"], "permutations=-1: give"),
+        (["means", "corpus=DIR"], "corpus: unknown"),
+    ],
+)
+def test_arguments_out_of_range_are_named(
+    words: list[str], message: str, tiny_bundle: Path, latents: Path, music: Path, tmp_path: Path
+) -> None:
+    songs = f"latents={latents}" if words[0] == "fit" else f"music={music}"
+    with pytest.raises(D2MError, match=message):
+        main([words[0], f"bundle={tiny_bundle}", songs, f"out={tmp_path}", *words[1:]])
+
+
+def test_an_edit_goes_to_another_genre(generator: DanceGenerator) -> None:
+    with pytest.raises(D2MError, match="both 'flow'"):
+        build_edit(EditRequest("mean_shift", "flow", "flow"), generator)
+
+
+def test_a_report_with_one_genre_given_takes_another_one(latents: Path) -> None:
+    table = LatentTable.load(latents)
+    assert two_genres(table, None, None) == ("cha cha", "waltz")
+    assert two_genres(table, "waltz", None) == ("waltz", "cha cha")
+    assert two_genres(table, None, "cha cha") == ("waltz", "cha cha")
+    for source, target, message in (("jazz", None, "source=jazz: no such"), ("waltz", "waltz", "two different")):
+        with pytest.raises(D2MError, match=message):
+            two_genres(table, source, target)

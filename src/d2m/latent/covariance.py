@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from d2m.errors import D2MError
+
 Floats = NDArray[np.float64]
 
 
@@ -48,11 +50,15 @@ class ShrunkCovariance:
 
     @classmethod
     def fit(cls, x: Floats, intensity: float | None = None) -> ShrunkCovariance:
-        """Of centred rows x (n, d), divided by n; Ledoit-Wolf's intensity where None."""
+        """Of centred rows x (n, d), divided by n; Ledoit-Wolf's intensity where None.
+
+        Raises:
+            D2MError: an intensity that is not between 0 and 1.
+        """
         n, d = x.shape
         rho = ledoit_wolf_intensity(x) if intensity is None else float(intensity)
         if not 0 <= rho <= 1:
-            raise ValueError(f"a shrinkage intensity is between 0 and 1, not {rho}")
+            raise D2MError(f"shrinkage={rho:g}: give an intensity between 0 and 1")
         _, s, basis = row_space(x)
         return cls(rho * float(np.square(s).sum()) / n / d, basis, (1 - rho) * np.square(s) / n, rho)
 

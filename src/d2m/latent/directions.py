@@ -25,7 +25,8 @@ def make_direction(name: str, source: str | None, target: str | None, **options:
     """An unfitted direction by its name; erasure and axes can do without genres.
 
     Raises:
-        D2MError: an unknown name, a genre that is needed and not given, or an option that it does not take.
+        D2MError: an unknown name, a genre that is needed and not given, one genre twice, or an option that the
+            direction does not take.
     """
     if name not in DIRECTIONS:
         raise D2MError(f"unknown direction '{name}'; choose one of {', '.join(DIRECTIONS)}")
@@ -34,6 +35,8 @@ def make_direction(name: str, source: str | None, target: str | None, **options:
         given.pop("source", None)
     elif name != "axes" and len(given) < 2:
         raise D2MError(f"{name} goes from one genre to another; give {'source' if source is None else 'target'}")
+    if source is not None and source == target and name != "erasure":
+        raise D2MError(f"source and target are both '{source}'; give two genres")
     try:
         return DIRECTIONS[name](**given, **options)
     except TypeError as e:
@@ -44,7 +47,7 @@ def fit_on_songs(direction: Direction, songs: LatentTable) -> Direction:
     """Fit a direction on a table of one row per song; returns it.
 
     On mu, but transport on the complete draws: it maps spreads too, and what is danced to are draws. The spread of mu
-    is the songs' alone, a fraction of a draw's, and maps of it throw draws far off (docs/adr/0059-transport-on-draws.md).
+    is the songs' alone, a fraction of a draw's; its map throws draws far off (docs/adr/0059-transport-on-draws.md).
 
     Raises:
         D2MError: see the direction's ``fit``.

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from math import comb
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from d2m.errors import D2MError
 from d2m.latent.covariance import Floats
@@ -84,6 +84,26 @@ def linear_cka(a: ArrayLike, b: ArrayLike) -> float:
     return float(xy / np.sqrt(xx * yy))
 
 
+def cka_test(a: ArrayLike, b: ArrayLike, permutations: int = 999, seed: int = 0) -> Tested:
+    """:func:`linear_cka` with its permutation null: the songs of one side shuffled. Chance is the null's mean, about 0.
+
+    Few songs scatter widely: twelve unrelated songs a side may have a CKA of 0.4. Says that the sides arrange the
+    songs alike, not that they do so within a genre.
+
+    Raises:
+        D2MError: see :func:`linear_cka`.
+    """
+    x, y = _pair(a, b)
+    value = linear_cka(x, y)
+    x, y = x - x.mean(0), y - y.mean(0)
+    k, m = x @ x.T, y @ y.T
+    scale = np.sqrt(_hsic(k, k) * _hsic(m, m))
+    rng = np.random.default_rng(seed)
+    orders = (rng.permutation(len(m)) for _ in range(permutations))
+    null = np.array([_hsic(k, m[np.ix_(o, o)]) / scale for o in orders])
+    return Tested(value, null, permutation_p(value, null), 0.0)
+
+
 def _hsic(k: Floats, m: Floats) -> float:
     """Unbiased HSIC of two kernel matrices (n, n)."""
     n = len(k)
@@ -133,29 +153,43 @@ def direction_cosine(
     target: str,
     permutations: int = 999,
     seed: int = 0,
+    together: bool = False,
 ) -> Tested:
     """Cosine between mean(target) - mean(source) of the music's latents and of the dances', in [-1, 1].
 
     The null shuffles the two genres among the songs of the music side: latents in few dimensions have large cosines by
-    accident, which it contains. One-sided: larger is more alike.
+    accident, which it contains. One-sided: larger is more alike. A small p says that the directions are related, not
+    that genres relate them: where the sides agree song by song, *any* split of the same songs has a large cosine.
 
     Args:
         music, dance: (n, d) and (m, d); the rows need not match.
+        together: the same songs in the same rows on both sides; the null then gives both sides the same shuffled
+            genres. A small p says that genres agree better than other splits of these songs.
 
     Raises:
-        D2MError: a side lacks a genre.
+        D2MError: a side lacks a genre, or ``together`` and the sides' genres differ.
     """
     x, x_genre = check_latents(music, music_genre)
     y, y_genre = check_latents(dance, dance_genre)
     if x.shape[1] != y.shape[1]:
         raise D2MError(f"directions of widths {x.shape[1]} and {y.shape[1]}; both sides must be z_dan of one bundle")
-    reference = of_genre(y, y_genre, target).mean(0) - of_genre(y, y_genre, source).mean(0)
-    pair = np.concatenate([of_genre(x, x_genre, source), of_genre(x, x_genre, target)])
+    if together and not np.array_equal(x_genre, y_genre):
+        raise D2MError("genres of the two sides differ; give the same songs in the same order")
+    mine, theirs = _two(x, x_genre, source, target), _two(y, y_genre, source, target)
     first = (x_genre == source).sum()
-    _, _, of_song = song_labels(np.where(np.arange(len(pair)) < first, "a", "b"))
+    _, _, of_song = song_labels(np.where(np.arange(len(mine)) < first, "a", "b"))
     labels = shuffles(of_song, permutations, seed).astype(np.float64)
     weights = labels / labels.sum(1, keepdims=True) - (1 - labels) / (1 - labels).sum(1, keepdims=True)
-    directions = weights @ pair
-    length = np.linalg.norm(directions, axis=1) * np.linalg.norm(reference)
-    values = (directions @ reference) / np.maximum(length, 1e-300)
+    directions = weights @ mine
+    if together:
+        references = weights @ theirs
+    else:
+        references = (of_genre(y, y_genre, target).mean(0) - of_genre(y, y_genre, source).mean(0))[None]
+    length = np.linalg.norm(directions, axis=1) * np.linalg.norm(references, axis=1)
+    values = (directions * references).sum(1) / np.maximum(length, 1e-300)
     return Tested(float(values[0]), values[1:], permutation_p(values[0], values[1:]), 0.0)
+
+
+def _two(x: Floats, genre: NDArray[np.str_], source: str, target: str) -> Floats:
+    """The latents of both genres, the source's first."""
+    return np.concatenate([of_genre(x, genre, source), of_genre(x, genre, target)])

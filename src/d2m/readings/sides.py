@@ -9,7 +9,7 @@ from d2m.errors import D2MError
 from d2m.latent.direction import Direction
 from d2m.latent.directions import fit_on_songs, make_direction
 from d2m.latent.erasure import Erasure
-from d2m.latent.joint import direction_cosine, linear_cka, mmd, retrieval
+from d2m.latent.joint import cka_test, direction_cosine, mmd, retrieval
 from d2m.latent.nulls import song_labels
 from d2m.latent.structure import linear_probe
 from d2m.latent.table import LatentTable
@@ -109,25 +109,32 @@ def joint_reading(
     }
     distance = mmd(a.mu, b.mu, permutations, seed)
     cosine = direction_cosine(a.mu, b.mu, a.genre, b.genre, source, target, permutations, seed)
-    cka = linear_cka(a.mu, b.mu)
+    alike = direction_cosine(a.mu, b.mu, a.genre, b.genre, source, target, permutations, seed, together=True)
+    cka = cka_test(a.mu, b.mu, permutations, seed)
     gap = np.linalg.norm(a.mu.mean(0) - b.mu.mean(0)) / max(
         float(np.linalg.norm(b.mu - b.mu.mean(0), axis=1).mean()), 1e-300
     )
     numbers = {
-        "recordings": len(both), "retrieval": search, "linear_cka_debiased": cka, "mmd": distance.summary(),
+        "recordings": len(both), "retrieval": search, "linear_cka_debiased": cka.value,
+        "cka": cka.summary(), "mmd": distance.summary(),
         "direction_cosine": {"source": source, "target": target, **cosine.summary()}, "mean_gap": float(gap),
+        "direction_cosine_together": alike.summary(),
     }  # fmt: skip
     drawings = {"retrieval": (figures.retrieval_bars(search), "Black lines: a random ranking.")}
     if permutations:
         label = f"cosine of {source} to {target}"
         tests = {
+            "debiased linear CKA": (cka.value, cka.null, cka.p),
             "MMD² of music and dance": (distance.value, distance.null, distance.p),
             label: (cosine.value, cosine.null, cosine.p),
+            f"{label}, same songs": (alike.value, alike.null, alike.p),
         }
         drawings["joint_nulls"] = (
             figures.null_histograms(tests, units={"MMD² of music and dance": "unbiased MMD² (RBF, median width)"}),
-            "Left: sides shuffled. Right: genres shuffled among the music's songs.",
+            "CKA: songs of one side shuffled. MMD²: sides shuffled. Cosine: genres shuffled among the music's songs; "
+            "same songs: on both sides alike.",
         )
+    high = f"; 97.5% of shuffles are below {cka.summary()['null_high']:.2f}" if permutations else ""
     rows = [
         {"search": side, "measure": k, "found (%)": 100 * v["value"], "chance (%)": 100 * v["chance"]}
         for side, t in search.items()
@@ -135,9 +142,11 @@ def joint_reading(
     ]
     return Reading(
         "Is the space joint?",
-        f"{len(both)} recordings. Debiased linear CKA {cka:.3f} (0: unrelated, 1: the same up to rotation). "
+        f"{len(both)} recordings. Debiased linear CKA {cka.value:.3f} (0: unrelated, 1: the same up to "
+        f"rotation), p = {cka.p:.3g}{high}. "
         f"MMD² {distance.value:.3g}, p = {distance.p:.3g}: a small p says that the two encoders do not land in the "
         f"same distribution; their means are {gap:.2f} times the dances' mean radius apart. Direction from {source} "
-        f"to {target}: cosine {cosine.value:.2f} between music and dance, p = {cosine.p:.3g}.",
+        f"to {target}: cosine {cosine.value:.2f} between music and dance, p = {cosine.p:.3g} against shuffled "
+        f"genres of the music; p = {alike.p:.3g} against other splits of the same songs.",
         numbers, drawings, rows, "Nearest by cosine after centring each side",
     )  # fmt: skip

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from d2m.command_line import parse_arguments, run
+from d2m.command_line import check_seed, parse_arguments, run
 from d2m.errors import D2MError
 
 HELP = """The latent laboratory.
@@ -45,6 +45,13 @@ _NEEDED = {
     "extract": ("bundle", "out"), "fit": ("bundle", "out", "edit"), "means": ("bundle", "music", "out"),
     "report": ("bundle", "out"),
 }  # fmt: skip
+#: What a command does not take of the common ones.
+_FOREIGN = {
+    "extract": ("latents",),
+    "fit": (),
+    "means": ("corpus", "latents", "window", "draws"),
+    "report": ("latents",),
+}
 _NUMBERS = ("window", "shrinkage", "axis")
 
 
@@ -60,7 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     if words[0] not in _OWN:
         raise D2MError(f"{words[0]}: unknown command; there are {', '.join(_OWN)}")
-    given = parse_arguments(words[1:], {**_COMMON, **_OWN[words[0]]}, _NUMBERS)
+    known = {k: v for k, v in _COMMON.items() if k not in _FOREIGN[words[0]]} | _OWN[words[0]]
+    given = _COMMON | parse_arguments(words[1:], known, _NUMBERS)
+    _check_ranges(given)
     missing = [k for k in _NEEDED[words[0]] if given[k] is None]
     if missing:
         raise D2MError(f"give {' '.join(f'{k}=...' for k in missing)}; python -m d2m.study --help shows all")
@@ -74,6 +83,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from d2m.callbacks.artifacts import log_study_outputs
 
         print(log_study_outputs(words[0], given))
+
+
+def _check_ranges(given: dict[str, Any]) -> None:
+    """Raises D2MError where a number is out of its range."""
+    check_seed(given["seed"])
+    for key in ("permutations", "edits", "dances"):
+        if given.get(key, 0) < 0:
+            raise D2MError(f"{key}={given[key]}: give a whole number of at least 0")
+    axis = given.get("axis")
+    if axis is not None:
+        if axis != int(axis) or axis < 0:
+            raise D2MError(f"axis={axis:g}: give a whole number of at least 0; 0 is the axis of largest variance")
+        given["axis"] = int(axis)
 
 
 if __name__ == "__main__":

@@ -181,6 +181,23 @@ def furthest_genres(table: LatentTable) -> tuple[str, str]:
     return source, target
 
 
+def two_genres(table: LatentTable, source: str | None, target: str | None) -> tuple[str, str]:
+    """Source and target: as given, else the genres furthest apart; where one is given the other differs from it.
+
+    Raises:
+        D2MError: fewer than two genres, an unknown one, or one genre twice.
+    """
+    known = table.genres
+    for key, genre in (("source", source), ("target", target)):
+        if genre is not None and genre not in known:
+            raise D2MError(f"{key}={genre}: no such genre among these songs; there are {', '.join(known)}")
+    if source is not None and source == target:
+        raise D2MError(f"source={source} target={target}: give two different genres; there are {', '.join(known)}")
+    first, second = furthest_genres(table)
+    source = source or (first if first != target else second)
+    return source, target or (second if second != source else first)
+
+
 def _spread(items: Sequence[Any], n: int) -> list[Any]:
     """At most n of the items, evenly spaced."""
     return (
@@ -214,8 +231,7 @@ def report(a: dict[str, Any]) -> str:
     began = time.perf_counter()
     music, dance = _extract(generator, a, out / "cache")
     music.save(out / "latents.npz")
-    source, target = furthest_genres(music)
-    source, target = a["source"] or source, a["target"] or target
+    source, target = two_genres(music, a["source"], a["target"])
     m, seed = a["permutations"], a["seed"]
     readings: dict[str, Reading] = {"structure": structure_reading(music, m, seed)}
     readings["directions"], fitted = directions_reading(_training_part(music), source, target, m, seed)
