@@ -52,7 +52,8 @@ def comparison_reading(
         unedited_target: dances to songs of the target genre, unedited.
         strengths: edit -> the strength that was used.
 
-    The p-value of an edit is the share of random directions that move the energy at least as far towards the target.
+    The p-value of an edit is (1 + b) / (1 + m): b of the m random directions move the energy at least as far towards the
+    target.
     """
     first = next(iter(dances.values()))
     before = [read_motion(d["original"], common_scale([d["original"]])) for d in first]
@@ -106,6 +107,6 @@ def comparison_reading(
         )},
         [*rows, *unedited],
         f"energy and change in {ENERGY_UNIT}, jerk torso/s³, expansion torso, symmetry and verticality 0 to 1; "
-        "neutral energy: of the same edit's neutral dance; towards: dances that moved towards the target; p: share of "
-        "random directions that go as far",
+        "neutral energy: of the same edit's neutral dance; towards: dances that moved towards the target; p: (1 + "
+        "random directions that go as far) / (1 + all random directions)",
     )  # fmt: skip
