@@ -52,8 +52,8 @@ def comparison_reading(
         unedited_target: dances to songs of the target genre, unedited.
         strengths: edit -> the strength that was used.
 
-    The p-value of an edit is (1 + b) / (1 + m): b of the m random directions move the energy at least as far towards the
-    target.
+    The p-value of an edit is (1 + b) / (1 + m): b of the m random directions move the energy at least as far towards
+    the target.
     """
     first = next(iter(dances.values()))
     before = [read_motion(d["original"], common_scale([d["original"]])) for d in first]
