@@ -88,3 +88,12 @@ def test_run_exits_2_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         run(main)
     assert stop.value.code == 2
     assert capsys.readouterr().err == "error: this file: do that\n"
+
+
+def test_a_json_that_cannot_be_written_is_an_error_of_use(tmp_path: Path) -> None:
+    from d2m.runtime import write_json
+
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(D2MError, match=r"a\.json"):
+        write_json(tmp_path / "a.json", {"x": 1})
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]

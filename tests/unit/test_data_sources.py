@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from d2m.data.camera import centre, floor_height, project
+from d2m.data.filters import to_fps
 from d2m.data.manifest import read_manifest
-from d2m.data.sources.npz import canonical_joint, read_npz, select_joints, to_fps
+from d2m.data.sources.npz import canonical_joint, read_npz_clip, select_joints
 from d2m.errors import D2MError
 from d2m.kinematics import hip_midpoint
 from d2m.skeleton import FPS, JOINTS
@@ -88,15 +89,15 @@ def test_poses_are_read_as_they_are(tmp_path: Path) -> None:
     joints = pose()
     names = [j.replace("right_", "r_").replace("left_", "l_") for j in JOINTS]
     names[0] = "nose_or_head"
-    got = read_npz(save(tmp_path / "a.npz", joints=joints, joint_names=names, fps=15, units="cm"))
+    got = read_npz_clip(save(tmp_path / "a.npz", joints=joints, joint_names=names, fps=15, units="cm"))
     np.testing.assert_array_equal(got.joints, joints)
-    assert got.joints.dtype == np.float32 and got.units == "cm" and got.seconds == 2.0
+    assert got.joints.dtype == np.float32 and got.fps == 15 and got.seconds == 2.0 and (got.confidence == 1).all()
 
 
 def test_joints_are_found_by_name(tmp_path: Path) -> None:
     joints, order = pose(j=16), np.random.default_rng(1).permutation(16)
     names = np.array([*JOINTS, "mid_hip", "left_ear"])
-    got = read_npz(save(tmp_path / "a.npz", joints=joints[:, order], joint_names=names[order], fps=15.0))
+    got = read_npz_clip(save(tmp_path / "a.npz", joints=joints[:, order], joint_names=names[order], fps=15.0))
     np.testing.assert_array_equal(got.joints, joints[:, :14])
 
 
@@ -114,7 +115,9 @@ def test_a_joint_twice_is_refused() -> None:
 def test_other_frame_rates_keep_the_clock(tmp_path: Path, fps: float) -> None:
     t = np.arange(round(6 * fps)) / fps
     joints = (np.sin(2 * np.pi * 0.5 * t)[:, None, None] * np.ones((1, 14, 2))).astype(np.float32)
-    got = read_npz(save(tmp_path / "a.npz", joints=joints, fps=fps)).joints
+    clip = read_npz_clip(save(tmp_path / "a.npz", joints=joints, fps=fps))
+    assert clip.fps == fps and clip.seconds == pytest.approx(6.0, abs=0.5 / fps)
+    got = to_fps(clip.joints, clip.fps)
     assert len(got) == 90
     expected = np.sin(2 * np.pi * 0.5 * np.arange(90) / FPS)
     np.testing.assert_allclose(got[1:-2, 0, 0], expected[1:-2], atol=0.04)
@@ -141,20 +144,27 @@ def test_a_fast_vibration_does_not_alias() -> None:
         ({"joints": pose(), "fps": np.nan}, "fps is nan"),
         ({"joints": pose(), "fps": [15, 15]}, "not readable"),
         ({"joints": pose(1), "fps": 15}, "1 frames"),
-        ({"joints": np.where(np.arange(30)[:, None, None] < 4, np.nan, pose()), "fps": 15}, "4 of 30 frames"),
         ({"joints": np.array([{}], dtype=object), "fps": 15}, "not readable"),
     ],
 )
 def test_bad_poses_are_refused_in_one_line(tmp_path: Path, arrays: dict, told: str) -> None:
     path = save(tmp_path / "bad.npz", **arrays)
     with pytest.raises(D2MError, match=told) as e:
-        read_npz(path)
+        read_npz_clip(path)
     assert "bad.npz" in str(e.value) and "\n" not in str(e.value)
+
+
+def test_numbers_that_are_not_finite_are_unseen(tmp_path: Path) -> None:
+    joints = np.where(np.arange(30)[:, None, None] < 4, np.nan, pose())
+    got = read_npz_clip(save(tmp_path / "a.npz", joints=joints, fps=15))
+    assert np.isnan(got.joints[:4]).all() and (got.confidence[:4] == 0).all()
+    np.testing.assert_array_equal(got.joints[4:], pose()[4:])
+    assert (got.confidence[4:] == 1).all()
 
 
 def test_files_that_are_no_npz_are_refused(tmp_path: Path) -> None:
     with pytest.raises(D2MError, match="no such file"):
-        read_npz(tmp_path / "none.npz")
+        read_npz_clip(tmp_path / "none.npz")
     whole = save(tmp_path / "whole.npz", joints=pose(), fps=15).read_bytes()
     np.save(tmp_path / "array.npy", pose())
     for name, content in [
@@ -163,14 +173,14 @@ def test_files_that_are_no_npz_are_refused(tmp_path: Path) -> None:
     ]:  # fmt: skip
         (tmp_path / name).write_bytes(content)
         with pytest.raises(D2MError, match="not readable"):
-            read_npz(tmp_path / name)
+            read_npz_clip(tmp_path / name)
 
 
 def test_real_poses_are_read(shared_folder: Path) -> None:
     files = sorted((shared_folder / "data").glob("*/npz/*.npz")) + sorted((shared_folder / "data/aist2d").glob("*.npz"))
     assert files
     for path in files:
-        joints = read_npz(path).joints
+        joints = read_npz_clip(path).joints
         assert joints.shape[1] == 14 and np.isfinite(joints).all()
 
 

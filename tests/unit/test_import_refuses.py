@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from d2m.bundle import CONFIG, read_bundle
 from d2m.bundle.__main__ import main
@@ -249,6 +250,81 @@ def test_a_failed_import_leaves_the_old_bundle(source: Path, tmp_path: Path, cap
     before = (tmp_path / "out" / CONFIG).read_bytes(), json.dumps(read_bundle(tmp_path / "out").provenance)
     refused(arguments(source, tmp_path / "out", style=source / "Stage1.ckpt"), capsys)
     assert before == ((tmp_path / "out" / CONFIG).read_bytes(), json.dumps(read_bundle(tmp_path / "out").provenance))
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (lambda o: o["param_groups"][0].update(lr="quick"), "no Adam state"),
+        (lambda o: o["param_groups"][0].update(lr=float("nan")), "no Adam state"),
+        (lambda o: o["param_groups"][0].update(betas=0.9), "no Adam state"),
+        (lambda o: o["param_groups"][0].update(betas=(0.9, 2.0)), "no Adam state"),
+        (lambda o: o["state"][0].update(step=float("nan")), "'step' of 'z2init"),
+        (lambda o: o["state"][0]["exp_avg_sq"].neg_(), "'exp_avg_sq' of 'z2init"),
+        (lambda o: o["state"][0]["exp_avg"].fill_(torch.nan), "holds numbers that Adam never has"),
+    ],
+)
+def test_an_adam_that_could_not_go_on(source: Path, tmp_path: Path, edit: Edit, says: str, capsys: Any) -> None:
+    bad = _spoilt(source, tmp_path, "stage1", lambda made: edit(made["opt_stdp_dec"]))
+    line = refused(arguments(source, tmp_path / "out", stage1=bad), capsys)
+    assert str(bad) in line and "'opt_stdp_dec'" in line and says in line
+
+
+@pytest.mark.parametrize("made", [lambda v: v.to_sparse(), lambda v: v.to("meta")])
+def test_tensors_without_plain_numbers(source: Path, tmp_path: Path, made: Any, capsys: Any) -> None:
+    def edit(content: dict[str, Any]) -> None:
+        content["initp_enc"]["enc.0.weight"] = made(content["initp_enc"]["enc.0.weight"])
+
+    bad = _spoilt(source, tmp_path, "stage1", edit)
+    assert "'initp_enc.enc.0.weight' is no" in refused(arguments(source, tmp_path / "out", stage1=bad), capsys)
+
+
+@pytest.mark.parametrize("key", ["stage1", "stage2", "style"])
+def test_a_byte_that_changed_on_the_disk(source: Path, tmp_path: Path, key: str, capsys: Any) -> None:
+    """Of a tensor: the file opens, and would give other dances."""
+    bad = tmp_path / "bad.ckpt"
+    data = bytearray((source / FILES[key]).read_bytes())
+    value = torch.load(source / FILES[key], weights_only=True)
+    tensor = value["classifier.0.weight"] if key == "style" else value["stdp_dec"]["pose_g.0.weight"]
+    data[data.index(tensor.numpy().tobytes()) + 2] ^= 1
+    bad.write_bytes(data)
+    assert "damaged" in refused(arguments(source, tmp_path / "out", **{key: bad}), capsys)
+    assert [p.name for p in tmp_path.iterdir()] == ["bad.ckpt"]
+
+
+def test_files_that_cannot_be_read(source: Path, tmp_path: Path, capsys: Any) -> None:
+    for bad in (tmp_path, tmp_path / ("n" * 300), source / "Stage1.ckpt" / "inside"):
+        line = refused(arguments(source, tmp_path / "out", stage1=bad), capsys)
+        assert f"{bad}: cannot be read" in line and "damaged" not in line
+    assert "File name too long" in refused(arguments(source, tmp_path / ("n" * 300)), capsys)
+    assert not list(tmp_path.iterdir())
+
+
+def test_statistics_inside_the_replaced_bundle(source: Path, tmp_path: Path, capsys: Any) -> None:
+    """They may be the only copy."""
+    out = tmp_path / "out"
+    main(arguments(source, out))
+    write_stats(out / "resume")
+    assert "which is replaced" in refused(arguments(source, out, "--stats", str(out / "resume")), capsys)
+    assert (out / "resume" / STATS_FILES[0]).is_file()
+
+
+def test_a_bundle_with_other_files_beside_it(source: Path, tmp_path: Path, capsys: Any) -> None:
+    out = tmp_path / "out"
+    main(arguments(source, out))
+    (out / "notes.txt").write_text("years of work")
+    assert "holds other files" in refused(arguments(source, out), capsys)
+    assert (out / "notes.txt").is_file()
+
+
+def test_a_full_disk(source: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:  # what safetensors raises there
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("d2m.bundle.format.save_file", full)
+    line = refused(arguments(source, tmp_path / "out"), capsys)
+    assert "No space left on device" in line and "free space" in line
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_function_raises_what_the_command_prints(source: Path, tmp_path: Path) -> None:

@@ -64,7 +64,12 @@ def test_means_give_a_bundle_the_users_genres(
 ) -> None:
     bundle = tmp_path / "my bundle"
     shutil.copytree(tiny_bundle, bundle)
+    (bundle / "resume" / "mm_gan").mkdir(parents=True)  # as an import of the original weights leaves them
+    (bundle / "resume" / "mm_gan" / "last.ckpt").write_text("the only moments")
+    (bundle / "notes.txt").write_text("mine")
     main(["means", f"bundle={bundle}", f"music={music}", f"out={bundle}"])
+    assert (bundle / "resume" / "mm_gan" / "last.ckpt").read_text() == "the only moments"
+    assert (bundle / "notes.txt").read_text() == "mine"
     after = read_bundle(bundle)  # checks every digest and the seal
     assert set(after.genre_means) == {"flow", "groove", "drive", "waltz", "cha cha"}
     table = LatentTable.load(latents)
@@ -74,6 +79,9 @@ def test_means_give_a_bundle_the_users_genres(
     assert after.genres == ("flow", "groove", "drive") and "waltz (6 songs)" in (bundle / "CARD.md").read_text()
     main(["means", f"bundle={bundle}", f"music={music}", f"out={tmp_path / 'only'}", "keep=false"])
     assert set(read_bundle(tmp_path / "only").genre_means) == {"waltz", "cha cha"}
+    (tmp_path / "only" / "resume").mkdir()
+    with pytest.raises(D2MError, match="holds resume besides a bundle"):  # of other weights, not to be mixed
+        main(["means", f"bundle={bundle}", f"music={music}", f"out={tmp_path / 'only'}"])
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("do not delete")
     with pytest.raises(D2MError, match="no bundle"):

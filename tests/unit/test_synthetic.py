@@ -17,7 +17,7 @@ import d2m.data.synthetic.write as write_module
 from d2m.audio import features, n_frames
 from d2m.beats import music_beats
 from d2m.data.manifest import read_manifest
-from d2m.data.sources.npz import read_npz
+from d2m.data.sources.npz import read_npz_clip
 from d2m.data.synthetic import ENERGETIC, FLOWING, GENRES, make_pair, write_corpus
 from d2m.data.synthetic.body import Posture, draw_body, joints
 from d2m.data.synthetic.clock import BeatClock
@@ -101,7 +101,7 @@ def test_the_reader_of_real_data_reads_it(root: Path, pairs: list[Pair]) -> None
     assert [r.name for r in recordings] == [p.name for p in pairs]
     assert len({r.group for r in recordings}) == len(recordings)
     for recording, pair in zip(recordings, pairs, strict=True):
-        motion = read_npz(recording.pose)
+        motion = read_npz_clip(recording.pose)
         assert motion.fps == FPS
         np.testing.assert_array_equal(motion.joints, pair.joints.astype(np.float32))
     with np.load(root / "pose3d" / f"{FLOWING}_000.npz") as file:

@@ -15,6 +15,7 @@ motion_style.safetensors  the motion classifier; config.json's "motion_style" ha
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -101,7 +102,10 @@ def _json(path: Path, value: Any) -> None:
 
 
 def _tensors(path: Path, state: dict[str, Tensor]) -> None:
-    save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, path)
+    try:
+        save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, path)
+    except SafetensorError as e:  # what safetensors makes of a full disk
+        raise OSError(errno.EIO, str(e)) from e
     os.chmod(path, 0o644)  # safetensors writes for the owner alone
 
 

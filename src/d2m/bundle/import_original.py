@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from d2m.bundle.format import CONFIG, sha256, write_bundle
+from d2m.bundle.format import CONFIG, FILES, MOTION_STYLE, sha256, write_bundle
 from d2m.bundle.original import Original, read_stage1, read_stage2, read_style
 from d2m.bundle.original_names import STATS_FILES
 from d2m.bundle.training_state import du_vae_checkpoint, mm_gan_checkpoint, music_style_checkpoint
@@ -80,7 +80,8 @@ def import_original(
             f"{second.path} has another movement encoder than {first.path}, and the reference never trains it in "
             "stage 2: the two files may be of different trainings"
         )
-    _check_out(out, [first.path, second.path, music.path])
+    statistics = [] if stats is None else [Path(stats) / name for name in STATS_FILES]
+    _check_out(out, [first.path, second.path, music.path, *statistics])
     frozen = {k: v for k, v in first.state.items() if k.startswith("net.initial_pose_")}
     state = {**frozen, **music.state, **second.state}
     if unit_decoder == "stage1":
@@ -146,9 +147,11 @@ def read_stats(folder: Path) -> Normalizer:
             raise D2MError(f"{path}: not a readable .npy file of numbers; copy it again from its source") from e
         if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu" or value.size != size:
             raise D2MError(f"{path}: shape {getattr(value, 'shape', '?')}; the normaliser takes {size} numbers")
+        with np.errstate(over="ignore"):  # checked in the precision that is kept
+            value = value.reshape(-1).astype(np.float32)
         if not np.isfinite(value).all() or ("_std" in name and value.min() <= 0):
             raise D2MError(f"{path}: must hold finite numbers, positive ones for a deviation; copy it again")
-        values.append(value.reshape(-1).astype(np.float32))
+        values.append(value)
     return Normalizer(*values)
 
 
@@ -162,18 +165,22 @@ def _genre_names(genres: Sequence[str] | None, n: int) -> tuple[str, ...]:
 
 
 def _check_out(out: Path, inputs: Sequence[Path]) -> None:
-    """A folder that is there must be a bundle (or empty), for it is replaced.
+    """A folder that is there must be a bundle and nothing else (or empty), for it is replaced.
 
     Raises:
         D2MError: it is something else, or holds an input.
     """
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise D2MError(f"{out}: is no folder; name a new folder with --out")
-    if out.is_dir() and any(out.iterdir()) and not (out / CONFIG).is_file():
-        raise D2MError(f"{out}: holds other files and would be replaced; name a new folder with --out")
+    try:
+        there = {p.name for p in out.iterdir()} if out.is_dir() else set()
+        if out.is_symlink() or (out.exists() and not out.is_dir()):
+            raise D2MError(f"{out}: is no folder; name a new folder with --out")
+    except OSError as e:
+        raise D2MError(f"{out}: no folder to write a bundle to ({e.strerror}); name another with --out") from e
     for path in inputs:
         if out.resolve() in path.resolve().parents:
             raise D2MError(f"{path}: lies in {out}, which is replaced; name another folder with --out")
+    if there and (CONFIG not in there or there - {*FILES, MOTION_STYLE, RESUME}):
+        raise D2MError(f"{out}: holds other files and would be replaced; name a new folder with --out")
 
 
 def _provenance(

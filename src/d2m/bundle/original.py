@@ -6,8 +6,10 @@ changes (28 numbers a pose, 30 of style, the perceptrons' widths; Lee et al., Ne
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
+import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -73,12 +75,16 @@ def load_tensors(path: Path) -> dict[str, Any]:
     Raises:
         D2MError: it is missing, damaged, holds Python objects besides tensors, or is no dictionary.
     """
-    if not path.is_file():
-        raise D2MError(f"{path}: no such file; give the path of a checkpoint")
     try:
         with open(path, "rb") as f:
             # A pickle outside of torch's container, of a protocol that the reader below does not take.
             bare = re.match(rb"\x80[\x03-\x05]", f.read(2)) is not None
+    except FileNotFoundError as e:
+        raise D2MError(f"{path}: no such file; give the path of a checkpoint") from e
+    except OSError as e:
+        raise D2MError(f"{path}: cannot be read ({e.strerror}); give the path of a checkpoint") from e
+    try:
+        _check_sums(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the same pickles; what matters is in the error
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -94,6 +100,14 @@ def load_tensors(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not all(isinstance(k, str) for k in content):
         raise D2MError(f"{path}: holds no dictionary of networks; give a file as the reference wrote it")
     return content
+
+
+def _check_sums(path: Path) -> None:
+    """Torch writes a checksum per tensor and does not look at it; files before PyTorch 1.6 are no zip and have none."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as z:
+            if (broken := z.testzip()) is not None:
+                raise zipfile.BadZipFile(f"checksum of {broken}")
 
 
 def kind_of(content: Mapping[str, Any]) -> str:
@@ -164,7 +178,7 @@ def _check_kind(path: Path, content: Mapping[str, Any], asked: str) -> None:
     if kind == asked:
         return
     if kind == "other":
-        keys = ", ".join(list(content)[:4])
+        keys = ", ".join(list(content)[:4]) or "nothing"
         raise D2MError(
             f"{path}: is not {_KINDS[asked]} but of another model (it holds {keys}); check {_OPTIONS[asked]}"
         )
@@ -193,7 +207,8 @@ def _tensors(path: Path, network: str, state: Mapping[str, Any]) -> dict[str, Te
     out = {}
     for name, value in state.items():
         full = _full(network, name)
-        if not isinstance(value, Tensor) or not value.is_floating_point():
+        plain = isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu"
+        if not plain or not value.is_floating_point():
             raise D2MError(f"{path}: '{full}' is no tensor of real numbers; copy the file again from its source")
         if not bool(value.isfinite().all()):
             raise D2MError(f"{path}: tensor '{full}' holds NaN or infinite numbers; use another snapshot")
@@ -294,7 +309,7 @@ def _mismatch(tensor: str, has: tuple[int, ...] | None, asks: tuple[int, ...] | 
 
 def _count(path: Path, content: Mapping[str, Any], key: str) -> int:
     value = content.get(key, 0)
-    if not isinstance(value, int) or value < 0:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise D2MError(f"{path}: '{key}' is no count; give a file as the reference wrote it")
     return int(value)
 
@@ -312,6 +327,9 @@ def _moments(path: Path, network: str, name: NetworkName, tensors: Mapping[str, 
         # Old PyTorch numbers parameters by address, new by position: the groups' order holds for both.
         keys = [key for group in groups for key in group["params"]]
         settings = {k: groups[0][k] for k in ("lr", "betas", "eps", "weight_decay") if k in groups[0]}
+        torch.optim.Adam([nn.Parameter(torch.zeros(1))], **settings)  # raises on numbers that it cannot run with
+        if not all(math.isfinite(v) for k, v in settings.items() if k != "betas"):
+            raise ValueError(f"{settings}")
         state = {}
         if len(keys) != len(tensors):
             raise D2MError(f"{misfit}: {len(keys)} parameters, not {len(tensors)}; copy the file again")
@@ -322,9 +340,13 @@ def _moments(path: Path, network: str, name: NetworkName, tensors: Mapping[str, 
             step = torch.as_tensor(entry["step"], dtype=torch.float32).reshape(())
             both = {k: entry[k].detach().to(torch.float32).contiguous() for k in ("exp_avg", "exp_avg_sq")}
             for k, moment in both.items():
-                if moment.shape != value.shape or not bool(moment.isfinite().all()):
+                if moment.shape != value.shape:
                     raise D2MError(f"{misfit}: '{k}' of '{tensor}' is {tuple(moment.shape)}, not {tuple(value.shape)}")
+                if not bool(moment.isfinite().all()) or (k == "exp_avg_sq" and bool((moment < 0).any())):
+                    raise D2MError(f"{misfit}: '{k}' of '{tensor}' holds numbers that Adam never has; use another copy")
+            if not (bool(step.isfinite()) and float(step) >= 0):
+                raise D2MError(f"{misfit}: 'step' of '{tensor}' is no count; copy the file again")
             state[our_name(name, tensor)] = {"step": step, **both}
-    except (KeyError, TypeError, AttributeError, IndexError, RuntimeError) as e:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as e:
         raise D2MError(f"{misfit}: it is no Adam state; copy the file again from its source") from e
     return Moments(state, settings)

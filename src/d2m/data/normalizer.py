@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -100,16 +99,14 @@ class Normalizer:
             raise D2MError(f"{path}: not a readable normalizer; prepare the corpus or copy the bundle again") from e
 
     def save(self, path: str | Path) -> None:
-        """Write an npz; it appears whole or not at all."""
-        path = Path(path)
-        buffer = io.BytesIO()
+        """Write an npz, into a folder that is not yet in its place: bundles and corpora appear whole by a rename.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        buffer = io.BytesIO()  # numpy would add a suffix to the name
         np.savez(buffer, **{name: getattr(self, name) for name in NormalizerTensors._fields})
-        tmp = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            tmp.write_bytes(buffer.getvalue())
-            os.replace(tmp, path)
-        finally:
-            tmp.unlink(missing_ok=True)
+        Path(path).write_bytes(buffer.getvalue())
 
     def tensors(self, device: torch.device | str | None = None) -> NormalizerTensors:
         """As float32 tensors on a device."""

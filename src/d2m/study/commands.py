@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,7 @@ from rich.progress import Progress as Bar
 
 from d2m.audio import features, n_frames
 from d2m.beats import music_beats
-from d2m.bundle import read_bundle, write_bundle
+from d2m.bundle import FILES, MOTION_STYLE, read_bundle, write_bundle
 from d2m.dance import dance_to
 from d2m.data.corpus import Corpus
 from d2m.data.songs import SongFile, find_music, song_wave
@@ -139,6 +140,11 @@ def means(a: dict[str, Any]) -> str:
     foreign = out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / "provenance.json").is_file())
     if foreign:
         raise D2MError(f"out={out}: exists and is no bundle; choose another folder")
+    beside = sorted(p for p in out.iterdir() if p.name not in {*FILES, MOTION_STYLE}) if out.is_dir() else []
+    if beside and out.resolve() != bundle.folder.resolve():
+        raise D2MError(
+            f"out={out}: holds {beside[0].name} besides a bundle and would be replaced; choose another folder"
+        )
     cache = out.resolve().parent / f".{out.resolve().name}.latents"
     table, _ = _extract(generator, {**a, "corpus": None, "window": None}, cache)
     found = table.genre_means()
@@ -151,6 +157,15 @@ def means(a: dict[str, Any]) -> str:
     provenance = {k: v for k, v in bundle.provenance.items() if k not in ("seal", "files")}
     provenance["genre_means"] = [*provenance.get("genre_means", []), history]
     listed = ", ".join(f"{g} ({n} songs)" for g, n in counts.items())
+
+    def carry(folder: Path) -> None:
+        """What lies in the bundle and is not of it stays, such as an import's checkpoints to go on training from."""
+        for path in beside:
+            if path.is_dir() and not path.is_symlink():
+                shutil.copytree(path, folder / path.name, symlinks=True)
+            else:
+                shutil.copy2(path, folder / path.name, follow_symlinks=False)
+
     write_bundle(
         out,
         config={k: v for k, v in bundle.config.items() if k != "format"},
@@ -162,6 +177,7 @@ def means(a: dict[str, Any]) -> str:
         motion_style=bundle.motion_style,
         card=(bundle.folder / "CARD.md").read_text().rstrip()
         + f"\n\nGenre means of the user's own songs (python -m d2m.study means): {listed}.\n",
+        extra=carry,
     )
     return f"genre means of {listed} in {out}"
 

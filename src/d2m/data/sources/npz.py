@@ -1,10 +1,9 @@
-"""Poses from npz: ``joints`` (t, j, 2 or 3), ``fps``, and where known ``joint_names`` and ``units``."""
+"""Poses from npz: ``joints`` (t, j, 2 or 3), ``fps``, and where known ``joint_names``, ``confidence`` and ``genre``."""
 
 from __future__ import annotations
 
 import re
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,27 +11,9 @@ from numpy.typing import NDArray
 
 from d2m.data.sources.clip import PoseClip, make_clip
 from d2m.errors import D2MError
-from d2m.skeleton import FPS, JOINTS, N_JOINTS
-from d2m.units import resample
+from d2m.skeleton import JOINTS, N_JOINTS
 
 _ALIASES = {"nose_or_head": "nose", "head": "nose"}
-
-
-@dataclass(frozen=True, eq=False)
-class PoseSequence:
-    """A motion at 15 fps.
-
-    joints: (t, 14, 2) pixels, y down, or (t, 14, 3) cm, y up, right-handed; joints in the order of
-    :data:`d2m.skeleton.JOINTS`. units: what the file says of itself.
-    """
-
-    joints: NDArray[np.float32]
-    units: str = ""
-    fps: float = FPS
-
-    @property
-    def seconds(self) -> float:
-        return len(self.joints) / self.fps
 
 
 def canonical_joint(name: str) -> str:
@@ -57,16 +38,8 @@ def select_joints(joints: NDArray[np.floating], names: list[str], where: str) ->
     return joints[:, [known.index(j) for j in JOINTS]]
 
 
-def to_fps(joints: NDArray[np.floating], fps: float, target: float = FPS) -> NDArray[np.float32]:
-    """Another frame rate, same clock: round(t / fps * target) frames, band-limited."""
-    if abs(fps - target) < 1e-6:
-        return np.ascontiguousarray(joints, np.float32)
-    n = max(1, int(np.floor(len(joints) / fps * target + 0.5)))
-    return resample(joints, np.arange(n) * (fps / target)).astype(np.float32)
-
-
-def _load(path: Path) -> tuple[NDArray[np.floating], float, str, NDArray[np.floating] | None, str | None]:
-    """joints (t, 14, c), fps, units, confidence and genre of a file; everything but finiteness is checked."""
+def _load(path: Path) -> tuple[NDArray[np.floating], float, NDArray[np.floating] | None, str | None]:
+    """joints (t, 14, c), fps, confidence and genre of a file; everything but finiteness is checked."""
     try:
         with np.load(path, allow_pickle=False) as f:
             if isinstance(f, np.ndarray):
@@ -77,7 +50,6 @@ def _load(path: Path) -> tuple[NDArray[np.floating], float, str, NDArray[np.floa
                 raise D2MError(f"{path}: no key {', '.join(sorted(missing))}; an npz of poses holds joints and fps")
             joints, fps = np.asarray(f["joints"]), float(f["fps"])
             names = [str(n) for n in f["joint_names"]] if "joint_names" in keys else None
-            units = str(f["units"]) if "units" in keys else ""
             genre = str(f["genre"]) if "genre" in keys else None
             sure = np.asarray(f["confidence"], np.float32) if "confidence" in keys else None
     except FileNotFoundError as e:
@@ -98,28 +70,14 @@ def _load(path: Path) -> tuple[NDArray[np.floating], float, str, NDArray[np.floa
         raise D2MError(f"{path}: {joints.shape[1]} joints without joint_names; name them or give the 14 in order")
     if len(joints) < 2:
         raise D2MError(f"{path}: {len(joints)} frames; a motion needs at least 2")
-    return joints, fps, units, sure, genre
-
-
-def read_npz(path: str | Path) -> PoseSequence:
-    """Read and check one motion, at 15 fps.
-
-    Raises:
-        D2MError: missing or unreadable file, missing key, wrong shape, numbers that are not finite, bad fps.
-    """
-    path = Path(path)
-    joints, fps, units, _, _ = _load(path)
-    bad = ~np.isfinite(joints).all(axis=(1, 2))
-    if bad.any():
-        raise D2MError(f"{path}: {int(bad.sum())} of {len(bad)} frames hold numbers that are not finite; fill them")
-    return PoseSequence(to_fps(joints, fps), units)
+    return joints, fps, sure, genre
 
 
 def read_npz_clip(path: str | Path) -> PoseClip:
     """Read one motion at its own rate; joints that are not finite are unseen, ``confidence`` (t, j) may be there.
 
     Raises:
-        D2MError: as :func:`read_npz`, but for numbers that are not finite.
+        D2MError: missing or unreadable file, missing key, wrong shape, bad fps.
     """
-    joints, fps, _, sure, genre = _load(Path(path))
+    joints, fps, sure, genre = _load(Path(path))
     return make_clip(joints, fps, str(path), sure, genre)
