@@ -118,8 +118,13 @@ class DanceGenerator:
         """Read a bundle.
 
         Raises:
-            D2MError: a file is missing, altered or does not fit the others.
+            D2MError: a file is missing, altered or does not fit the others; or there is no such device here.
         """
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as e:  # the latter where torch was built without it
+            reason = str(e).splitlines()[0]
+            raise D2MError(f"device={device}: cannot be used here ({reason}); give cpu, or cuda with a GPU") from e
         bundle: Bundle = read_bundle(folder)
         c = bundle.config
         net = Composition(**c["sizes"])

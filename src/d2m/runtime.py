@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from d2m.atomic import atomic_path
+
 _PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "numpy", "librosa", "scikit-learn")
 
 
@@ -75,7 +77,10 @@ def finite(value: Any) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Atomically: a reader sees the old file or the new one. NaN becomes null."""
-    tmp = path.with_name(f".{path.name}.{os.getpid()}")
-    tmp.write_text(json.dumps(finite(value), indent=2, sort_keys=True, default=str) + "\n")
-    os.replace(tmp, path)
+    """Atomically: a reader sees the old file or the new one. NaN becomes null.
+
+    Raises:
+        D2MError: it cannot be written.
+    """
+    with atomic_path(path) as tmp:
+        tmp.write_text(json.dumps(finite(value), indent=2, sort_keys=True, default=str) + "\n")
