@@ -1,8 +1,10 @@
-"""Files that appear whole or not at all: written under a temporary name beside the target, then renamed."""
+"""Files that appear whole or not at all: written under a temporary name near the target, then renamed."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,3 +35,27 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # e.g. the parent is not a folder: nothing was written
             temp.unlink(missing_ok=True)
+
+
+@contextmanager
+def appear_together(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary folder in ``folder``, which exists: what the block writes to it moves up if the block succeeds.
+
+    Files move in the order in which they were written. If the block raises, ``folder`` is as it was before.
+
+    Raises:
+        D2MError: the disk is full or the folder cannot be written; names of the block's errors are the final ones.
+    """
+    target, temp = Path(folder), None
+    try:
+        temp = Path(tempfile.mkdtemp(prefix=".", suffix=".tmp", dir=target))
+        yield temp
+        for file in sorted(temp.iterdir(), key=lambda f: f.stat().st_mtime_ns):
+            os.replace(file, target / file.name)
+    except D2MError as e:
+        raise D2MError(str(e).replace(str(temp), str(target))) from e
+    except OSError as e:
+        raise D2MError(f"{target}: cannot write ({e.strerror}); choose a folder you can write, with room") from e
+    finally:
+        if temp is not None:
+            shutil.rmtree(temp, ignore_errors=True)

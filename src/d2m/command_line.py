@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -20,6 +21,8 @@ PATH_KEYS = re.compile(
 )
 #: A list of paths, ``data.root=[OUT1,OUT2]``: its elements are quoted, those in quotes already stay.
 _ELEMENT = re.compile(r"""\s*('(?:\\.|[^'])*'|"(?:\\.|[^"])*"|[^,]+)\s*(?:,|$)""")
+#: What a disk or a path can be that the user can mend.
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR}
 _QUOTED = re.compile(r"""^(['"]).*\1$""", re.DOTALL)
 
 
@@ -137,7 +140,10 @@ def one_line(error: BaseException) -> str:
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Errors of use become one line on stderr and exit code 2, an interrupt 130; others stay tracebacks."""
+    """Errors of use, full and read-only disks too: one line on stderr, exit code 2. An interrupt: 130.
+
+    Others stay tracebacks.
+    """
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -147,6 +153,12 @@ def user_errors() -> Iterator[None]:
         if os.environ.get("D2M_TRACEBACK"):
             raise
         print(f"error: {one_line(e)}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as e:
+        if os.environ.get("D2M_TRACEBACK") or e.errno not in _DISK:
+            raise
+        where = e.filename2 or e.filename
+        print(f"error: {where or 'output'}: {e.strerror}; free space or name another folder", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -24,6 +24,7 @@ from pytorch_lightning.loggers import Logger
 
 from d2m.bundle import sha256
 from d2m.callbacks.artifacts import Lineage, log_bundle
+from d2m.callbacks.checkpoint_io import AtomicCheckpointIO
 from d2m.callbacks.guard import BatchCounter, StopOnNaN
 from d2m.callbacks.loggers import close_loggers, no_logger
 from d2m.data.corpus import Corpus
@@ -106,8 +107,10 @@ def check_request(cfg: DictConfig, run_dir: Path) -> list[str]:
     """The stages to train, in order.
 
     Raises:
-        D2MError: an unknown stage, or one whose start is neither trained here nor given.
+        D2MError: an unknown stage, or one whose start is neither trained here nor given; or a seed that is none.
     """
+    if not isinstance(cfg.seed, int) or not 0 <= cfg.seed < 2**32:
+        raise D2MError(f"seed={cfg.seed}: give a whole number from 0 to {2**32 - 1}")
     asked = list(cfg.stages)
     unknown = [s for s in asked if s not in STAGES]
     if unknown or not asked:
@@ -199,6 +202,7 @@ def build_trainer(cfg: DictConfig, stage: str, run_dir: Path, callbacks: list[Ca
         default_root_dir=str(checkpoint_path(run_dir, stage).parent),
         callbacks=callbacks,
         logger=logger,
+        plugins=[AtomicCheckpointIO()],
         enable_progress_bar=cfg.callbacks.progress_bar,
         enable_model_summary=cfg.callbacks.progress_bar,
     )

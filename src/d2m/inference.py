@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from d2m.atomic import atomic_path
+from d2m.atomic import appear_together
 from d2m.audio import AUDIO_SUFFIXES, features, load_song, n_frames
 from d2m.beats import music_beats
 from d2m.bundle import sha256
@@ -30,6 +30,8 @@ from d2m.video import render_dance
 def find_songs(audio: str) -> list[Path]:
     """The songs that ``audio`` names: a file, a folder's audio files, or a glob; sorted.
 
+    In a glob ``**`` is any depth of folders. The leading folders that exist are taken by their names.
+
     Raises:
         D2MError: there is none.
     """
@@ -41,16 +43,30 @@ def find_songs(audio: str) -> list[Path]:
         return songs
     if path.exists():
         return [path]
-    songs = sorted(Path(p) for p in glob.glob(audio) if Path(p).is_file() and Path(p).suffix.lower() in AUDIO_SUFFIXES)
+    there = next((p for p in path.parents if p.is_dir()), Path())
+    pattern = os.path.join(glob.escape(str(there)), path.relative_to(there))
+    found = (Path(p) for p in glob.glob(pattern, recursive=True))
+    songs = sorted(p for p in found if p.is_file() and p.suffix.lower() in AUDIO_SUFFIXES)
     if not songs:
         raise D2MError(f"{audio}: no such file, folder or glob; check the path")
     return songs
 
 
 def output_names(songs: list[Path]) -> list[str]:
-    """The songs' stems; where two share one, the suffix joins it."""
-    counts = Counter(s.stem for s in songs)
-    return [s.stem if counts[s.stem] == 1 else f"{s.stem}_{s.suffix[1:]}" for s in songs]
+    """A name for every song, no two alike: its stem; where two share one, the suffix joins it, then the folders."""
+    spelled = [[s.stem, f"{s.stem}_{s.suffix[1:]}"] for s in songs]
+    for song, names in zip(songs, spelled, strict=True):
+        for folder in reversed(song.absolute().parent.parts[1:]):
+            names.append(f"{folder}_{names[-1]}")
+    level = [0] * len(songs)
+    while True:
+        names = [s[k] for s, k in zip(spelled, level, strict=True)]
+        counts = Counter(names)
+        shared = [i for i, n in enumerate(names) if counts[n] > 1 and level[i] + 1 < len(spelled[i])]
+        if not shared:
+            return names
+        for i in shared:
+            level[i] += 1
 
 
 def read_z_dan(path: str, width: int) -> np.ndarray:
@@ -67,6 +83,22 @@ def read_z_dan(path: str, width: int) -> np.ndarray:
         shape = getattr(z, "shape", "?")
         raise D2MError(f"z_dan={path}: shape {shape}; this bundle takes ({width},) or (n,{width}) numbers")
     return z.astype(np.float32)
+
+
+def check_values(cfg: DictConfig) -> None:
+    """See that nothing that has to be said is null, and that the seed is one.
+
+    Raises:
+        D2MError: naming the key.
+    """
+    for key in ("bundle", "audio", "out"):
+        if not cfg[key]:
+            raise D2MError(f"{key}={cfg[key] or ''}: give {key}=...; python infer.py --help shows all")
+    for key in ("seed", "warp", "video", "device"):
+        if cfg[key] is None:
+            raise D2MError(f"{key}=null: give a value, or leave {key}= away")
+    if not -(2**63) <= cfg.seed < 2**63:
+        raise D2MError(f"seed={cfg.seed}: give a whole number of at most 63 bits")
 
 
 def check_out(out: Path) -> None:
@@ -100,8 +132,7 @@ def save_dance(path: Path, dance: SongDance, seed: int, edited: bool) -> None:
             arrays[f"poses_{name}"], arrays[f"z_dan_{name}"] = dance.poses[name], dance.z_dan[name]
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    with atomic_path(path) as tmp:
-        tmp.write_bytes(buffer.getvalue())
+    path.write_bytes(buffer.getvalue())
 
 
 def captions(edit: Edit | NoiseEdit, request: EditRequest) -> dict[str, str]:
@@ -120,7 +151,7 @@ def dance_file(
     generator: DanceGenerator, song: Path, out: Path, name: str, cfg: DictConfig, request: EditRequest,
     edit: Edit | NoiseEdit | None, z_dan: np.ndarray | None, provenance: dict[str, Any],
 ) -> None:  # fmt: skip
-    """One song to NAME.npz, NAME.mp4 and NAME.json; the json last, so that it vouches for the others."""
+    """One song to NAME.npz, NAME.mp4 and NAME.json in ``out``, an existing folder."""
     wave = load_song(song)
     t = n_frames(len(wave))
     beats = music_beats(wave)
@@ -170,7 +201,8 @@ def run(cfg: DictConfig) -> list[Path]:
         D2MError: of the request itself, before anything is written; or, after the good songs are done, one line
             that lists the bad ones.
     """
-    generator = DanceGenerator.load(cfg.bundle, device=cfg.device)
+    check_values(cfg)
+    generator = DanceGenerator.load(cfg.bundle, device=str(cfg.device))
     request = EditRequest.of(cfg.edit)
     request.amount()
     edit = build_edit(request, generator)
@@ -192,7 +224,8 @@ def run(cfg: DictConfig) -> list[Path]:
         for song, name in zip(songs, output_names(songs), strict=True):
             progress.update(task, description=song.name[:40])
             try:
-                dance_file(generator, song, out, name, cfg, request, edit, z_dan, provenance)
+                with appear_together(out) as part:
+                    dance_file(generator, song, part, name, cfg, request, edit, z_dan, provenance)
                 done.append(song)
             except D2MError as e:
                 bad.append(str(e))

@@ -112,6 +112,9 @@ def test_bad_audio_is_one_line(kind: str, tiny_run: Path, tmp_path: Path) -> Non
         (["video=perhaps"], ["video"]),
         (["nonsense=1"], ["nonsense"]),
         (["z_dan=nowhere.npy"], ["nowhere.npy"]),
+        (["seed=99999999999999999999"], ["seed"]),
+        (["device=banana"], ["device=banana"]),
+        (["audio=null"], ["audio"]),
     ],
 )
 def test_a_bad_request_is_one_line(

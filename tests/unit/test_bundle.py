@@ -91,6 +91,14 @@ def test_the_seal_covers_the_provenance(tiny_bundle: Path, tmp_path: Path) -> No
         read_bundle(broken)
 
 
+@pytest.mark.parametrize("text", ["[]", "null", "3", '{"files": 3}'])
+def test_a_provenance_that_is_none(text: str, tiny_bundle: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(tiny_bundle, tmp_path / "b")
+    (broken / "provenance.json").write_text(text)
+    with pytest.raises(D2MError, match=r"provenance\.json: not readable"):
+        read_bundle(broken)
+
+
 def test_it_dances_where_the_training_stack_cannot_be_imported(tiny_bundle: Path) -> None:
     code = f"""
 import sys

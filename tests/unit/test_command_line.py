@@ -1,5 +1,7 @@
 """Quoting, last-wins, types and one-line errors."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -97,3 +99,22 @@ def test_a_json_that_cannot_be_written_is_an_error_of_use(tmp_path: Path) -> Non
     with pytest.raises(D2MError, match=r"a\.json"):
         write_json(tmp_path / "a.json", {"x": 1})
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize(("error", "code"), [(errno.ENOSPC, 2), (errno.EROFS, 2), (errno.ENOTDIR, 2)])
+def test_a_full_or_read_only_disk_is_one_line(error: int, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        raise OSError(error, os.strerror(error), "some/file")
+
+    with pytest.raises(SystemExit) as left:
+        run(main)
+    assert left.value.code == code
+    assert capsys.readouterr().err.startswith("error: some/file: ")
+
+
+def test_other_errors_of_the_system_stay_tracebacks() -> None:
+    def main() -> None:
+        raise OSError(5, "Input/output error")
+
+    with pytest.raises(OSError, match="Input"):
+        run(main)

@@ -190,7 +190,7 @@ def read_bundle(folder: str | Path) -> Bundle:
         provenance = json.loads((folder / PROVENANCE).read_text())
         intact = _seal(provenance) == provenance["seal"]
         digests = dict(provenance["files"])
-    except (ValueError, KeyError, TypeError, OSError) as e:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as e:
         raise D2MError(f"{folder / PROVENANCE}: not readable as a bundle's provenance; copy the bundle again") from e
     if not intact:
         raise D2MError(f"{folder / PROVENANCE}: altered since the bundle was written; copy the bundle again")
@@ -218,5 +218,5 @@ def read_bundle(folder: str | Path) -> Bundle:
             provenance=provenance,
             motion_style=load_file(folder / MOTION_STYLE) if MOTION_STYLE in digests else None,
         )
-    except (ValueError, KeyError, OSError, SafetensorError) as e:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, SafetensorError) as e:
         raise D2MError(f"{folder}: not a readable bundle ({e}); copy the bundle again") from e
