@@ -13,9 +13,9 @@ from typing import Any
 
 from d2m.errors import D2MError
 
-#: Overrides whose value is a path: quoted before Hydra's grammar sees them, so that any file name works.
+#: Overrides whose value is a path, or free text: quoted before Hydra's grammar sees them, so that any file name works.
 PATH_KEYS = re.compile(
-    r"^(bundle|audio|out|raw|z_dan|edit\.(file|latents)|resume|beats_checkpoint|data\.root|data\.cache"
+    r"^(bundle|audio|out|raw|licence|z_dan|edit\.(file|latents)|resume|beats_checkpoint|data\.root|data\.cache"
     r"|(init|continue)_from\.\w+|callbacks\.latent\.reference"
     r"|hydra\.(run|sweep)\.(dir|subdir))$"
 )

@@ -48,9 +48,15 @@ def test_a_manifest_is_read(tmp_path: Path) -> None:
 
 
 def test_one_song_is_one_group(tmp_path: Path) -> None:
-    write(tmp_path, "name,genre,audio,pose\na,x,s.ogg,1.npz\nb,x,s.ogg,2.npz\nc,x,t.ogg,3.npz\n")
+    write(tmp_path, "name,genre,audio,pose\na,x,s.ogg,1.npz\nb,x,./s.ogg,2.npz\nc,x,t.ogg,3.npz\n")
     groups = [r.group for r in read_manifest(tmp_path)]
     assert groups[0] == groups[1] != groups[2]
+
+
+def test_line_breaks_do_not_reach_tables(tmp_path: Path) -> None:
+    write(tmp_path, 'name,genre,audio,pose,group,licence\n"a\nb","slow\nwaltz",,p,,"CC\r\nBY",,\n')
+    (only,) = read_manifest(tmp_path)
+    assert (only.name, only.genre, only.group, only.licence) == ("a b", "slow waltz", "a b", "CC BY")
 
 
 @pytest.mark.parametrize(
@@ -66,6 +72,10 @@ def test_one_song_is_one_group(tmp_path: Path) -> None:
         ("name,genre,audio,pose,end\na,x,s,p,-1\n", "end is '-1'"),
         ("name,genre,audio,pose,end\na,x,s,p,nan\n", "end is 'nan'"),
         ("name,genre,audio,pose,start,end\na,x,s,p,5,5\n", "end 5.0 is not after start 5.0"),
+        ("name,genre,audio,pose\na,x,,p\n\n\na,y,,q\n", "line 5: the name 'a' is used twice"),
+        ("name,genre,audio,pose,licence\na,x,s,p,CC BY, Anna\n", "line 2: more values than columns"),
+        ("name,genre,audio,pose,genre\na,x,s,p,y\n", "two columns genre"),
+        ("name,genre,audio,pose\na,x,s\0,p\n", "line 2: holds a NUL"),
     ],
 )
 def test_a_bad_manifest_is_refused_in_one_line(tmp_path: Path, text: str, told: str) -> None:

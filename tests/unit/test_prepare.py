@@ -235,6 +235,22 @@ def test_a_broken_recording_is_left_out_with_its_reason(mine: Path, tmp_path: Pa
     assert run(folder, mine) == 5 and tree(folder) == before
 
 
+def test_each_broken_recording_has_the_reason_that_names_its_own_files(mine: Path, tmp_path: Path) -> None:
+    rows = read_manifest_rows(mine)
+    for row, pose in zip(rows, ("gone1.npz", "gone2.npz", "empty1.npz", "empty2.npz"), strict=False):
+        row |= {"pose": pose, "audio": ""}
+        if pose.startswith("empty"):
+            (mine / pose).write_bytes(b"")
+    write_manifest(mine, rows)
+    run(tmp_path / "o", mine)
+    refused = json.loads((tmp_path / "o/corpus.json").read_text())["left_out"]
+    assert [r["reason"].split(":")[0] for r in refused] == ["gone1.npz", "gone2.npz", "empty1.npz", "empty2.npz"]
+    for number in (1, 0):
+        prepare_into(tmp_path / "s", mine, OPTIONS, SplitOptions(), 1, f"{number}/2")
+    merge(tmp_path / "s")
+    assert tree(tmp_path / "s") == tree(tmp_path / "o")
+
+
 def test_nothing_usable_is_an_error(mine: Path, tmp_path: Path) -> None:
     write_manifest(mine, read_manifest_rows(mine)[:1])
     break_it(mine, "nan")
@@ -306,6 +322,28 @@ def test_genre_folders(tmp_path: Path) -> None:
     }  # fmt: skip
     (left,) = corpus.report["left_out"]
     assert left["name"] == "flow/alone.flac" and "without poses" in left["reason"]
+
+
+def test_out_within_raw_is_not_read_as_recordings(tmp_path: Path) -> None:
+    raw = write_raw(tmp_path / "raw", {"a": "groove"}, manifest=False)
+    assert run(raw / "prepared", raw) == 1
+    before = tree(raw)
+    assert run(raw / "prepared", raw) == 1 and tree(raw) == before
+    assert Corpus.open(raw / "prepared").report["left_out"] == []
+
+
+def test_folders_of_other_files_are_left_alone(raw: Path, tmp_path: Path) -> None:
+    other = tmp_path / "home"
+    for name in ("parts/ab/photo", "shards/photo", "index.json"):
+        (other / name).parent.mkdir(parents=True, exist_ok=True)
+        (other / name).write_text("mine")
+    before = tree(other)
+    for shard in (None, "0/2"):
+        with pytest.raises(D2MError, match="home: holds other files"):
+            prepare_into(other, raw, Options(), SplitOptions(), 1, shard)
+        with pytest.raises(D2MError, match="is the folder of the raw recordings"):
+            prepare_into(raw, raw, Options(), SplitOptions(), 1, shard)
+    assert tree(other) == before
 
 
 def test_files_without_folder_say_their_genre_themselves(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from corpora import tree, write_manifest, write_pose, write_raw
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
+from d2m.command_line import prepare_overrides
 from d2m.data.corpus import Corpus
 from d2m.data.datamodule import DanceDataModule
 from d2m.data.mix import open_corpora
@@ -72,6 +73,40 @@ def test_what_is_missing_is_named() -> None:
         for overrides, told in [([], "give raw=... out=..."), (["merge=true"], "give out=...")]:
             with pytest.raises(D2MError, match=told):
                 run_config(compose("prepare", overrides))
+
+
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (["yaws=[x]"], "yaws=.*degrees"),
+        (["yaws=[nan]"], "yaws=.*degrees"),
+        (["clean=3"], "clean=3: give options"),
+        (["groups=3"], "groups=3: give the names"),
+        (["groups={g:a}"], "groups=.*: give the names"),
+        (["groups={g:[nobody]}"], "'nobody', which is no recording"),
+        (["camera=[1]"], "camera=.*: give one name"),
+    ],
+)
+def test_values_of_the_wrong_kind_are_named(raw: Path, tmp_path: Path, words: list[str], told: str) -> None:
+    from d2m.data.prepare import run_config
+
+    with initialize_config_dir(CONF, version_base="1.3"):
+        given = prepare_overrides([f"raw={raw}", f"out={tmp_path / 'o'}", *words])
+        with pytest.raises(D2MError, match=told):
+            run_config(compose("prepare", given))
+    assert not (tmp_path / "o").exists()
+
+
+def test_options_of_cleaning_groups_and_a_licence_as_documented(raw: Path, tmp_path: Path) -> None:
+    from d2m.data.prepare import run_config
+
+    words = ["yaws=[0]", "clean={max_filled:0.5}", "groups={pair:[a,b]}", "licence=CC BY (Anna), 4.0"]
+    for licence in (words[-1], "licence=3"):
+        with initialize_config_dir(CONF, version_base="1.3"):
+            run_config(compose("prepare", prepare_overrides([f"raw={raw}", f"out={tmp_path / 'o'}", *words, licence])))
+    corpus = Corpus.open(tmp_path / "o")
+    assert corpus.info["options"]["clean"] == {"max_filled": 0.5}
+    assert [r.group for r in corpus.recordings] == ["pair", "pair"]
 
 
 def test_strict_exits_2_where_one_is_broken(raw: Path, tmp_path: Path) -> None:

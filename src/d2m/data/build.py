@@ -20,14 +20,16 @@ from pathlib import Path
 import torch
 
 from d2m.data.assemble import DamagedPart, assemble, is_whole, write_sources
-from d2m.data.corpus import Corpus
+from d2m.data.corpus import REPORT, Corpus
 from d2m.data.manifest import Recording
-from d2m.data.parts import SCRATCH, Parts, make_part, unwritable
+from d2m.data.parts import HASHES, SCRATCH, Parts, make_part, unwritable
 from d2m.data.plan import PLAN, SHARDS, Plan, join_shards, read_plan, shard_path
 from d2m.data.process import Options
 from d2m.errors import D2MError
 
 LOCK = ".lock"
+#: One of these lies in every output folder from its first part on.
+_TRACES = frozenset((LOCK, REPORT, PLAN, HASHES))
 Job = tuple[Recording, str]
 
 
@@ -41,6 +43,22 @@ def locked(folder: Path) -> Iterator[None]:
         with suppress(OSError):  # file systems without locks
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def refuse_foreign(out: Path, raw: Path) -> None:
+    """Refuse a folder of somebody else's files: preparing replaces and removes files in its own.
+
+    Raises:
+        D2MError: ``out`` is the raw folder, or holds files but no trace of a preparation.
+    """
+    if out == raw:
+        raise D2MError(f"{out}: is the folder of the raw recordings; name another out=")
+    try:
+        names = set(os.listdir(out))
+    except OSError:
+        return  # none yet, or one that will refuse to be written
+    if names and not names & _TRACES:
+        raise D2MError(f"{out}: holds other files ({min(names)}); name a new or empty folder")
 
 
 def make_parts(
@@ -160,6 +178,7 @@ def build_shard(
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
+        (out / LOCK).touch()
         refuse_known(plan, strict)
         make_parts(out, raw, jobs, options, workers, strict, retry)
         usable = sum(Parts(out).state(key) == "done" for _, key in jobs)

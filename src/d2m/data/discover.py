@@ -40,6 +40,7 @@ def find_recordings(
     group_by: str = "music",
     groups: Mapping[str, Sequence[str]] | None = None,
     licence: str = "",
+    skip: Path | None = None,
 ) -> Found:
     """The recordings of a raw folder, in the manifest's order or by name.
 
@@ -52,6 +53,7 @@ def find_recordings(
         group_by: of AIST++ names, what a split keeps together: "music" or "dancer".
         groups: group -> names of recordings that must share a split, over what is said elsewhere.
         licence: of recordings that name none.
+        skip: a folder within ``raw`` that holds what was prepared, not recordings.
 
     Raises:
         D2MError: no such folder or source, a bad manifest, nothing found, a group that names no recording.
@@ -63,9 +65,11 @@ def find_recordings(
         raise D2MError(f"group_by={group_by}: give music or dancer")
     if not raw.is_dir():
         raise D2MError(f"{raw}: no such folder; give the folder of the raw recordings")
-    found = Found(read_manifest(raw), []) if (raw / MANIFEST).is_file() else _scan(raw, source, group_by)
+    found = Found(read_manifest(raw), []) if (raw / MANIFEST).is_file() else _scan(raw, source, group_by, skip)
+    if not all(isinstance(names, list | tuple) for names in _items(groups).values()):
+        raise D2MError(f"groups={groups}: give the names of recordings, groups={{anna:[first,second]}}")
     known = {r.name for r in found.recordings}
-    group_of = {name: group for group, names in (groups or {}).items() for name in names}
+    group_of = {name: group for group, names in _items(groups).items() for name in names}
     if strangers := sorted(set(group_of) - known):
         raise D2MError(f"groups names '{strangers[0]}', which is no recording of {raw}; mend groups")
     recordings = [
@@ -74,8 +78,14 @@ def find_recordings(
     return Found(recordings, found.refused)
 
 
-def _scan(raw: Path, source: str, group_by: str) -> Found:
-    files = sorted(_walk(raw))
+def _items(groups: object) -> Mapping[str, Sequence[str]]:
+    if not isinstance(groups, Mapping | None):
+        raise D2MError(f"groups={groups}: give the names of recordings, groups={{anna:[first,second]}}")
+    return groups or {}
+
+
+def _scan(raw: Path, source: str, group_by: str, skip: Path | None) -> Found:
+    files = sorted(_walk(raw, skip))
     poses = _poses(files, raw, source)
     if not poses:
         wanted = " or ".join(f"*{s}" for s in SUFFIXES[source])
@@ -117,9 +127,9 @@ def _scan(raw: Path, source: str, group_by: str) -> Found:
     return Found(recordings, refused)
 
 
-def _walk(root: Path) -> Iterable[Path]:
+def _walk(root: Path, skip: Path | None) -> Iterable[Path]:
     for folder, names, files in os.walk(root, followlinks=True):
-        names[:] = [n for n in names if not n.startswith(".")]
+        names[:] = [n for n in names if not n.startswith(".") and Path(folder, n) != skip]
         yield from (Path(folder) / f for f in files if not f.startswith("."))
 
 

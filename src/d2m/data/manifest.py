@@ -8,6 +8,7 @@ ignored. Paths are relative to the manifest.
 from __future__ import annotations
 
 import csv
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from d2m.errors import D2MError
 
 MANIFEST = "manifest.csv"
 COLUMNS = ("name", "genre", "audio", "pose")
+OPTIONAL = ("group", "start", "end", "licence")
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,12 @@ class Recording:
     licence: str = ""
 
 
-def _seconds(row: dict[str, str], column: str, where: str) -> float | None:
+def _cell(value: str | list[str] | None) -> str:
+    """A list: the cells beyond the header's."""
+    return ("".join(value) if isinstance(value, list) else value or "").strip()
+
+
+def _seconds(row: dict[str | None, str], column: str, where: str) -> float | None:
     text = row.get(column, "")
     if not text:
         return None
@@ -63,7 +70,7 @@ def read_manifest(root: str | Path) -> list[Recording]:
             reader = csv.DictReader(f)
             header = [h.strip() for h in reader.fieldnames or ()]
             reader.fieldnames = header
-            rows = [{k: (v or "").strip() for k, v in row.items() if isinstance(k, str)} for row in reader]
+            rows = [(reader.line_num, {k: _cell(v) for k, v in row.items()}) for row in reader]
     except FileNotFoundError as e:
         raise D2MError(
             f"{path}: no such file; a raw corpus is a folder with a {MANIFEST} ({', '.join(COLUMNS)})"
@@ -73,12 +80,20 @@ def read_manifest(root: str | Path) -> list[Recording]:
     missing = [c for c in COLUMNS if c not in header]
     if missing:
         raise D2MError(f"{path}: no column {', '.join(missing)}; its first line must name {', '.join(COLUMNS)}")
+    if twice := [c for c in (*COLUMNS, *OPTIONAL) if header.count(c) > 1]:
+        raise D2MError(f"{path}: two columns {twice[0]}; keep one")
     recordings: list[Recording] = []
     names: set[str] = set()
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows:
         where = f"{path} line {number}"
         if not any(row.values()):
             continue
+        if row.pop(None, ""):
+            raise D2MError(f"{where}: more values than columns; put quotes around those that hold a comma")
+        if any("\0" in value for value in row.values()):
+            raise D2MError(f"{where}: holds a NUL character; write the manifest as plain UTF-8")
+        for column in ("name", "genre", "group", "licence"):  # a line break would tear tables and messages
+            row[column] = " ".join(row.get(column, "").split())
         for column in ("name", "genre", "pose"):
             if not row[column]:
                 raise D2MError(f"{where}: {column} is empty; every recording needs one")
@@ -94,10 +109,11 @@ def read_manifest(root: str | Path) -> list[Recording]:
                 genre=row["genre"],
                 audio=root / row["audio"] if row["audio"] else None,
                 pose=root / row["pose"],
-                group=row.get("group") or row["audio"] or row["name"],
+                # ./a.mp3 and a.mp3 are one song.
+                group=row["group"] or (os.path.normpath(row["audio"]) if row["audio"] else row["name"]),
                 start_s=start or 0.0,
                 end_s=end,
-                licence=row.get("licence", ""),
+                licence=row["licence"],
             )
         )
     if not recordings:

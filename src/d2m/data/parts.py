@@ -21,6 +21,7 @@ import numpy as np
 
 from d2m.data.manifest import Recording
 from d2m.data.process import ARRAYS, CODE_VERSION, Options, Prepared, process
+from d2m.data.sources.coco17 import split_camera
 from d2m.errors import D2MError
 
 PARTS, SCRATCH, HASHES = "parts", ".tmp", "hashes.log"
@@ -78,19 +79,19 @@ class Hashes:
 
 
 def part_key(recording: Recording, options: Options, hashes: Hashes) -> str:
-    """The name of a recording's part: 32 hex digits of its files' contents, its excerpt and the options."""
-    pose = recording.pose
-    if not pose.exists() and "::" in pose.name:  # FILE::CAMERA
-        camera = pose.name.rpartition("::")[2]
-        files = [hashes.of(pose.with_name(pose.name.rpartition("::")[0])), camera]
-    else:
-        files = [hashes.of(pose)]
+    """The name of a recording's part: 32 hex digits of its name, its files' contents, its excerpt and the options.
+
+    The name, because a part may be the reason why there is none, and that names files: two that are missing, or empty,
+    must not share it.
+    """
+    pose, camera = split_camera(recording.pose)
+    files = [hashes.of(pose), *([] if camera is None else [camera])]
     files.append("" if recording.audio is None else hashes.of(recording.audio))
     extra = [options.beats_checkpoint] if options.beats_checkpoint else []
     if options.source == "video" and os.environ.get(_WEIGHTS):
         extra.append(os.environ[_WEIGHTS])
     files += [hashes.of(Path(p)) for p in extra]
-    what = [CODE_VERSION, options.plain(), recording.start_s, recording.end_s, files]
+    what = [CODE_VERSION, options.plain(), recording.name, recording.start_s, recording.end_s, files]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -5,6 +5,7 @@ Docs: docs/data.md. What a corpus is on disk: :mod:`d2m.data.corpus`; how it com
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from d2m.data.assemble import is_whole
-from d2m.data.build import build, build_shard, merge
+from d2m.data.build import build, build_shard, merge, refuse_foreign
 from d2m.data.discover import find_recordings
 from d2m.data.parts import HASHES, Hashes, unwritable
 from d2m.data.plan import SplitOptions, make_plan, parse_shard
@@ -75,7 +76,7 @@ def prepare(
     raw, out = Path(raw_root).expanduser().resolve(), Path(out_root).expanduser().resolve()
     options = _options(source, yaws, front_end, beats, beats_checkpoint, max_gap_s, clean, camera)
     splits = SplitOptions(int(seed), float(val_fraction), float(test_fraction))
-    found = find_recordings(raw, source, group_by, groups, licence)
+    found = find_recordings(raw, source, group_by, groups, licence, skip=out)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as e:
@@ -113,7 +114,8 @@ def prepare_into(
     """
     source, target = Path(raw).expanduser().resolve(), Path(out).expanduser().resolve()
     number = parse_shard(shard)
-    found = find_recordings(source, options.source, group_by, groups, licence)
+    refuse_foreign(target, source)
+    found = find_recordings(source, options.source, group_by, groups, licence, skip=target)
     hashes = Hashes(target / HASHES)
     plan, jobs = make_plan(source, found, options, splits, hashes, number)
     workers = _workers(workers, len(jobs))
@@ -137,8 +139,13 @@ def _options(
     source: str, yaws: Sequence[float], front_end: str, beats: str, beats_checkpoint: str | None,
     max_gap_s: float | None, clean: Mapping[str, Any] | None, camera: str,
 ) -> Options:  # fmt: skip
+    angles = [y for y in yaws if isinstance(y, int | float) and not isinstance(y, bool) and math.isfinite(y)]
+    if len(angles) < len(yaws):
+        raise D2MError(f"yaws={list(yaws)}: give angles in degrees, [0,45]")
+    if not isinstance(clean, Mapping | None):
+        raise D2MError(f"clean={clean}: give options of d2m.data.clean.clean, clean={{max_filled:0.5}}")
     return Options(
-        source, tuple(float(y) for y in yaws), front_end, beats, beats_checkpoint,
+        source, tuple(float(y) for y in angles), front_end, beats, beats_checkpoint,
         None if max_gap_s is None else float(max_gap_s), dict(clean or {}), camera,
     )  # fmt: skip
 
@@ -171,7 +178,7 @@ def run_config(cfg: Any) -> None:
         splits = SplitOptions(cfg.seed, float(cfg.val_fraction), float(cfg.test_fraction))
         usable = prepare_into(
             out, str(cfg.raw), options, splits, cfg.workers, cfg.shard, cfg.strict, cfg.group_by, plain["groups"],
-            cfg.licence,
+            str(cfg.licence or ""),
         )  # fmt: skip
         if parse_shard(cfg.shard)[1] > 1:
             print(f"shard {cfg.shard} of {out}: {usable} recordings; after all shards: merge=true out={out}")
@@ -201,6 +208,9 @@ def main() -> None:
             types = {"workers": 1, **{k: defaults[k] for k in keys}}
             given = {k: cfg[k] for k in types}
             check_types(*({k: list(v) if OmegaConf.is_list(v) else v for k, v in d.items()} for d in (given, types)))
+            for key in ("seed", "val_fraction", "test_fraction", "yaws"):
+                if cfg[key] is None:
+                    raise D2MError(f"{key}=null: give a value (default {defaults[key]})")
             run_config(cfg)
 
     job()

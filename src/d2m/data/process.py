@@ -50,6 +50,9 @@ class Options:
     camera: str = "orthographic"
 
     def __post_init__(self) -> None:
+        for key in ("source", "front_end", "beats", "camera"):
+            if not isinstance(value := getattr(self, key), str):
+                raise D2MError(f"{key}={value}: give one name")
         if self.source not in SOURCES:
             raise D2MError(f"no source '{self.source}'; there are {', '.join(SOURCES)}")
         if self.front_end not in FRONT_ENDS:

@@ -114,7 +114,9 @@ def report_table(report: dict[str, Any]) -> str:
 def _cell(key: str, value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:.2f}" if key == "hours" else f"{value:,}" if isinstance(value, int) else str(value)
+    if key == "hours":
+        return f"{value:.2f}"
+    return f"{value:,}" if isinstance(value, int) else str(value).replace("|", "/")
 
 
 def data_card(report: dict[str, Any]) -> str:
