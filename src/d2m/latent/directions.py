@@ -47,7 +47,7 @@ def fit_on_songs(direction: Direction, songs: LatentTable) -> Direction:
     """Fit a direction on a table of one row per song; returns it.
 
     On mu, but transport on the complete draws: it maps spreads too, and what is danced to are draws. The spread of mu
-    is the songs' alone, a fraction of a draw's; its map throws draws far off (docs/adr/0059-transport-on-draws.md).
+    is the songs' alone, a fraction of a draw's; its map throws draws far off (docs/adr/0049-transport-on-draws.md).
 
     Raises:
         D2MError: see the direction's ``fit``.
