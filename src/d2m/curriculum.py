@@ -34,7 +34,8 @@ from d2m.models.steps import load_networks
 from d2m.release import write_release
 from d2m.runtime import best_precision, git_revision, is_rank_zero, versions, write_json
 
-STAGES = ("du_vae", "music_style", "mm_gan", "generator", "motion_style")
+#: In the order in which they are trained: the motion classifier first of what it may judge.
+STAGES = ("du_vae", "music_style", "motion_style", "mm_gan", "generator")
 #: What a run says of itself: revision, versions, stages, corpus.
 RUN = "run.json"
 #: stage -> {stage it starts from: {its network here: network there}}
@@ -232,7 +233,9 @@ def build_callbacks(cfg: DictConfig, stage: str, run_dir: Path, corpus: Corpus, 
         callbacks.append(make_video(out=str(run_dir / "videos"), corpus=corpus))
     if stage in ("mm_gan", "generator") and cfg.callbacks.get("latent"):
         make_study = instantiate(cfg.callbacks.latent, _partial_=True)
-        callbacks.append(make_study(stage=stage, out=str(run_dir / "latent"), corpus=corpus))
+        own = str(checkpoint_path(run_dir, "motion_style")) if is_done(run_dir, "motion_style") else None
+        judge = cfg.callbacks.latent.motion_style or own
+        callbacks.append(make_study(stage=stage, out=str(run_dir / "latent"), corpus=corpus, motion_style=judge))
     return callbacks
 
 

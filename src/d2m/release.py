@@ -16,6 +16,7 @@ from d2m.data.corpus import Corpus
 from d2m.data.normalizer import Normalizer
 from d2m.generator import DanceGenerator, motion
 from d2m.metrics.classification import balanced_accuracy, confusion
+from d2m.models.motion_style import read_motion_style
 from d2m.nets.composition import Composition
 from d2m.nets.motion_style import MotionStyle
 from d2m.runtime import git_revision, versions
@@ -54,14 +55,6 @@ def read_composition(checkpoint: Path) -> tuple[Composition, dict[str, Any]]:
     net = Composition(**{k: hparams[k] for k in signature(Composition).parameters})
     net.load_state_dict({k[4:]: v for k, v in ckpt["state_dict"].items() if k.startswith("net.")}, strict=True)
     return net.eval().requires_grad_(False), hparams
-
-
-def read_motion_style(checkpoint: Path) -> MotionStyle:
-    """The classifier of a motion_style checkpoint."""
-    ckpt = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    net = MotionStyle(**{k: ckpt["hyper_parameters"][k] for k in signature(MotionStyle).parameters})
-    net.load_state_dict({k[4:]: v for k, v in ckpt["state_dict"].items() if k.startswith("net.")}, strict=True)
-    return net.eval().requires_grad_(False)
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 REPO = Path(__file__).parents[2]
-STAGES = ("du_vae", "music_style", "mm_gan", "generator", "motion_style")
+STAGES = ("du_vae", "music_style", "motion_style", "mm_gan", "generator")
 #: Two epochs of three batches a stage, on three songs a genre.
 TINY = [
     "experiment=quickstart", "trainer=cpu", "logger=csv", "callbacks.progress_bar=false",

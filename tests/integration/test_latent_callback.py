@@ -25,7 +25,7 @@ from d2m.video import probe
 from .conftest import TINY, call, compose_train
 
 STUDY = [
-    "callbacks=latent", "callbacks.latent.every_n_epochs=1", "callbacks.latent.seconds=2", "callbacks.latent.size=64",
+    "callbacks=latent", "callbacks.latent.every_n_epochs=1", "callbacks.latent.seconds=2.5", "callbacks.latent.size=64",
     "callbacks.latent.permutations=19", "callbacks.dance_video=null", "stages=[mm_gan]",
 ]  # fmt: skip
 VERSIONS = ["original", "neutral", "target"]
@@ -54,7 +54,8 @@ def studied(tiny_run: Path, corpora: Path, tmp_path_factory: pytest.TempPathFact
     """mm_gan for two epochs, the study in each, W&B offline, the bundle as reference; started from the tiny run."""
     run_dir = tmp_path_factory.mktemp("studied")
     reference = f"callbacks.latent.reference={tiny_run / 'bundle'}"
-    return curriculum.run(compose_train(corpora, *STUDY, *inits(tiny_run), reference, "logger=wandb"), run_dir)
+    judge = f"callbacks.latent.motion_style={checkpoint_path(tiny_run, 'motion_style')}"
+    return curriculum.run(compose_train(corpora, *STUDY, *inits(tiny_run), reference, judge, "logger=wandb"), run_dir)
 
 
 def test_wandb_holds_numbers_figures_and_a_table_of_videos(studied: Path) -> None:
@@ -73,10 +74,13 @@ def test_wandb_holds_numbers_figures_and_a_table_of_videos(studied: Path) -> Non
         table = json.loads((run_files(studied) / media["path"]).read_text())
         assert table["columns"] == [
             "song", "genre", "to", "version", "video", "kinetic_energy", "content_distance",
-            "music_drive", "music_flow", "music_groove",
+            "music_drive", "music_flow", "music_groove", "motion_drive", "motion_flow", "motion_groove",
         ]  # fmt: skip
         assert [r[3] for r in table["data"]] == VERSIONS * 3
-        assert all(abs(sum(r[7:]) - 1) < 1e-4 for r in table["data"])
+        for first in (7, 10):  # of the music, of the motion
+            assert all(abs(sum(r[first : first + 3]) - 1) < 1e-4 for r in table["data"])
+        of_motion = [tuple(r[10:]) for r in table["data"]]
+        assert all(len(set(of_motion[k : k + 3])) == 3 for k in (0, 3, 6)), "every version is judged on its own"
     # The dashboard reads the table's artifact, which holds the videos; it is staged in the run's folder.
     artifacts = [r["artifact"] for r in rows if r["type"] == "artifact" and r["artifact"]["type"] == "run_table"]
     assert len(artifacts) == 2
@@ -107,7 +111,7 @@ def test_the_same_lies_in_the_runs_folder(studied: Path) -> None:
     assert len(rows) == 9 and {r["version"] for r in rows} == set(VERSIONS)
     for row in rows:
         info = probe(folder / row["video"])
-        assert info.video_codec == "h264" and info.audio_codec == "aac" and abs(info.seconds - 2.0) < 0.1
+        assert info.video_codec == "h264" and info.audio_codec == "aac" and abs(info.seconds - 2.5) < 0.1
         assert float(row["kinetic_energy"]) >= 0
         assert (float(row["content_distance"]) == 0) == (row["version"] == "original")
     assert {p.name for p in (folder / "figures").iterdir()} >= {"energy_per_joint.png", "embeddings_music.png"}
@@ -216,7 +220,7 @@ def test_what_cannot_be_studied_is_refused_before_training(tiny_run: Path, corpo
 
     corpus = Corpus.open(curriculum.run_corpus(tiny_run))
     make = partial(
-        LatentManipulation, every_n_epochs=1, songs_per_genre=1, latents_per_genre=2, seconds=2, size=64, seed=0,
+        LatentManipulation, every_n_epochs=1, songs_per_genre=1, latents_per_genre=2, seconds=2, size=64, seed=0, motion_style=None,
         permutations=9, stage="mm_gan", out="x", corpus=corpus,
     )  # fmt: skip
     with pytest.raises(D2MError, match="no song of it"):

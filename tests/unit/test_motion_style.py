@@ -19,6 +19,7 @@ from d2m.errors import D2MError
 from d2m.extraction import space_of
 from d2m.generator import DanceGenerator
 from d2m.metrics.classification import balanced_accuracy, confusion
+from d2m.models.motion_style import read_motion_style
 from d2m.nets.motion_style import MotionStyle, dance_windows
 from d2m.release import motion_style_accuracy
 
@@ -164,3 +165,11 @@ if g.motion_style is not None:
 assert (g.motion_style is None) == {name == "tiny_bundle"}
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_what_is_no_checkpoint_of_the_stage_is_told(tmp_path: Path) -> None:
+    other = tmp_path / "other.ckpt"
+    torch.save({"hyper_parameters": {}, "state_dict": {}}, other)
+    for path in (tmp_path / "none.ckpt", other):
+        with pytest.raises(D2MError, match=r"not a checkpoint of stage motion_style"):
+            read_motion_style(path)

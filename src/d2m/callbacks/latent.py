@@ -26,6 +26,7 @@ from d2m.generator import DanceGenerator
 from d2m.latent.direction import save_direction
 from d2m.latent.directions import load_direction
 from d2m.latent.mean_shift import MeanShift
+from d2m.models.motion_style import read_motion_style
 from d2m.runtime import write_json
 
 #: Written last into every folder; where it lies, that epoch was logged.
@@ -56,13 +57,14 @@ class LatentManipulation(pl.Callback):
         source, target: genres of the direction; by default the most and the least energetic one of the corpus.
         reference: a bundle whose direction between the same genres this run's is compared with.
         permutations: of the nulls of the figures.
+        motion_style: a checkpoint of that stage; its judge's probabilities stand in the table as ``motion_GENRE``.
         stage, out, corpus: given by the curriculum: its stage, the folder for files, where songs come from.
 
     Runs on rank zero only, under no_grad, never in the sanity check nor in fast_dev_run, and leaves every submodule in
     the mode that it was in. An epoch whose folder is whole is not logged again when a run is resumed.
 
     Raises:
-        D2MError: an unknown genre, or a reference of another width or without these genres.
+        D2MError: an unknown genre, a reference of another width or without these genres, no checkpoint of motion_style.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class LatentManipulation(pl.Callback):
         target: str | None,
         reference: str | None,
         permutations: int,
+        motion_style: str | None,
         stage: str,
         out: str,
         corpus: Corpus,
@@ -103,6 +106,7 @@ class LatentManipulation(pl.Callback):
                 raise D2MError(f"callbacks.latent.{key}={genre}: no song of it; genres are {', '.join(sorted(named))}")
         if self.active and self.source == self.target:
             raise D2MError(f"callbacks.latent: source and target are both '{self.source}'; give two genres")
+        self.judge = None if motion_style is None else read_motion_style(Path(motion_style), len(corpus.genres))
         self.reference = None
         if reference is not None and self.active:
             means = read_bundle(reference).genre_means
@@ -140,12 +144,14 @@ class LatentManipulation(pl.Callback):
         """Study, write, log; the folder's summary comes last."""
         corpus, folder = self.corpus, self.folder(epoch)
         with evaluating(pl_module):
-            generator = DanceGenerator(pl_module.net, corpus.normalizer, corpus.genres, front_end=corpus.front_end)
+            judge = None if self.judge is None else self.judge.to(pl_module.device)
+            generator = DanceGenerator(
+                pl_module.net, corpus.normalizer, corpus.genres, front_end=corpus.front_end, motion_style=judge
+            )
             table = song_latents(generator, corpus, self.latents, Extraction(seed=self.seed))
             found = study(
                 generator, corpus, songs=self.songs, table=table, source=str(self.source), target=str(self.target),
                 seconds=self.seconds, seed=self.seed, out=folder, size=self.size, permutations=self.permutations,
-                motion_probabilities=getattr(pl_module, "motion_probabilities", None),
             )  # fmt: skip
         train = table.split == "train"
         direction = self._direction((table.select(train) if train.any() else table).genre_means(), "latent study")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,12 @@ from d2m.latent.table import LatentTable, stack
 from d2m.metrics.reading import common_scale, in_torso_lengths, read_motion
 from d2m.readings import Reading, motion_reading, structure_reading
 from d2m.render import still
-from d2m.skeleton import FPS, STYLE_FRAMES
+from d2m.skeleton import FPS, STYLE_FRAMES, UNIT_FRAMES
 from d2m.video import render_dance
 
 VERSIONS = ("original", "neutral", "target")
 #: Columns of the table, before one "music_GENRE" per genre and, where there is a motion classifier, "motion_GENRE".
 COLUMNS = ("song", "genre", "to", "version", "video", "kinetic_energy", "content_distance")
-#: poses (t, 14, 2) px -> genre -> probability.
-MotionProbabilities = Callable[[NDArray[np.float32]], dict[str, float]]
 
 
 def fixed_songs(corpus: Corpus, per_genre: int, seed: int, splits: Sequence[str]) -> list[int]:
@@ -98,7 +96,6 @@ def study(
     out: Path,
     size: int = 320,
     permutations: int = 99,
-    motion_probabilities: MotionProbabilities | None = None,
 ) -> Study:
     """Edit the dances to some songs and read them.
 
@@ -109,12 +106,12 @@ def study(
         songs: recordings to dance to. table: latents whose training rows give the means and whose rows are shown.
         seconds: of every song. size: of a video, pixels.
         out: folder for figures/, videos/ and contact.png.
-        motion_probabilities: a classifier of dances, where there is one.
 
     Raises:
         D2MError: dances that cannot be read or drawn (not finite, no torso), a full disk.
     """
     train = table.split == "train"
+    unseen = dict.fromkeys(generator.genres if generator.motion_style is not None else (), float("nan"))
     means = (table.select(train) if train.any() else table).genre_means()
     found = Study(mean_scalars(means))
     by_genre: dict[str, list[dict[str, NDArray[np.float32]]]] = {}
@@ -126,7 +123,11 @@ def study(
         n = min(int(seconds * FPS), len(features))
         beats = corpus.song_beats(i)
         edit = MeanShift(info.genre, to).from_means(means)
-        poses = dance_to(generator, features, beats[beats < n / FPS], n, seed=seed, edit=edit).poses
+        beats = beats[beats < n / FPS]
+        poses = dance_to(generator, features, beats, n, seed=seed, edit=edit).poses
+        judged = None
+        if generator.motion_style is not None and n >= UNIT_FRAMES:  # the judge knows dances before the warp
+            judged = dance_to(generator, features, beats, n, seed=seed, edit=edit, warp=False).poses
         by_genre.setdefault(info.genre, []).append(poses)
         music = {f"music_{g}": p for g, p in generator.genre_probabilities(features).items()}
         audio = corpus.song_wave(i, n)
@@ -136,7 +137,7 @@ def study(
             caption = f"{info.name}, {version}" + (f" ({to})" if version == "target" else "")
             video = out / "videos" / f"{i:04d}-{version}.mp4"
             render_dance(video, [dance], captions=[caption], audio=audio, seconds=n / FPS, size=(size, size))
-            seen = {} if motion_probabilities is None else motion_probabilities(dance)
+            seen = unseen if judged is None else generator.genre_of_motion(judged[version])
             found.rows.append({
                 "song": info.name, "genre": info.genre, "to": to, "version": version, "video": video,
                 "kinetic_energy": read_motion(dance, scale)["energy"],

@@ -19,7 +19,7 @@ from d2m.data.corpus import Corpus
 from d2m.errors import D2MError
 from d2m.skeleton import BEAT_FRAMES, FPS, SEQUENCE_FRAMES, SEQUENCE_UNITS, STYLE_FRAMES, UNIT_FRAMES
 
-Stage = Literal["du_vae", "music_style", "mm_gan", "generator", "motion_style"]
+Stage = Literal["du_vae", "music_style", "motion_style", "mm_gan", "generator"]
 STAGES: tuple[str, ...] = get_args(Stage)
 
 Ints = NDArray[np.int64]

@@ -1,12 +1,17 @@
-"""The optional fifth stage as a LightningModule: genre from motion, to guide and to judge edits of dances."""
+"""The optional stage motion_style as a LightningModule: genre from motion, to guide and to judge edits of dances."""
 
 from __future__ import annotations
+
+from inspect import signature
+from pathlib import Path
+from pickle import UnpicklingError
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from d2m.errors import D2MError
 from d2m.gaussian import randn
 from d2m.metrics.classification import balanced_accuracy, confusion
 from d2m.models.steps import log_losses, step_generator
@@ -72,3 +77,20 @@ class MotionStyleModule(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.AdamW(self.parameters(), lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"])
+
+
+def read_motion_style(checkpoint: Path, n_genres: int | None = None) -> MotionStyle:
+    """The classifier of a motion_style checkpoint, frozen.
+
+    Raises:
+        D2MError: no such checkpoint, or of another number of genres than asked for.
+    """
+    try:
+        ckpt = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        net = MotionStyle(**{k: ckpt["hyper_parameters"][k] for k in signature(MotionStyle).parameters})
+        net.load_state_dict({k[4:]: v for k, v in ckpt["state_dict"].items() if k.startswith("net.")}, strict=True)
+    except (OSError, KeyError, RuntimeError, UnpicklingError) as e:
+        raise D2MError(f"{checkpoint}: not a checkpoint of stage motion_style ({type(e).__name__})") from e
+    if n_genres is not None and net.sizes["n_genres"] != n_genres:
+        raise D2MError(f"{checkpoint}: tells {net.sizes['n_genres']} genres apart, the corpus has {n_genres}")
+    return net.eval().requires_grad_(False)
