@@ -220,8 +220,8 @@ def test_what_cannot_be_studied_is_refused_before_training(tiny_run: Path, corpo
 
     corpus = Corpus.open(curriculum.run_corpus(tiny_run))
     make = partial(
-        LatentManipulation, every_n_epochs=1, songs_per_genre=1, latents_per_genre=2, seconds=2, size=64, seed=0, motion_style=None,
-        permutations=9, stage="mm_gan", out="x", corpus=corpus,
+        LatentManipulation, every_n_epochs=1, songs_per_genre=1, latents_per_genre=2, seconds=2, size=64, seed=0,
+        motion_style=None, permutations=9, stage="mm_gan", out="x", corpus=corpus,
     )  # fmt: skip
     with pytest.raises(D2MError, match="no song of it"):
         make(source="polka", target="flow", reference=None)
