@@ -45,6 +45,12 @@ class DiagonalGaussian:
         mu, logvar = self.mu.to(wide), self.logvar.to(wide)
         return (-0.5 * (1 + logvar - mu.square() - logvar.exp()).sum(-1)).mean()
 
+    def kl_to(self, prior: DiagonalGaussian) -> Tensor:
+        """KL to ``prior``, of the same shape: summed over the latent, averaged over everything else; as :meth:`kl`."""
+        wide = torch.float64 if self.mu.dtype == torch.float64 else torch.float32
+        mu, logvar, m, v = (x.to(wide) for x in (self.mu, self.logvar, prior.mu, prior.logvar))
+        return (0.5 * (v - logvar + (logvar - v).exp() + (mu - m).square() / v.exp() - 1).sum(-1)).mean()
+
     def parameters_cat(self) -> Tensor:
         """[mu, logvar] on the last axis: (..., 2 d)."""
         return torch.cat([self.mu, self.logvar], dim=-1)

@@ -20,6 +20,15 @@ def test_kl_is_that_of_torch() -> None:
     torch.testing.assert_close(q.kl(), expected)
 
 
+def test_kl_to_another_gaussian_is_that_of_torch() -> None:
+    q, prior = some_gaussian(4, 3), some_gaussian(4, 3)
+    prior = DiagonalGaussian(prior.mu.flip(0) + 0.3, prior.logvar.flip(0) - 0.2)
+    normals = [Normal(x.mu, (x.logvar / 2).exp()) for x in (q, prior)]
+    torch.testing.assert_close(q.kl_to(prior), kl_divergence(*normals).sum(-1).mean())
+    standard = DiagonalGaussian(torch.zeros_like(q.mu), torch.zeros_like(q.mu))
+    torch.testing.assert_close(q.kl_to(standard), q.kl())
+
+
 def test_kl_of_the_prior_is_zero() -> None:
     assert DiagonalGaussian(torch.zeros(3, 4), torch.zeros(3, 4)).kl() == 0
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from d2m.losses import bce_fake, bce_real, weighted_sum
+from d2m.losses import anneal, anneal_schedule, bce_fake, bce_real, weighted_sum
 from d2m.models.steps import clip_each, cosine_decay, frozen, log_losses, step_generator, step_schedulers
 from d2m.nets.composition import Composition, CompositionNoise, DanceBranch, MusicBranch, RealUnits
 from d2m.nets.mm_gan import Discriminator
@@ -26,7 +26,7 @@ D_WEIGHTS = {"d_mov_real": 1.0, "d_mov_fake": 1.0, "d_dan_real": 1.0, "d_dan_fak
 #: The music branch's KLs are logged by the reference but are not in its loss: weight 0, so that gradients match.
 G_WEIGHTS = {
     "g_mov": 1.0, "g_dan": 1.0, "kl_dan": 0.01, "kl_mov": 0.01, "mov_mu": 1.0, "mov_logvar": 1.0, "recon": 10.0,
-    "kl_fake_dan": 0.0, "kl_fake_mov": 0.0,
+    "kl_fake_dan": 0.0, "kl_fake_mov": 0.0, "prior_dan": 0.0,
 }  # fmt: skip
 STYLE_WEIGHTS = {"style_real": 1.0, "style_fake": 1.0}
 
@@ -39,6 +39,10 @@ class MMGANModule(pl.LightningModule):
         lr: Adam's learning rate (paper: 2e-4); lr_unit_decoder: the fine-tuned unit decoder's (paper: lr x 0.1).
         lr_final: the share of both that a cosine decays to (paper: 1).
         weights: one per loss term, merged over the paper's; music-branch KLs have weight 0 there.
+        anneal_midpoint, anneal_slope: the opening in batches of kl_dan, as stage 1's of its KLs; a shorter run opens it
+            at its half. None (the paper's): open from the start.
+        dance_logvar: added to the dance encoder's log-variances at the start (paper: 0). With kl_dan it lets z_dan
+            learn to carry a dance before it is asked to be smooth (docs/adr/0050-a-dance-latent-that-carries.md).
         clip: norm at which every stepped network is clipped on its own.
         seed: of the noise.
 
@@ -60,6 +64,9 @@ class MMGANModule(pl.LightningModule):
         lr_unit_decoder: float = 2e-5,
         lr_final: float = 1.0,
         weights: dict[str, float] | None = None,
+        anneal_midpoint: float | None = None,
+        anneal_slope: float = 0.0005,
+        dance_logvar: float = 0.0,
         clip: float = 0.5,
         seed: int = 0,
     ) -> None:
@@ -81,6 +88,15 @@ class MMGANModule(pl.LightningModule):
         net = self.net
         for network in (net.initial_pose_encoder, net.initial_pose_decoder, net.movement_encoder, net.music_style):
             network.requires_grad_(False)
+        with torch.no_grad():
+            net.dance_encoder.head.logvar.bias.add_(dance_logvar)
+
+    def annealed_weights(self, step: int, total_steps: int) -> dict[str, float]:
+        """The generator phase's weights at a batch: kl_dan opened by the annealing."""
+        if self.hparams["anneal_midpoint"] is None:
+            return self.g_weights
+        midpoint, slope = anneal_schedule(total_steps, self.hparams["anneal_midpoint"], self.hparams["anneal_slope"])
+        return {**self.g_weights, "kl_dan": self.g_weights["kl_dan"] * anneal(step, midpoint, slope)}
 
     # -- losses: pure functions of tensors ------------------------------------------------------------------
 
@@ -95,19 +111,21 @@ class MMGANModule(pl.LightningModule):
         }
 
     def generator_losses(
-        self, real: RealUnits, dance: DanceBranch, music: MusicBranch, recon: Tensor
+        self, real: RealUnits, dance: DanceBranch, music: MusicBranch, recon: Tensor | None
     ) -> dict[str, Tensor]:
-        """Non-saturating GAN terms, KLs, and L1 of reconstructed movements and re-decoded poses."""
+        """Non-saturating GAN terms, KLs, and L1 of reconstructed movements and re-decoded poses (None: left out)."""
+        poses = {} if recon is None else {"recon": F.l1_loss(recon, real.units)}
         return {
+            **poses,
             "g_mov": bce_real(self.movement_discriminator(music.mov.parameters_cat(), real.audio)),
             "g_dan": bce_real(self.dance_discriminator(music.z_dan.parameters_cat(), real.audio)),
             "kl_dan": dance.z_dan.kl(),
             "kl_mov": dance.mov.kl(),
             "mov_mu": F.l1_loss(dance.mov.mu, real.z_mov.mu),
             "mov_logvar": F.l1_loss(dance.mov.logvar, real.z_mov.logvar),
-            "recon": F.l1_loss(recon, real.units),
             "kl_fake_dan": music.z_dan.kl(),
             "kl_fake_mov": music.mov.kl(),
+            "prior_dan": dance.z_dan.detach().kl_to(music.z_dan),
         }
 
     def style_losses(self, real: RealUnits, z_dan_real: Tensor, z_dan_fake: Tensor) -> dict[str, Tensor]:
@@ -125,9 +143,11 @@ class MMGANModule(pl.LightningModule):
             dance, music = self.net.reconstruct(real, noise), self.net.compose(real, noise)
         return self.discriminator_losses(real, dance, music)
 
-    def generator_phase(self, real: RealUnits, noise: CompositionNoise) -> dict[str, Tensor]:
+    def generator_phase(self, real: RealUnits, noise: CompositionNoise, poses: bool = True) -> dict[str, Tensor]:
+        """``poses=False`` leaves "recon" out: decoding units is most of a step."""
         dance, music = self.net.reconstruct(real, noise), self.net.compose(real, noise)
-        return self.generator_losses(real, dance, music, self.net.decode_units(real, dance.mov, noise))
+        recon = self.net.decode_units(real, dance.mov, noise) if poses else None
+        return self.generator_losses(real, dance, music, recon)
 
     def style_phase(self, real: RealUnits, noise: CompositionNoise) -> dict[str, Tensor]:
         net = self.net
@@ -146,8 +166,19 @@ class MMGANModule(pl.LightningModule):
         torch.clear_autocast_cache()
         return norms.max()
 
-    def optimize(self, real: RealUnits, noise: CompositionNoise) -> dict[str, Tensor]:
-        """The three updates of one batch; returns every loss, each at the weights its update saw."""
+    def optimize(
+        self, real: RealUnits, noise: CompositionNoise, g_weights: dict[str, float] | None = None
+    ) -> dict[str, Tensor]:
+        """The three updates of one batch; returns every loss, each at the weights its update saw.
+
+        Args:
+            g_weights: of the generator phase, where they are not the module's own. Without a weight of "recon" no
+                unit is decoded.
+        """
+        weights = dict(g_weights or self.g_weights)
+        poses = weights["recon"] != 0
+        if not poses:
+            del weights["recon"]
         net = self.net
         optimizers = self.optimizers()
         assert isinstance(optimizers, list)
@@ -157,10 +188,10 @@ class MMGANModule(pl.LightningModule):
         d = self.discriminator_phase(real, noise)
         d_norm = self._update(weighted_sum(d, self.d_weights), [opt_d], discriminators)
         with frozen(*discriminators):
-            g = self.generator_phase(real, noise)
+            g = self.generator_phase(real, noise, poses)
             encoders = [net.dance_encoder, net.style_to_dance]
             g_norm = self._update(
-                weighted_sum(g, self.g_weights),
+                weighted_sum(g, weights),
                 [opt_encoders, opt_decoders],
                 [*encoders, net.dance_decoder, net.unit_decoder],
             )
@@ -175,7 +206,11 @@ class MMGANModule(pl.LightningModule):
         generator = step_generator(self, "train", batch_idx, self.hparams["seed"])
         noise = self.net.draw_noise(batch["units"], generator)
         real = self.net.read_real(batch["units"], batch["features"], noise)
-        log_losses(self, "train", self.optimize(real, noise), len(batch["units"]))
+        weights = self.annealed_weights(
+            int(self.trainer.fit_loop.total_batch_idx), int(self.trainer.estimated_stepping_batches)
+        )
+        log_losses(self, "train", self.optimize(real, noise, weights), len(batch["units"]))
+        self.log("train/kl_weight", weights["kl_dan"])
         step_schedulers(self)
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
