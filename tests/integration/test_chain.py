@@ -61,7 +61,8 @@ def test_each_stage_starts_from_the_one_before(tiny_run: Path) -> None:
     for frozen in ("movement_encoder", "initial_pose_encoder"):
         assert same(gan, du, f"net.{frozen}.", f"net.{frozen}.") and same(gen, du, f"net.{frozen}.", f"net.{frozen}.")
     assert same(gan, style, "net.music_style.", "net.")
-    assert not same(gan, du, "net.unit_decoder.", "net.unit_decoder.")
+    assert same(gan, du, "net.unit_decoder.", "net.unit_decoder.")  # our recipe's rate is 0 (ADR 0050)
+    assert not same(gen, gan, "net.unit_decoder.", "net.unit_decoder.")
     assert not same(gen, gan, "net.dance_decoder.", "net.dance_decoder.")
     assert same(gen, gan, "net.style_to_dance.", "net.style_to_dance.")
     done = json.loads(checkpoint_path(tiny_run, "mm_gan").with_name("done.json").read_text())
@@ -75,7 +76,7 @@ def test_losses_and_rates_are_logged_by_batch(tiny_run: Path) -> None:
     train = [r for r in rows if r["train/g_mov"]]
     assert [float(r["batch"]) for r in train] == [0, 1, 2, 3, 4, 5]
     assert any(r["val/recon"] for r in rows) and any(r.get("lr-Adam") for r in rows)
-    assert np.isfinite([float(r["train/recon"]) for r in train]).all()
+    assert np.isfinite([float(r["train/mov_mu"]) for r in train]).all()
 
 
 def test_the_validation_song_is_danced_to(tiny_run: Path) -> None:
