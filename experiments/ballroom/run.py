@@ -52,22 +52,35 @@ def main() -> None:
 
 def markdown(report: dict[str, Any]) -> str:
     """The report as tables."""
+    judged = all("judged" in row for row in report["energy"].values())
     lines = [
-        "| genre | held-out songs | real KE (px²/s²) | generated KE | ratio | boundary step |",
-        "|---|---|---|---|---|---|",
+        "| genre | held-out songs | real KE (px²/s²) | generated KE | ratio | boundary step |"
+        + (" judged as its genre: real | generated |" if judged else ""),
+        "|---" * (8 if judged else 6) + "|",
     ]
     for genre, row in report["energy"].items():
         ratio = row["generated"] / row["real"]
         seam = f"{row['boundary']:.2f}" if "boundary" in row else "-"
         lines.append(
             f"| {genre} | {row['songs']:.0f} | {row['real']:.0f} | {row['generated']:.0f} | {ratio:.2f} | {seam} |"
+            + (f" {row['judged_real']:.2f} | {row['judged']:.2f} |" if judged else "")
         )
-    lines += ["", "| latent edit | original KE | neutral | target | pairs with more energy |", "|---|---|---|---|---|"]
+    lines += [
+        "",
+        "| latent edit | original KE | neutral | target | pairs with more energy |"
+        + (" judged as target: original | neutral | target |" if judged else ""),
+        "|---" * (8 if judged else 5) + "|",
+    ]
     for e in report["edits"]:
+        votes = [f" {e[f'target_probability_{k}']:.2f} |" for k in ("original", "neutral", "edited")] if judged else []
         lines.append(
             f"| {e['source']} to {e['target']} | {e['original']:.0f} | {e['neutral']:.0f} | {e['edited']:.0f} "
-            f"| {e['share_higher'] * e['pairs']:.0f} of {e['pairs']} |"
+            f"| {e['share_higher'] * e['pairs']:.0f} of {e['pairs']} |" + "".join(votes)
         )
+    if judged:
+        worth = report["motion_style"]["balanced_accuracy"]
+        chance = report["motion_style"]["chance"]
+        lines += ["", f"The judge: balanced accuracy {worth:.2f} on held-out units, chance {chance:.2f}."]
     r, s = report["reconstruction"], report["style_cross_validated"]
     lines += [
         "",

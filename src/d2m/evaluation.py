@@ -14,7 +14,7 @@ from d2m.data.corpus import Corpus
 from d2m.generator import DanceGenerator
 from d2m.latent.mean_shift import MeanShift
 from d2m.metrics.motion import boundary_jump_ratio, joint_position_error, mean_kinetic_energy
-from d2m.skeleton import N_JOINTS
+from d2m.skeleton import N_JOINTS, UNIT_FRAMES
 
 HELD_OUT = ("val", "test")
 
@@ -70,7 +70,9 @@ def energy_by_genre(
     """Genre -> mean kinetic energy (px^2/s^2) of the real dances and of those generated to the same songs.
 
     Real dances are averaged over camera yaws, generated ones over seeds; songs weigh the same. Both keep the
-    dancer's hips in place. "boundary" is the jump at unit boundaries of unwarped dances, 1 where there is no seam.
+    dancer's hips in place. "boundary" is the jump at unit boundaries of unwarped dances, 1 where there is no seam. With
+    a motion classifier "judged" and "judged_real" are its judge's probability of the song's own genre for the generated
+    dance, unwarped, and for the real one.
     """
     table: dict[str, dict[str, list[float]]] = {}
     for i in songs:
@@ -84,6 +86,9 @@ def energy_by_genre(
         unwarped = dance_to_recording(generator, corpus, i, seeds[0], warp=False).poses["original"]
         if len(unwarped) > 64:
             row["boundary"].append(boundary_jump_ratio(unwarped))
+        if generator.motion_style is not None and len(unwarped) >= UNIT_FRAMES:
+            row.setdefault("judged", []).append(generator.genre_of_motion(unwarped)[genre])
+            row.setdefault("judged_real", []).append(generator.genre_of_motion(corpus.song_poses(i))[genre])
     return {
         genre: {"songs": float(len(row["real"])), **{k: float(np.mean(v)) for k, v in row.items() if v}}
         for genre, row in sorted(table.items())
