@@ -66,7 +66,7 @@ def find_recordings(
     if not raw.is_dir():
         raise D2MError(f"{raw}: no such folder; give the folder of the raw recordings")
     found = Found(read_manifest(raw), []) if (raw / MANIFEST).is_file() else _scan(raw, source, group_by, skip)
-    if not all(isinstance(names, list | tuple) for names in _items(groups).values()):
+    if any(isinstance(names, str) or not isinstance(names, Sequence) for names in _items(groups).values()):
         raise D2MError(f"groups={groups}: give the names of recordings, groups={{anna:[first,second]}}")
     known = {r.name for r in found.recordings}
     group_of = {name: group for group, names in _items(groups).items() for name in names}
