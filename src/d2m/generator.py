@@ -22,6 +22,7 @@ from d2m.gaussian import randn
 from d2m.nets.composition import Composition
 from d2m.nets.motion_style import MotionStyle
 from d2m.nets.music_style import StyleMode
+from d2m.runtime import check_device
 from d2m.skeleton import N_JOINTS, POSE_DIM, SEQUENCE_FRAMES, SEQUENCE_UNITS, UNIT_FRAMES
 
 
@@ -84,14 +85,6 @@ def motion(units: Tensor) -> Tensor:
     return units.diff(dim=-2).abs().sum(dim=(-1, -2))
 
 
-def _check_device(device: torch.device | str) -> None:
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as e:  # an unknown name; one that this torch or machine lacks
-        here = "cpu and cuda" if torch.cuda.is_available() else "cpu"
-        raise D2MError(f"device={device}: not available; here is {here}") from e
-
-
 @dataclass(eq=False)
 class DanceGenerator:
     """A trained system that dances.
@@ -128,7 +121,7 @@ class DanceGenerator:
         Raises:
             D2MError: a file is missing, altered or does not fit the others; no such device here.
         """
-        _check_device(device)
+        check_device(device)
         bundle: Bundle = read_bundle(folder)
         c = bundle.config
         net = Composition(**c["sizes"])

@@ -14,8 +14,22 @@ from typing import Any
 import torch
 
 from d2m.atomic import atomic_path
+from d2m.errors import D2MError
 
 _PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "numpy", "librosa", "scikit-learn")
+
+
+def check_device(device: torch.device | str) -> None:
+    """Nothing where tensors can be made on ``device``.
+
+    Raises:
+        D2MError: an unknown name, or a device that this torch or machine lacks.
+    """
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as e:
+        here = "cpu and cuda" if torch.cuda.is_available() else "cpu"
+        raise D2MError(f"device={device}: not available; here is {here}") from e
 
 
 def best_precision(accelerator: str = "auto") -> str:
