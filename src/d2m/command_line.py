@@ -16,7 +16,7 @@ from d2m.errors import D2MError
 #: Overrides whose value is a path, or free text: quoted before Hydra's grammar sees them, so that any file name works.
 PATH_KEYS = re.compile(
     r"^(bundle|audio|out|raw|licence|z_dan|edit\.(file|latents)|resume|beats_checkpoint|data\.root|data\.cache"
-    r"|(init|continue)_from\.\w+|callbacks\.latent\.reference"
+    r"|(init|continue)_from\.\w+|callbacks\.latent\.(reference|motion_style)"
     r"|hydra\.(run|sweep)\.(dir|subdir))$"
 )
 #: A list of paths, ``data.root=[OUT1,OUT2]``: its elements are quoted, those in quotes already stay.
@@ -85,9 +85,9 @@ def check_types(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
             raise D2MError(f"{key}={value}: expected {expected} (default {default})")
 
 
-def check_seed(seed: int, low: int = 0, high: int = 2**32 - 1) -> None:
-    """Raises D2MError where a seed is out of range; by default what NumPy, scikit-learn and torch all take."""
-    if not low <= seed <= high:
+def check_seed(seed: object, low: int = 0, high: int = 2**32 - 1) -> None:
+    """Raises D2MError where a seed is no number of the range; by default what NumPy, scikit-learn and torch take."""
+    if not isinstance(seed, int) or not low <= seed <= high:
         raise D2MError(f"seed={seed}: give a whole number from {low} to {high}")
 
 

@@ -27,6 +27,7 @@ from d2m.callbacks.artifacts import Lineage, log_bundle
 from d2m.callbacks.checkpoint_io import AtomicCheckpointIO
 from d2m.callbacks.guard import BatchCounter, StopOnNaN
 from d2m.callbacks.loggers import close_loggers, no_logger
+from d2m.command_line import check_seed
 from d2m.data.corpus import Corpus
 from d2m.data.datamodule import DanceDataModule
 from d2m.errors import D2MError
@@ -110,8 +111,7 @@ def check_request(cfg: DictConfig, run_dir: Path) -> list[str]:
     Raises:
         D2MError: an unknown stage, or one whose start is neither trained here nor given; or a seed that is none.
     """
-    if not isinstance(cfg.seed, int) or not 0 <= cfg.seed < 2**32:
-        raise D2MError(f"seed={cfg.seed}: give a whole number from 0 to {2**32 - 1}")
+    check_seed(cfg.seed)
     asked = list(cfg.stages)
     unknown = [s for s in asked if s not in STAGES]
     if unknown or not asked:

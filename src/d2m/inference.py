@@ -18,6 +18,7 @@ from d2m.atomic import appear_together
 from d2m.audio import AUDIO_SUFFIXES, features, load_song, n_frames
 from d2m.beats import music_beats
 from d2m.bundle import sha256
+from d2m.command_line import check_seed
 from d2m.dance import Edit, NoiseEdit, SongDance, dance_to, fit_z_dan, segments_needed
 from d2m.edits import EditRequest, build_edit, describe
 from d2m.errors import D2MError
@@ -97,8 +98,7 @@ def check_values(cfg: DictConfig) -> None:
     for key in ("seed", "warp", "video", "device"):
         if cfg[key] is None:
             raise D2MError(f"{key}=null: give a value, or leave {key}= away")
-    if not -(2**63) <= cfg.seed < 2**63:
-        raise D2MError(f"seed={cfg.seed}: give a whole number of at most 63 bits")
+    check_seed(cfg.seed, -(2**63), 2**63 - 1)  # torch's
 
 
 def check_out(out: Path) -> None:

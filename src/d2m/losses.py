@@ -41,6 +41,11 @@ def anneal(step: int, midpoint: float, slope: float) -> float:
     return 1.0 / (1.0 + math.exp(-max(-500.0, min(500.0, slope * (step - midpoint)))))
 
 
+def opening(step: int, total_steps: int, midpoint: float, slope: float) -> float:
+    """:func:`anneal` at a batch of a run of ``total_steps``, by its :func:`anneal_schedule`."""
+    return anneal(step, *anneal_schedule(total_steps, midpoint, slope))
+
+
 def anneal_schedule(total_steps: int, midpoint: float = 15000.0, slope: float = 0.0005) -> tuple[float, float]:
     """(midpoint, slope) for a run of ``total_steps``: the reference's, or scaled so that it fits.
 

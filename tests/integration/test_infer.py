@@ -109,6 +109,7 @@ def test_bad_audio_is_one_line(kind: str, tiny_run: Path, tmp_path: Path) -> Non
         (["edit=mean_shift"], ["edit.source", "drive"]),
         (["edit=nonsense"], ["edit"]),
         (["seed=abc"], ["seed"]),
+        (["seed=null"], ["seed"]),
         (["video=perhaps"], ["video"]),
         (["nonsense=1"], ["nonsense"]),
         (["z_dan=nowhere.npy"], ["nowhere.npy"]),

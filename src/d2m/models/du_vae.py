@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from d2m.losses import anneal, anneal_schedule, weighted_sum
+from d2m.losses import opening, weighted_sum
 from d2m.models.steps import clip_each, cosine_decay, log_losses, step_generator
 from d2m.nets.du_vae import DUVAE, DUVAENoise, DUVAEOutput
 
@@ -77,9 +77,8 @@ class DUVAEModule(pl.LightningModule):
 
     def annealed_weights(self, step: int, total_steps: int) -> dict[str, float]:
         """The weights at a batch: the KL terms opened by the annealing."""
-        midpoint, slope = anneal_schedule(total_steps, self.hparams["anneal_midpoint"], self.hparams["anneal_slope"])
-        opening = anneal(step, midpoint, slope)
-        return {k: v * opening if k.startswith("kl_") else v for k, v in self.weights.items()}
+        share = opening(step, total_steps, self.hparams["anneal_midpoint"], self.hparams["anneal_slope"])
+        return {k: v * share if k.startswith("kl_") else v for k, v in self.weights.items()}
 
     def losses(self, batch: dict[str, Tensor], noise: DUVAENoise) -> dict[str, Tensor]:
         """Forward and unweighted terms of one batch."""

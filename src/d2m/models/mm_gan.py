@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from d2m.losses import anneal, anneal_schedule, bce_fake, bce_real, weighted_sum
+from d2m.losses import bce_fake, bce_real, opening, weighted_sum
 from d2m.models.steps import clip_each, cosine_decay, frozen, log_losses, step_generator, step_schedulers
 from d2m.nets.composition import Composition, CompositionNoise, DanceBranch, MusicBranch, RealUnits
 from d2m.nets.mm_gan import Discriminator
@@ -95,8 +95,8 @@ class MMGANModule(pl.LightningModule):
         """The generator phase's weights at a batch: kl_dan opened by the annealing."""
         if self.hparams["anneal_midpoint"] is None:
             return self.g_weights
-        midpoint, slope = anneal_schedule(total_steps, self.hparams["anneal_midpoint"], self.hparams["anneal_slope"])
-        return {**self.g_weights, "kl_dan": self.g_weights["kl_dan"] * anneal(step, midpoint, slope)}
+        share = opening(step, total_steps, self.hparams["anneal_midpoint"], self.hparams["anneal_slope"])
+        return {**self.g_weights, "kl_dan": self.g_weights["kl_dan"] * share}
 
     # -- losses: pure functions of tensors ------------------------------------------------------------------
 
