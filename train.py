@@ -1,43 +1,7 @@
-"""Retrain Dancing2Music, stage by stage; see conf/train.yaml or ``python train.py --help``."""
+"""`d2m train`: retrain Dancing2Music, stage by stage."""
 
-import sys
-from pathlib import Path
-
-import hydra
-from omegaconf import DictConfig
-
-from d2m.command_line import prepare_overrides, run, user_errors
-
-
-@hydra.main(config_path="conf", config_name="train", version_base="1.3")
-def train(cfg: DictConfig) -> float | None:
-    """Returns the last stage's monitored value, for sweepers."""
-    from hydra.core.hydra_config import HydraConfig
-
-    from d2m.curriculum import objective
-    from d2m.curriculum import run as run_curriculum
-    from d2m.overrides import check_override_types
-
-    hydra_cfg = HydraConfig.get()
-    # Here, because Hydra prints a job's exceptions itself.
-    with user_errors():
-        check_override_types("train", list(hydra_cfg.overrides.task))
-        run_dir = run_curriculum(cfg, Path(hydra_cfg.runtime.output_dir))
-    bundle = run_dir / "bundle"
-    print(f"run: {run_dir}" + (f"\nbundle: {bundle}" if bundle.exists() else ""))
-    return objective(run_dir, list(cfg.stages))
-
-
-def main() -> None:
-    overrides = prepare_overrides(sys.argv[1:])
-    if any(o.lstrip("+").startswith("resume=") for o in overrides):
-        from d2m.resume import resumed_overrides
-
-        overrides = resumed_overrides(overrides)
-    # Lightning starts further processes of this command from sys.argv.
-    sys.argv[1:] = overrides
-    train()
-
+from d2m.cli.command_line import run
+from d2m.cli.train import main
 
 if __name__ == "__main__":
     run(main)

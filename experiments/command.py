@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from d2m.command_line import check_seed, check_types
-from d2m.errors import D2MError
+from d2m.cli.command_line import check_types
+from d2m.core.errors import D2MError
+from d2m.core.seeds import check_seed
 
 REPO = Path(__file__).parents[1]
 

@@ -15,24 +15,25 @@ from typing import Any
 
 import numpy as np
 
-from d2m.audio import features, n_frames
-from d2m.beats import music_beats
 from d2m.bundle import read_bundle
-from d2m.curriculum import RUN, run_corpus
-from d2m.dance import SongDance, dance_to
+from d2m.cli.infer import check_out
+from d2m.core.errors import D2MError
+from d2m.core.files import write_json
+from d2m.core.machine import git_revision, versions
+from d2m.core.skeleton import FPS
+from d2m.dance.extraction import Extraction, extract_corpus_music, extract_music, space_of
+from d2m.dance.generator import DanceGenerator
+from d2m.dance.song_dance import SongDance, dance_to
+from d2m.dance.table import LatentTable
 from d2m.data.corpus import Corpus
 from d2m.data.songs import SongFile, find_music, song_wave
-from d2m.errors import D2MError
-from d2m.evaluation import HELD_OUT, energy_extremes
-from d2m.extraction import Extraction, extract_corpus_music, extract_music, space_of
-from d2m.generator import DanceGenerator
-from d2m.inference import check_out
-from d2m.latent.table import LatentTable
 from d2m.metrics.motion import mean_kinetic_energy
-from d2m.page import Section, write_page
-from d2m.readings import Reading
-from d2m.runtime import git_revision, versions, write_json
-from d2m.skeleton import FPS
+from d2m.music.audio import features, n_frames
+from d2m.music.beats import music_beats
+from d2m.reports.evaluation import HELD_OUT, energy_extremes
+from d2m.reports.page import Section, write_page
+from d2m.reports.readings import Reading
+from d2m.train.curriculum import RUN, run_corpus
 
 COMMON: dict[str, Any] = {"bundle": None, "out": None, "music": "", "corpus": "", "source": "", "target": "", "seed": 0}
 #: Songs a genre that are danced to in order to rank the genres of a user's music by energy, and for how long.
@@ -190,7 +191,7 @@ class Heard:
         return Path(self.song.name).stem
 
     def dance(self, generator: DanceGenerator, seed: int, **edit: Any) -> SongDance:
-        """See :func:`d2m.dance.dance_to`; one seed, one noise, whatever the edit."""
+        """See :func:`d2m.dance.song_dance.dance_to`; one seed, one noise, whatever the edit."""
         return dance_to(generator, self.features, self.beats, self.frames, seed=seed, **edit)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from d2m.skeleton import JOINTS
+from d2m.core.skeleton import JOINTS
 
 #: A star, facing us: no limb crosses another. Pixels, y down, the hips at the origin, the torso 50 long.
 _STAR = {

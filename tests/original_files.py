@@ -11,10 +11,10 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from d2m.bundle.original import their_name
-from d2m.bundle.original_names import STAGE1_NETWORKS, STAGE2_NETWORKS, STATS_FILES, STYLE_NETWORK, NetworkName
-from d2m.models.du_vae import DUVAEModule
-from d2m.models.mm_gan import MMGANModule
+from d2m.original.names import STAGE1_NETWORKS, STAGE2_NETWORKS, STATS_FILES, STYLE_NETWORK, NetworkName
+from d2m.original.read import their_name
+from d2m.train.modules.du_vae import DUVAEModule
+from d2m.train.modules.mm_gan import MMGANModule
 
 SIZES = {
     "n_genres": 4, "z_ini": 5, "z_mov": 7, "z_dan": 9, "movement_hidden": 6, "unit_hidden": 11,
@@ -83,4 +83,4 @@ def arguments(source: Path, out: Path, *more: str, **replaced: Path) -> list[str
     """The command line of an import of the files in ``source``."""
     paths = {k: replaced.get(k, source / v) for k, v in FILES.items()}
     flags = [part for k, v in paths.items() for part in (f"--{k}", str(v))]
-    return ["import-original", *flags, "--out", str(out), *more]
+    return [*flags, "--out", str(out), *more]

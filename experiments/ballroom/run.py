@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from d2m.command_line import run
+from d2m.cli.command_line import run
 from experiments.command import arguments
 
 DEFAULTS = {"run": None, "out": "outputs/ballroom/report", "seeds": 3, "folds": 5}
@@ -25,11 +25,11 @@ def main() -> None:
         return
     args = arguments(DEFAULTS, sys.argv[1:])
     from d2m.bundle import read_bundle
-    from d2m.curriculum import run_corpus
+    from d2m.core.files import write_json
+    from d2m.dance.generator import DanceGenerator
     from d2m.data.corpus import Corpus
-    from d2m.evaluation import evaluate
-    from d2m.generator import DanceGenerator
-    from d2m.runtime import write_json
+    from d2m.reports.evaluation import evaluate
+    from d2m.train.curriculum import run_corpus
     from experiments.ballroom.style import cross_validate
 
     run_dir, out = Path(args["run"]), Path(args["out"])

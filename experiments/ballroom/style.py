@@ -18,10 +18,10 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from d2m.core.skeleton import STYLE_FRAMES
 from d2m.data.corpus import Corpus
 from d2m.data.sampling import GenrePools
-from d2m.models.music_style import MusicStyleModule
-from d2m.skeleton import STYLE_FRAMES
+from d2m.train.modules.music_style import MusicStyleModule
 
 Songs = list[NDArray[np.float32]]
 

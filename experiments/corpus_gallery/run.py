@@ -8,11 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from d2m.atomic import atomic_path
-from d2m.command_line import run
+from d2m.cli.command_line import run
+from d2m.core.errors import D2MError
+from d2m.core.files import atomic_path
+from d2m.core.skeleton import BEAT_FRAMES, LIMBS, UNIT_FRAMES
 from d2m.data.corpus import Corpus
-from d2m.errors import D2MError
-from d2m.skeleton import BEAT_FRAMES, LIMBS, UNIT_FRAMES
 from experiments.command import arguments
 
 CELL, MARGIN, HEAD, SCALE = 120, 6, 26, 0.5

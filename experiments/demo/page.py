@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from d2m.core.skeleton import FPS
 from d2m.data.corpus import Corpus
-from d2m.kinematics import kinetic_energy
-from d2m.page import Section, write_page
-from d2m.plots import genre_energy_bars, kinetic_energy_bars, training_curves
-from d2m.skeleton import FPS
+from d2m.draw.plots import genre_energy_bars, kinetic_energy_bars, training_curves
+from d2m.motion.kinematics import kinetic_energy
+from d2m.reports.page import Section, write_page
 
 STAGES = ("du_vae", "music_style", "mm_gan", "generator", "motion_style")
 _TERMS = (

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from d2m.command_line import run
-from d2m.render import still
+from d2m.cli.command_line import run
+from d2m.draw.render import still
 from experiments.command import arguments
 
 DEFAULTS = {"out": "outputs/demo", "picture": "docs/images/dances.png", "start": 8.0, "seconds": 3.0}

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from d2m.command_line import run
+from d2m.cli.command_line import run
 from experiments.command import arguments, call
 
 DEFAULTS = {"out": "outputs/demo", "seed": 0, "experiment": "demo"}
@@ -33,11 +33,11 @@ def main() -> None:
         )
     ]  # fmt: skip
 
-    from d2m.curriculum import run_corpus
+    from d2m.core.files import write_json
+    from d2m.dance.generator import DanceGenerator
     from d2m.data.corpus import Corpus
-    from d2m.evaluation import energy_extremes, evaluate
-    from d2m.generator import DanceGenerator
-    from d2m.runtime import write_json
+    from d2m.reports.evaluation import energy_extremes, evaluate
+    from d2m.train.curriculum import run_corpus
 
     bundle = out / "run" / "bundle"
     generator = DanceGenerator.load(bundle)
@@ -66,7 +66,7 @@ def main() -> None:
 
 def copy_held_out_songs(corpus: Any, folder: Path) -> list[Path]:
     """The songs that no weight was fitted on, as a user's folder of music."""
-    from d2m.evaluation import held_out_songs
+    from d2m.reports.evaluation import held_out_songs
 
     folder.mkdir(parents=True, exist_ok=True)
     paths = [p for i in held_out_songs(corpus) if (p := corpus.audio_path(i)) is not None]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import time
 
-from d2m.command_line import run
+from d2m.cli.command_line import run
 from experiments.command import arguments
 
 
@@ -18,9 +18,9 @@ def main() -> None:
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(__doc__)
         return
-    from d2m.evaluation import HELD_OUT
-    from d2m.extraction import Extraction, extract_dance
-    from d2m.readings import Reading, structure_reading
+    from d2m.dance.extraction import Extraction, extract_dance
+    from d2m.reports.evaluation import HELD_OUT
+    from d2m.reports.readings import Reading, structure_reading
     from experiments.material import COMMON, load, progress, publish
 
     a = arguments({**COMMON, "permutations": 999, "draws": 8}, sys.argv[1:])

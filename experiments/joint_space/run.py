@@ -12,8 +12,8 @@ from __future__ import annotations
 import sys
 import time
 
-from d2m.command_line import run
-from d2m.errors import D2MError
+from d2m.cli.command_line import run
+from d2m.core.errors import D2MError
 from experiments.command import arguments
 
 
@@ -23,9 +23,9 @@ def main() -> None:
         return
     from dataclasses import replace
 
-    from d2m.evaluation import HELD_OUT
-    from d2m.extraction import Extraction, extract_dance
-    from d2m.readings import Reading, joint_reading
+    from d2m.dance.extraction import Extraction, extract_dance
+    from d2m.reports.evaluation import HELD_OUT
+    from d2m.reports.readings import Reading, joint_reading
     from experiments.material import COMMON, load, progress, publish
 
     a = arguments({**COMMON, "permutations": 999}, sys.argv[1:])

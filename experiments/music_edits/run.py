@@ -14,8 +14,8 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from d2m.command_line import run
-from d2m.errors import D2MError
+from d2m.cli.command_line import run
+from d2m.core.errors import D2MError
 from experiments.command import arguments
 
 
@@ -23,12 +23,12 @@ def main() -> None:
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(__doc__)
         return
+    from d2m.core.skeleton import SAMPLE_RATE
+    from d2m.dance.extraction import Extraction, wave_encoder
     from d2m.data.songs import song_wave
-    from d2m.extraction import Extraction, wave_encoder
-    from d2m.latent.mean_shift import MeanShift
-    from d2m.latent.music_edits import MUSIC_EDITS, measure_music_edits
-    from d2m.readings import Reading, music_edits_reading
-    from d2m.skeleton import SAMPLE_RATE
+    from d2m.edits.mean_shift import MeanShift
+    from d2m.reports.music_edits import MUSIC_EDITS, measure_music_edits
+    from d2m.reports.readings import Reading, music_edits_reading
     from experiments.material import COMMON, load, progress, publish
 
     a = arguments({**COMMON, "songs": 4, "seconds": 40.0}, sys.argv[1:])

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from d2m.command_line import run
+from d2m.cli.command_line import run
 from experiments.command import arguments
 
 DEFAULTS = {"seconds": 20, "size": 512, "repeats": 5}
@@ -35,13 +35,13 @@ def rates(act: Callable[[], int]) -> tuple[float, float]:
 
 
 def drawn(poses: np.ndarray, size: int) -> int:
-    from d2m.render import draw_dance
+    from d2m.draw.render import draw_dance
 
     return sum(1 for _ in draw_dance([poses], ["drive"], size=(size, size)))
 
 
 def encoded(poses: np.ndarray, wave: np.ndarray, size: int, folder: Path) -> int:
-    from d2m.video import probe, render_dance
+    from d2m.draw.video import probe, render_dance
 
     return probe(render_dance(folder / "a.mp4", [poses], ["drive"], audio=wave, size=(size, size))).n_frames
 
@@ -51,7 +51,7 @@ def drawn_by_matplotlib(poses: np.ndarray, size: int) -> int:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from d2m.skeleton import LIMBS
+    from d2m.core.skeleton import LIMBS
 
     figure = Figure(figsize=(size / 100, size / 100), dpi=100)
     canvas = FigureCanvasAgg(figure)
@@ -71,8 +71,8 @@ def drawn_by_matplotlib(poses: np.ndarray, size: int) -> int:
 
 def measure(seconds: float, size: int, repeats: int) -> dict[str, tuple[float, float]]:
     """Name -> best (clock, CPU) frames per second."""
-    from d2m.data.camera import centre, project
-    from d2m.data.synthetic import make_pair
+    from d2m.motion.camera import centre, project
+    from d2m.toy import make_pair
 
     song, dance = make_pair("drive", float(seconds), np.random.default_rng(0))
     poses = project(centre(dance.joints), [0.0])[0]

@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from d2m.audio import features, load_song
-from d2m.beats import beats_from, onset_strength, onsets_from
-from d2m.command_line import run
+from d2m.cli.command_line import run
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import FPS, SAMPLE_RATE, STYLE_FRAMES
 from d2m.data.corpus import LAYOUT, Corpus
 from d2m.data.datamodule import DanceDataModule
 from d2m.data.manifest import read_manifest
-from d2m.errors import D2MError
-from d2m.skeleton import FPS, SAMPLE_RATE, STYLE_FRAMES
+from d2m.music.audio import features, load_song
+from d2m.music.beats import beats_from, onset_strength, onsets_from
 from experiments.command import arguments
 
 DEFAULTS = {"part": "all", "raw": "../shared/data/ballroom", "out": "outputs/throughput", "batch": 256, "minutes": 5.0,
@@ -198,7 +198,7 @@ def timed(raw: Path, out: Path, workers: int) -> float:
     """Seconds of the whole command, imports included."""
     shutil.rmtree(out, ignore_errors=True)
     started = time.perf_counter()
-    command = [sys.executable, "-m", "d2m.data.prepare", f"raw={raw}", f"out={out}", f"workers={workers}"]
+    command = [sys.executable, "-m", "d2m", "prepare", f"raw={raw}", f"out={out}", f"workers={workers}"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - started
 
@@ -224,7 +224,7 @@ def main() -> None:
     wanted = parts if settings["part"] == "all" else (settings["part"],)
     found: dict[str, dict[str, float]] = {}
     if {"batches", "open"} & set(wanted):
-        from d2m.data.prepare import prepare
+        from d2m.prepare.run import prepare
 
         corpus = Corpus.open(prepare(raw, out))
     for part in wanted:

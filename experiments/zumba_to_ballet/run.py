@@ -15,13 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from d2m.command_line import run
-from d2m.errors import D2MError
+from d2m.cli.command_line import run
+from d2m.core.errors import D2MError
 from experiments.command import arguments
 
 if TYPE_CHECKING:
-    from d2m.latent.direction import Direction
-    from d2m.latent.table import LatentTable
+    from d2m.dance.table import LatentTable
+    from d2m.edits.direction import Direction
 
 OPTIONS = {"dances": 4, "seconds": 40.0, "controls": 19, "videos": 2, "video_seconds": 20.0, "permutations": 999}
 OTHERS = ("boundary", "erasure", "transport")
@@ -31,8 +31,8 @@ def main() -> None:
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(__doc__)
         return
-    from d2m.page import Section
-    from d2m.readings import Reading, directions_reading
+    from d2m.reports.page import Section
+    from d2m.reports.readings import Reading, directions_reading
     from experiments.material import COMMON, Heard, load, progress, publish
 
     a = arguments({**COMMON, **OPTIONS}, sys.argv[1:])
@@ -99,8 +99,8 @@ def fit_edits(
 
     Transport is left out where a genre has a single song to fit on.
     """
-    from d2m.latent.directions import fit_on_songs, make_direction
-    from d2m.readings import matched_strength
+    from d2m.edits.directions import fit_on_songs, make_direction
+    from d2m.reports.readings import matched_strength
 
     z, genre = table.mu.astype("float64"), table.genre
     draws = table.draws[genre == source].reshape(-1, table.mu.shape[1])
@@ -121,7 +121,7 @@ def way_readings(
     danced: dict[str, list[Any]], strengths: dict[str, float], unedited: list[Any], source: str, target: str
 ) -> tuple[Any, Any]:
     """The mean shift's dances read, and all edits beside each other."""
-    from d2m.readings import comparison_reading, motion_reading
+    from d2m.reports.readings import comparison_reading, motion_reading
 
     named = {k: v for k, v in danced.items() if not k.startswith("random ")}
     controls = [v for k, v in danced.items() if k.startswith("random ")]
@@ -135,9 +135,9 @@ def means_reading(table: LatentTable, fitted_on: str) -> Any:
     """Genre means: how far from the origin and from each other, and the songs about them."""
     import numpy as np
 
-    from d2m.latent.structure import pca
-    from d2m.plots import latent_scatter
-    from d2m.readings import Reading
+    from d2m.draw.plots import latent_scatter
+    from d2m.reports.readings import Reading
+    from d2m.stats.structure import pca
 
     means = table.genre_means()
     rows = [
@@ -163,8 +163,8 @@ def means_reading(table: LatentTable, fitted_on: str) -> Any:
 
 def film(folder: Path, song: Any, poses: dict[str, Any], way: tuple[str, str], seconds: float) -> tuple[Path, str]:
     """The contact video original | neutral | target with the song's sound, and its caption."""
-    from d2m.skeleton import FPS, SAMPLE_RATE
-    from d2m.video import render_dance
+    from d2m.core.skeleton import FPS, SAMPLE_RATE
+    from d2m.draw.video import render_dance
 
     source, target = way
     lasts = min(seconds, len(song.wave) / SAMPLE_RATE, song.frames / FPS)

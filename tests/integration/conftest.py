@@ -54,7 +54,7 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_run(corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of all five stages."""
-    from d2m.curriculum import run
+    from d2m.train.curriculum import run
 
     return run(compose_train(corpora), tmp_path_factory.mktemp("run"))
 

@@ -12,13 +12,13 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from d2m import curriculum
 from d2m.bundle import FILES, MOTION_STYLE, read_bundle
-from d2m.curriculum import STAGES, checkpoint_path, read_checkpoint
+from d2m.core.errors import D2MError
+from d2m.dance.generator import DanceGenerator
 from d2m.data.datamodule import DanceDataModule
-from d2m.errors import D2MError
-from d2m.generator import DanceGenerator
-from d2m.video import probe
+from d2m.draw.video import probe
+from d2m.train import curriculum
+from d2m.train.curriculum import STAGES, checkpoint_path, read_checkpoint
 
 from .conftest import TINY, call, compose_train
 

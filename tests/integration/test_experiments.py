@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from d2m.latent.directions import make_direction
-from d2m.readings import matched_strength
-from d2m.skeleton import SAMPLE_RATE
+from d2m.core.skeleton import SAMPLE_RATE
+from d2m.edits.directions import make_direction
+from d2m.reports.readings import matched_strength
 
 NAMES = ("genre_structure", "zumba_to_ballet", "joint_space", "music_edits")
 QUICK = {

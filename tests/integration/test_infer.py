@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from d2m.skeleton import JOINTS, SAMPLE_RATE
-from d2m.video import probe
+from d2m.core.skeleton import JOINTS, SAMPLE_RATE
+from d2m.draw.video import probe
 
 from .conftest import assert_one_line, call
 

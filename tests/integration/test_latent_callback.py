@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 
-from d2m import curriculum
-from d2m.callbacks.latent import DONE, LatentManipulation, evaluating
-from d2m.curriculum import checkpoint_path
-from d2m.errors import D2MError
-from d2m.latent.directions import load_direction
-from d2m.video import probe
+from d2m.core.errors import D2MError
+from d2m.draw.video import probe
+from d2m.edits.directions import load_direction
+from d2m.train import curriculum
+from d2m.train.callbacks.latent import DONE, LatentManipulation, evaluating
+from d2m.train.curriculum import checkpoint_path
 
 from .conftest import TINY, call, compose_train
 
@@ -235,7 +235,7 @@ def test_what_cannot_be_studied_is_refused_before_training(tiny_run: Path, corpo
 
 
 def test_the_studys_files_join_the_lineage(tiny_run: Path, tmp_path: Path) -> None:
-    from d2m.study.__main__ import main
+    from d2m.cli.study import main
 
     bundle, latents = f"bundle={tiny_run / 'bundle'}", tmp_path / "latents"
     corpus = f"corpus={curriculum.run_corpus(tiny_run)}"
@@ -264,7 +264,7 @@ def test_train_returns_what_a_sweeper_optimises(tiny_run: Path, tmp_path: Path) 
 
 def test_a_server_that_does_not_answer_is_offline(tmp_path: Path) -> None:
     program = (
-        "from d2m.callbacks import loggers\n"
+        "from d2m.train.callbacks import loggers\n"
         "loggers.CONNECT_SECONDS = 2.0\n"
         f"logger = loggers.wandb_logger({str(tmp_path)!r}, 'du_vae', {{}})\n"
         "logger.log_metrics({'a': 1.0}, step=1)\n"

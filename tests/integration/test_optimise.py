@@ -11,9 +11,9 @@ import soundfile
 import torch
 
 from d2m.bundle import read_bundle, write_bundle
-from d2m.dance import dance_to
-from d2m.edits import EditRequest, build_edit
-from d2m.generator import DanceGenerator
+from d2m.dance.generator import DanceGenerator
+from d2m.dance.song_dance import dance_to
+from d2m.edits.request import EditRequest, build_edit
 
 from .conftest import assert_one_line, call
 

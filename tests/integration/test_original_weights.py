@@ -14,10 +14,10 @@ import soundfile
 import torch
 from hydra import compose, initialize_config_dir
 
-import d2m.inference
+import d2m.cli.infer
 from d2m.bundle import read_bundle
-from d2m.command_line import prepare_overrides
-from d2m.skeleton import SAMPLE_RATE
+from d2m.cli.command_line import prepare_overrides
+from d2m.core.skeleton import SAMPLE_RATE
 from tests.original_files import SIZES, arguments, write, write_stats
 
 REPO = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(folder / "in", {**SIZES, "n_genres": 3})
     out = folder / "bundle"
     stats = write_stats(folder / "stats")
-    made = command("-m", "d2m.bundle", *arguments(folder / "in", out, "--genres", GENRES, "--stats", str(stats)))
+    made = command("-m", "d2m", "import-original", *arguments(folder / "in", out, "--genres", GENRES, "--stats", str(stats)))
     assert made.returncode == 0 and made.stderr == "" and str(out) in made.stdout, made.stderr
     return out
 
@@ -55,7 +55,7 @@ def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_command_fails_with_one_line(tmp_path: Path, bundle: Path) -> None:
     source = bundle.parent / "in"
     swapped = command(
-        "-m", "d2m.bundle", *arguments(source, tmp_path / "out", stage1=source / "Stage2.ckpt")
+        "-m", "d2m", "import-original", *arguments(source, tmp_path / "out", stage1=source / "Stage2.ckpt")
     )  # fmt: skip
     assert swapped.returncode == 2 and swapped.stdout == ""
     assert swapped.stderr.startswith("error: ") and swapped.stderr.count("\n") == 1
@@ -77,16 +77,16 @@ def test_infer_hears_with_the_bundles_front_end(
     bundle: Path, song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard = []
-    real = d2m.inference.features
+    real = d2m.cli.infer.features
 
     def spy(wave: np.ndarray, front_end: str) -> np.ndarray:
         heard.append(front_end)
         return real(wave, front_end)
 
-    monkeypatch.setattr(d2m.inference, "features", spy)
+    monkeypatch.setattr(d2m.cli.infer, "features", spy)
     with initialize_config_dir(str(REPO / "conf"), version_base="1.3"):
         overrides = prepare_overrides([f"bundle={bundle}", f"audio={song}", f"out={tmp_path}", "video=false"])
-        d2m.inference.run(compose("infer", overrides))
+        d2m.cli.infer.run(compose("infer", overrides))
     assert heard and set(heard) == {"legacy"}
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from d2m.curriculum import run, run_corpus
+from d2m.dance.generator import DanceGenerator
 from d2m.data.corpus import Corpus
-from d2m.data.synthetic.genres import ENERGETIC, FLOWING
-from d2m.evaluation import evaluate
-from d2m.generator import DanceGenerator
+from d2m.reports.evaluation import evaluate
+from d2m.toy.genres import ENERGETIC, FLOWING
+from d2m.train.curriculum import run, run_corpus
 
 from .conftest import compose_train
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from parity_recording import PARITY
 
-from d2m.bundle.import_original import import_original
+from d2m.original.convert import import_original
 
 
 @pytest.fixture(scope="session")

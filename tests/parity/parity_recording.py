@@ -16,8 +16,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from d2m.bundle.original import our_name
-from d2m.bundle.original_names import STAGE1_NETWORKS, STAGE2_NETWORKS, STYLE_NETWORK, NetworkName
+from d2m.original.names import STAGE1_NETWORKS, STAGE2_NETWORKS, STYLE_NETWORK, NetworkName
+from d2m.original.read import our_name
 
 PARITY = Path(os.environ.get("D2M_PARITY_DIR") or Path(__file__).resolve().parents[2].parent / "shared/parity")
 needs_recording = pytest.mark.skipif(not PARITY.is_dir(), reason=f"no recording at {PARITY} (set D2M_PARITY_DIR)")

@@ -15,10 +15,10 @@ import torch
 from parity_recording import DTYPES, arrays, as_tensors
 from torch import Tensor, nn
 
-from d2m.models.du_vae import DUVAEModule
-from d2m.models.mm_gan import MMGANModule
 from d2m.nets.composition import CompositionNoise
 from d2m.nets.du_vae import DUVAENoise
+from d2m.train.modules.du_vae import DUVAEModule
+from d2m.train.modules.mm_gan import MMGANModule
 
 Named = dict[str, Tensor]
 

@@ -11,7 +11,7 @@ from parity_recording import DTYPES, arrays, as_tensors, assert_close, needs_rec
 from parity_training import du_vae, mm_gan
 from torch import Tensor
 
-from d2m.gaussian import DiagonalGaussian
+from d2m.core.gaussian import DiagonalGaussian
 from d2m.nets.du_vae import UnitDecoder
 
 pytestmark = needs_recording
@@ -94,7 +94,7 @@ def test_parity_sizes_and_shapes_are_those_of_the_options(imported: Path) -> Non
 
     from parity_recording import NETWORKS, numbers
 
-    from d2m.bundle.original import our_name
+    from d2m.original.read import our_name
 
     options = numbers("options.json")
     sizes = json.loads((imported / "config.json").read_text())["sizes"]

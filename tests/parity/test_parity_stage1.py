@@ -26,9 +26,9 @@ from parity_recording import (
 from parity_training import Watched, du_vae, stage1_batch, train_one_batch
 from torch import Tensor
 
-from d2m.bundle.original_names import STAGE1_NETWORKS
-from d2m.models.du_vae import DUVAEModule
 from d2m.nets.du_vae import DUVAEOutput
+from d2m.original.names import STAGE1_NETWORKS
+from d2m.train.modules.du_vae import DUVAEModule
 
 pytestmark = needs_recording
 

@@ -35,10 +35,10 @@ from parity_recording import (
 from parity_training import Watched, mm_gan, stage2_batch, train_one_batch
 from torch import Tensor
 
-from d2m.bundle.original import our_name
-from d2m.losses import weighted_sum
-from d2m.models.mm_gan import MMGANModule
 from d2m.nets.composition import CompositionNoise
+from d2m.nets.losses import weighted_sum
+from d2m.original.read import our_name
+from d2m.train.modules.mm_gan import MMGANModule
 
 pytestmark = needs_recording
 

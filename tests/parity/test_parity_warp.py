@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from parity_recording import arrays, needs_recording
 
-from d2m.beat_align import dance_beat_frames, interval_weights, time_map, warp
+from d2m.motion.beat_align import dance_beat_frames, interval_weights, time_map, warp
 
 pytestmark = needs_recording
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from d2m.data.synthetic.write import make_pair
-from d2m.skeleton import JOINTS, SAMPLE_RATE
+from d2m.core.skeleton import JOINTS, SAMPLE_RATE
+from d2m.toy.write import make_pair
 
 
 def write_pose(path: Path, joints: np.ndarray, fps: float = 15.0, **more: object) -> Path:

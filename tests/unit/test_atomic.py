@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from d2m.atomic import appear_together
-from d2m.errors import D2MError
-from d2m.runtime import write_json
+from d2m.core.errors import D2MError
+from d2m.core.files import appear_together, write_json
 
 
 def test_files_appear_together(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ import pytest
 import soundfile
 import torch
 
-from d2m import audio
-from d2m.audio_legacy import legacy_features
-from d2m.errors import D2MError
-from d2m.skeleton import FEATURE_DIM, HOP, SAMPLE_RATE
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import FEATURE_DIM, HOP, SAMPLE_RATE
+from d2m.music import audio
+from d2m.music.legacy_front_end import legacy_features
 
 SHARED = Path(os.environ.get("D2M_SHARED", Path(__file__).resolve().parents[2].parent / "shared"))
 
@@ -268,7 +268,7 @@ if {stub}:
     stub.fail_if_no_align = lambda f: f
     stub._load_lib = lambda name: False
     sys.modules["torchaudio._extension"] = stub
-from d2m import audio
+from d2m.music import audio
 waves = torch.from_numpy(np.load(sys.argv[1]))
 np.save(sys.argv[2], audio.features_batch(waves, "torchaudio").numpy())
 """
@@ -443,5 +443,5 @@ def test_real_songs_load_and_have_features() -> None:
 
 def test_importing_is_quick() -> None:
     """`--help` must not wait for torch or librosa."""
-    code = "import sys, d2m.audio, d2m.beats; assert not {'torch', 'librosa', 'av'} & set(sys.modules)"
+    code = "import sys, d2m.music.audio, d2m.music.beats; assert not {'torch', 'librosa', 'av'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

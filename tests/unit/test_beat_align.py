@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2m.beat_align import (
+from d2m.motion.beat_align import (
     align,
     cover_beats,
     dance_beat_frames,
@@ -23,7 +23,7 @@ beats_in_frames = st.lists(st.floats(-20, 400, allow_nan=False), max_size=30)
 
 
 def test_dance_beats_are_those_of_the_unit() -> None:
-    from d2m.skeleton import BEAT_FRAMES, UNIT_FRAMES
+    from d2m.core.skeleton import BEAT_FRAMES, UNIT_FRAMES
 
     two_units = [unit * UNIT_FRAMES + beat for unit in range(2) for beat in BEAT_FRAMES]
     np.testing.assert_array_equal(dance_beat_frames(8), two_units)

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from d2m import audio
-from d2m.beats import music_beats, onsets, tempo
-from d2m.skeleton import SAMPLE_RATE
+from d2m.core.skeleton import SAMPLE_RATE
+from d2m.music import audio
+from d2m.music.beats import music_beats, onsets, tempo
 
 SHARED = Path(os.environ.get("D2M_SHARED", Path(__file__).resolve().parents[2].parent / "shared"))
 SECONDS = 20.0

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from d2m.bundle import FILES, read_bundle, write_bundle
-from d2m.errors import D2MError
-from d2m.generator import DanceGenerator
+from d2m.core.errors import D2MError
+from d2m.dance.generator import DanceGenerator
 
 
 def test_it_has_the_seven_files_and_no_pickle(tiny_bundle: Path) -> None:

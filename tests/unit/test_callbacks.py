@@ -17,9 +17,13 @@ import torch
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from torch.utils.data import DataLoader, TensorDataset
 
-from d2m.callbacks.dance_video import DanceVideo
-from d2m.callbacks.guard import BatchCounter, StopOnNaN
-from d2m.callbacks.loggers import (
+from d2m.core.errors import D2MError
+from d2m.data.corpus import Corpus
+from d2m.draw.video import probe, render_dance
+from d2m.nets.composition import Composition
+from d2m.train.callbacks.dance_video import DanceVideo
+from d2m.train.callbacks.guard import BatchCounter, StopOnNaN
+from d2m.train.callbacks.loggers import (
     close_loggers,
     csv_logger,
     define_batch_axis,
@@ -29,10 +33,6 @@ from d2m.callbacks.loggers import (
     wandb_logger,
     wandb_mode,
 )
-from d2m.data.corpus import Corpus
-from d2m.errors import D2MError
-from d2m.nets.composition import Composition
-from d2m.video import probe, render_dance
 from tests.conftest import SIZES
 from tests.figures import swaying
 
@@ -260,7 +260,7 @@ def test_csv_and_no_logger_take_a_video_in_silence(tmp_path: Path, video: Path) 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    from d2m.data.embedded import prepare_embedded
+    from d2m.toy.embedded import prepare_embedded
 
     return Corpus.open(
         prepare_embedded(str(tmp_path_factory.mktemp("corpus")), 2, 8.0, genres=("flow", "drive"), yaws=(0.0,))

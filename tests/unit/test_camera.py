@@ -8,9 +8,9 @@ from dancing import dancer, picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2m.data.camera import centre, centre_picture, project, project_pinhole
-from d2m.errors import D2MError
-from d2m.kinematics import hip_midpoint
+from d2m.core.errors import D2MError
+from d2m.motion.camera import centre, centre_picture, project, project_pinhole
+from d2m.motion.kinematics import hip_midpoint
 
 
 def test_a_point_is_where_similar_triangles_put_it() -> None:

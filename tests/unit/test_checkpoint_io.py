@@ -8,9 +8,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from d2m.callbacks.checkpoint_io import AtomicCheckpointIO
-from d2m.curriculum import check_request
-from d2m.errors import D2MError
+from d2m.core.errors import D2MError
+from d2m.train.callbacks.checkpoint_io import AtomicCheckpointIO
+from d2m.train.curriculum import check_request
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from d2m.data.collect import collect, main, music_spans, parse_spans, read_rows
-from d2m.data.fetch import Fetcher
+from d2m.cli.collect import main
+from d2m.core.errors import D2MError
 from d2m.data.manifest import read_manifest
-from d2m.errors import D2MError
+from d2m.prepare.collect import collect, music_spans, parse_spans, read_rows
+from d2m.prepare.fetch import Fetcher
 
 RATE = 16000
 QUICK = {"wait_s": 0.0, "pause_s": 0.0}
@@ -240,7 +241,7 @@ def test_poses_keep_the_clock_and_prepare_can_read_it(tmp_path: Path) -> None:
 
 
 def test_the_picture_is_its_own_pose(tmp_path: Path) -> None:
-    from d2m.video import write_video
+    from d2m.draw.video import write_video
 
     pictures = [np.zeros((32, 32, 3), np.uint8)] * 60
     write_video(tmp_path / "d.mp4", pictures, 15, audio=song([(4, 0.3)]), sample_rate=RATE)
@@ -309,7 +310,7 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 def test_the_module_exits_with_2(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "d2m.data.collect", f"manifest={tmp_path / 'none.csv'}", f"out={tmp_path}"],
+        [sys.executable, "-m", "d2m", "collect", f"manifest={tmp_path / 'none.csv'}", f"out={tmp_path}"],
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 2 and done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from d2m.command_line import check_types, one_line, prepare_overrides, run
-from d2m.errors import D2MError
+from d2m.cli.command_line import check_types, one_line, prepare_overrides, run
+from d2m.core.errors import D2MError
 
 CONF = str(Path(__file__).parents[2] / "conf")
 NASTY = [
@@ -93,7 +93,7 @@ def test_run_exits_2_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_json_that_cannot_be_written_is_an_error_of_use(tmp_path: Path) -> None:
-    from d2m.runtime import write_json
+    from d2m.core.files import write_json
 
     (tmp_path / "a.json").mkdir()
     with pytest.raises(D2MError, match=r"a\.json"):

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from d2m import compiled
+from d2m.music import compiled
 
 # A module of librosa with nothing to compile: the lock is the matter here.
 CODE = """
-from d2m import compiled
+from d2m.music import compiled
 compiled._SHARED = ()
 print("ready", flush=True)
 print(compiled.librosa("version").__name__)
@@ -54,7 +54,7 @@ def test_the_lock_stands_beside_numbas_own_cache(monkeypatch: pytest.MonkeyPatch
 def test_what_is_loaded_covers_every_compiled_function_used() -> None:
     """All of librosa that Numba compiles at import and that beats, features or edits touch was loaded in the lock."""
     code = (
-        "import sys, numpy as np; from unittest import mock; from d2m import compiled\n"
+        "import sys, numpy as np; from unittest import mock; from d2m.music import compiled\n"
         "late = []\n"
         "import numba; real = numba.guvectorize\n"
         "def spy(*a, **k):\n"
@@ -67,8 +67,8 @@ def test_what_is_loaded_covers_every_compiled_function_used() -> None:
         "    try: return inner(name)\n"
         "    finally: held.pop()\n"
         "compiled.importlib = mock.Mock(import_module=load, util=compiled.importlib.util)\n"
-        "from d2m import audio, beats\n"
-        "from d2m.latent import music_edits as m\n"
+        "from d2m.music import audio, beats\n"
+        "from d2m.reports import music_edits as m\n"
         "w = np.random.default_rng(0).standard_normal(3 * 22050).astype('f') * 0.1\n"
         "m.change_tempo(w, 1.1); m.separate(w); m.change_pitch(w, 1)\n"
         "audio.features(w); beats.music_beats(w); beats.onsets(w)\n"

@@ -16,14 +16,14 @@ REPO = Path(__file__).parents[2]
 CONF = REPO / "conf"
 #: Given by the code when it instantiates, not by the config.
 GIVEN_LATER = {
-    "d2m.callbacks.dance_video.DanceVideo": {"out", "corpus"},
-    "d2m.callbacks.latent.LatentManipulation": {"stage", "out", "corpus"},
-    "d2m.models.music_style.MusicStyleModule": {"n_genres"},
-    "d2m.models.motion_style.MotionStyleModule": {"n_genres"},
-    "d2m.models.mm_gan.MMGANModule": {"n_genres"},
-    "d2m.models.generator.GeneratorModule": {"n_genres"},
+    "d2m.train.callbacks.dance_video.DanceVideo": {"out", "corpus"},
+    "d2m.train.callbacks.latent.LatentManipulation": {"stage", "out", "corpus"},
+    "d2m.train.modules.music_style.MusicStyleModule": {"n_genres"},
+    "d2m.train.modules.motion_style.MotionStyleModule": {"n_genres"},
+    "d2m.train.modules.mm_gan.MMGANModule": {"n_genres"},
+    "d2m.train.modules.generator.GeneratorModule": {"n_genres"},
     **{
-        f"d2m.callbacks.loggers.{name}_logger": {"run_dir", "stage", "hparams"}
+        f"d2m.train.callbacks.loggers.{name}_logger": {"run_dir", "stage", "hparams"}
         for name in ("wandb", "tensorboard", "csv", "no")
     },
 }  # fmt: skip
@@ -70,12 +70,12 @@ def test_every_choice_composes_and_every_key_is_in_the_signature(name: str, choi
 @pytest.mark.parametrize("stage", ["du_vae", "music_style", "mm_gan", "generator", "motion_style"])
 @pytest.mark.parametrize("size", ["tiny", "small"])
 def test_every_stage_is_built(stage: str, size: str) -> None:
-    from d2m.curriculum import build_module
+    from d2m.train.curriculum import build_module
 
     cfg = composed("train", f"size={size}")
     module = build_module(cfg, stage, 3)
     assert all(isinstance(v, int | float | str | dict | list | bool | None) for v in module.hparams.values())
-    assert type(module).__module__ == f"d2m.models.{stage}"
+    assert type(module).__module__ == f"d2m.train.modules.{stage}"
 
 
 @pytest.mark.parametrize("choice", ["wandb", "tensorboard", "csv", "none"])
@@ -99,8 +99,8 @@ def test_every_edit_composes(choice: str) -> None:
 
 
 def test_the_curriculum_knows_the_stages_of_the_data() -> None:
-    from d2m.curriculum import MONITORS, STAGES, WARM_STARTS
     from d2m.data.sampling import STAGES as DATA_STAGES
+    from d2m.train.curriculum import MONITORS, STAGES, WARM_STARTS
 
     assert tuple(DATA_STAGES) == STAGES and WARM_STARTS.keys() == MONITORS.keys() == set(STAGES)
     cfg = composed("train")
@@ -126,7 +126,7 @@ def test_every_search_composes_and_names_keys_that_exist(choice: str) -> None:
 
 @pytest.mark.parametrize("path", sorted((REPO / "experiments" / "sweeps").glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_wandb_sweep_drives_train(path: Path) -> None:
-    from d2m.curriculum import MONITORS
+    from d2m.train.curriculum import MONITORS
 
     config = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     assert isinstance(config, dict) and (REPO / config["program"]).is_file()

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from corpora import write_raw
 
+from d2m.core.errors import D2MError
 from d2m.data import corpus as corpus_module
 from d2m.data.corpus import FORMAT, INDEX, LAYOUT, REPORT, TABLE, Corpus, RecordingInfo, write_table
-from d2m.data.prepare import prepare
-from d2m.errors import D2MError
+from d2m.prepare.run import prepare
 
 N = 360_000
 PER = 4  # units of a recording

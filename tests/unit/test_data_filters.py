@@ -10,8 +10,11 @@ from dancing import dancer, picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2m.data.clean import CleanClip, clean
-from d2m.data.filters import (
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import FPS
+from d2m.motion.kinematics import torso_length
+from d2m.prepare.clean import CleanClip, clean
+from d2m.prepare.filters import (
     TORSO_PX,
     drop_broken_frames,
     drop_jumps,
@@ -27,11 +30,8 @@ from d2m.data.filters import (
     seen,
     to_fps,
 )
-from d2m.data.sources import SOURCES
-from d2m.data.sources.clip import PoseClip, make_clip
-from d2m.errors import D2MError
-from d2m.kinematics import torso_length
-from d2m.skeleton import FPS
+from d2m.prepare.sources import SOURCES
+from d2m.prepare.sources.clip import PoseClip, make_clip
 
 quick = settings(max_examples=25, deadline=None)
 RATES = st.sampled_from([24.0, 25.0, 29.97, 30.0, 50.0, 60.0, 100.0, 120.0])

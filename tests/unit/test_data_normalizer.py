@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from d2m.core.errors import D2MError
 from d2m.data.normalizer import FEATURE_STD_FLOOR, POSE_STD_FLOOR, POSE_STD_SHARE, Normalizer, mean_and_std
-from d2m.errors import D2MError
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from d2m.data.camera import centre, floor_height, project
-from d2m.data.filters import to_fps
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import FPS, JOINTS
 from d2m.data.manifest import read_manifest
-from d2m.data.sources.npz import canonical_joint, read_npz_clip, select_joints
-from d2m.errors import D2MError
-from d2m.kinematics import hip_midpoint
-from d2m.skeleton import FPS, JOINTS
+from d2m.motion.camera import centre, floor_height, project
+from d2m.motion.kinematics import hip_midpoint
+from d2m.prepare.filters import to_fps
+from d2m.prepare.sources.npz import canonical_joint, read_npz_clip, select_joints
 
 
 def write(root: Path, text: str) -> Path:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from d2m.core.errors import D2MError
 from d2m.data.splits import SPLITS, assign_splits, held_out
-from d2m.errors import D2MError
 
 
 def per_genre(genres: list[str], groups: list[str], splits: list[str]) -> dict[str, Counter]:

@@ -9,13 +9,10 @@ import pytest
 import soundfile
 import torch
 
-from d2m import extraction
-from d2m.audio import features, load_song
-from d2m.data.corpus import Corpus
-from d2m.data.embedded import prepare_embedded
-from d2m.data.songs import SongFile, find_music
-from d2m.errors import D2MError
-from d2m.extraction import (
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import SAMPLE_RATE
+from d2m.dance import extraction
+from d2m.dance.extraction import (
     Extraction,
     encode_songs,
     extract_corpus_music,
@@ -24,10 +21,13 @@ from d2m.extraction import (
     space_of,
     wave_encoder,
 )
-from d2m.generator import DanceGenerator
-from d2m.latent.joint import retrieval
-from d2m.latent.table import LatentTable
-from d2m.skeleton import SAMPLE_RATE
+from d2m.dance.generator import DanceGenerator
+from d2m.dance.table import LatentTable
+from d2m.data.corpus import Corpus
+from d2m.data.songs import SongFile, find_music
+from d2m.music.audio import features, load_song
+from d2m.stats.joint import retrieval
+from d2m.toy.embedded import prepare_embedded
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from d2m.gaussian import DiagonalGaussian, randn
+from d2m.core.gaussian import DiagonalGaussian, randn
 
 
 def some_gaussian(*shape: int, dtype: torch.dtype = torch.float64) -> DiagonalGaussian:

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from d2m.dance import dance_pulse, dance_to, fit_z_dan, segments_needed
-from d2m.errors import D2MError
-from d2m.generator import DanceGenerator, DanceNoise, motion
-from d2m.latent.mean_shift import MeanShift
+from d2m.core.errors import D2MError
+from d2m.dance.generator import DanceGenerator, DanceNoise, motion
+from d2m.dance.song_dance import dance_pulse, dance_to, fit_z_dan, segments_needed
+from d2m.edits.mean_shift import MeanShift
 
 BEATS = np.arange(0.3, 10, 0.5)
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from d2m.bundle import read_bundle
-from d2m.bundle.__main__ import main
-from d2m.bundle.original_names import STATS_FILES
-from d2m.generator import DanceGenerator
+from d2m.cli.import_original import main
+from d2m.dance.generator import DanceGenerator
+from d2m.original.names import STATS_FILES
 from tests.original_files import SIZES, arguments, modules, write, write_stats
 
 

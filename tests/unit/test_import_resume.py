@@ -10,12 +10,12 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from d2m.bundle.__main__ import main
-from d2m.bundle.original import our_name
-from d2m.bundle.original_names import STAGE1_NETWORKS, STAGE2_NETWORKS
-from d2m.models.du_vae import DUVAEModule
-from d2m.models.mm_gan import MMGANModule
-from d2m.models.music_style import MusicStyleModule
+from d2m.cli.import_original import main
+from d2m.original.names import STAGE1_NETWORKS, STAGE2_NETWORKS
+from d2m.original.read import our_name
+from d2m.train.modules.du_vae import DUVAEModule
+from d2m.train.modules.mm_gan import MMGANModule
+from d2m.train.modules.music_style import MusicStyleModule
 from tests.original_files import SIZES, arguments, content, modules, write
 
 STAGES = {"du_vae": DUVAEModule, "mm_gan": MMGANModule, "music_style": MusicStyleModule}

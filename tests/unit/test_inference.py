@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from d2m.errors import D2MError
-from d2m.generator import DanceGenerator
-from d2m.inference import check_values, find_songs, output_names
+from d2m.cli.infer import check_values, find_songs, output_names
+from d2m.core.errors import D2MError
+from d2m.dance.generator import DanceGenerator
 
 
 def _songs(folder: Path, *names: str) -> list[Path]:

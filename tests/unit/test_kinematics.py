@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from d2m import kinematics as k
+from d2m.motion import kinematics as k
 
 FPS = 60.0
 

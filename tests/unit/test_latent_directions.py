@@ -8,17 +8,17 @@ from numpy.testing import assert_allclose
 from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 
-from d2m.errors import D2MError
-from d2m.latent.axes import PrincipalAxes, RandomDirection
-from d2m.latent.boundary import LinearBoundary
-from d2m.latent.covariance import ShrunkCovariance, ledoit_wolf_intensity
-from d2m.latent.direction import ARRAYS, INDEX, save_direction
-from d2m.latent.directions import DIRECTIONS, fit_on_songs, load_direction, make_direction
-from d2m.latent.erasure import Erasure
-from d2m.latent.mean_shift import MeanShift
-from d2m.latent.strength import Schedule
-from d2m.latent.table import LatentTable
-from d2m.latent.transport import GaussianTransport
+from d2m.core.errors import D2MError
+from d2m.dance.table import LatentTable
+from d2m.edits.axes import PrincipalAxes, RandomDirection
+from d2m.edits.boundary import LinearBoundary
+from d2m.edits.direction import ARRAYS, INDEX, save_direction
+from d2m.edits.directions import DIRECTIONS, fit_on_songs, load_direction, make_direction
+from d2m.edits.erasure import Erasure
+from d2m.edits.mean_shift import MeanShift
+from d2m.edits.strength import Schedule
+from d2m.edits.transport import GaussianTransport
+from d2m.stats.covariance import ShrunkCovariance, ledoit_wolf_intensity
 
 SOURCE, TARGET = "waltz", "chacha"
 
@@ -208,7 +208,7 @@ def test_conditional_projection_leaves_the_attribute_alone() -> None:
     z[:, 0] += 1.5 * tempo  # and entangled
     plain = LinearBoundary(SOURCE, TARGET).fit(z, genre)
     freed = LinearBoundary(SOURCE, TARGET).fit(z, genre, attributes={"tempo": tempo})
-    from d2m.latent.boundary import boundary_normal
+    from d2m.edits.boundary import boundary_normal
 
     other = boundary_normal(z, tempo)
     assert abs(float(freed.normal_ @ other)) < 1e-10 < abs(float(plain.normal_ @ other))

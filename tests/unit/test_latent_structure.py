@@ -6,11 +6,12 @@ from numpy.testing import assert_allclose
 from scipy.stats import kstest
 from sklearn.metrics import silhouette_score
 
-from d2m.errors import D2MError
-from d2m.latent.joint import cka_test, direction_cosine, linear_cka, mmd, retrieval
-from d2m.latent.nulls import permutation_p, shuffles, song_labels
-from d2m.latent.structure import explained_variance, linear_probe, pca, silhouette, song_folds, tsne
-from d2m.latent.variance import variance_components
+from d2m.core.errors import D2MError
+from d2m.stats.joint import cka_test, direction_cosine, linear_cka, mmd, retrieval
+from d2m.stats.labels import song_labels
+from d2m.stats.nulls import permutation_p, shuffles
+from d2m.stats.structure import explained_variance, linear_probe, pca, silhouette, song_folds, tsne
+from d2m.stats.variance import variance_components
 
 GENRE = np.repeat(["chacha", "waltz"], 31)
 

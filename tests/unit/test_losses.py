@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from d2m.losses import anneal, anneal_schedule, bce_fake, bce_real, weighted_sum
+from d2m.nets.losses import anneal, anneal_schedule, bce_fake, bce_real, weighted_sum
 
 
 def test_bce_by_hand() -> None:

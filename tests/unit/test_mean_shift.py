@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from d2m.errors import D2MError
-from d2m.latent.mean_shift import MeanShift
+from d2m.core.errors import D2MError
+from d2m.edits.mean_shift import MeanShift
 
 
 @pytest.fixture

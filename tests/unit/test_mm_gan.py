@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from d2m.models.mm_gan import MMGANModule
 from d2m.nets.composition import CompositionNoise, RealUnits
+from d2m.train.modules.mm_gan import MMGANModule
 
 SIZES = {
     "n_genres": 3, "z_ini": 4, "z_mov": 6, "z_dan": 8, "movement_hidden": 16, "unit_hidden": 16,

@@ -12,16 +12,16 @@ import pytest
 import torch
 
 from d2m.bundle import FILES, MOTION_STYLE, read_bundle, write_bundle
+from d2m.core.errors import D2MError
+from d2m.dance.extraction import space_of
+from d2m.dance.generator import DanceGenerator
 from d2m.data.corpus import Corpus
 from d2m.data.datamodule import DanceDataModule
-from d2m.edits import EditRequest, build_edit
-from d2m.errors import D2MError
-from d2m.extraction import space_of
-from d2m.generator import DanceGenerator
+from d2m.edits.request import EditRequest, build_edit
 from d2m.metrics.classification import balanced_accuracy, confusion
-from d2m.models.motion_style import read_motion_style
 from d2m.nets.motion_style import MotionStyle, dance_windows
-from d2m.release import motion_style_accuracy
+from d2m.train.modules.motion_style import read_motion_style
+from d2m.train.release import motion_style_accuracy
 
 
 def test_balanced_accuracy_counts_classes_alike() -> None:
@@ -42,7 +42,7 @@ def test_windows_cover_a_dance_and_keep_its_beats() -> None:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    from d2m.data.embedded import prepare_embedded
+    from d2m.toy.embedded import prepare_embedded
 
     folder = tmp_path_factory.mktemp("corpus")
     return Corpus.open(prepare_embedded(str(folder), n_songs_per_genre=6, seconds=16.0, yaws=(0.0, 45.0)))
@@ -157,7 +157,7 @@ import sys
 for name in ("pytorch_lightning", "lightning", "hydra", "omegaconf", "wandb", "torchmetrics"):
     sys.modules[name] = None
 import d2m, numpy as np
-from d2m.edits import EditRequest, build_edit
+from d2m.edits.request import EditRequest, build_edit
 g = d2m.DanceGenerator.load({str(request.getfixturevalue(name))!r})
 if g.motion_style is not None:
     assert len(g.genre_of_motion(np.zeros((64, 14, 2)))) == 3

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from d2m.generator import DanceGenerator
-from d2m.latent.mean_shift import MeanShift
-from d2m.latent.optimise import WEIGHTS, GaussianPrior, beat_energy, content_distance, optimise
-from d2m.motion_edit import DanceObjective, OptimisedEdit, Settings
+from d2m.dance.generator import DanceGenerator
+from d2m.edits.mean_shift import MeanShift
+from d2m.edits.optimise import WEIGHTS, GaussianPrior, beat_energy, content_distance, optimise
+from d2m.edits.optimised_dance import DanceObjective, OptimisedEdit, Settings
 from d2m.nets.motion_style import MotionStyle
 
 CENTRE = torch.tensor([[1.0, -2.0, 0.5], [0.0, 3.0, 1.0]])

@@ -12,10 +12,10 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from d2m.errors import D2MError
-from d2m.page import Section, write_page
-from d2m.plots import latent_scatter, save
-from d2m.video import write_video
+from d2m.core.errors import D2MError
+from d2m.draw.plots import latent_scatter, save
+from d2m.draw.video import write_video
+from d2m.reports.page import Section, write_page
 
 NASTY = '<script>alert("1")</script> & "quotes" \'ü\''
 VOID = {"meta", "img", "br", "link", "input", "hr"}

@@ -10,8 +10,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from d2m.errors import D2MError
-from d2m.plots import (
+from d2m.core.errors import D2MError
+from d2m.draw.plots import (
     COLOURS,
     genre_energy_bars,
     kinetic_energy_bars,

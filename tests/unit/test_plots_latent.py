@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from d2m.errors import D2MError
-from d2m.plots import latent as figures
+from d2m.core.errors import D2MError
+from d2m.draw.plots import latent as figures
 
 RNG = np.random.default_rng(0)
 GENRES = ["waltz"] * 6 + ["chacha"] * 5

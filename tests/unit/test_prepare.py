@@ -12,14 +12,14 @@ import pytest
 import soundfile
 from corpora import read_manifest_rows, tree, write_manifest, write_pose, write_raw
 
-from d2m.data import parts as parts_module
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import FPS, SAMPLE_RATE
 from d2m.data.corpus import Corpus
 from d2m.data.manifest import read_manifest
-from d2m.data.plan import SplitOptions
-from d2m.data.prepare import merge, prepare, prepare_into
-from d2m.data.process import Options, process
-from d2m.errors import D2MError
-from d2m.skeleton import FPS, SAMPLE_RATE
+from d2m.prepare import parts as parts_module
+from d2m.prepare.plan import SplitOptions
+from d2m.prepare.process import Options, process
+from d2m.prepare.run import merge, prepare, prepare_into
 
 OPTIONS = Options(yaws=(0.0, 90.0))
 NAMES = {"a": "groove", "b": "groove", "c": "groove", "d": "flow", "e": "flow", "f": "flow"}
@@ -284,7 +284,7 @@ def test_no_room_is_one_line_and_nothing_half(
         real(self, data[: len(data) // 2])
         raise OSError(number, "No space left on device" if number == errno.ENOSPC else "Permission denied")
 
-    from d2m.data import writer
+    from d2m.prepare import writer
 
     def no_append(self: object, rows: object) -> None:
         raise OSError(number, "No space left on device" if number == errno.ENOSPC else "Permission denied")
@@ -376,8 +376,8 @@ def test_beat_this_needs_its_checkpoint(raw: Path) -> None:
 
 
 def test_2d_motion_does_not_depend_on_the_cameras_distance(raw: Path, tmp_path: Path) -> None:
-    from d2m.data.camera import centre, project
     from d2m.data.manifest import Recording
+    from d2m.motion.camera import centre, project
 
     joints = np.load(raw / "pose3d/a.npz")["joints"]
     picture = project(centre(joints), [0])[0]
@@ -392,7 +392,7 @@ def test_progress_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
     import io
     import sys
 
-    from d2m.data.build import _progress
+    from d2m.prepare.build import _progress
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

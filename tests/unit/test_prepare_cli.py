@@ -15,16 +15,16 @@ from corpora import tree, write_manifest, write_pose, write_raw
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from d2m.command_line import prepare_overrides
+from d2m.cli.command_line import prepare_overrides
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import SAMPLE_RATE
 from d2m.data.corpus import Corpus
 from d2m.data.datamodule import DanceDataModule
-from d2m.data.mix import open_corpora
 from d2m.data.normalizer import Normalizer
-from d2m.data.plan import SplitOptions
-from d2m.data.prepare import prepare, prepare_into
-from d2m.data.process import Options
-from d2m.errors import D2MError
-from d2m.skeleton import SAMPLE_RATE
+from d2m.prepare.mix import open_corpora
+from d2m.prepare.plan import SplitOptions
+from d2m.prepare.process import Options
+from d2m.prepare.run import prepare, prepare_into
 
 REPO = Path(__file__).parents[2]
 CONF = str(REPO / "conf")
@@ -33,7 +33,7 @@ CONF = str(REPO / "conf")
 def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHONPATH": str(REPO / "src"), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [sys.executable, "-m", "d2m.data.prepare", *arguments],
+        [sys.executable, "-m", "d2m", "prepare", *arguments],
         env=env, cwd=folder, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
 
@@ -67,7 +67,7 @@ def test_errors_are_one_line_and_exit_2(raw: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_named() -> None:
-    from d2m.data.prepare import run_config
+    from d2m.prepare.run import run_config
 
     with initialize_config_dir(CONF, version_base="1.3"):
         for overrides, told in [([], "give raw=... out=..."), (["merge=true"], "give out=...")]:
@@ -88,7 +88,7 @@ def test_what_is_missing_is_named() -> None:
     ],
 )
 def test_values_of_the_wrong_kind_are_named(raw: Path, tmp_path: Path, words: list[str], told: str) -> None:
-    from d2m.data.prepare import run_config
+    from d2m.prepare.run import run_config
 
     with initialize_config_dir(CONF, version_base="1.3"):
         given = prepare_overrides([f"raw={raw}", f"out={tmp_path / 'o'}", *words])
@@ -98,7 +98,7 @@ def test_values_of_the_wrong_kind_are_named(raw: Path, tmp_path: Path, words: li
 
 
 def test_options_of_cleaning_groups_and_a_licence_as_documented(raw: Path, tmp_path: Path) -> None:
-    from d2m.data.prepare import run_config
+    from d2m.prepare.run import run_config
 
     words = ["yaws=[0]", "clean={max_filled:0.5}", "groups={pair:[a,b]}", "licence=CC BY (Anna), 4.0"]
     for licence in (words[-1], "licence=3"):
@@ -202,7 +202,7 @@ def test_mixing_refuses_what_does_not_fit(paired: Path, unpaired: Path, tmp_path
 
 def aist_folder(root: Path) -> Path:
     """AIST++'s published layout: annotations beside the songs of the AIST Dance Database."""
-    from d2m.data.synthetic.write import make_pair
+    from d2m.toy.write import make_pair
 
     for number, name in enumerate(("gBR_sBM_cAll_d04_mBR0_ch01", "gBR_sBM_cAll_d05_mBR1_ch02",
                                    "gLO_sFM_cAll_d13_mLO2_ch05", "gLO_sBM_cAll_d13_mLO2_ch09")):  # fmt: skip

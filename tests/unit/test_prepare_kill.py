@@ -20,11 +20,11 @@ NAMES = {"a": "groove", "b": "groove", "c": "flow", "d": "flow"}
 DRIVER = """
 import os, signal, sys
 from pathlib import Path
-from d2m.data.plan import SplitOptions
-from d2m.data.prepare import prepare_into
-from d2m.data.process import Options
+from d2m.prepare.plan import SplitOptions
+from d2m.prepare.run import prepare_into
+from d2m.prepare.process import Options
 from d2m.data.manifest import read_manifest
-from d2m.data.process import process
+from d2m.prepare.process import process
 import pyarrow.ipc, torch
 
 raw, base = Path(sys.argv[1]), Path(sys.argv[2])
@@ -86,7 +86,7 @@ def test_killed_before_any_rename(raw: Path, tmp_path: Path) -> None:
 
 def test_the_command_killed_from_outside(raw: Path, tmp_path: Path) -> None:
     command = [
-        sys.executable, "-m", "d2m.data.prepare", f"raw={raw}", f"out={tmp_path / 'o'}", "yaws=[0.0]", "workers=1",
+        sys.executable, "-m", "d2m", "prepare", f"raw={raw}", f"out={tmp_path / 'o'}", "yaws=[0.0]", "workers=1",
     ]  # fmt: skip
     process = subprocess.Popen(command, env=environment(), cwd=tmp_path, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120

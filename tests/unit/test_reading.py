@@ -3,17 +3,9 @@
 import numpy as np
 import pytest
 
-from d2m.errors import D2MError
-from d2m.latent.mean_shift import MeanShift
-from d2m.latent.music_edits import (
-    along,
-    change_loudness,
-    change_pitch,
-    change_tempo,
-    measure_music_edits,
-    remix,
-    separate,
-)  # fmt: skip
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import JOINTS, SAMPLE_RATE
+from d2m.edits.mean_shift import MeanShift
 from d2m.metrics.reading import (
     common_scale,
     drifting_scale,
@@ -24,7 +16,15 @@ from d2m.metrics.reading import (
     symmetry,
     verticality,
 )  # fmt: skip
-from d2m.skeleton import JOINTS, SAMPLE_RATE
+from d2m.reports.music_edits import (
+    along,
+    change_loudness,
+    change_pitch,
+    change_tempo,
+    measure_music_edits,
+    remix,
+    separate,
+)  # fmt: skip
 
 # A person of 50 px torso, arms out, mirror-symmetric; y down.
 STANDING = np.array(

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from d2m.errors import D2MError
-from d2m.render import THEMES, Frame, draw_dance, frame_at, still
-from d2m.skeleton import LIMBS
-from d2m.view import fit
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import LIMBS
+from d2m.draw.render import THEMES, Frame, draw_dance, frame_at, still
+from d2m.draw.view import fit
 from tests.figures import joint, star, swaying
 
 SIZE = (320, 320)
@@ -224,7 +224,7 @@ def test_a_still_of_nothing_is_refused_and_leaves_no_file(tmp_path: Path, change
 
 
 def test_real_dancers_are_drawn_whole(shared_folder: Path) -> None:
-    from d2m.data.camera import centre, project
+    from d2m.motion.camera import centre, project
 
     for file in sorted((shared_folder / "data" / "ballroom" / "pose3d").glob("*.npz"))[::15]:
         out = placed(project(centre(np.load(file)["joints"][:600]), [30])[0])

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from d2m.audio import load_audio
-from d2m.errors import D2MError
-from d2m.sound import open_sound
+from d2m.core.errors import D2MError
+from d2m.music.audio import load_audio
+from d2m.music.sound import open_sound
 
 RATE = 22050
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from d2m.data.clean import clean
-from d2m.data.sources import SOURCES
-from d2m.data.sources.bvh import Bvh, forward_kinematics, parse_bvh, read_bvh
-from d2m.data.sources.rigs import RIGS, Rig, nose, plain, resolve
-from d2m.errors import D2MError
-from d2m.skeleton import JOINTS
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import JOINTS
+from d2m.prepare.clean import clean
+from d2m.prepare.sources import SOURCES
+from d2m.prepare.sources.bvh import Bvh, forward_kinematics, parse_bvh, read_bvh
+from d2m.prepare.sources.rigs import RIGS, Rig, nose, plain, resolve
 
 Tree = list[tuple[str, str, tuple[float, float, float]]]
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from dancing import coco17, dancer, picture
 
-from d2m.data.sources import SOURCES, SUFFIXES
-from d2m.data.sources.aistpp import aist_dancer, aist_genre, read_aistpp
-from d2m.data.sources.coco17 import camera_names, read_coco17
-from d2m.data.sources.pickles import load_arrays
-from d2m.errors import D2MError
+from d2m.core.errors import D2MError
+from d2m.prepare.sources import SOURCES, SUFFIXES
+from d2m.prepare.sources.aistpp import aist_dancer, aist_genre, read_aistpp
+from d2m.prepare.sources.coco17 import camera_names, read_coco17
+from d2m.prepare.sources.pickles import load_arrays
 
 
 def neck_is_mean(joints: np.ndarray) -> np.ndarray:

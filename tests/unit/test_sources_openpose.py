@@ -11,10 +11,10 @@ from dancing import picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2m.data.sources import SOURCES
-from d2m.data.sources.follow import follow
-from d2m.data.sources.openpose import read_openpose
-from d2m.errors import D2MError
+from d2m.core.errors import D2MError
+from d2m.prepare.sources import SOURCES
+from d2m.prepare.sources.follow import follow
+from d2m.prepare.sources.openpose import read_openpose
 
 
 def body25(points: np.ndarray) -> list[float]:

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from dancing import coco17, picture
 
-from d2m.data.sources import SOURCES
-from d2m.data.sources.rtmo import Rtmo, suppress
-from d2m.data.sources.video import WEIGHTS_VARIABLE, decode, read_video
-from d2m.errors import D2MError
-from d2m.render import draw_dance
-from d2m.video import render_dance, write_video
+from d2m.core.errors import D2MError
+from d2m.draw.render import draw_dance
+from d2m.draw.video import render_dance, write_video
+from d2m.prepare.sources import SOURCES
+from d2m.prepare.sources.rtmo import Rtmo, suppress
+from d2m.prepare.sources.video import WEIGHTS_VARIABLE, decode, read_video
 
 SIZE = (480, 640)
 #: One colour a keypoint: the corners and edges of the RGB cube, without black and its neighbours.

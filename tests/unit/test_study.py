@@ -12,16 +12,16 @@ import soundfile
 from hydra import compose, initialize_config_dir
 
 from d2m.bundle import read_bundle
-from d2m.command_line import parse_arguments, prepare_overrides
-from d2m.dance import dance_to
-from d2m.edits import BUILDERS, EditRequest, build_edit
-from d2m.errors import D2MError
-from d2m.generator import DanceGenerator
-from d2m.latent.strength import Schedule
-from d2m.latent.table import LatentTable
-from d2m.skeleton import SAMPLE_RATE
-from d2m.study.__main__ import main
-from d2m.study.commands import two_genres
+from d2m.cli.command_line import parse_arguments, prepare_overrides
+from d2m.cli.study import main
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import SAMPLE_RATE
+from d2m.dance.generator import DanceGenerator
+from d2m.dance.song_dance import dance_to
+from d2m.dance.table import LatentTable
+from d2m.edits.request import BUILDERS, EditRequest, build_edit
+from d2m.edits.strength import Schedule
+from d2m.reports.study import two_genres
 
 REPO = Path(__file__).parents[2]
 BEATS = np.arange(0.3, 40, 0.5)
@@ -234,7 +234,7 @@ def test_arguments() -> None:
 @pytest.mark.parametrize("words", [["paint"], ["extract", "out=o"]])
 def test_errors_of_use_are_one_line_and_exit_2(words: list[str], tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "d2m.study", *words], capture_output=True, text=True, cwd=tmp_path, timeout=120
+        [sys.executable, "-m", "d2m", "study", *words], capture_output=True, text=True, cwd=tmp_path, timeout=120
     )
     assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
 

@@ -13,18 +13,18 @@ import numpy as np
 import pytest
 import soundfile
 
-import d2m.data.synthetic.write as write_module
-from d2m.audio import features, n_frames
-from d2m.beats import music_beats
+import d2m.toy.write as write_module
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import FPS, HOP, JOINTS, LIMBS, SAMPLE_RATE
 from d2m.data.manifest import read_manifest
-from d2m.data.sources.npz import read_npz_clip
-from d2m.data.synthetic import ENERGETIC, FLOWING, GENRES, make_pair, write_corpus
-from d2m.data.synthetic.body import Posture, draw_body, joints
-from d2m.data.synthetic.clock import BeatClock
-from d2m.data.synthetic.moves import MOVES, ROW, mirrored
-from d2m.errors import D2MError
-from d2m.kinematics import expansion, jerk, kinematic_beats, kinetic_energy, torso_length
-from d2m.skeleton import FPS, HOP, JOINTS, LIMBS, SAMPLE_RATE
+from d2m.motion.kinematics import expansion, jerk, kinematic_beats, kinetic_energy, torso_length
+from d2m.music.audio import features, n_frames
+from d2m.music.beats import music_beats
+from d2m.prepare.sources.npz import read_npz_clip
+from d2m.toy import ENERGETIC, FLOWING, GENRES, make_pair, write_corpus
+from d2m.toy.body import Posture, draw_body, joints
+from d2m.toy.clock import BeatClock
+from d2m.toy.moves import MOVES, ROW, mirrored
 
 N_SONGS, SECONDS = 4, 16.0
 

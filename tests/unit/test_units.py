@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2m import units as u
-from d2m.skeleton import BEAT_FRAMES, FPS
+from d2m.core.skeleton import BEAT_FRAMES, FPS
+from d2m.motion import units as u
 
 
 def dancer(beats: np.ndarray, seconds: float, noise: float = 0.0, seed: int = 0) -> np.ndarray:

@@ -15,9 +15,9 @@ import pytest
 import soundfile as sf
 from PIL import Image
 
-from d2m.errors import D2MError
-from d2m.render import THEMES, Frame, draw_dance
-from d2m.video import VideoInfo, probe, render_dance, video_gif, write_video
+from d2m.core.errors import D2MError
+from d2m.draw.render import THEMES, Frame, draw_dance
+from d2m.draw.video import VideoInfo, probe, render_dance, video_gif, write_video
 from tests.figures import star, swaying
 
 RATE = 22050

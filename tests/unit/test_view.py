@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d2m.errors import D2MError
-from d2m.view import box, check_panels, fit, poses_at
+from d2m.core.errors import D2MError
+from d2m.draw.view import box, check_panels, fit, poses_at
 from tests.figures import joint, star, swaying
 
 SIZE, TOP, BOTTOM = (512, 512), 43, 36

@@ -1,7 +1,7 @@
 """What a trained system is on disk, and how the reference implementation's checkpoints become one.
 
-:mod:`d2m.bundle.format` writes and reads bundles; :mod:`d2m.bundle.original` reads the reference's files;
-``python -m d2m.bundle import-original`` is the command.
+:mod:`d2m.bundle.format` writes and reads bundles; :mod:`d2m.original.read` reads the reference's files;
+``d2m import-original`` is the command.
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from d2m.core.errors import D2MError
 from d2m.data.normalizer import Normalizer
-from d2m.errors import D2MError
 
 FORMAT = 1
 CONFIG, WEIGHTS, NORMALIZER, GENRES = "config.json", "weights.safetensors", "normalizer.npz", "genres.json"

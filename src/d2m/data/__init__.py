@@ -1,1 +1,1 @@
-"""From recordings on disk to normalised batches on the device."""
+"""Prepared corpora: the file, its splits and normaliser, batches. Making them is :mod:`d2m.prepare`'s job."""

@@ -28,11 +28,11 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from d2m.audio import load_song
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import FEATURE_DIM, FPS, HOP, N_JOINTS, POSE_DIM, SAMPLE_RATE, SEQUENCE_UNITS, UNIT_FRAMES
 from d2m.data.normalizer import Normalizer
 from d2m.data.splits import SPLITS
-from d2m.errors import D2MError
-from d2m.skeleton import FEATURE_DIM, FPS, HOP, N_JOINTS, POSE_DIM, SAMPLE_RATE, SEQUENCE_UNITS, UNIT_FRAMES
+from d2m.music.audio import load_song
 
 FORMAT = 2
 REPORT, INDEX, TABLE, NORMALIZER = "corpus.json", "index.json", "recordings.arrow", "normalizer.npz"
@@ -153,7 +153,7 @@ class Corpus:
 
     @classmethod
     def open(cls, folder: str | Path) -> Corpus:
-        """Open a folder that :func:`d2m.data.prepare.prepare` wrote.
+        """Open a folder that :func:`d2m.prepare.run.prepare` wrote.
 
         Raises:
             D2MError: no such corpus, one whose preparation was not finished, another format, a missing or cut file.
@@ -204,7 +204,7 @@ class Corpus:
 
     @cached_property
     def report(self) -> dict[str, Any]:
-        """corpus.json, see :func:`d2m.data.report.corpus_report`."""
+        """corpus.json, see :func:`d2m.prepare.report.corpus_report`."""
         report: dict[str, Any] = json.loads((self.folder / REPORT).read_text(encoding="utf-8"))
         return report
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import N_JOINTS
 from d2m.data.corpus import Corpus
 from d2m.data.normalizer import NormalizerTensors
 from d2m.data.sampling import STAGES, Batch, StageItems, TrainBatches, ValBatches
-from d2m.errors import D2MError
-from d2m.skeleton import N_JOINTS
 
 
 class KeySampler(Sampler[tuple[int, int]]):

@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from d2m.errors import D2MError
+from d2m.core.errors import D2MError
 
 MANIFEST = "manifest.csv"
 COLUMNS = ("name", "genre", "audio", "pose")

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from d2m.errors import D2MError
-from d2m.skeleton import FEATURE_DIM, POSE_DIM
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import FEATURE_DIM, POSE_DIM
 
 #: Below these a coordinate is constant in the data (the hips' x after centring, say) and would only amplify
 #: noise.

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import BEAT_FRAMES, FPS, SEQUENCE_FRAMES, SEQUENCE_UNITS, STYLE_FRAMES, UNIT_FRAMES
 from d2m.data.corpus import Corpus
-from d2m.errors import D2MError
-from d2m.skeleton import BEAT_FRAMES, FPS, SEQUENCE_FRAMES, SEQUENCE_UNITS, STYLE_FRAMES, UNIT_FRAMES
 
 Stage = Literal["du_vae", "music_style", "motion_style", "mm_gan", "generator"]
 STAGES: tuple[str, ...] = get_args(Stage)
@@ -76,8 +76,8 @@ def span_rows(corpus: Corpus, starts: Ints) -> Ints:
     """Rows of the corpus's features under every frame of the sequences that begin at these units: (b, 96).
 
     The units' own clock: beat k of a unit is frame 3 + 8 k, time is linear between beats as in
-    :func:`d2m.units.cut_units`, and each warped frame has the feature frame nearest to it, so that music and movement
-    are paired frame by frame. At the ends of the music its first or last frame holds.
+    :func:`d2m.motion.units.cut_units`, and each warped frame has the feature frame nearest to it, so that music and
+    movement are paired frame by frame. At the ends of the music its first or last frame holds.
     """
     units = starts[:, None] + np.arange(SEQUENCE_UNITS)
     times = unit_frame_times(corpus.unit_span[units], corpus.unit_beats[units]).reshape(len(starts), SEQUENCE_FRAMES)

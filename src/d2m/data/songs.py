@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from d2m.audio import AUDIO_SUFFIXES, load_song
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import FPS, SAMPLE_RATE, STYLE_FRAMES
 from d2m.data.manifest import MANIFEST, read_manifest
-from d2m.errors import D2MError
-from d2m.skeleton import FPS, SAMPLE_RATE, STYLE_FRAMES
+from d2m.music.audio import AUDIO_SUFFIXES, load_song
 
 
 class SongFile(NamedTuple):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from d2m.errors import D2MError
+from d2m.core.errors import D2MError
 
 SPLITS = ("train", "val", "test")
 

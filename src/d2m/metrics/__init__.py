@@ -1,1 +1,1 @@
-"""Metrics as pure functions on arrays."""
+"""Numbers about dances and classifiers: pure functions of arrays or tensors, each with unit and source."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from d2m.kinematics import kinetic_energy
-from d2m.skeleton import FPS, UNIT_FRAMES
+from d2m.core.skeleton import FPS, UNIT_FRAMES
+from d2m.motion.kinematics import kinetic_energy
 
 
 def mean_kinetic_energy(poses: NDArray[np.floating]) -> float:

@@ -1,6 +1,6 @@
 """Reading a dance: energy, jerk, expansion, symmetry and verticality, free of the camera's scale.
 
-Poses are (t, 14, 2) in pixels, x right and y down; joints in the order of :data:`d2m.skeleton.JOINTS` (COCO /
+Poses are (t, 14, 2) in pixels, x right and y down; joints in the order of :data:`d2m.core.skeleton.JOINTS` (COCO /
 OpenPose). Lengths are in torso lengths (neck to hip midpoint), so that a dancer near the camera is no livelier than
 one far away. Dances that are compared (original, neutral, target) share one scale, :func:`common_scale`.
 """
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
-from d2m.errors import D2MError
-from d2m.kinematics import expansion, hip_midpoint, jerk, kinetic_energy, torso_length, velocity
-from d2m.skeleton import FPS, JOINTS, N_JOINTS, NECK
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import FPS, JOINTS, N_JOINTS, NECK
+from d2m.motion.kinematics import expansion, hip_midpoint, jerk, kinetic_energy, torso_length, velocity
 
 Floats = NDArray[np.float64]
 Array = NDArray[np.floating]

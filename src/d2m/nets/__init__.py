@@ -1,1 +1,1 @@
-"""The networks of Dancing2Music as plain nn.Modules: tensors in, tensors out, no Lightning."""
+"""The networks of Dancing2Music as plain nn.Modules, and their losses: tensors in, tensors out, no Lightning."""

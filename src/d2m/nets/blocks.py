@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from d2m.gaussian import DiagonalGaussian
+from d2m.core.gaussian import DiagonalGaussian
 
 
 def mlp(sizes: Sequence[int]) -> nn.Sequential:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from d2m.gaussian import DiagonalGaussian, randn
+from d2m.core.gaussian import DiagonalGaussian, randn
 from d2m.nets.du_vae import InitialPoseDecoder, InitialPoseEncoder, MovementEncoder, UnitDecoder
 from d2m.nets.mm_gan import DanceDecoder, DanceEncoder, StyleRegressor, StyleToDance
 from d2m.nets.music_style import MusicStyle

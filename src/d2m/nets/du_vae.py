@@ -10,9 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from d2m.gaussian import DiagonalGaussian, randn
+from d2m.core.gaussian import DiagonalGaussian, randn
+from d2m.core.skeleton import POSE_DIM, UNIT_FRAMES
 from d2m.nets.blocks import ConstantInputDecoder, GaussianHead, SequenceEncoder, mlp
-from d2m.skeleton import POSE_DIM, UNIT_FRAMES
 
 #: Frames of a unit that the initial-pose autoencoder sees besides the first.
 SINGLE_FRAMES = 4

@@ -8,10 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from d2m.gaussian import DiagonalGaussian
+from d2m.core.gaussian import DiagonalGaussian
+from d2m.core.skeleton import FEATURE_DIM, SEQUENCE_UNITS
 from d2m.nets.blocks import ConstantInputDecoder, GaussianHead, SequenceEncoder, mlp
 from d2m.nets.music_style import STYLE_DIM
-from d2m.skeleton import FEATURE_DIM, SEQUENCE_UNITS
 
 #: Size of the noise that joins the style.
 AUDIO_NOISE_DIM = 30

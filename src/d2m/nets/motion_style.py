@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from d2m.core.skeleton import POSE_DIM, UNIT_FRAMES
 from d2m.nets.blocks import SequenceEncoder
-from d2m.skeleton import POSE_DIM, UNIT_FRAMES
 
 #: Frame steps of normalised poses are about a quarter of the poses; the networks should see both alike.
 STEP_GAIN = 4.0

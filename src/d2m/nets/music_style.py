@@ -10,8 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from d2m.core.skeleton import FEATURE_DIM, STYLE_FRAMES
 from d2m.nets.blocks import SequenceEncoder
-from d2m.skeleton import FEATURE_DIM, STYLE_FRAMES
 
 STYLE_DIM = 30
 

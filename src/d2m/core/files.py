@@ -1,0 +1,98 @@
+"""Files that appear whole or not at all: written under a temporary name near the target, then renamed."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from d2m.core.errors import D2MError
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary path with the target's suffix, in its folder; renamed to the target if the block succeeds.
+
+    Missing parent folders are made. If the block raises, the temporary file goes and the target stays.
+
+    Raises:
+        D2MError: the folder cannot be made or written, or the disk is full (any OSError of the block).
+    """
+    target = Path(path)
+    temp = target.with_name(f".{os.urandom(8).hex()}.tmp{target.suffix}")
+    try:
+        if target.is_dir():
+            raise D2MError(f"{target}: is a folder; name a file to write")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield temp
+        os.replace(temp, target)
+    except OSError as e:
+        reason = e.strerror or str(e) or type(e).__name__
+        raise D2MError(f"{target}: cannot write ({reason}); choose a folder you can write, with room") from e
+    finally:
+        with suppress(OSError):  # e.g. the parent is not a folder: nothing was written
+            temp.unlink(missing_ok=True)
+
+
+@contextmanager
+def appear_together(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary folder in ``folder``, which exists: what the block writes to it moves up if the block succeeds.
+
+    Files move in the order in which they were written. If the block raises, ``folder`` is as it was before.
+
+    Raises:
+        D2MError: the disk is full or the folder cannot be written; names of the block's errors are the final ones.
+    """
+    target, temp = Path(folder), None
+    try:
+        temp = Path(tempfile.mkdtemp(prefix=".", suffix=".tmp", dir=target))
+        yield temp
+        for file in sorted(temp.iterdir(), key=lambda f: f.stat().st_mtime_ns):
+            os.replace(file, target / file.name)
+    except D2MError as e:
+        raise D2MError(str(e).replace(str(temp), str(target))) from e
+    except OSError as e:
+        raise D2MError(f"{target}: cannot write ({e.strerror}); choose a folder you can write, with room") from e
+    finally:
+        if temp is not None:
+            shutil.rmtree(temp, ignore_errors=True)
+
+
+def finite(value: Any) -> Any:
+    """NaN and infinities as None: JSON has no such numbers."""
+    if isinstance(value, dict):
+        return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Atomically: a reader sees the old file or the new one. NaN becomes null.
+
+    Raises:
+        D2MError: it cannot be written.
+    """
+    with atomic_path(path) as temp:
+        temp.write_text(json.dumps(finite(value), indent=2, sort_keys=True, default=str) + "\n")
+
+
+def check_out(out: Path) -> None:
+    """Make the output folder and see that it can be written.
+
+    Raises:
+        D2MError: it cannot.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as e:
+        raise D2MError(f"out={out}: cannot write here ({e.strerror}); choose another folder") from e

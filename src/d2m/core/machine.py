@@ -1,0 +1,77 @@
+"""Seeds, precision, provenance: what a run needs to know of the machine, and what it leaves behind about it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import torch
+
+from d2m.core.errors import D2MError
+
+_PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "numpy", "librosa", "scikit-learn")
+
+
+def check_device(device: torch.device | str) -> None:
+    """Nothing where tensors can be made on ``device``.
+
+    Raises:
+        D2MError: an unknown name, or a device that this torch or machine lacks.
+    """
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as e:
+        here = "cpu and cuda" if torch.cuda.is_available() else "cpu"
+        raise D2MError(f"device={device}: not available; here is {here}") from e
+
+
+def best_precision(accelerator: str = "auto") -> str:
+    """ "bf16-mixed" where the hardware multiplies bfloat16 natively, else "32-true".
+
+    A CPU counts where it has AVX512-BF16 or AMX; emulation is slower than float32.
+    """
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    return "bf16-mixed" if _cpu_has_bf16() else "32-true"
+
+
+def _cpu_has_bf16() -> bool:
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def git_revision(folder: Path | None = None) -> str:
+    """Commit of the code, "-dirty" where tracked files changed; "unknown" outside a checkout."""
+    folder = folder or Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages that decide the numbers."""
+    found = {"python": platform.python_version()}
+    for name in ("d2m", *_PACKAGES):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def is_rank_zero() -> bool:
+    """Whether this process is the first of its job (torchrun, SLURM and Lightning set one of these)."""
+    return all(int(os.environ.get(k, "0") or 0) == 0 for k in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))

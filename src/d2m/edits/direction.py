@@ -1,0 +1,145 @@
+"""What all edits of z_dan share: fit / transform / neutral, and files without pickle.
+
+A direction file is a folder with ``direction.safetensors`` (fitted arrays) and ``direction.json`` (class, parameters,
+fitted numbers, the digest of the arrays, the latent space it was fitted in). The json is written last and vouches for
+the arrays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from d2m.core.errors import D2MError
+from d2m.core.files import atomic_path
+from d2m.edits.strength import Array, blend
+
+FORMAT = 1
+ARRAYS, INDEX = "direction.safetensors", "direction.json"
+
+
+class Direction(ABC):
+    """An edit of latents, scikit-learn style: parameters in ``__init__``, fitted attributes end in ``_``.
+
+    Subclasses implement :meth:`fit` and :meth:`shift`; those for which "without a genre" means something also
+    :meth:`neutral_shift`.
+    """
+
+    #: Name in configs and files.
+    name: ClassVar[str]
+    #: Attributes that :meth:`fit` sets: arrays, and plain values for the json.
+    fitted_arrays: ClassVar[tuple[str, ...]]
+    fitted_values: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def fit(self, z: ArrayLike, genre: ArrayLike) -> Self:
+        """From latents z (n, d) and their genres (n,) of strings."""
+
+    @abstractmethod
+    def shift(self, z: Array) -> Array:
+        """What :meth:`transform` adds to z (..., d) at strength 1; broadcastable to z."""
+
+    def neutral_shift(self, z: Array) -> Array:
+        """What :meth:`neutral` adds at strength 1; nothing where neutral means nothing."""
+        return np.zeros(z.shape[-1])
+
+    def transform(self, z: Array, strength: float | Array = 1.0) -> Array:
+        """The edited latents (..., d); strength a number or one per row (n,). Strength 0 returns z to the bit."""
+        return blend(z, self.shift(np.asarray(z, np.float64)), strength)
+
+    def neutral(self, z: Array, strength: float | Array = 1.0) -> Array:
+        """The latents without their genre (..., d). Strength 0 returns z to the bit."""
+        return blend(z, self.neutral_shift(np.asarray(z, np.float64)), strength)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Arguments of ``__init__``, plain values."""
+        return {k: getattr(self, k) for k in inspect.signature(type(self).__init__).parameters if k != "self"}
+
+    @property
+    def width(self) -> int:
+        """d of the latents that it was fitted on."""
+        return int(getattr(self, self.fitted_arrays[0]).shape[-1])
+
+
+def save_direction(
+    folder: str | Path, direction: Direction, space: str = "", facts: dict[str, Any] | None = None
+) -> Path:
+    """Write a direction file.
+
+    Args:
+        folder: made where it is missing.
+        space: identity of the latent space, a bundle's weights sha256; "" for any.
+        facts: what else to remember (songs, seed), plain values.
+
+    Raises:
+        D2MError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    arrays = {k: np.ascontiguousarray(getattr(direction, k)) for k in direction.fitted_arrays}
+    data = save(arrays)
+    index = {
+        "format": FORMAT,
+        "direction": direction.name,
+        "params": direction.params,
+        "fitted": {k: getattr(direction, k) for k in direction.fitted_values},
+        "width": direction.width,
+        "space": space,
+        "facts": facts or {},
+        "arrays_sha256": hashlib.sha256(data).hexdigest(),
+    }
+    text = json.dumps(index, indent=2, sort_keys=True) + "\n"
+    with atomic_path(folder / ARRAYS) as tmp:
+        tmp.write_bytes(data)
+    with atomic_path(folder / INDEX) as tmp:
+        tmp.write_text(text, encoding="utf-8")
+    return folder
+
+
+def read_direction(path: str | Path, kinds: dict[str, type[Direction]]) -> tuple[Direction, dict[str, Any]]:
+    """Read what :func:`save_direction` wrote; bit for bit the same edit.
+
+    Args:
+        path: the folder, or one of its two files.
+        kinds: name -> class; see :data:`d2m.edits.directions.DIRECTIONS`.
+
+    Returns:
+        The direction and the contents of its json.
+
+    Raises:
+        D2MError: missing, altered or foreign files.
+    """
+    path = Path(path)
+    folder = path.parent if path.name in (ARRAYS, INDEX) else path
+    if not folder.is_dir() or not (folder / INDEX).is_file() or not (folder / ARRAYS).is_file():
+        raise D2MError(f"{path}: no direction here ({INDEX}, {ARRAYS}); d2m study fit writes one")
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        data = (folder / ARRAYS).read_bytes()
+        if index["format"] != FORMAT:
+            raise D2MError(f"{folder / INDEX}: direction format {index['format']}, this version reads {FORMAT}")
+        if hashlib.sha256(data).hexdigest() != index["arrays_sha256"]:
+            raise D2MError(f"{folder / ARRAYS}: altered since the direction was fitted; fit it again")
+        if index["direction"] not in kinds:
+            raise D2MError(f"{folder / INDEX}: unknown direction '{index['direction']}'; there are {', '.join(kinds)}")
+        kind = kinds[index["direction"]]
+        arrays = load(data)
+        if set(arrays) != set(kind.fitted_arrays) or set(index["fitted"]) != set(kind.fitted_values):
+            raise ValueError("its fitted attributes are another version's")
+        direction = kind(**index["params"])
+        for name, value in {**arrays, **index["fitted"]}.items():
+            setattr(direction, name, value)
+        if direction.width != index["width"] or not all(np.isfinite(a).all() for a in arrays.values()):
+            raise ValueError("arrays do not fit")
+        return direction, index
+    except (ValueError, KeyError, TypeError, OSError, SafetensorError) as e:
+        raise D2MError(f"{folder}: not a readable direction ({e}); fit it again with d2m study fit") from e

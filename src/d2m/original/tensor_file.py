@@ -1,0 +1,54 @@
+"""A file of tensors from elsewhere, read whole, unchanged and without running anything in it."""
+
+from __future__ import annotations
+
+import re
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from d2m.core.errors import D2MError
+
+
+def load_tensors(path: Path) -> dict[str, Any]:
+    """A file's dictionary, read without running anything in it.
+
+    Raises:
+        D2MError: it is missing, damaged, holds Python objects besides tensors, or is no dictionary.
+    """
+    try:
+        with open(path, "rb") as f:
+            # A pickle outside of torch's container, of a protocol that the reader below does not take.
+            bare = re.match(rb"\x80[\x03-\x05]", f.read(2)) is not None
+    except FileNotFoundError as e:
+        raise D2MError(f"{path}: no such file; give the path of a checkpoint") from e
+    except OSError as e:
+        raise D2MError(f"{path}: cannot be read ({e.strerror}); give the path of a checkpoint") from e
+    try:
+        _check_sums(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the same pickles; what matters is in the error
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as e:  # torch raises many kinds for a bad file
+        found = re.search(r"GLOBAL ([\w.]+)", str(e))
+        if found or bare:
+            name = f" ({found[1]})" if found else ""
+            raise D2MError(
+                f"{path}: holds Python objects besides tensors{name}; nothing in it was run; "
+                "give a file as the reference wrote it"
+            ) from e
+        raise D2MError(f"{path}: damaged, cut short or no checkpoint at all; copy it again from its source") from e
+    if not isinstance(content, dict) or not all(isinstance(k, str) for k in content):
+        raise D2MError(f"{path}: holds no dictionary of networks; give a file as the reference wrote it")
+    return content
+
+
+def _check_sums(path: Path) -> None:
+    """Torch writes a checksum per tensor and does not look at it; files before PyTorch 1.6 are no zip and have none."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as z:
+            if (broken := z.testzip()) is not None:
+                raise zipfile.BadZipFile(f"checksum of {broken}")

@@ -1,0 +1,1 @@
+"""From raw recordings to a corpus: sources of poses, cleaning, units, parts, shards, mixing, collecting."""

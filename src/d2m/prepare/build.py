@@ -1,0 +1,217 @@
+"""Runs a preparation: which parts are missing, who makes them, and the corpus once all are there.
+
+Killed at any moment and started again it goes on with the parts that are there, and what it writes in the end is the
+same to the byte: parts and corpus are functions of the inputs and options, and appear by renames.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+from d2m.core.errors import D2MError
+from d2m.data.corpus import REPORT, Corpus
+from d2m.data.manifest import Recording
+from d2m.prepare.assemble import DamagedPart, assemble, is_whole, write_sources
+from d2m.prepare.parts import HASHES, SCRATCH, Parts, make_part, unwritable
+from d2m.prepare.plan import PLAN, SHARDS, Plan, join_shards, read_plan, shard_path
+from d2m.prepare.process import Options
+
+LOCK = ".lock"
+#: One of these lies in every output folder from its first part on.
+_TRACES = frozenset((LOCK, REPORT, PLAN, HASHES))
+Job = tuple[Recording, str]
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One process at a time prepares in a folder; the system drops the lock with the process."""
+    import fcntl
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / LOCK, "ab") as file:
+        with suppress(OSError):  # file systems without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def refuse_foreign(out: Path, raw: Path) -> None:
+    """Refuse a folder of somebody else's files: preparing replaces and removes files in its own.
+
+    Raises:
+        D2MError: ``out`` is the raw folder, or holds files but no trace of a preparation.
+    """
+    if out == raw:
+        raise D2MError(f"{out}: is the folder of the raw recordings; name another out=")
+    try:
+        names = set(os.listdir(out))
+    except OSError:
+        return  # none yet, or one that will refuse to be written
+    if names and not names & _TRACES:
+        raise D2MError(f"{out}: holds other files ({min(names)}); name a new or empty folder")
+
+
+def make_parts(
+    out: Path, raw: Path, jobs: Sequence[Job], options: Options, workers: int, strict: bool, retry: bool
+) -> None:
+    """Process what has no part yet, and with ``retry`` what was refused.
+
+    Raises:
+        D2MError: no room or permission; in ``strict``, the first recording that cannot be used.
+    """
+    parts = Parts(out)
+    states = {key: parts.state(key) for _, key in jobs}
+    todo = {key: (r, key) for r, key in jobs if states[key] is None or (retry and states[key] != "done")}
+    task = partial(make_part, out=out, raw=raw, options=options)
+    for (recording, _), reason in _progress(_run(task, list(todo.values()), workers), len(jobs), len(todo)):
+        if strict and reason:
+            raise D2MError(f"strict=true: recording '{recording.name}' cannot be used: {reason}")
+    if strict:
+        for recording, key in jobs:
+            if (state := parts.state(key)) not in ("done", None):
+                raise D2MError(f"strict=true: recording '{recording.name}' cannot be used: {state}")
+
+
+def _run(task: partial[str], jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, str]]:
+    """(job, reason or "") as they are done."""
+    if min(workers, len(jobs)) <= 1:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # as in the workers: sums depend on how many threads share them
+        try:
+            for job in jobs:
+                yield job, task(job)
+        finally:
+            torch.set_num_threads(threads)
+        return
+    # Spawned, not forked: a fork of a process with torch's threads can hang.
+    with ProcessPoolExecutor(min(workers, len(jobs)), get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        pending = {pool.submit(task, job): job for job in jobs}
+        try:
+            for future in as_completed(pending):
+                yield pending[future], future.result()
+        except BrokenProcessPool as e:
+            raise D2MError("a worker process died (out of memory?); run again with fewer workers") from e
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _progress(results: Iterable[tuple[Job, str]], total: int, todo: int) -> Iterator[tuple[Job, str]]:
+    """A bar with rate and time to go on a terminal, nothing elsewhere."""
+    if not todo or not sys.stderr.isatty():
+        yield from results
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("preparing"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"), TextColumn("ETA"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("preparing", total=total, completed=total - todo, rate="")
+        for result in results:
+            speed = bar.tasks[0].speed
+            bar.update(task, advance=1, rate=f"{speed:.1f} recordings/s" if speed else "")
+            yield result
+
+
+def build(
+    out: Path, raw: Path, plan: Plan, jobs: Sequence[Job], options: Options, workers: int = 1, strict: bool = False,
+    retry: bool = False,
+) -> None:  # fmt: skip
+    """Bring ``out`` to the corpus of a plan; does nothing where it is there.
+
+    Raises:
+        D2MError: whatever the user can mend.
+    """
+    try:
+        with locked(out):
+            for _ in range(3):
+                refuse_known(plan, strict)
+                before = is_whole(out, plan.digest)
+                states = [Parts(out).state(key) for _, key in jobs] if before else []
+                if not before or retry or strict:
+                    make_parts(out, raw, jobs, options, workers, strict, retry)
+                try:
+                    if not before or states != [Parts(out).state(key) for _, key in jobs]:
+                        assemble(out, plan)
+                    break
+                except DamagedPart:
+                    continue
+            else:
+                raise D2MError(f"{out}: parts of the corpus come out damaged again and again; check the disk")
+            shutil.rmtree(out / SCRATCH, ignore_errors=True)  # of a run that was killed, or of refusals tried again
+            write_sources(out, [(_kept(out), raw)])
+    except OSError as e:
+        raise unwritable(out, e) from e
+
+
+def _kept(out: Path) -> int:
+    return len(Corpus.open(out).recording_genre)
+
+
+def refuse_known(plan: Plan, strict: bool) -> None:
+    """In ``strict``, refuse a plan with recordings that are not even tried."""
+    for line in plan.lines if strict else ():
+        if line.reason:
+            raise D2MError(f"strict=true: recording '{line.name}' cannot be used: {line.reason}")
+
+
+def build_shard(
+    out: Path, raw: Path, plan: Plan, jobs: Sequence[Job], options: Options, shard: tuple[int, int],
+    workers: int = 1, strict: bool = False, retry: bool = False,
+) -> int:  # fmt: skip
+    """Make the parts of one shard and note its lines for :func:`merge`; returns how many recordings are usable.
+
+    Raises:
+        D2MError: whatever the user can mend.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / LOCK).touch()
+        refuse_known(plan, strict)
+        make_parts(out, raw, jobs, options, workers, strict, retry)
+        usable = sum(Parts(out).state(key) == "done" for _, key in jobs)
+        if is_whole(out) and set(plan.lines) <= set(read_plan(out / PLAN).lines):
+            return usable  # merged already
+        target = shard_path(out, shard)
+        target.parent.mkdir(exist_ok=True)
+        temp = target.with_name(f".{target.name}.{os.getpid()}")
+        temp.write_text(plan.text(), encoding="utf-8")
+        os.replace(temp, target)
+        write_sources(out, [(sys.maxsize, raw)])
+        return usable
+    except OSError as e:
+        raise unwritable(out, e) from e
+
+
+def merge(out: Path) -> None:
+    """Shards that are done -> the corpus, as one process alone would have written it.
+
+    Raises:
+        D2MError: a shard is missing or damaged; no room.
+    """
+    try:
+        with locked(out):
+            if is_whole(out) and not (out / SHARDS).is_dir():
+                return
+            plan = join_shards(out)
+            lost = [line.name for line in plan.lines if line.key and Parts(out).state(line.key) is None]
+            if lost:
+                raise D2MError(f"{out}: {len(lost)} recordings are not prepared yet ({lost[0]}); run the shards first")
+            try:
+                assemble(out, plan)
+            except DamagedPart as e:
+                raise D2MError(f"{out}: part {e} is damaged and was removed; run the shards again, then merge") from e
+    except OSError as e:
+        raise unwritable(out, e) from e

@@ -1,0 +1,148 @@
+"""A clip as a file holds it -> poses at 15 fps without holes, and where they are not to be believed.
+
+The order: unsure joints, leaps and impossible limbs are taken out; what is missing is filled; native-rate noise is
+smoothed; 15 fps; scale. Nothing is cut out and nothing moves in time, so that the music stays in step: stretches that
+could not be repaired are filled all the same and named in ``rejected``, for those who cut units to keep off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import FPS, JOINTS
+from d2m.motion.kinematics import torso_length
+from d2m.prepare.filters import (
+    TORSO_PX,
+    drop_broken_frames,
+    drop_jumps,
+    drop_long_limbs,
+    fill_gaps,
+    long_gaps,
+    normalise_scale,
+    one_euro,
+    runs,
+    savitzky_golay,
+    scene_cuts,
+    seen,
+    to_fps,
+)
+from d2m.prepare.sources.clip import PoseClip
+
+SMOOTHINGS = ("auto", "savgol", "one_euro", "none")
+#: From this rate on there is noise to take out between what 15 fps can hold.
+_SMOOTH_FROM_FPS = 22.0
+_AROUND_CUT_S = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class CleanClip:
+    """Poses at exactly 15 fps, on the clip's own clock.
+
+    joints: (t, 14, c) float32, finite; pixels of a 50-pixel torso about the median hip midpoint, or cm.
+    rejected: (n, 2) seconds in which they are invented (long gaps, scene cuts): cut no unit there.
+    scale: what pixels were multiplied by (1 for 3-D). filled, dropped: shares of joints that were not there, and that
+    were taken out as implausible. genre: as the file says.
+    """
+
+    joints: NDArray[np.float32]
+    rejected: NDArray[np.float64]
+    scale: float
+    filled: float
+    dropped: float
+    genre: str | None = None
+    fps: float = FPS
+
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+        return len(self.joints) / self.fps
+
+    def usable(self, spans: ArrayLike) -> NDArray[np.bool_]:
+        """(n, 2) seconds -> (n,): spans that touch nothing rejected."""
+        spans = np.asarray(spans, np.float64).reshape(-1, 2)
+        touch = (spans[:, None, 0] < self.rejected[None, :, 1]) & (spans[:, None, 1] > self.rejected[None, :, 0])
+        return np.asarray(~touch.any(axis=1))
+
+
+def clean(
+    clip: PoseClip,
+    *,
+    name: str = "clip",
+    min_confidence: float = 0.1,
+    max_speed: float = 25.0,
+    max_gap_s: float = 0.5,
+    max_filled: float = 0.4,
+    max_dropped: float = 0.3,
+    min_seconds: float = 2.0,
+    smoothing: str = "auto",
+    normalise: bool = True,
+) -> CleanClip:
+    """Repair a clip, or refuse it.
+
+    Args:
+        name: what messages call it.
+        min_confidence: joints less sure than this are unseen.
+        max_speed: of a joint, torsos/s (:func:`d2m.prepare.filters.drop_jumps`).
+        max_gap_s: longer gaps are rejected (:func:`d2m.prepare.filters.long_gaps`).
+        max_filled: share of the clip's time that may be rejected, and of joints that may be missing.
+        max_dropped: share of the seen joints that may be implausible.
+        min_seconds: the shortest clip.
+        smoothing: "savgol", "one_euro" (both at the native rate), "none"; "auto" is savgol, but leaves alone what comes
+            at 22 fps or less: there is nothing between its frames to take out.
+        normalise: 2-D to a torso of 50 pixels about the origin; 3-D is in cm already and never touched.
+
+    Raises:
+        D2MError: naming the clip and why: too short, no dancer, a joint never seen, implausible, too many gaps.
+    """
+    if smoothing not in SMOOTHINGS:
+        raise D2MError(f"smoothing={smoothing}: there is {', '.join(SMOOTHINGS)}")
+    raw = np.array(clip.joints, np.float64)
+    if len(raw) / clip.fps < min_seconds:
+        raise D2MError(f"{name}: too short, {len(raw) / clip.fps:.2f} s of motion; {min_seconds:g} s are needed")
+    raw[np.asarray(clip.confidence) < min_confidence] = np.nan
+    raw = drop_broken_frames(raw)
+    there = seen(raw)
+    if not there.any():
+        raise D2MError(f"{name}: no dancer is seen in it; leave it out, or lower min_confidence")
+    _check_joints(raw, name)
+    joints = drop_jumps(raw, clip.fps, max_speed)
+    joints = drop_broken_frames(drop_long_limbs(joints, clip.fps))
+    known = seen(joints)
+    dropped = 1.0 - known.sum() / there.sum()
+    if dropped > max_dropped:
+        raise D2MError(f"{name}: implausible, {dropped:.0%} of its joints leap or end impossible limbs; mend them")
+    _check_joints(joints, name)
+    cuts = scene_cuts(joints, clip.fps, max_speed)
+    bad = np.zeros(len(joints), bool)
+    for first, end in long_gaps(known, clip.fps, max_gap_s):
+        bad[first:end] = True
+    for cut in cuts:
+        around = max(1, round(_AROUND_CUT_S * clip.fps))
+        bad[max(0, cut - around) : cut + around] = True
+    filled = 1.0 - known.mean()
+    if bad.mean() > max_filled or filled > max_filled:
+        share = max(bad.mean(), filled)
+        raise D2MError(f"{name}: too many gaps, {share:.0%} of the dance is not seen; {max_filled:.0%} are allowed")
+    joints = fill_gaps(joints)
+    if smoothing == "one_euro":
+        joints = one_euro(joints, clip.fps, beta=0.05 * TORSO_PX / torso_length(joints))
+    elif smoothing == "savgol" or (smoothing == "auto" and clip.fps >= _SMOOTH_FROM_FPS):
+        joints = savitzky_golay(joints, clip.fps)
+    joints, scale = to_fps(joints, clip.fps), 1.0
+    if joints.shape[-1] == 2 and normalise:
+        joints, scale = normalise_scale(joints)
+    rejected = runs(bad).astype(np.float64) / clip.fps
+    return CleanClip(joints.astype(np.float32), rejected, scale, float(filled), float(dropped), clip.genre)
+
+
+def _check_joints(joints: NDArray[np.float64], name: str) -> None:
+    """Raises: D2MError: a joint is seen in less than a twentieth of the frames, or there is no torso to measure by."""
+    share = seen(joints).mean(axis=0)
+    if share.min() < 0.05:
+        raise D2MError(f"{name}: no dancer in full, {JOINTS[int(share.argmin())]} is hardly ever seen; leave it out")
+    if not torso_length(joints) > 0:
+        raise D2MError(f"{name}: no dancer, neck and hips are never apart; mend the poses")

@@ -1,0 +1,304 @@
+"""Collecting songs as the study did: a CSV of addresses in, a raw corpus out, one wav per stretch of music.
+
+    d2m collect manifest=songs.csv out=DIR [video=false strict=false ...]
+
+Columns of the CSV: ``url`` or ``path`` (relative to the CSV), ``genre``; optional title, start, end (seconds), licence,
+``not_music`` (``12.0-15.5;80-90``, seconds of the file), name, group, pose (a file of poses on the file's own clock).
+
+``DIR/raw/manifest.csv`` lists what was kept, in the layout of :mod:`d2m.data.manifest`. Without poses, each stretch of
+music becomes a wav of its own. With poses (the column, or ``video=true``, whose downloads are their own poses) the wav
+holds the whole file, so that both keep one clock, and the manifest's start and end name the stretch. What has no poses
+is not prepared before the manifest's column pose is filled.
+
+Run again after a failure, or a kill at any moment: what is there stays, downloads go on, failed rows are tried again.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import re
+import sys
+import unicodedata
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile as sf
+from numpy.typing import NDArray
+
+from d2m.core.errors import D2MError
+from d2m.core.files import atomic_path
+from d2m.data.manifest import MANIFEST
+from d2m.music.audio import MIN_SECONDS
+from d2m.music.sound import Sound, open_sound
+from d2m.prepare.fetch import Fetcher
+
+#: Options and their defaults. silence_db: below this RMS (dBFS) a 50 ms window is silent. min_silence_s: shorter
+#: silences are music. min_s: shorter stretches are left out. The rest: :class:`d2m.prepare.fetch.Fetcher`.
+OPTIONS: dict[str, Any] = {
+    "manifest": "", "out": "", "video": False, "strict": False, "silence_db": -50.0, "min_silence_s": 2.0,
+    "min_s": float(MIN_SECONDS), "retries": 4, "wait_s": 2.0, "pause_s": 2.0, "rate_limit": 0,
+}  # fmt: skip
+_FIELDS = ("name", "genre", "audio", "pose", "group", "start", "end", "licence", "title", "source")
+_WINDOW_S = 0.05
+_STATE = ".collected"
+
+Span = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the CSV: a file or address, and what to take of it (seconds of the file)."""
+
+    name: str
+    source: str
+    local: bool
+    genre: str
+    title: str = ""
+    start: float = 0.0
+    end: float | None = None
+    licence: str = ""
+    not_music: tuple[Span, ...] = ()
+    group: str = ""
+    pose: str = ""
+
+
+def parse_spans(text: str, where: str) -> tuple[Span, ...]:
+    """``12.0-15.5;80-90`` -> ((12.0, 15.5), (80.0, 90.0)).
+
+    Raises:
+        D2MError: anything else.
+    """
+    spans: list[Span] = []
+    for part in filter(None, (p.strip() for p in text.split(";"))):
+        match = re.fullmatch(r"(\d+(?:\.\d*)?)\s*-\s*(\d+(?:\.\d*)?)", part)
+        if not match or float(match[2]) <= float(match[1]):
+            raise D2MError(f"{where}: not_music holds '{part}'; write seconds as 12.0-15.5;80-90")
+        spans.append((float(match[1]), float(match[2])))
+    return tuple(spans)
+
+
+def _slug(text: str) -> str:
+    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "_", ascii_text).strip("_")[:60]
+
+
+def read_rows(path: str | Path) -> list[Row]:
+    """Read the CSV.
+
+    Raises:
+        D2MError: no file, no CSV, missing column or value, bad seconds, a name used twice, no row.
+    """
+    path = Path(path)
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as f:
+            reader = csv.DictReader(f)
+            reader.fieldnames = header = [h.strip() for h in reader.fieldnames or ()]
+            lines = [{k: (v or "").strip() for k, v in row.items() if isinstance(k, str)} for row in reader]
+    except FileNotFoundError as e:
+        raise D2MError(f"{path}: no such file; name a CSV with the columns url or path, and genre") from e
+    except (OSError, UnicodeDecodeError, csv.Error) as e:
+        raise D2MError(f"{path}: not readable as CSV ({e}); write it in UTF-8 with commas") from e
+    if "genre" not in header or not {"url", "path"} & set(header):
+        raise D2MError(f"{path}: its first line must name genre, and url or path")
+    rows: list[Row] = []
+    for number, line in enumerate(lines, start=2):
+        if any(line.values()):
+            rows.append(_row(line, f"{path} line {number}", path.parent))
+    if not rows:
+        raise D2MError(f"{path}: lists nothing; add a line per song")
+    for name in {r.name for r in rows}:
+        if sum(r.name == name for r in rows) > 1:
+            raise D2MError(f"{path}: the name '{name}' is used twice; give the column name, or other titles")
+    return rows
+
+
+def _row(line: dict[str, str], where: str, folder: Path) -> Row:
+    url, local = line.get("url", ""), line.get("path", "")
+    if bool(url) == bool(local):
+        raise D2MError(f"{where}: give url or path, one of them")
+    if not line["genre"]:
+        raise D2MError(f"{where}: genre is empty; every song needs one")
+    seconds: list[float | None] = []
+    for column in ("start", "end"):
+        text = line.get(column, "")
+        try:
+            value = float(text) if text else None
+        except ValueError:
+            value = -1.0
+        if value is not None and not 0 <= value < float("inf"):
+            raise D2MError(f"{where}: {column} is '{text}'; write seconds, 0 or more, or leave it empty")
+        seconds.append(value)
+    start, end = seconds[0] or 0.0, seconds[1]
+    if end is not None and end <= start:
+        raise D2MError(f"{where}: end {end:g} is not after start {start:g}; mend the seconds")
+    key = hashlib.sha256((url or local).encode()).hexdigest()[:8]
+    name = line.get("name") or _slug(line.get("title", "")) or f"song_{key}"
+    if not re.fullmatch(r"[^/\\\0]+", name) or name.startswith("."):
+        raise D2MError(f"{where}: the name '{name}' cannot name a file; use letters, digits, _ and -")
+    return Row(
+        name, url or str(folder / local), not url, line["genre"], line.get("title", ""), start, end,
+        line.get("licence", ""), parse_spans(line.get("not_music", ""), where), line.get("group") or name,
+        str(folder / line["pose"]) if line.get("pose") else "",
+    )  # fmt: skip
+
+
+def loud_windows(sound: Sound, silence_db: float) -> NDArray[np.bool_]:
+    """(n,) for every 50 ms of a sound, whether its RMS is above ``silence_db`` (dBFS)."""
+    size = max(1, round(_WINDOW_S * sound.rate))
+    powers: list[NDArray[np.float64]] = []
+    rest = np.zeros((sound.channels, 0), np.float32)
+    for block in sound.blocks():
+        joined = np.concatenate([rest, block], axis=1)
+        whole = joined.shape[1] // size * size
+        rest = joined[:, whole:]
+        powers.append(np.square(joined[:, :whole].astype(np.float64)).mean(0).reshape(-1, size).mean(1))
+    if rest.shape[1]:
+        powers.append(np.atleast_1d(np.square(rest.astype(np.float64)).mean()))
+    return np.asarray(np.concatenate(powers) > 10.0 ** (silence_db / 10), np.bool_)
+
+
+def music_spans(
+    loud: NDArray[np.bool_], window: Span, not_music: tuple[Span, ...], min_silence_s: float, min_s: float
+) -> list[Span]:
+    """Stretches of music: of a window in seconds, what is neither marked as not music nor silent.
+
+    Silence goes at the ends of a stretch however short it is, inside only from ``min_silence_s`` on.
+
+    Args:
+        loud: of every 50 ms, see :func:`loud_windows`.
+        min_s: shorter stretches are left out.
+    """
+    edges = [window[0], *(t for span in sorted(not_music) for t in span), window[1]]
+    out: list[Span] = []
+    reached = window[0]
+    for k in range(0, len(edges), 2):
+        first, last = max(edges[k], reached), min(edges[k + 1], window[1])
+        reached = max(reached, edges[k])
+        if last <= first:
+            continue
+        index = np.arange(int(first / _WINDOW_S), min(int(np.ceil(last / _WINDOW_S - 1e-9)), len(loud)))
+        heard = index[loud[index]]
+        if not len(heard):
+            continue
+        for part in np.split(heard, np.flatnonzero(np.diff(heard) - 1 >= min_silence_s / _WINDOW_S - 1e-9) + 1):
+            span = (max(first, part[0] * _WINDOW_S), min(last, (part[-1] + 1) * _WINDOW_S))
+            if span[1] - span[0] >= min_s - 1e-9:
+                out.append((round(float(span[0]), 3), round(float(span[1]), 3)))
+    return out
+
+
+def _write_wav(path: Path, sound: Sound, spans: list[Span | None]) -> None:
+    """16-bit wav of the stretches of a sound (None: all of it), one after the other. Raises: D2MError: cannot write."""
+    with atomic_path(path) as temp:
+        try:
+            with sf.SoundFile(temp, "w", sound.rate, sound.channels, subtype="PCM_16", format="WAV") as out:
+                for span in spans:
+                    first, last = (0, sound.n_samples) if span is None else (round(t * sound.rate) for t in span)
+                    at = 0
+                    for block in sound.blocks():
+                        out.write(block[:, max(0, first - at) : max(0, last - at)].T)
+                        at += block.shape[1]
+                        if at >= last:
+                            break
+        except sf.SoundFileError as e:
+            raise OSError(str(e)) from e
+
+
+def _process(row: Row, raw: Path, fetcher: Fetcher, options: dict[str, Any]) -> list[dict[str, str]]:
+    """Fetch, cut and convert one row; the lines of the manifest that it gives."""
+    file = Path(row.source) if row.local else fetcher.get(row.source)
+    sound = open_sound(file)
+    pose = Path(row.pose) if row.pose else (file if options["video"] else None)
+    if pose is not None and not pose.exists():
+        raise D2MError(f"{pose}: no such file of poses; mend the column pose")
+    window = (row.start, min(sound.seconds, row.end if row.end is not None else sound.seconds))
+    if window[1] <= window[0]:
+        raise D2MError(f"{row.source}: {sound.seconds:.1f} s long, nothing between start and end; mend the seconds")
+    loud = loud_windows(sound, options["silence_db"])
+    spans = music_spans(loud, window, row.not_music, options["min_silence_s"], options["min_s"])
+    if not spans:
+        raise D2MError(f"{row.source}: no music of {options['min_s']:g} s in it; check start, end and not_music")
+    names = [row.name] if len(spans) == 1 else [f"{row.name}_{k:02d}" for k in range(1, len(spans) + 1)]
+    lines: list[dict[str, str]] = []
+    for name, span in zip(names, spans, strict=True):
+        audio = raw / "audio" / f"{row.name if pose is not None else name}.wav"
+        if pose is None or name == names[0]:
+            _write_wav(audio, sound, [span if pose is None else None])
+        lines.append({
+            "name": name, "genre": row.genre, "audio": f"audio/{audio.name}",
+            "pose": "" if pose is None else Path(os.path.relpath(pose, raw)).as_posix(), "group": row.group,
+            "start": "" if pose is None else f"{span[0]:g}", "end": "" if pose is None else f"{span[1]:g}",
+            "licence": row.licence, "title": row.title,
+            "source": Path(row.source).name if row.local else row.source,
+        })  # fmt: skip
+    return lines
+
+
+def _key(row: Row, options: dict[str, Any]) -> str:
+    cut = {k: options[k] for k in ("video", "silence_db", "min_silence_s", "min_s")}
+    stamp: list[int] = []
+    if row.local and os.path.isfile(row.source):
+        stat = os.stat(row.source)
+        stamp = [stat.st_size, stat.st_mtime_ns]
+    return hashlib.sha256(json.dumps([asdict(row), cut, stamp], sort_keys=True).encode()).hexdigest()
+
+
+def _done(state: Path, key: str, raw: Path) -> list[dict[str, str]] | None:
+    try:
+        known = json.loads(state.read_text(encoding="utf-8"))
+        lines = known["lines"] if known["key"] == key else None
+        return lines if lines and all((raw / line["audio"]).is_file() for line in lines) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _write_manifest(path: Path, lines: list[dict[str, str]]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _FIELDS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    with atomic_path(path) as temp:
+        temp.write_text(text.getvalue(), encoding="utf-8")
+
+
+def collect(manifest: str | Path, out: str | Path, **given: Any) -> tuple[list[dict[str, str]], list[str]]:
+    """Collect every row of a CSV into ``out/raw``.
+
+    Args:
+        given: see :data:`OPTIONS`; and ``sleep``, called to wait.
+
+    Returns:
+        The manifest's lines, and one line for every row that failed.
+
+    Raises:
+        D2MError: the CSV is broken, an option is none, or the folder cannot be written.
+    """
+    sleep = given.pop("sleep", None)
+    options = {**OPTIONS, **given}
+    rows, out = read_rows(manifest), Path(out)
+    raw = out / "raw"
+    polite = {k: options[k] for k in ("video", "retries", "wait_s", "pause_s", "rate_limit")}
+    fetcher = Fetcher(out / "downloads", **polite, **({} if sleep is None else {"sleep": sleep}))
+    kept: list[dict[str, str]] = []
+    failed: list[str] = []
+    for row in rows:
+        state, key = out / _STATE / f"{row.name}.json", _key(row, options)
+        lines = _done(state, key, raw)
+        if lines is None:
+            try:
+                lines = _process(row, raw, fetcher, options)
+            except D2MError as e:
+                failed.append(f"{row.name}: {e}")
+                print(f"failed: {failed[-1]}", file=sys.stderr, flush=True)
+                continue
+            with atomic_path(state) as temp:
+                temp.write_text(json.dumps({"key": key, "lines": lines}, indent=1), encoding="utf-8")
+        kept += lines
+        _write_manifest(raw / MANIFEST, kept)
+    return kept, failed

@@ -1,0 +1,287 @@
+"""Repairing poses, step by step: pure functions of arrays (t, j, c), 2-D or 3-D; NaN is unseen.
+
+Lengths are in torsos (neck to hip midpoint, :func:`d2m.motion.kinematics.torso_length`), so that one threshold serves
+every camera distance and unit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline, PchipInterpolator
+from scipy.ndimage import convolve1d, median_filter
+from scipy.signal import firwin, kaiser_atten, kaiser_beta, savgol_filter
+
+from d2m.core.skeleton import FPS, LEFT_HIP, LIMBS, NECK, RIGHT_HIP
+from d2m.motion.camera import TORSO_CM
+from d2m.motion.kinematics import kinetic_energy, torso_length
+
+Floats = NDArray[np.float64]
+Array = NDArray[np.floating]
+Mask = NDArray[np.bool_]
+
+#: A torso on the picture after :func:`normalise_scale`: 1 pixel is about 1 cm of an adult.
+TORSO_PX = TORSO_CM  # 1 px = 1 cm
+#: (joint it hangs from, joint), the neck being the root; inner ones first.
+_OUTWARDS = tuple((a, b) if a == NECK or a > 0 else (b, a) for a, b, _ in LIMBS)
+#: No limb is longer than this; a thigh is 0.8 torsos.
+_LIMB_TORSOS = 0.9
+_PASS_HZ, _STOP_HZ, _RIPPLE_DB = 5.0, 8.0, 60.0
+
+
+def seen(joints: Array) -> Mask:
+    """(t, j, c) -> (t, j): all coordinates are finite."""
+    return np.asarray(np.isfinite(joints).all(axis=-1))
+
+
+def drop_jumps(joints: Array, fps: float, max_speed: float = 25.0, max_s: float = 0.25) -> Floats:
+    """Take out short excursions: a joint that leaps away and, within ``max_s``, is gone or back.
+
+    A track of one joint is cut wherever its speed exceeds ``max_speed`` torsos/s (about 12 m/s; a dancer's hand reaches
+    8). Of the pieces, those shorter than ``max_s`` stay only where the joint can be reached from its neighbours that
+    stay. Long pieces always stay: a leap between two of them is a scene cut, found by :func:`scene_cuts`.
+    """
+    out = np.array(joints, np.float64)
+    torso = torso_length(out) if seen(out).any() else np.nan
+    if not torso > 0:
+        return out
+    step = max_speed * torso / fps
+    # After a gap the joint may be anywhere it could have got to, up to two torsos.
+    farthest = max(step, 2 * torso)
+    shortest = max(1, round(max_s * fps))
+    for joint in range(out.shape[1]):
+        track = out[:, joint]
+        frames = np.flatnonzero(np.isfinite(track).all(axis=-1))
+        away = np.linalg.norm(np.diff(track[frames], axis=0), axis=-1)
+        leaps = np.flatnonzero(away > np.minimum(step * np.diff(frames), farthest)) + 1
+        if not len(leaps):
+            continue
+        pieces = np.split(frames, leaps)
+        longest = max(len(p) for p in pieces)
+        stays = [len(p) >= min(shortest, longest) for p in pieces]
+        for i, piece in enumerate(pieces):
+            if stays[i]:
+                continue
+            before = next((pieces[k][-1] for k in range(i - 1, -1, -1) if stays[k]), None)
+            after = next((pieces[k][0] for k in range(i + 1, len(pieces)) if stays[k]), None)
+            pairs = [(a, b) for a, b in ((before, piece[0]), (piece[-1], after)) if a is not None and b is not None]
+            near = [np.linalg.norm(track[b] - track[a]) <= min(step * (b - a), farthest) for a, b in pairs]
+            stays[i] = bool(near) and all(near)
+        for piece, stay in zip(pieces, stays, strict=True):
+            if not stay:
+                out[piece, joint] = np.nan
+    return out
+
+
+def drop_long_limbs(joints: Array, fps: float, slack_2d: float = 1.8, slack_3d: float = 2.2) -> Floats:
+    """Take out joints at the far end of a limb of a length that no limb has.
+
+    A bone of a 3-D body keeps its length; joints from few markers do not (of the ballroom dances' limbs one in a
+    hundred is 0.6 or 1.6 times as long as usual), hence ``slack_3d`` times, and its inverse. In a picture a limb can
+    only shorten, so there only the long ones count: beyond ``slack_2d`` times the 75th percentile, and beyond any
+    human's, measured in the torso of that moment, so that a slow zoom does no harm.
+    """
+    out = np.array(joints, np.float64)
+    spine = np.linalg.norm(out[:, NECK] - 0.5 * (out[:, LEFT_HIP] + out[:, RIGHT_HIP]), axis=-1)
+    if not np.isfinite(spine).any():
+        return out
+    size = np.ones(len(out))
+    if out.shape[-1] == 2:  # the larger of recent torsos: a bend shortens it, a zoom changes it slowly
+        known = np.interp(np.arange(len(out)), np.flatnonzero(np.isfinite(spine)), spine[np.isfinite(spine)])
+        window = min(len(out), max(3, round(4 * fps) | 1))
+        size = np.maximum(np.median(known), median_filter(known, window, mode="nearest"))
+    for near, far, _ in LIMBS:
+        length = np.linalg.norm(out[:, near] - out[:, far], axis=-1) / size
+        if not np.isfinite(length).any():
+            continue
+        with np.errstate(invalid="ignore"):
+            if out.shape[-1] == 2:
+                bad = length > max(slack_2d * np.nanpercentile(length, 75), _LIMB_TORSOS)
+            else:
+                usual = np.nanmedian(length)
+                bad = (length > slack_3d * usual) | (length < usual / slack_3d)
+        out[bad, far] = np.nan
+    return out
+
+
+def drop_broken_frames(joints: Array, min_joints: int = 5) -> Floats:
+    """Frames with fewer than ``min_joints`` joints are no poses: nobody is seen there."""
+    out = np.array(joints, np.float64)
+    out[seen(out).sum(axis=1) < min_joints] = np.nan
+    return out
+
+
+def scene_cuts(joints: Array, fps: float, max_speed: float = 25.0) -> NDArray[np.int64]:
+    """Frames at which the whole body (most joints at once) is elsewhere: the film was cut, or the dancer changed."""
+    torso = torso_length(joints)
+    step = np.linalg.norm(np.diff(np.asarray(joints, np.float64), axis=0), axis=-1)
+    both = np.isfinite(step)
+    with np.errstate(invalid="ignore"):
+        leap = (step > max(0.5, max_speed / fps) * torso) & both
+    return np.flatnonzero((leap.sum(axis=1) > 0.6 * both.sum(axis=1)) & (both.sum(axis=1) >= 5)) + 1
+
+
+def fill_gaps(joints: Array) -> Floats:
+    """Every NaN filled: between seen frames monotone cubic (PCHIP: exact on linear motion, no overshoot), beyond the
+    ends what was last seen holds. Outer joints are filled relative to the one they hang from, so that a lost hand
+    travels with its dancer. A joint that is never seen stays NaN.
+
+    Args:
+        joints: (t, 14, c).
+    """
+    out = np.array(joints, np.float64)
+    known = seen(out)
+    out[:, NECK] = _fill(out[:, NECK], known[:, NECK])
+    for near, far in _OUTWARDS:
+        if not known[:, far].all():
+            filled = out[:, near] + _fill(out[:, far] - out[:, near], known[:, far])
+            out[~known[:, far], far] = filled[~known[:, far]]
+    return out
+
+
+def _fill(track: Floats, known: Mask) -> Floats:
+    """(t, c): one track."""
+    frames = np.flatnonzero(known)
+    if len(frames) in (0, len(track)):
+        return track
+    out = track.copy()
+    missing = np.flatnonzero(~known)
+    if len(frames) == 1:
+        out[missing] = track[frames[0]]
+    else:
+        out[missing] = PchipInterpolator(frames, track[frames], axis=0)(np.clip(missing, frames[0], frames[-1]))
+    return out
+
+
+def long_gaps(known: Mask, fps: float, max_gap_s: float = 0.5, min_joints: int = 7) -> NDArray[np.int64]:
+    """Where too little is known for too long to be filled.
+
+    Args:
+        known: (t, j).
+
+    Returns:
+        (n, 2) [first, last + 1] frames in which longer than ``max_gap_s`` fewer than ``min_joints`` joints, or one of
+        the trunk (neck, hips), are missing; a limb may be missing four times as long.
+    """
+    trunk = known[:, [NECK, RIGHT_HIP, LEFT_HIP]].all(axis=1) & (known.sum(axis=1) >= min_joints)
+    bad = _runs_longer(~trunk, max_gap_s * fps)
+    for joint in range(known.shape[1]):
+        bad |= _runs_longer(~known[:, joint], 4 * max_gap_s * fps)
+    return runs(bad)
+
+
+def runs(mask: Mask) -> NDArray[np.int64]:
+    """(t,) -> (n, 2) [first, last + 1] of the stretches of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
+    return edges.reshape(-1, 2).astype(np.int64)
+
+
+def _runs_longer(mask: Mask, frames: float) -> Mask:
+    out = np.zeros_like(mask)
+    for first, end in runs(mask):
+        out[first:end] = end - first > frames + 1e-9
+    return out
+
+
+def savitzky_golay(joints: Array, fps: float, window_s: float = 0.2, order: int = 3) -> Floats:
+    """Least-squares polynomial over a moving window (Savitzky and Golay 1964); keeps polynomials of ``order``.
+
+    Returned as it is where the window holds no more frames than the polynomial has coefficients.
+    """
+    window = 2 * round(0.5 * window_s * fps) + 1
+    if window <= order + 1 or len(joints) < window:
+        return np.array(joints, np.float64)
+    return np.asarray(savgol_filter(np.asarray(joints, np.float64), window, order, axis=0, mode="interp"), np.float64)
+
+
+def one_euro(
+    joints: Array, fps: float, min_cutoff_hz: float = 1.5, beta: float = 0.05, slope_hz: float = 1.0
+) -> Floats:
+    """The 1-euro filter (Casiez et al., CHI 2012), forwards and backwards so that nothing lags; the mean of both.
+
+    The cutoff is ``min_cutoff_hz + beta * speed``: still joints are calmed, fast ones followed. Speed is in units of
+    the input per second; with pixels of a 50-pixel torso, 0.05 opens the filter to 10 Hz at 170 px/s.
+    """
+    x = np.asarray(joints, np.float64)
+    ahead = _one_euro(x, fps, min_cutoff_hz, beta, slope_hz)
+    back = _one_euro(x[::-1], fps, min_cutoff_hz, beta, slope_hz)[::-1]
+    return 0.5 * (ahead + back)
+
+
+def _one_euro(x: Floats, fps: float, min_cutoff: float, beta: float, slope_hz: float) -> Floats:
+    def weight(cutoff: Floats | float) -> Floats | float:
+        r = 2 * np.pi * cutoff / fps
+        return r / (r + 1)
+
+    out = np.empty_like(x)
+    out[:1] = x[:1]
+    slope = np.zeros_like(x[0])
+    for k in range(1, len(x)):  # recursive by nature
+        slope = slope + weight(slope_hz) * ((x[k] - x[k - 1]) * fps - slope)
+        a = weight(min_cutoff + beta * np.linalg.norm(slope, axis=-1, keepdims=True))
+        out[k] = out[k - 1] + a * (x[k] - out[k - 1])
+    return out
+
+
+def to_fps(joints: Array, fps: float, target: float = FPS) -> Floats:
+    """Another frame rate on the same clock, without aliasing: frame k of the result is at k / target seconds.
+
+    Downwards, a zero-phase Kaiser FIR first takes out what the new rate cannot hold (at 15 fps: flat to 5 Hz, 60 dB
+    down from 8 Hz); then a cubic spline. Upwards only the spline. At the target rate already nothing changes.
+
+    Args:
+        joints: (t, ...), finite.
+
+    Returns:
+        (round(t / fps * target), ...), at least one frame.
+    """
+    x = np.array(joints, np.float64)
+    if abs(fps - target) < 1e-6 or len(x) < 2:
+        return x
+    n = max(1, int(np.floor(len(x) / fps * target + 0.5)))
+    if fps > target * 1.02:
+        x = _low_pass(x, fps, target)
+    times = np.minimum(np.arange(n) * (fps / target), len(x) - 1)
+    return np.asarray(CubicSpline(np.arange(len(x)), x)(times), np.float64)
+
+
+def _low_pass(x: Floats, fps: float, target: float) -> Floats:
+    low, high = _PASS_HZ * target / FPS, min(_STOP_HZ * target / FPS, 0.499 * fps)
+    if high <= low * 1.02:
+        return x
+    taps = int(np.ceil((_RIPPLE_DB - 7.95) / (2.285 * 2 * np.pi * (high - low) / fps))) | 1
+    # Short clips: an odd extension reaches no further than the clip itself; the filter shortens with it.
+    taps = min(taps, 2 * (len(x) - 1) - 1)
+    if taps < 3:
+        return x
+    attenuation = min(_RIPPLE_DB, float(kaiser_atten(taps, (high - low) / (0.5 * fps))))
+    kernel = firwin(taps, 0.5 * (low + high), window=("kaiser", kaiser_beta(attenuation)), fs=fps)
+    pad = taps // 2
+    # Odd reflection: a joint that moves steadily goes on moving beyond the end.
+    before, after = 2 * x[:1] - x[pad:0:-1], 2 * x[-1:] - x[-2 : -pad - 2 : -1]
+    return np.asarray(convolve1d(np.concatenate([before, x, after]), kernel, axis=0)[pad:-pad], np.float64)
+
+
+def normalise_scale(joints: Array, torso: float = TORSO_PX) -> tuple[Floats, float]:
+    """Zoom to a torso of ``torso``, and put the median hip midpoint in the origin.
+
+    A dancer near the camera then moves as much as one far away: kinetic energy no longer holds the distance. One factor
+    and one shift for the clip, so that movement towards the camera, and across the picture, stays what it was.
+
+    Returns:
+        The joints, and the factor.
+
+    Raises:
+        ValueError: no torso.
+    """
+    x = np.asarray(joints, np.float64)
+    length = torso_length(x)
+    if not np.isfinite(length) or length <= 0:
+        raise ValueError(f"a torso of length {length}")
+    origin = np.nanmedian(0.5 * (x[:, RIGHT_HIP] + x[:, LEFT_HIP]), axis=0)
+    return (x - origin) * (torso / length), torso / length
+
+
+def scale_free_energy(joints: Array, fps: float) -> Floats:
+    """(t, j, c) -> (t - 1, j): kinetic energy in torsos^2/s^2; neither a shift nor a zoom of the picture changes it."""
+    return kinetic_energy(joints, fps) / torso_length(joints) ** 2

@@ -1,0 +1,209 @@
+"""Results per recording, kept by the hash of what they came from: what makes preparing restartable.
+
+``parts/ab/abcd....npz`` holds the arrays of :class:`d2m.prepare.process.Prepared`, or ``....json`` the reason why there
+are none. A part appears by a rename, whole; its bytes depend on the recording's files and options alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import time
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from d2m.core.errors import D2MError
+from d2m.data.manifest import Recording
+from d2m.prepare.process import ARRAYS, CODE_VERSION, Options, Prepared, process
+from d2m.prepare.sources.coco17 import split_camera
+
+PARTS, SCRATCH, HASHES = "parts", ".tmp", "hashes.log"
+#: The environment's file of weights that the source "video" reads.
+_WEIGHTS = "D2M_POSE_WEIGHTS"
+_CHUNK = 1 << 20
+# A file changed in the last seconds may change again within its time stamp's resolution: not remembered.
+_SETTLED_S = 2.0
+MISSING = "missing"
+
+
+class Hashes:
+    """sha256 of files and folders, remembered in a log by size and time of change, so that a second look is quick."""
+
+    def __init__(self, log: Path) -> None:
+        self.log, self._new = log, False
+        try:
+            self._known: dict[str, Any] = json.loads(log.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            self._known = {}
+
+    def of(self, path: Path) -> str:
+        """Hex digest of a file's bytes, or of a folder's names and bytes; ``missing`` where there is none."""
+        try:
+            files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+            stats = [(os.path.relpath(p, path), s.st_size, s.st_mtime_ns) for p in files for s in (p.stat(),)]
+            state = hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:16]
+            known = self._known.get(str(path))
+            if known is not None and known[0] == state:
+                return str(known[1])
+            digest = hashlib.sha256()
+            for file, (name, size, _) in zip(files, stats, strict=True):
+                if path != file:
+                    digest.update(f"{name}\0{size}\0".encode())
+                with open(file, "rb") as f:
+                    while block := f.read(_CHUNK):
+                        digest.update(block)
+        except OSError:
+            return MISSING
+        if not stats or max(s[2] for s in stats) < (time.time() - _SETTLED_S) * 1e9:
+            self._known[str(path)] = [state, digest.hexdigest()]
+            self._new = True
+        return digest.hexdigest()
+
+    def save(self) -> None:
+        """Write the log where something was learnt. It only saves time, so a log that cannot be written is none."""
+        if not self._new:
+            return
+        temp = self.log.with_name(f".{self.log.name}.{os.getpid()}")
+        try:
+            temp.write_text(json.dumps(self._known), encoding="utf-8")
+            os.replace(temp, self.log)
+        except OSError:
+            temp.unlink(missing_ok=True)
+
+
+def part_key(recording: Recording, options: Options, hashes: Hashes) -> str:
+    """The name of a recording's part: 32 hex digits of its name, its files' contents, its excerpt and the options.
+
+    The name, because a part may be the reason why there is none, and that names files: two that are missing, or empty,
+    must not share it.
+    """
+    pose, camera = split_camera(recording.pose)
+    files = [hashes.of(pose), *([] if camera is None else [camera])]
+    files.append("" if recording.audio is None else hashes.of(recording.audio))
+    extra = [options.beats_checkpoint] if options.beats_checkpoint else []
+    if options.source == "video" and os.environ.get(_WEIGHTS):
+        extra.append(os.environ[_WEIGHTS])
+    files += [hashes.of(Path(p)) for p in extra]
+    what = [CODE_VERSION, options.plain(), recording.name, recording.start_s, recording.end_s, files]
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of one output folder."""
+
+    out: Path
+
+    def path(self, key: str, suffix: str = ".npz") -> Path:
+        return self.out / PARTS / key[:2] / f"{key}{suffix}"
+
+    def state(self, key: str) -> str | None:
+        """ "done", the reason why there is no part, or None where the recording was not processed yet."""
+        if self.path(key).is_file():
+            return "done"
+        try:
+            return str(json.loads(self.path(key, ".json").read_text(encoding="utf-8"))["reason"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def load(self, key: str) -> Prepared:
+        """Read a part.
+
+        Raises:
+            ValueError: it is not whole (its checksums say so).
+        """
+        try:
+            with np.load(self.path(key), allow_pickle=False) as f:
+                meta = json.loads(bytes(f["meta"]).decode())
+                tempo = float("nan") if meta["tempo"] is None else meta["tempo"]
+                arrays = {n: f[n] for n in ARRAYS}
+                return Prepared(meta["seconds"], tempo, meta["genre"], meta["rejected_units"], **arrays)
+        except (OSError, KeyError, EOFError, zipfile.BadZipFile, TypeError) as e:
+            raise ValueError(f"{key}: {e}") from e
+
+    def genre(self, key: str) -> str:
+        """What the recording's file says of itself, or "". Raises as :meth:`load`."""
+        try:
+            with np.load(self.path(key), allow_pickle=False) as f:
+                return str(json.loads(bytes(f["meta"]).decode())["genre"])
+        except (OSError, KeyError, EOFError, zipfile.BadZipFile, TypeError) as e:
+            raise ValueError(f"{key}: {e}") from e
+
+    def save(self, key: str, result: Prepared | str) -> None:
+        """Write a part, or the reason why there is none.
+
+        Raises:
+            OSError: no room, no permission.
+        """
+        if isinstance(result, str):
+            if self.state(key) == result:
+                return
+            content, suffix, other = json.dumps({"reason": result}).encode(), ".json", ".npz"
+        else:
+            tempo = None if np.isnan(result.tempo) else result.tempo
+            numbers = {"seconds": result.seconds, "tempo": tempo, "rejected_units": result.rejected_units}
+            meta = json.dumps({"genre": result.genre, **numbers}).encode()
+            buffer = io.BytesIO()
+            arrays = {n: getattr(result, n) for n in ARRAYS}
+            np.savez(buffer, meta=np.frombuffer(meta, np.uint8), **arrays)
+            content, suffix, other = buffer.getvalue(), ".npz", ".json"
+        target = self.path(key, suffix)
+        temp = self.out / SCRATCH / f"{key}.{os.getpid()}"
+        temp.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temp.write_bytes(content)
+            os.replace(temp, target)
+        finally:
+            temp.unlink(missing_ok=True)
+        self.path(key, other).unlink(missing_ok=True)
+
+    def prune(self, keys: Iterable[str]) -> None:
+        """Remove the parts of other inputs and options."""
+        wanted = set(keys)
+        for folder in sorted((self.out / PARTS).glob("??")):
+            for file in folder.iterdir():
+                if file.stem not in wanted:
+                    file.unlink()
+            if not any(folder.iterdir()):
+                folder.rmdir()
+
+
+def make_part(job: tuple[Recording, str], out: Path, raw: Path, options: Options) -> str:
+    """Process one recording and keep the result; what a worker runs.
+
+    Returns:
+        "" or the reason why it cannot be used, its paths relative to ``raw``.
+
+    Raises:
+        D2MError: the result cannot be written.
+    """
+    recording, key = job
+    result: Prepared | str
+    try:
+        result = process(recording, options)
+    except D2MError as e:
+        result = " ".join(str(e).replace(f"{raw}{os.sep}", "").split())
+    except MemoryError:
+        raise
+    except Exception as e:  # a broken file of a kind no reader foresaw leaves one recording out, not the corpus
+        result = f"{os.path.relpath(recording.pose, raw)}: cannot be processed ({type(e).__name__}: {e})"
+        result = " ".join(result.replace(f"{raw}{os.sep}", "").split())
+    try:
+        Parts(out).save(key, result)
+    except OSError as e:
+        raise unwritable(out, e) from e
+    return result if isinstance(result, str) else ""
+
+
+def unwritable(out: Path, error: OSError) -> D2MError:
+    """One line about a folder that takes no more."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return D2MError(f"{out}: cannot write the corpus here ({reason}); free space or choose another folder")

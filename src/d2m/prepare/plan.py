@@ -1,0 +1,155 @@
+"""What an output folder is to hold: one line per recording, with the name of its part. Paths are relative to raw.
+
+A shard writes its lines to ``shards/003-of-008.json``; the whole is ``plan.json``, published with the corpus.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from d2m.core.errors import D2MError
+from d2m.data.manifest import Recording
+from d2m.data.splits import assign_splits
+from d2m.prepare.discover import Found
+from d2m.prepare.parts import Hashes, part_key
+from d2m.prepare.process import CODE_VERSION, Options
+
+SHARDS, PLAN = "shards", "plan.json"
+_SHARD = re.compile(r"^(\d+)/(\d+)$")
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """Of :func:`d2m.data.splits.assign_splits`."""
+
+    seed: int = 0
+    val_fraction: float = 0.15
+    test_fraction: float = 0.15
+
+    def __post_init__(self) -> None:
+        assign_splits([], [], self.seed, self.val_fraction, self.test_fraction)  # refuse bad fractions before the work
+
+
+@dataclass(frozen=True)
+class Line:
+    """One recording. key: of its part; "" where ``reason`` says why it is not even tried."""
+
+    name: str
+    genre: str
+    group: str
+    start_s: float
+    audio: str
+    licence: str
+    key: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """code: version of what makes a corpus of the plan. options, splits: as plain JSON.
+
+    default_genre: of recordings that nothing else gives one.
+    """
+
+    options: dict[str, Any]
+    splits: dict[str, Any]
+    default_genre: str
+    lines: tuple[Line, ...]
+    code: int = CODE_VERSION
+
+    def text(self) -> str:
+        """As the file holds it; equal plans have equal texts."""
+        head = {"code": self.code, "options": self.options, "splits": self.splits, "default_genre": self.default_genre}
+        lines = ",\n".join(json.dumps(asdict(line), ensure_ascii=False) for line in self.lines)
+        return f'{{"plan": {json.dumps(head)},\n"lines": [\n{lines}\n]}}\n'
+
+    @property
+    def digest(self) -> str:
+        """Hex digest: the same for the same contents and options, wherever they lie."""
+        return hashlib.sha256(self.text().encode()).hexdigest()
+
+
+def read_plan(path: Path) -> Plan:
+    """Read what :meth:`Plan.text` wrote.
+
+    Raises:
+        D2MError: unreadable.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return Plan(**data["plan"], lines=tuple(Line(**line) for line in data["lines"]))
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise D2MError(f"{path}: not a readable plan ({e}); prepare again") from e
+
+
+def parse_shard(shard: str | None) -> tuple[int, int]:
+    """``"3/8"`` -> (3, 8), the fourth of eight; None is (0, 1).
+
+    Raises:
+        D2MError: anything else.
+    """
+    if shard is None:
+        return 0, 1
+    match = _SHARD.match(str(shard))
+    if not match or not int(match[1]) < int(match[2]):
+        raise D2MError(f"shard={shard}: give NUMBER/COUNT, 0/8 to 7/8 for eight shards")
+    return int(match[1]), int(match[2])
+
+
+def make_plan(
+    raw: Path, found: Found, options: Options, splits: SplitOptions, hashes: Hashes, shard: tuple[int, int] = (0, 1)
+) -> tuple[Plan, list[tuple[Recording, str]]]:
+    """The plan of a shard: recordings ``number``, ``number + count``, ...; and its jobs (recording, key)."""
+    number, count = shard
+    lines: list[Line] = []
+    jobs: list[tuple[Recording, str]] = []
+    everything = [*((r, "") for r in found.recordings), *found.refused]
+    for recording, reason in everything[number::count]:
+        key = "" if reason else part_key(recording, options, hashes)
+        audio = os.path.relpath(recording.audio, raw) if recording.audio else ""
+        lines.append(
+            Line(recording.name, recording.genre, recording.group, recording.start_s, audio, recording.licence, key,
+                 reason)
+        )  # fmt: skip
+        if key:
+            jobs.append((recording, key))
+    default = raw.name if any(not r.genre for r, _ in everything) else ""
+    return Plan(options.plain(), asdict(splits), default, tuple(lines)), jobs
+
+
+def shard_path(out: Path, shard: tuple[int, int]) -> Path:
+    """Where a shard writes its lines."""
+    return out / SHARDS / f"{shard[0]:03d}-of-{shard[1]:03d}.json"
+
+
+def join_shards(out: Path) -> Plan:
+    """The whole plan from those of all shards, in the order that one shard alone would have.
+
+    Raises:
+        D2MError: no shard, a missing one, shards of different options.
+    """
+    files = sorted((out / SHARDS).glob("*-of-*.json"))
+    if not files:
+        raise D2MError(f"{out}: no shards to merge; run shard=0/N to shard=N-1/N with this out first")
+    counts = {int(f.stem.split("-of-")[1]) for f in files}
+    if len(counts) > 1:
+        raise D2MError(f"{out / SHARDS}: shards of {sorted(counts)} parts; remove the folder and run one set again")
+    count = counts.pop()
+    missing = [i for i in range(count) if not shard_path(out, (i, count)).is_file()]
+    if missing:
+        raise D2MError(f"{out}: shard {missing[0]}/{count} has not finished ({len(missing)} missing); run it first")
+    plans: Sequence[Plan] = [read_plan(shard_path(out, (i, count))) for i in range(count)]
+    heads = {json.dumps([p.code, p.options, p.splits, p.default_genre], sort_keys=True) for p in plans}
+    if len(heads) > 1:
+        raise D2MError(f"{out / SHARDS}: shards of different options; run them again with the same")
+    lines: list[Line] = []
+    for i in range(max(len(p.lines) for p in plans)):
+        lines += [p.lines[i] for p in plans if i < len(p.lines)]
+    return Plan(plans[0].options, plans[0].splits, plans[0].default_genre, tuple(lines), plans[0].code)

@@ -1,0 +1,185 @@
+"""One recording -> poses, dance units, music features, beats and onsets, or the reason why not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import FPS, POSE_DIM, SAMPLE_RATE
+from d2m.data.manifest import Recording
+from d2m.motion.camera import centre, lift, project, project_pinhole
+from d2m.motion.units import cut_units, select_units, track_beats
+from d2m.music.audio import FRONT_ENDS, features, load_song, seconds
+from d2m.music.beats import BEAT_TRACKERS, onset_strength, onsets_from, tempo, track_music_beats
+from d2m.prepare.clean import clean
+from d2m.prepare.sources import SOURCES
+
+#: Raised whenever the same inputs would give other arrays.
+CODE_VERSION = 4
+YAWS = (0.0, 45.0, 90.0, 135.0, 180.0, 225.0, 270.0, 315.0)
+CAMERAS = {"orthographic": project, "pinhole": project_pinhole}
+#: A motion shorter than this is no dance.
+MIN_MOTION_S = 1.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What decides a recording's arrays, besides its files.
+
+    source: one of :data:`d2m.prepare.sources.SOURCES`.
+    yaws, camera: angles in degrees, and "orthographic" or "pinhole", for 3-D motions; 2-D ones keep their own camera.
+    front_end: of the music features, one of :data:`d2m.music.audio.FRONT_ENDS`.
+    beats: who tracks the music's beats, one of :data:`d2m.music.beats.BEAT_TRACKERS`; beats_checkpoint: its weights.
+    max_gap_s: by how much the length of music and motion may differ; None cuts the longer one instead.
+    clean: options of :func:`d2m.prepare.clean.clean`.
+    """
+
+    source: str = "npz"
+    yaws: tuple[float, ...] = YAWS
+    front_end: str = "mfcc"
+    beats: str = "librosa"
+    beats_checkpoint: str | None = None
+    max_gap_s: float | None = 1.0
+    clean: Mapping[str, Any] = field(default_factory=dict)
+    camera: str = "orthographic"
+
+    def __post_init__(self) -> None:
+        for key in ("source", "front_end", "beats", "camera"):
+            if not isinstance(value := getattr(self, key), str):
+                raise D2MError(f"{key}={value}: give one name")
+        if self.source not in SOURCES:
+            raise D2MError(f"no source '{self.source}'; there are {', '.join(SOURCES)}")
+        if self.front_end not in FRONT_ENDS:
+            raise D2MError(f"no front end '{self.front_end}'; there are {', '.join(FRONT_ENDS)}")
+        if self.beats not in BEAT_TRACKERS:
+            raise D2MError(f"no beat tracker '{self.beats}'; there are {', '.join(BEAT_TRACKERS)}")
+        if self.camera not in CAMERAS:
+            raise D2MError(f"no camera '{self.camera}'; there are {', '.join(CAMERAS)}")
+        if not self.yaws:
+            raise D2MError("yaws is empty; give at least one camera angle in degrees")
+        if self.max_gap_s is not None and not self.max_gap_s >= 0:
+            raise D2MError(f"max_gap_s={self.max_gap_s}: give seconds, 0 or more, or null")
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON holds it, without the machine's own path."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items() if k != "beats_checkpoint"}
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """One recording's arrays: what a part file holds.
+
+    seconds: of the music, or of the motion where there is none. tempo: BPM, nan where unknown. genre: what the file
+    says of itself, or "". rejected_units: in all views, in stretches that cleaning could not repair. poses: (v, t, 28)
+    px. units: (v, n, 32, 28) px; unit_beats (n, 4), unit_spans (n, 2) s and runs (r, 2) as in
+    :class:`d2m.motion.units.UnitCut`. motion_beats: (k,) s, kinematic. features: (f, 28) of the whole song. beats,
+    onsets: (m,) s, of the music.
+    """
+
+    seconds: float
+    tempo: float
+    genre: str
+    rejected_units: int
+    poses: NDArray[np.float32]
+    units: NDArray[np.float32]
+    unit_beats: NDArray[np.float64]
+    unit_spans: NDArray[np.float64]
+    runs: NDArray[np.int64]
+    motion_beats: NDArray[np.float64]
+    features: NDArray[np.float32]
+    beats: NDArray[np.float64]
+    onsets: NDArray[np.float64]
+
+
+#: Names of the arrays of a :class:`Prepared`.
+ARRAYS = tuple(f.name for f in fields(Prepared) if f.name not in ("seconds", "tempo", "genre", "rejected_units"))
+
+
+def process(recording: Recording, options: Options) -> Prepared:
+    """Read one recording and cut it into units, seen from every yaw (a 2-D one from its own camera).
+
+    Beats are tracked once, on the centred motion, so that all views share their units' times.
+
+    Raises:
+        D2MError: whatever is wrong with its files.
+    """
+    clip = SOURCES[options.source](recording.pose)
+    try:
+        cleaned = clean(clip, **{"name": str(recording.pose), **options.clean})
+    except TypeError as e:
+        raise D2MError(f"clean={dict(options.clean)}: {e}; see d2m.prepare.clean.clean") from e
+    joints = cleaned.joints
+    joints = _excerpt(joints, recording, FPS)
+    wave = _song(recording, options)
+    if wave is not None:
+        joints, wave = _match(joints, wave, recording, options.max_gap_s)
+    if len(joints) < MIN_MOTION_S * FPS:
+        raise D2MError(f"{recording.pose}: {len(joints) / FPS:.2f} s of motion; at least {MIN_MOTION_S:g} s are needed")
+    song_features, beats, onsets = np.empty((0, 28), np.float32), np.empty(0), np.empty(0)
+    length, bpm = len(joints) / FPS, float("nan")
+    if wave is not None:
+        envelope = onset_strength(wave)
+        song_features, length = features(wave, options.front_end), seconds(wave)
+        beats = track_music_beats(wave, options.beats, options.beats_checkpoint, envelope=envelope)
+        onsets, bpm = onsets_from(envelope, len(wave)), tempo(beats)
+    body = centre(joints if joints.shape[-1] == 3 else lift(joints))
+    period = float(np.median(np.diff(beats))) if len(beats) > 2 else None
+    motion_beats = track_beats(body, FPS, period)
+    cut = cut_units(body, FPS, motion_beats)
+    usable = cleaned.usable(cut.spans + recording.start_s)
+    cut = select_units(cut, usable)
+    if wave is None and not len(cut.units):
+        raise D2MError(f"{recording.pose}: no dance unit in {len(joints) / FPS:.1f} s of motion, and no music")
+    yaws = options.yaws if joints.shape[-1] == 3 else (0.0,)
+    look = CAMERAS[options.camera] if joints.shape[-1] == 3 else project
+    poses = look(body, yaws).reshape(len(yaws), -1, POSE_DIM)
+    # The cut is in 3-D: views are pictures of the warped body.
+    n, frames = cut.units.shape[:2]
+    units = look(cut.units.reshape(n * frames, -1, 3), yaws).reshape(len(yaws), n, frames, POSE_DIM)
+    return Prepared(
+        length, bpm, clip.genre or "", int((~usable).sum()) * len(yaws), poses, units, cut.beats, cut.spans, cut.runs,
+        motion_beats, song_features, beats, onsets,
+    )  # fmt: skip
+
+
+def _excerpt(x: NDArray[Any], recording: Recording, rate: int) -> NDArray[Any]:
+    end = None if recording.end_s is None else round(recording.end_s * rate)
+    return x[round(recording.start_s * rate) : end]
+
+
+def _song(recording: Recording, options: Options) -> NDArray[np.float32] | None:
+    if recording.audio is None or (recording.audio == recording.pose and not _has_sound(recording.audio)):
+        return None
+    return np.asarray(_excerpt(load_song(recording.audio), recording, SAMPLE_RATE), np.float32)
+
+
+def _has_sound(video: Path) -> bool:
+    import av
+
+    try:
+        with av.open(str(video)) as container:
+            return bool(container.streams.audio)
+    except (av.FFmpegError, OSError, ValueError):
+        return True  # its poses were read: let the audio's reader say what is wrong
+
+
+def _match(
+    joints: NDArray[np.float32], wave: NDArray[np.float32], recording: Recording, max_gap_s: float | None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Refuse a pair of unlike lengths, or cut the longer of the two."""
+    motion, song = len(joints) / FPS, len(wave) / SAMPLE_RATE
+    if max_gap_s is None:
+        frames = min(len(joints), int(song * FPS + 0.5))
+        return joints[:frames], wave[: round(frames / FPS * SAMPLE_RATE)]
+    if abs(motion - song) > max_gap_s:
+        raise D2MError(
+            f"{recording.pose}: {motion:.1f} s of motion but {song:.1f} s of music ({recording.audio}); "
+            f"they may differ by max_gap_s={max_gap_s:g}"
+        )
+    return joints, wave

@@ -1,0 +1,149 @@
+"""Raw recordings -> a prepared corpus: ``d2m prepare source=... raw=DIR out=DIR``.
+
+Docs: docs/data.md. What a corpus is on disk: :mod:`d2m.data.corpus`; how it comes about: :mod:`d2m.prepare.build`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from d2m.core.errors import D2MError
+from d2m.prepare.assemble import is_whole
+from d2m.prepare.build import build, build_shard, merge, refuse_foreign
+from d2m.prepare.discover import find_recordings
+from d2m.prepare.parts import HASHES, Hashes, unwritable
+from d2m.prepare.plan import SplitOptions, make_plan, parse_shard
+from d2m.prepare.process import YAWS, Options
+
+__all__ = ["YAWS", "merge", "prepare", "prepare_into"]
+
+#: Below this a second process costs more (its imports) than it gives.
+_POOL_FROM = 64
+
+
+def _workers(asked: int | None, recordings: int) -> int:
+    if asked is None:
+        return min(8, os.cpu_count() or 1) if recordings >= _POOL_FROM else 1
+    if asked < 1:
+        raise D2MError(f"workers={asked}: give 1 or more")
+    return asked
+
+
+def prepare(
+    raw_root: str | Path | None,
+    out_root: str | Path,
+    yaws: Sequence[float] = YAWS,
+    front_end: str = "mfcc",
+    seed: int = 0,
+    val_fraction: float = 0.15,
+    test_fraction: float = 0.15,
+    workers: int | None = None,
+    source: str = "npz",
+    beats: str = "librosa",
+    beats_checkpoint: str | None = None,
+    max_gap_s: float | None = 1.0,
+    clean: Mapping[str, Any] | None = None,
+    group_by: str = "music",
+    groups: Mapping[str, Sequence[str]] | None = None,
+    licence: str = "",
+    camera: str = "orthographic",
+) -> Path:
+    """Prepare a raw corpus, or find it prepared.
+
+    Args:
+        raw_root: folder with a manifest.csv (:mod:`d2m.data.manifest`), or of genre folders
+            (:func:`d2m.prepare.discover.find_recordings`; group_by, groups and licence are its).
+        out_root: where prepared corpora live; made where missing.
+        yaws, front_end, source, beats, beats_checkpoint, max_gap_s, clean, camera: see
+            :class:`d2m.prepare.process.Options`.
+        seed, val_fraction, test_fraction: of the splits, see :func:`d2m.data.splits.assign_splits`.
+        workers: processes; by default the processors there are (8 at most), or none for a small corpus.
+
+    Returns:
+        ``out_root/corpus-<digest of contents and options>``, to be opened by :meth:`d2m.data.corpus.Corpus.open`.
+        A recording that cannot be used is left out and listed with the reason in corpus.json.
+
+    Raises:
+        D2MError: nothing to prepare, an unknown option, no usable recording, a folder that cannot be written.
+    """
+    if raw_root is None:
+        raise D2MError("give data.root=DIR, the folder of the raw recordings")
+    raw, out = Path(raw_root).expanduser().resolve(), Path(out_root).expanduser().resolve()
+    options = read_options(source, yaws, front_end, beats, beats_checkpoint, max_gap_s, clean, camera)
+    splits = SplitOptions(int(seed), float(val_fraction), float(test_fraction))
+    found = find_recordings(raw, source, group_by, groups, licence, skip=out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise unwritable(out, e) from e
+    hashes = Hashes(out / HASHES)
+    plan, jobs = make_plan(raw, found, options, splits, hashes)
+    hashes.save()
+    target = out / f"corpus-{plan.digest[:16]}"
+    if not is_whole(target, plan.digest):
+        build(target, raw, plan, jobs, options, _workers(workers, len(jobs)))
+    return target
+
+
+def prepare_into(
+    out: str | Path,
+    raw: str | Path,
+    options: Options,
+    splits: SplitOptions,
+    workers: int | None = None,
+    shard: str | None = None,
+    strict: bool = False,
+    group_by: str = "music",
+    groups: Mapping[str, Sequence[str]] | None = None,
+    licence: str = "",
+) -> int:
+    """What the command line does: prepare right into ``out``, the whole or one shard of it.
+
+    Recordings that were refused are tried again: an extra may have been installed since.
+
+    Returns:
+        How many recordings are usable (of the shard).
+
+    Raises:
+        D2MError: as :func:`prepare`; in ``strict`` for any recording that cannot be used.
+    """
+    source, target = Path(raw).expanduser().resolve(), Path(out).expanduser().resolve()
+    number = parse_shard(shard)
+    refuse_foreign(target, source)
+    found = find_recordings(source, options.source, group_by, groups, licence, skip=target)
+    hashes = Hashes(target / HASHES)
+    plan, jobs = make_plan(source, found, options, splits, hashes, number)
+    workers = _workers(workers, len(jobs))
+    if number[1] > 1:
+        usable = build_shard(target, source, plan, jobs, options, number, workers, strict, retry=True)
+        if number[0] == 0:
+            hashes.save()
+        return usable
+    build(target, source, plan, jobs, options, workers, strict, retry=True)
+    hashes.save()
+    return _kept(target)
+
+
+def _kept(out: Path) -> int:
+    from d2m.data.corpus import Corpus
+
+    return len(Corpus.open(out).recording_genre)
+
+
+def read_options(
+    source: str, yaws: Sequence[float], front_end: str, beats: str, beats_checkpoint: str | None,
+    max_gap_s: float | None, clean: Mapping[str, Any] | None, camera: str,
+) -> Options:  # fmt: skip
+    angles = [y for y in yaws if isinstance(y, int | float) and not isinstance(y, bool) and math.isfinite(y)]
+    if len(angles) < len(yaws):
+        raise D2MError(f"yaws={list(yaws)}: give angles in degrees, [0,45]")
+    if not isinstance(clean, Mapping | None):
+        raise D2MError(f"clean={clean}: give options of d2m.prepare.clean.clean, clean={{max_filled:0.5}}")
+    return Options(
+        source, tuple(float(y) for y in angles), front_end, beats, beats_checkpoint,
+        None if max_gap_s is None else float(max_gap_s), dict(clean or {}), camera,
+    )  # fmt: skip

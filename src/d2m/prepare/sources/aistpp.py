@@ -1,0 +1,59 @@
+"""AIST++ 3-D keypoints: ``keypoints3d/gBR_sBM_cAll_d04_mBR0_ch01.pkl``, COCO-17, 60 fps, cm, y up.
+
+Layout after the dataset's own loader (github.com/google/aistplusplus_api, ``aist_plusplus/loader.py``): a dict with
+``keypoints3d`` and ``keypoints3d_optim``, (n, 17, 3) each; the second is smoothed by the bundle adjustment and has
+fewer holes. The world is right-handed (its cameras are proper rotations), its lengths are cm (camera translations
+share them) and y points up (Tseng et al., "EDGE", CVPR 2023, rotate y to z before use). Li et al., "AI Choreographer",
+ICCV 2021.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from d2m.core.errors import D2MError
+from d2m.prepare.sources.clip import PoseClip, from_coco17, make_clip
+from d2m.prepare.sources.pickles import load_arrays
+
+AIST_FPS = 60.0
+#: Codes in file names: the AIST Dance DB's ten genres (Tsuchida et al., ISMIR 2019).
+GENRES = {
+    "BR": "break", "PO": "pop", "LO": "lock", "MH": "middle hip-hop", "LH": "la hip-hop", "HO": "house",
+    "WA": "waack", "KR": "krump", "JS": "street jazz", "JB": "ballet jazz",
+}  # fmt: skip
+_NAME = re.compile(r"^g([A-Z]{2})_s[A-Z]{2}_c\w+?_d(\d+)_m([A-Z]{2}\d)_ch(\d+)$")
+_KEYS = ("keypoints3d_optim", "keypoints3d")
+
+
+def aist_genre(path: str | Path) -> str | None:
+    """The genre that an AIST file name spells, or None."""
+    match = _NAME.match(Path(path).name.split(".")[0])
+    return GENRES.get(match[1]) if match else None
+
+
+def aist_dancer(path: str | Path) -> str | None:
+    """The dancer (``d04``) that an AIST file name spells, or None: what a split must keep together."""
+    match = _NAME.match(Path(path).name.split(".")[0])
+    return f"d{match[2]}" if match else None
+
+
+def read_aistpp(path: str | Path, fps: float = AIST_FPS) -> PoseClip:
+    """Read a motion of ``keypoints3d``; of its two arrays, the optimised one.
+
+    Raises:
+        D2MError: missing, unreadable or malicious file; no such keypoints.
+    """
+    data = load_arrays(path)
+    found = [k for k in _KEYS if k in data] if isinstance(data, dict) else []
+    if not found:
+        raise D2MError(f"{path}: no key {' or '.join(_KEYS)}; give a file of AIST++'s keypoints3d")
+    points = np.asarray(data[found[0]])
+    if points.ndim != 3 or points.shape[1:] != (17, 3):
+        raise D2MError(f"{path}: {found[0]} is {points.shape}; (frames, 17, 3) is AIST++'s layout")
+    points = points.astype(np.float32)
+    seen = np.isfinite(points).all(axis=-1) & (points != 0).any(axis=-1)
+    ours = from_coco17(np.concatenate([points, seen[..., None]], axis=-1))
+    return make_clip(ours[..., :3], fps, str(path), ours[..., 3], aist_genre(path))

@@ -1,0 +1,86 @@
+"""What every source yields: the 14 joints of one dancer at the file's own frame rate, and how sure each is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import N_JOINTS
+
+#: COCO's 17 keypoints: nose, eyes, ears, then left and right of shoulder, elbow, wrist, hip, knee, ankle
+#: (Lin et al., "Microsoft COCO", ECCV 2014). Ours are 0, the shoulders' mean, and these.
+_FROM_COCO17 = (0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15)
+_COCO17_SHOULDERS = (5, 6)
+
+
+@dataclass(frozen=True, eq=False)
+class PoseClip:
+    """One dancer, as a file holds the motion.
+
+    joints: (t, 14, 2) pixels, y down, or (t, 14, 3) cm, y up, right-handed; float32, NaN where unseen; in the order of
+    :data:`d2m.core.skeleton.JOINTS`. confidence: (t, 14) in [0, 1]; 1 where the format knows none, 0 where unseen.
+    fps: the file's own rate. genre: where the file itself names one.
+    """
+
+    joints: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+    fps: float
+    genre: str | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+        return len(self.joints) / self.fps
+
+
+def make_clip(
+    joints: NDArray[np.floating],
+    fps: float,
+    where: str,
+    confidence: NDArray[np.floating] | None = None,
+    genre: str | None = None,
+) -> PoseClip:
+    """A checked clip; joints that are not finite, or of no confidence, become NaN with confidence 0.
+
+    Args:
+        joints: (t, 14, 2 or 3).
+        where: what messages call the file.
+        confidence: (t, 14); clipped to [0, 1]; 1 wherever the joint is finite by default.
+
+    Raises:
+        D2MError: a wrong shape, fewer than 2 frames, a frame rate that is none.
+    """
+    joints = np.array(joints, np.float32)
+    if joints.ndim != 3 or joints.shape[1] != N_JOINTS or joints.shape[2] not in (2, 3):
+        raise D2MError(f"{where}: poses are {joints.shape}; (frames, 14 joints, 2 or 3) are needed")
+    if not np.isfinite(fps) or not 1 <= fps <= 1000:
+        raise D2MError(f"{where}: fps is {fps:g}; give the frames per second, 1 to 1000")
+    if len(joints) < 2:
+        raise D2MError(f"{where}: {len(joints)} frames; a motion needs at least 2")
+    sure = np.ones(joints.shape[:2], np.float32) if confidence is None else np.array(confidence, np.float32)
+    if sure.shape != joints.shape[:2]:
+        raise D2MError(f"{where}: confidences are {sure.shape} for poses {joints.shape}; one per joint is needed")
+    sure = np.clip(np.nan_to_num(sure, nan=0.0, posinf=0.0, neginf=0.0), 0.0, 1.0)
+    unseen = ~np.isfinite(joints).all(axis=-1) | (sure <= 0)
+    joints[unseen], sure[unseen] = np.nan, 0.0
+    return PoseClip(joints, sure, float(fps), genre or None)
+
+
+def from_coco17(keypoints: NDArray[np.floating]) -> NDArray[np.float32]:
+    """COCO-17 -> our 14: the neck is the mean of the shoulders, and as sure as the less sure one.
+
+    Args:
+        keypoints: (..., 17, c), the last of the c numbers a confidence.
+
+    Returns:
+        (..., 14, c).
+    """
+    keypoints = np.asarray(keypoints, np.float32)
+    out = keypoints[..., _FROM_COCO17, :]
+    left, right = (keypoints[..., i, :] for i in _COCO17_SHOULDERS)
+    out[..., 1, :] = 0.5 * (left + right)
+    out[..., 1, -1] = np.minimum(left[..., -1], right[..., -1])
+    return out

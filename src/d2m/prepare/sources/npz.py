@@ -1,0 +1,83 @@
+"""Poses from npz: ``joints`` (t, j, 2 or 3), ``fps``, and where known ``joint_names``, ``confidence`` and ``genre``."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import JOINTS, N_JOINTS
+from d2m.prepare.sources.clip import PoseClip, make_clip
+
+_ALIASES = {"nose_or_head": "nose", "head": "nose"}
+
+
+def canonical_joint(name: str) -> str:
+    """A joint's name in this project's spelling: ``r_wrist``, ``RWrist``, ``Right Wrist`` are ``right_wrist``."""
+    spaced = re.sub(r"[-_]|(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
+    plain = "_".join({"r": "right", "l": "left"}.get(w, w) for w in spaced.lower().split())
+    return _ALIASES.get(plain, plain)
+
+
+def select_joints(joints: NDArray[np.floating], names: list[str], where: str) -> NDArray[np.floating]:
+    """(t, j, c) with any joints in any order -> (t, 14, c) in the project's order.
+
+    Raises:
+        D2MError: a joint is missing or named twice.
+    """
+    if len(names) != joints.shape[1]:
+        raise D2MError(f"{where}: {len(names)} joint_names for {joints.shape[1]} joints; they must match")
+    known = [canonical_joint(n) for n in names]
+    missing = [j for j in JOINTS if known.count(j) != 1]
+    if missing:
+        raise D2MError(f"{where}: joint_names must hold each of the 14 joints once; mend {', '.join(missing)}")
+    return joints[:, [known.index(j) for j in JOINTS]]
+
+
+def _load(path: Path) -> tuple[NDArray[np.floating], float, NDArray[np.floating] | None, str | None]:
+    """joints (t, 14, c), fps, confidence and genre of a file; everything but finiteness is checked."""
+    try:
+        with np.load(path, allow_pickle=False) as f:
+            if isinstance(f, np.ndarray):
+                raise ValueError("a single array")
+            keys = set(f.files)
+            missing = {"joints", "fps"} - keys
+            if missing:
+                raise D2MError(f"{path}: no key {', '.join(sorted(missing))}; an npz of poses holds joints and fps")
+            joints, fps = np.asarray(f["joints"]), float(f["fps"])
+            names = [str(n) for n in f["joint_names"]] if "joint_names" in keys else None
+            genre = str(f["genre"]) if "genre" in keys else None
+            sure = np.asarray(f["confidence"], np.float32) if "confidence" in keys else None
+    except FileNotFoundError as e:
+        raise D2MError(f"{path}: no such file; mend the pose column of the manifest") from e
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as e:
+        raise D2MError(f"{path}: not readable as an npz of poses; write it with numpy.savez, no objects") from e
+    if joints.ndim != 3 or joints.shape[2] not in (2, 3) or not np.issubdtype(joints.dtype, np.number):
+        raise D2MError(f"{path}: joints are {joints.dtype} {joints.shape}; (frames, 14, 2 or 3) numbers are needed")
+    if not np.isfinite(fps) or not 1 <= fps <= 1000:
+        raise D2MError(f"{path}: fps is {fps}; write the frames per second, 1 to 1000")
+    if sure is not None and sure.shape != joints.shape[:2]:
+        raise D2MError(f"{path}: confidence is {sure.shape} for joints {joints.shape}; one per joint is needed")
+    if names is not None:
+        joints = select_joints(joints, names, str(path))
+        if sure is not None:
+            sure = select_joints(sure[..., None], names, str(path))[..., 0]
+    elif joints.shape[1] != N_JOINTS:
+        raise D2MError(f"{path}: {joints.shape[1]} joints without joint_names; name them or give the 14 in order")
+    if len(joints) < 2:
+        raise D2MError(f"{path}: {len(joints)} frames; a motion needs at least 2")
+    return joints, fps, sure, genre
+
+
+def read_npz_clip(path: str | Path) -> PoseClip:
+    """Read one motion at its own rate; joints that are not finite are unseen, ``confidence`` (t, j) may be there.
+
+    Raises:
+        D2MError: missing or unreadable file, missing key, wrong shape, bad fps.
+    """
+    joints, fps, sure, genre = _load(Path(path))
+    return make_clip(joints, fps, str(path), sure, genre)

@@ -1,0 +1,135 @@
+"""Names of joints in motion-capture rigs, and the nose that most of them lack.
+
+Rigs: Mixamo, MotionBuilder, CMU's "MotionBuilder-friendly" and Motorica (arm, forearm, hand); CMU's "Daz-friendly"
+(shldr, forearm, hand); Perfume and SMPL (shoulder, elbow, wrist); CMU's ASF names (humerus, radius, wrist); Xsens;
+3ds Max biped. A rig is taken where all of its joints are there. Names are compared without namespace, separators and
+case: ``mixamorig:LeftUpLeg`` is ``leftupleg``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import JOINTS, LEFT_HIP, NECK, RIGHT_HIP
+
+Floats = NDArray[np.float64]
+
+_PARTS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+#: Rig -> its names of shoulder, elbow, wrist, hip, knee, ankle after the side.
+RIGS: dict[str, tuple[str, ...]] = {
+    "mixamo": ("arm", "forearm", "hand", "upleg", "leg", "foot"),
+    "cmu_daz": ("shldr", "forearm", "hand", "thigh", "shin", "foot"),
+    "perfume": ("shoulder", "elbow", "wrist", "hip", "knee", "ankle"),
+    "cmu_asf": ("humerus", "radius", "wrist", "femur", "tibia", "foot"),
+    "xsens": ("upperarm", "forearm", "hand", "upperleg", "lowerleg", "foot"),
+    "lowarm": ("uparm", "lowarm", "hand", "upleg", "lowleg", "foot"),
+    "biped": ("upperarm", "forearm", "hand", "thigh", "calf", "foot"),
+}
+_SIDES = {"right": ("right", "r"), "left": ("left", "l")}
+_NECKS = ("neck", "neck1", "lowerneck")
+_HEADS = ("head", "head1")
+#: From the head's joint (base of the skull) to the nose: as far up as forward, 8 cm of a leg of 83 cm, as the eyes of
+#: CMU's rig lie.
+_NOSE_OF_LEG = 8.0 / 83.0
+
+
+@dataclass(frozen=True)
+class Rig:
+    """Joint numbers: of our 14 (``joints[0]`` is the head's, or the nose where the rig has one), head, and eyes."""
+
+    joints: tuple[int, ...]
+    head: int
+    face: tuple[int, ...] = ()
+    has_nose: bool = False
+
+
+def plain(name: str) -> str:
+    """``mixamorig:Left Up_Leg`` -> ``leftupleg``; ``Bip01 R Thigh`` -> ``rthigh``."""
+    bare = re.sub(r"[^a-z0-9]", "", re.split(r"[:|]", name)[-1].lower())
+    return re.sub(r"^(mixamorig\d*|bip0?\d+|character\d+)(?=.)", "", bare)
+
+
+def resolve(names: Sequence[str], parents: Sequence[int], given: Mapping[str, str] | None, where: str) -> Rig:
+    """Find our joints in a rig.
+
+    Args:
+        names, parents: of all joints.
+        given: our joint -> the rig's name; believed before any table.
+
+    Raises:
+        D2MError: a joint cannot be found, or ``given`` names one that neither side has.
+    """
+    numbers: dict[str, int] = {}
+    for i, name in enumerate(names):
+        numbers.setdefault(plain(name), i)
+    chosen: dict[str, int] = {}
+    for ours, theirs in (given or {}).items():
+        if ours not in JOINTS:
+            raise D2MError(f"{where}: '{ours}' is none of our joints; there are {', '.join(JOINTS)}")
+        if plain(theirs) not in numbers:
+            raise D2MError(f"{where}: the rig has no joint '{theirs}'; it has {', '.join(names[:20])}")
+        chosen[ours] = numbers[plain(theirs)]
+    best: dict[str, int] = {}
+    for parts in RIGS.values():
+        found = {
+            f"{side}_{part}": numbers[short + rigs]
+            for side, shorts in _SIDES.items()
+            for part, rigs in zip(_PARTS, parts, strict=True)
+            for short in shorts[::-1]
+            if short + rigs in numbers
+        }
+        if len({**found, **chosen}) > len({**best, **chosen}):
+            best = found
+    for joint, options in (("neck", _NECKS), ("nose", _HEADS)):
+        first = next((numbers[n] for n in options if n in numbers), None)
+        if first is not None:
+            best[joint] = first
+    best |= chosen
+    missing = [j for j in JOINTS if j not in best]
+    if missing:
+        raise D2MError(
+            f"{where}: no {', '.join(missing)} in this rig; name them (names=), it has {', '.join(names[:20])}"
+        )
+    face = tuple(numbers[e] for e in ("lefteye", "righteye") if e in numbers)
+    joints = tuple(best[j] for j in JOINTS)
+    return Rig(joints, best["nose"], face if len(face) == 2 else (), has_nose="nose" in chosen)
+
+
+def _unit(v: Floats) -> Floats:
+    return np.asarray(v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-12), np.float64)
+
+
+def nose(places: Floats, turns: Floats, rig: Rig) -> Floats:
+    """The nose: the user's, the middle of the eyes, or else a point fixed to the head, 8 cm up and forward.
+
+    A head joint tells neither: up is its mean direction from the neck, forward the chest's (left x up), both averaged
+    over the motion in the head's own frame, so that they turn with the head and need no rest pose.
+
+    Args:
+        places, turns: (t, j, 3) and (t, j, 3, 3) of the rig.
+
+    Returns:
+        (t, 3), in the rig's unit.
+    """
+    if rig.has_nose:
+        return np.asarray(places[:, rig.head], np.float64)
+    if rig.face:
+        return np.asarray(places[:, list(rig.face)].mean(axis=1), np.float64)
+    body, head, turn = places[:, list(rig.joints)], places[:, rig.head], turns[:, rig.head]
+    right, left = JOINTS.index("right_shoulder"), JOINTS.index("left_shoulder")
+    spine = body[:, NECK] - 0.5 * (body[:, LEFT_HIP] + body[:, RIGHT_HIP])
+    forward = _unit(np.cross(body[:, left] - body[:, right], spine))
+    local_up = _unit(np.einsum("tki,tk->ti", turn, _unit(head - body[:, NECK])).mean(axis=0))
+    local_forward = np.einsum("tki,tk->ti", turn, forward).mean(axis=0)
+    local_forward = _unit(local_forward - (local_forward @ local_up) * local_up)
+    leg = sum(
+        np.median(np.linalg.norm(body[:, a] - body[:, a + 1], axis=-1))
+        for a in (RIGHT_HIP, RIGHT_HIP + 1, LEFT_HIP, LEFT_HIP + 1)
+    ) / 2.0  # fmt: skip
+    return np.asarray(head + _NOSE_OF_LEG * leg * (turn @ (local_up + local_forward)), np.float64)

@@ -1,0 +1,139 @@
+"""Video files: FFmpeg decodes, a 2-D pose estimator finds people, one dancer is followed.
+
+The estimator is anything that is called with a picture and returns people (:class:`PoseEstimator`).
+:mod:`d2m.prepare.sources.rtmo` runs RTMO on ONNX Runtime (the extra ``video``), with weights from a file that the user
+names: ``weights=`` or the environment's ``D2M_POSE_WEIGHTS``. Nothing is ever downloaded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import N_JOINTS
+from d2m.prepare.sources.clip import PoseClip, from_coco17, make_clip
+from d2m.prepare.sources.follow import follow
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts")
+WEIGHTS_VARIABLE = "D2M_POSE_WEIGHTS"
+#: More pictures a second than this show nothing more of a dance at 15 fps; the rest is not looked at.
+_MAX_FPS = 31.0
+
+Picture = NDArray[np.uint8]
+
+
+class PoseEstimator(Protocol):
+    """Finds people in a picture."""
+
+    def __call__(self, picture: Picture) -> NDArray[np.float32]:
+        """uint8 RGB (height, width, 3) -> (people, 17, 3): COCO-17, x and y in pixels, confidence in [0, 1]."""
+        ...
+
+
+def decode(path: str | Path, max_fps: float = _MAX_FPS) -> tuple[float, Iterator[tuple[float, Picture]]]:
+    """Pictures of a video's first video stream, upright (phones store rotated pictures).
+
+    Every second, third... picture is left out until there are at most ``max_fps`` a second.
+
+    Returns:
+        The frame rate of what is yielded, and (seconds since the first picture, RGB picture).
+
+    Raises:
+        D2MError: not a video, no picture, or broken from some point on (while iterating).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise D2MError(f"{path}: no such video; mend the pose column of the manifest")
+    try:
+        with av.open(str(path.absolute())) as f:
+            if not f.streams.video:
+                raise D2MError(f"{path}: holds no picture; give a video")
+            rate = float(f.streams.video[0].average_rate or f.streams.video[0].guessed_rate or 0)
+    except (av.FFmpegError, OSError) as e:
+        raise D2MError(f"{path}: not a video that can be read ({str(e).splitlines()[0]})") from e
+    if not 1 <= rate <= 1000:
+        raise D2MError(f"{path}: its frame rate is {rate:g}; re-encode it at a constant rate")
+    step = max(1, int(np.ceil(rate / max_fps)))
+    return rate / step, _pictures(path, step)
+
+
+def _pictures(path: Path, step: int) -> Iterator[tuple[float, Picture]]:
+    try:
+        with av.open(str(path.absolute())) as f:
+            stream = f.streams.video[0]
+            stream.thread_type = "AUTO"
+            start: float | None = None
+            for number, frame in enumerate(f.decode(stream)):
+                if number % step:
+                    continue
+                time = float(frame.time) if frame.time is not None else number / float(stream.average_rate or 1)
+                start = time if start is None else start
+                picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+                turns = round(getattr(frame, "rotation", 0) / 90) % 4
+                yield time - start, np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+    except (av.FFmpegError, OSError) as e:
+        raise D2MError(f"{path}: the video breaks off ({str(e).splitlines()[0]}); re-encode it") from e
+
+
+def _estimator(weights: str | Path | None, path: str | Path) -> PoseEstimator:
+    from d2m.prepare.sources.rtmo import Rtmo
+
+    chosen = weights or os.environ.get(WEIGHTS_VARIABLE)
+    if not chosen:
+        raise D2MError(
+            f"{path}: poses of a video need an estimator's weights; export RTMO as ONNX and set {WEIGHTS_VARIABLE}"
+        )
+    return Rtmo(chosen)
+
+
+def read_video(
+    path: str | Path,
+    estimator: PoseEstimator | None = None,
+    weights: str | Path | None = None,
+    max_fps: float = _MAX_FPS,
+) -> PoseClip:
+    """Read the poses of one dancer from a video.
+
+    Pictures are put on a regular clock by their time stamps; where none is near (dropped frames, variable rates),
+    nobody is seen.
+
+    Args:
+        estimator: by default RTMO with ``weights``, or those that ``D2M_POSE_WEIGHTS`` names.
+        max_fps: see :func:`decode`.
+
+    Raises:
+        D2MError: no video, no weights, extra not installed, nobody in the picture.
+    """
+    fps, pictures = decode(path, max_fps)
+    find = estimator if estimator is not None else _estimator(weights, path)
+    times: list[float] = []
+    people: list[NDArray[np.float32]] = []
+    for time, picture in pictures:
+        times.append(time)
+        people.append(from_coco17(np.asarray(find(picture), np.float32).reshape(-1, 17, 3)))
+    if not times:
+        raise D2MError(f"{path}: holds no picture; give a video that plays")
+    nobody = np.zeros((0, N_JOINTS, 3), np.float32)
+    clock = np.arange(int(times[-1] * fps + 0.5) + 1) / fps
+    near = _nearest(clock, times)
+    frames = [people[i] if abs(times[i] - t) <= 0.75 / fps else nobody for i, t in zip(near, clock, strict=True)]
+    poses = follow(frames, fps)
+    if not (poses[..., 2] > 0).any():
+        raise D2MError(f"{path}: no dancer in {len(frames)} pictures; film somebody, or leave the recording out")
+    return make_clip(poses[..., :2], fps, str(path), poses[..., 2])
+
+
+def _nearest(clock: NDArray[np.float64], times: list[float]) -> NDArray[np.int64]:
+    """(n,) for every moment of the clock the number of the picture nearest in time."""
+    known = np.asarray(times)
+    if len(known) == 1:
+        return np.zeros(len(clock), np.int64)
+    right = np.clip(np.searchsorted(known, clock), 1, len(known) - 1)
+    return np.where(clock - known[right - 1] <= known[right] - clock, right - 1, right)

@@ -1,0 +1,193 @@
+"""What a bundle learned, on songs it was not trained on: numbers beside baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from d2m.core.skeleton import N_JOINTS, UNIT_FRAMES
+from d2m.dance.generator import DanceGenerator
+from d2m.dance.song_dance import SongDance, dance_to
+from d2m.data.corpus import Corpus
+from d2m.edits.mean_shift import MeanShift
+from d2m.metrics.motion import boundary_jump_ratio, joint_position_error, mean_kinetic_energy
+
+HELD_OUT = ("val", "test")
+
+
+def held_out_songs(corpus: Corpus) -> list[int]:
+    """Recordings with music of the validation and test splits; no weight was fitted or chosen on them."""
+    return [int(i) for split in HELD_OUT for i in corpus.recordings_in(split, with_music=True)]
+
+
+@torch.no_grad()
+def reconstruction_error(generator: DanceGenerator, corpus: Corpus) -> dict[str, float]:
+    """Held-out dance units through the DU-VAE (posterior means), joint position error in pixels.
+
+    Only units with a predecessor in their run, so that every row is over the same units: "hold_last_pose" repeats
+    the last pose of the unit before, "mean_pose" the training split's mean.
+    """
+    runs = np.asarray(corpus.runs)
+    follows = np.zeros(len(corpus.units), bool)
+    for first, length in runs:
+        follows[first + 1 : first + length] = True
+    held = np.concatenate([corpus.units_in(split) for split in HELD_OUT])
+    held = held[follows[held]]
+    held = held[:: max(1, len(held) // 4000)]
+    if not len(held):
+        return {}
+    units = np.asarray(corpus.units[held])
+    before = np.asarray(corpus.units[held - 1])[:, -1:]
+    net, normal = generator.net, torch.from_numpy(generator.normalizer.normalize_poses(units)).to(generator.device)
+    z_ini, z_mov = net.initial_pose_encoder(normal[:, 0]).mu, net.movement_encoder(normal).mu
+    decoded = generator.to_pixels(net.unit_decoder(z_ini, z_mov)).cpu().numpy()
+
+    def joints(x: NDArray[np.floating]) -> NDArray[np.floating]:
+        return np.broadcast_to(x, units.shape).reshape(*units.shape[:2], N_JOINTS, 2)
+
+    real = joints(units)
+    return {
+        "du_vae": joint_position_error(decoded, real),
+        "hold_last_pose": joint_position_error(joints(before), real),
+        "mean_pose": joint_position_error(joints(generator.normalizer.pose_mean), real),
+        "units": float(len(held)),
+    }
+
+
+def dance_to_recording(generator: DanceGenerator, corpus: Corpus, i: int, seed: int, **options: Any) -> SongDance:
+    """A dance to the whole song of a recording."""
+    features = corpus.song_features(i)
+    return dance_to(generator, features, corpus.song_beats(i), len(features), seed=seed, **options)
+
+
+def energy_by_genre(
+    generator: DanceGenerator, corpus: Corpus, songs: Sequence[int], seeds: Sequence[int]
+) -> dict[str, dict[str, float]]:
+    """Genre -> mean kinetic energy (px^2/s^2) of the real dances and of those generated to the same songs.
+
+    Real dances are averaged over camera yaws, generated ones over seeds; songs weigh the same. Both keep the
+    dancer's hips in place. "boundary" is the jump at unit boundaries of unwarped dances, 1 where there is no seam. With
+    a motion classifier "judged" and "judged_real" are its judge's probability of the song's own genre for the generated
+    dance, unwarped, and for the real one.
+    """
+    table: dict[str, dict[str, list[float]]] = {}
+    for i in songs:
+        genre = corpus.recordings[i].genre
+        row = table.setdefault(genre, {"real": [], "generated": [], "boundary": [], "below_threshold": []})
+        views = range(corpus.n_views(i))
+        row["real"].append(float(np.mean([mean_kinetic_energy(corpus.song_poses(i, v)) for v in views])))
+        dances = [dance_to_recording(generator, corpus, i, s) for s in seeds]
+        row["generated"].append(float(np.mean([mean_kinetic_energy(d.poses["original"]) for d in dances])))
+        row["below_threshold"].append(float(np.mean([(~d.accepted).mean() for d in dances])))
+        unwarped = dance_to_recording(generator, corpus, i, seeds[0], warp=False).poses["original"]
+        if len(unwarped) > 64:
+            row["boundary"].append(boundary_jump_ratio(unwarped))
+        if generator.motion_style is not None and len(unwarped) >= UNIT_FRAMES:
+            row.setdefault("judged", []).append(generator.genre_of_motion(unwarped)[genre])
+            row.setdefault("judged_real", []).append(generator.genre_of_motion(corpus.song_poses(i))[genre])
+    return {
+        genre: {"songs": float(len(row["real"])), **{k: float(np.mean(v)) for k, v in row.items() if v}}
+        for genre, row in sorted(table.items())
+    }
+
+
+def _named(three: NDArray[np.floating]) -> dict[str, float]:
+    return dict(zip(("original", "neutral", "edited"), map(float, three), strict=True))
+
+
+def target_votes(generator: DanceGenerator, corpus: Corpus, i: int, seed: int, edit: MeanShift) -> list[float]:
+    """The motion judge's probability of the target genre for the original, neutral and target dance, unwarped."""
+    dance = dance_to_recording(generator, corpus, i, seed, edit=edit, warp=False)
+    return [generator.genre_of_motion(dance.poses[k])[edit.target] for k in ("original", "neutral", "target")]
+
+
+def edit_energy(
+    generator: DanceGenerator, corpus: Corpus, source: str, target: str, songs: Sequence[int], seeds: Sequence[int]
+) -> dict[str, Any]:
+    """Mean shift of the source genre's songs towards the target's, all noise shared.
+
+    Returns the mean kinetic energy of the original, the neutral and the target dance, the share of (song, seed) pairs
+    whose energy rose, how many pairs, and whether strength 0 gave the original to the bit in all of them; with a motion
+    classifier also "target_probability_*" of the three by its judge, beside the judge's held-out accuracy.
+    """
+    edit = MeanShift(source, target).from_means(generator.genre_means)
+    energies: list[list[float]] = []
+    votes: list[list[float]] = []
+    exact = True
+    for i in songs:
+        if corpus.recordings[i].genre != source:
+            continue
+        for seed in seeds:
+            dance = dance_to_recording(generator, corpus, i, seed, edit=edit)
+            same = dance_to_recording(generator, corpus, i, seed, edit=edit, strength=0.0)
+            exact &= np.array_equal(same.poses["target"], dance.poses["original"])
+            energies.append([mean_kinetic_energy(dance.poses[k]) for k in ("original", "neutral", "target")])
+            if generator.motion_style is not None:
+                votes.append(target_votes(generator, corpus, i, seed, edit))
+    table = np.array(energies).reshape(-1, 3)
+    judged: dict[str, float] = {}
+    if votes:
+        judged = {f"target_probability_{k}": v for k, v in _named(np.mean(votes, axis=0)).items()}
+        judged["judge_balanced_accuracy"] = generator.motion_style_held_out.get("balanced_accuracy", float("nan"))
+    means = table.mean(0) if len(table) else np.full(3, np.nan)
+    return {
+        "source": source,
+        "target": target,
+        **_named(means),
+        **judged,
+        "share_higher": float((table[:, 2] > table[:, 0]).mean()) if len(table) else float("nan"),
+        "pairs": len(table),
+        "strength_0_exact": bool(exact),
+    }
+
+
+def energy_extremes(corpus: Corpus) -> tuple[str, str]:
+    """The genres whose real training dances have the most and the least kinetic energy (px^2/s^2)."""
+    means: dict[str, float] = {}
+    for genre in corpus.genres:
+        songs = [int(i) for i in corpus.recordings_in("train", genre, with_music=True)]
+        if songs:
+            means[genre] = float(np.mean([mean_kinetic_energy(corpus.song_poses(i)) for i in songs]))
+    return max(means, key=lambda g: means[g]), min(means, key=lambda g: means[g])
+
+
+def evaluate(generator: DanceGenerator, corpus: Corpus, seeds: Sequence[int] = (0, 1, 2)) -> dict[str, Any]:
+    """Everything above and below on the held-out songs: the report of a run.
+
+    Returns:
+        "energy" (:func:`energy_by_genre`), "reconstruction" (:func:`reconstruction_error`), "style"
+        (:func:`style_accuracy`), "motion_style" (:func:`d2m.train.release.motion_style_accuracy`; {} without a motion
+        classifier), "edits": :func:`edit_energy` from the most energetic genre to the least and back.
+    """
+    songs = held_out_songs(corpus)
+    high, low = energy_extremes(corpus)
+    return {
+        "most_energetic": high,
+        "least_energetic": low,
+        "held_out_songs": [corpus.recordings[i].name for i in songs],
+        "seeds": list(seeds),
+        "energy": energy_by_genre(generator, corpus, songs, seeds),
+        "reconstruction": reconstruction_error(generator, corpus),
+        "style": style_accuracy(generator, corpus, songs),
+        "motion_style": generator.motion_style_held_out,
+        "edits": [edit_energy(generator, corpus, a, b, songs, seeds) for a, b in ((high, low), (low, high))],
+    }
+
+
+def style_accuracy(generator: DanceGenerator, corpus: Corpus, songs: Sequence[int]) -> dict[str, float]:
+    """Balanced accuracy over genres of the music style network's votes of 2 s windows, per song."""
+    hits: dict[str, list[bool]] = {}
+    for i in songs:
+        votes = generator.genre_probabilities(corpus.song_features(i))
+        truth = corpus.recordings[i].genre
+        hits.setdefault(truth, []).append(max(votes, key=lambda g: votes[g]) == truth)
+    per_genre = [float(np.mean(h)) for h in hits.values()]
+    return {
+        "balanced_accuracy": float(np.mean(per_genre)),
+        "songs": float(len(songs)),
+        "chance": 1 / len(corpus.genres),
+    }

@@ -1,0 +1,171 @@
+"""What a half-trained system makes of edits: genre means, the arithmetic's dances, figures. Arrays in, files out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import FPS, STYLE_FRAMES, UNIT_FRAMES
+from d2m.dance.extraction import Extraction, encode_songs, space_of
+from d2m.dance.generator import DanceGenerator
+from d2m.dance.song_dance import dance_to
+from d2m.dance.table import LatentTable, stack
+from d2m.data.corpus import Corpus
+from d2m.draw.render import still
+from d2m.draw.video import render_dance
+from d2m.edits.mean_shift import MeanShift
+from d2m.metrics.reading import common_scale, in_torso_lengths, read_motion
+from d2m.reports.readings import Reading, motion_reading, structure_reading
+
+VERSIONS = ("original", "neutral", "target")
+#: Columns of the table, before one "music_GENRE" per genre and, where there is a motion classifier, "motion_GENRE".
+COLUMNS = ("song", "genre", "to", "version", "video", "kinetic_energy", "content_distance")
+
+
+def fixed_songs(corpus: Corpus, per_genre: int, seed: int, splits: Sequence[str]) -> list[int]:
+    """At most ``per_genre`` songs of every genre, in order: a seeded choice from the first split that has any."""
+    rng = np.random.default_rng(seed)
+    chosen: list[int] = []
+    for genre in corpus.genres:
+        for split in splits:
+            songs = corpus.recordings_in(split, genre, with_music=True)
+            songs = songs[corpus.feature_bounds[songs, 1] >= STYLE_FRAMES]
+            if len(songs):
+                chosen += sorted(int(i) for i in rng.permutation(songs)[:per_genre])
+                break
+    return chosen
+
+
+def song_latents(generator: DanceGenerator, corpus: Corpus, songs: Sequence[int], how: Extraction) -> LatentTable:
+    """z_dan of some of a corpus's songs, a row each; the same noise behind every mu."""
+    rows = [(corpus.recordings[i], np.array(corpus.song_features(i))) for i in songs]
+    tables = encode_songs(generator, [(r.name, r.genre, r.split, x) for r, x in rows], how)
+    meta = {"side": "music", "space": space_of(generator), "front_end": generator.front_end, "seed": how.seed}
+    return stack(tables, {**meta, "n_noise": how.n_noise, "n_draws": how.n_draws, "corpus": corpus.folder.name})
+
+
+def cosine(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+    """Of two directions (d,); nan where one of them has no length."""
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    length = float(np.linalg.norm(x) * np.linalg.norm(y))
+    return float(np.clip(x @ y / length, -1, 1)) if length > 0 else float("nan")
+
+
+def mean_scalars(means: dict[str, NDArray[np.float32]]) -> dict[str, float]:
+    """Norms of genre means (d,) and distances between them."""
+    names = sorted(means)
+    found = {f"norm/{g}": float(np.linalg.norm(means[g])) for g in names}
+    for i, a in enumerate(names):
+        found |= {f"distance/{a}-{b}": float(np.linalg.norm(means[a] - means[b])) for b in names[i + 1 :]}
+    return found
+
+
+def content_distance(dance: NDArray[np.floating], original: NDArray[np.floating]) -> float:
+    """Mean distance of joints (t, 14, 2) px from the original's at the same time, in the original's torso lengths."""
+    scale = common_scale([original])
+    apart = in_torso_lengths(dance, scale) - in_torso_lengths(original, scale)
+    return float(np.linalg.norm(apart, axis=-1).mean())
+
+
+@dataclass
+class Study:
+    """What :func:`study` found. rows: of the table, "video" a path. figures: name -> PNG. contact: a strip of poses."""
+
+    scalars: dict[str, float]
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    figures: dict[str, Path] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+
+
+def study(
+    generator: DanceGenerator,
+    corpus: Corpus,
+    *,
+    songs: Sequence[int],
+    table: LatentTable,
+    source: str,
+    target: str,
+    seconds: float,
+    seed: int,
+    out: Path,
+    size: int = 320,
+    permutations: int = 99,
+) -> Study:
+    """Edit the dances to some songs and read them.
+
+    Songs of the target genre are edited towards the source, all others towards the target; every song's own genre is
+    what is subtracted. The three dances of a song share all noise, and so do two calls with one seed.
+
+    Args:
+        songs: recordings to dance to. table: latents whose training rows give the means and whose rows are shown.
+        seconds: of every song. size: of a video, pixels.
+        out: folder for figures/, videos/ and contact.png.
+
+    Raises:
+        D2MError: dances that cannot be read or drawn (not finite, no torso), a full disk.
+    """
+    train = table.split == "train"
+    unseen = dict.fromkeys(generator.genres if generator.motion_style is not None else (), float("nan"))
+    means = (table.select(train) if train.any() else table).genre_means()
+    found = Study(mean_scalars(means))
+    by_genre: dict[str, list[dict[str, NDArray[np.float32]]]] = {}
+    strips: list[NDArray[np.float32]] = []
+    captions: list[str] = []
+    for i in songs:
+        info, features = corpus.recordings[i], corpus.song_features(i)
+        to = source if info.genre == target else target
+        n = min(int(seconds * FPS), len(features))
+        beats = corpus.song_beats(i)
+        edit = MeanShift(info.genre, to).from_means(means)
+        beats = beats[beats < n / FPS]
+        poses = dance_to(generator, features, beats, n, seed=seed, edit=edit).poses
+        judged = None
+        if generator.motion_style is not None and n >= UNIT_FRAMES:  # the judge knows dances before the warp
+            judged = dance_to(generator, features, beats, n, seed=seed, edit=edit, warp=False).poses
+        by_genre.setdefault(info.genre, []).append(poses)
+        music = {f"music_{g}": p for g, p in generator.genre_probabilities(features).items()}
+        audio = corpus.song_wave(i, n)
+        scale = common_scale([poses["original"]])
+        for version in VERSIONS:
+            dance = poses[version]
+            caption = f"{info.name}, {version}" + (f" ({to})" if version == "target" else "")
+            video = out / "videos" / f"{i:04d}-{version}.mp4"
+            render_dance(video, [dance], captions=[caption], audio=audio, seconds=n / FPS, size=(size, size))
+            seen = unseen if judged is None else generator.genre_of_motion(judged[version])
+            found.rows.append({
+                "song": info.name, "genre": info.genre, "to": to, "version": version, "video": video,
+                "kinetic_energy": read_motion(dance, scale)["energy"],
+                "content_distance": content_distance(dance, poses["original"]),
+                **music, **{f"motion_{g}": p for g, p in seen.items()},
+            })  # fmt: skip
+            strips.append(dance)
+            captions.append(caption)
+    for genre in by_genre:
+        for version in VERSIONS:
+            own = [r for r in found.rows if (r["genre"], r["version"]) == (genre, version)]
+            for key in ("kinetic_energy", "content_distance"):
+                found.scalars[f"{key}/{genre}/{version}"] = float(np.mean([r[key] for r in own]))
+    if strips:
+        still(out / "contact.png", strips, captions=captions)
+        found.figures["contact"] = out / "contact.png"
+    read: list[Reading] = []
+    if source in by_genre:
+        read.append(motion_reading(by_genre[source], source, target))
+    try:
+        shape = structure_reading(table, permutations, seed)
+        read.append(shape)
+        found.scalars["probe"] = shape.numbers["probe"]["value"]
+        found.scalars["probe_p"] = shape.numbers["probe"]["p"]
+        found.scalars["silhouette"] = shape.numbers["silhouette"]["value"]
+    except D2MError as e:  # too few songs for a structure: the rest is still worth logging
+        found.skipped.append(str(e))
+    for reading in read:
+        names = [name.removesuffix("_music") for name in reading.figures]
+        found.figures |= dict(zip(names, reading.save_figures(out / "figures"), strict=True))
+    return found

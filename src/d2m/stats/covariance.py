@@ -1,0 +1,79 @@
+"""Covariances of few songs in many dimensions: shrunk, kept as a scaled identity plus a low-rank part.
+
+n songs span at most n - 1 of the 512 dimensions; a sample covariance is singular there and its inverse meaningless.
+Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", J. Multivariate Analysis 88
+(2004), give the intensity. No d x d matrix is formed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d2m.core.errors import D2MError
+
+Floats = NDArray[np.float64]
+
+
+def row_space(x: Floats) -> tuple[Floats, Floats, Floats]:
+    """Thin SVD x (n, d) = u @ diag(s) @ v with numerically zero singular values left out: (n, r), (r,), (r, d)."""
+    u, s, v = np.linalg.svd(x, full_matrices=False)
+    keep = s > (s[0] if len(s) else 0.0) * max(x.shape) * np.finfo(np.float64).eps
+    return u[:, keep], s[keep], v[keep]
+
+
+def ledoit_wolf_intensity(x: Floats) -> float:
+    """Shrinkage intensity in [0, 1] for centred rows x (n, d), from the (n, n) Gram matrix alone."""
+    n, d = x.shape
+    gram = x @ x.T if n <= d else x.T @ x
+    square = float(np.square(gram).sum()) / n**2  # ||S||^2
+    trace = float(np.square(x).sum()) / n
+    fourth = float(np.square(np.square(x).sum(1)).sum()) / n
+    delta = square - trace**2 / d  # ||S - mu I||^2
+    beta = (fourth - square) / n
+    return float(np.clip(beta / delta, 0.0, 1.0)) if delta > 1e-12 * max(square, 1e-300) else 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class ShrunkCovariance:
+    """floor * I + basis.T @ diag(extra) @ basis, with orthonormal rows of ``basis`` (r, d).
+
+    intensity: how much of it is the identity's, 0 to 1.
+    """
+
+    floor: float
+    basis: Floats
+    extra: Floats
+    intensity: float
+
+    @classmethod
+    def fit(cls, x: Floats, intensity: float | None = None) -> ShrunkCovariance:
+        """Of centred rows x (n, d), divided by n; Ledoit-Wolf's intensity where None.
+
+        Raises:
+            D2MError: an intensity that is not between 0 and 1.
+        """
+        n, d = x.shape
+        rho = ledoit_wolf_intensity(x) if intensity is None else float(intensity)
+        if not 0 <= rho <= 1:
+            raise D2MError(f"shrinkage={rho:g}: give an intensity between 0 and 1")
+        _, s, basis = row_space(x)
+        return cls(rho * float(np.square(s).sum()) / n / d, basis, (1 - rho) * np.square(s) / n, rho)
+
+    @property
+    def trace(self) -> float:
+        return float(self.floor * self.basis.shape[1] + self.extra.sum())
+
+    def power(self, v: Floats, p: float) -> Floats:
+        """Sigma^p @ v for rows v (..., d); a pseudo-inverse where the floor is 0 and p negative."""
+        off = self.floor**p if self.floor > 0 else 0.0
+        on = (self.floor + self.extra) ** p
+        inside = v @ self.basis.T
+        return np.asarray(off * v + (inside * (on - off)) @ self.basis, np.float64)
+
+    def within(self, q: Floats) -> Floats:
+        """The matrix q @ Sigma @ q.T for orthonormal rows q (r, d)."""
+        part = self.basis @ q.T
+        return np.asarray(self.floor * np.eye(len(q)) + part.T @ (self.extra[:, None] * part), np.float64)

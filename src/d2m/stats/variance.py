@@ -1,0 +1,76 @@
+"""Where the variance of z_dan comes from: genres, songs within genres, or the noise of every draw.
+
+Nested random effects, z_gsk = m + G_g + S_gs + e_gsk; the components are estimated by equating mean squares with their
+expectations (Searle, Casella and McCulloch, "Variance Components", 1992, section 3.6), for genres of unequal size.
+Variances are summed over the dimensions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from d2m.core.errors import D2MError
+from d2m.stats.labels import song_labels
+from d2m.stats.nulls import permutation_p, shuffles
+
+
+@dataclass(frozen=True)
+class VarianceComponents:
+    """Components (latent unit^2, summed over dimensions); the unbiased estimates can be negative.
+
+    genre_p: permutation p-value of the genre mean square over the song mean square.
+    """
+
+    genre: float
+    song: float
+    noise: float
+    genre_p: float
+
+    def shares(self) -> dict[str, float]:
+        """Shares of the total, negative estimates counted as 0."""
+        parts = {"genre": max(self.genre, 0.0), "song": max(self.song, 0.0), "noise": max(self.noise, 0.0)}
+        total = sum(parts.values()) or 1.0
+        return {k: v / total for k, v in parts.items()}
+
+
+def variance_components(
+    draws: ArrayLike, genre: ArrayLike, permutations: int = 999, seed: int = 0
+) -> VarianceComponents:
+    """From K draws of every song.
+
+    Args:
+        draws: (s, K, d), K >= 2, noise independent between songs.
+        genre: (s,).
+
+    Raises:
+        D2MError: one draw only, one genre only, or no genre with two songs.
+    """
+    z = np.asarray(draws, np.float64)
+    if z.ndim != 3 or z.shape[1] < 2:
+        raise D2MError(f"variance components need (songs, draws >= 2, d); got {z.shape}")
+    names, _, of_song = song_labels(genre)
+    s, k, _ = z.shape
+    g = len(names)
+    if s <= g:
+        raise D2MError(f"variance components need songs within genres; there are {s} songs of {g} genres")
+    song_means = z.mean(1)
+    ms_noise = float(np.square(z - song_means[:, None]).sum()) / (s * (k - 1))
+    centred = song_means - song_means.mean(0)
+    total = float(np.square(centred).sum())
+    labels = shuffles(of_song, permutations, seed)
+    onehot = np.eye(g)[labels].transpose(0, 2, 1)  # (m, g, s)
+    count = onehot.sum(-1)
+    sums = (onehot.reshape(-1, s) @ centred).reshape(len(labels), g, -1)
+    between = (np.square(sums).sum(-1) / count).sum(-1)
+    ms_genre, ms_song = k * between / (g - 1), k * (total - between) / (s - g)
+    ratio = ms_genre / np.maximum(ms_song, 1e-300)
+    effective = (s - float(np.square(count[0]).sum()) / s) / (g - 1)
+    return VarianceComponents(
+        genre=float(ms_genre[0] - ms_song[0]) / (k * effective),
+        song=(float(ms_song[0]) - ms_noise) / k,
+        noise=ms_noise,
+        genre_p=permutation_p(float(ratio[0]), ratio[1:]),
+    )

@@ -1,1 +1,0 @@
-"""The latent laboratory on the command line."""

@@ -1,0 +1,213 @@
+"""Lineage: what was made from what, as W&B artifacts and as JSON under ``<run>/lineage``.
+
+corpus -> du_vae, music_style -> mm_gan -> generator -> bundle -> latents -> directions. Artifacts hold small files;
+checkpoints, weights and latents are references with checksums, so that nothing large is copied or uploaded. Each has
+the alias ``sha-XXXXXXXXXXXX`` of its contents: the same thing is the same version in every run (docs/adr/0047).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import Logger, WandbLogger
+
+from d2m.bundle import sha256
+from d2m.bundle.format import FILES, PROVENANCE, WEIGHTS
+from d2m.core.errors import D2MError
+from d2m.core.files import write_json
+from d2m.dance.table import LatentTable
+from d2m.data.corpus import Corpus
+from d2m.edits.direction import ARRAYS, INDEX
+from d2m.train.callbacks.loggers import close_loggers, wandb_logger
+
+#: How long an input that the server lacks may take to arrive there.
+UPLOAD_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Node:
+    """One thing of the lineage. digest: sha256 of what it is. files: copied. references: only named and summed."""
+
+    kind: str
+    name: str
+    digest: str
+    files: tuple[Path, ...] = ()
+    references: tuple[Path, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def alias(self) -> str:
+        return f"sha-{self.digest[:12]}"
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON and a run's config: a local reference."""
+        return {
+            "kind": self.kind, "name": self.name, "sha256": self.digest,
+            "files": [p.name for p in (*self.files, *self.references)], **self.metadata,
+        }  # fmt: skip
+
+    def artifact(self) -> Any:
+        """The W&B artifact."""
+        import wandb
+
+        artifact = wandb.Artifact(self.name, type=self.kind, metadata={"sha256": self.digest, **self.metadata})
+        for path in self.files:
+            artifact.add_file(str(path), name=path.name)
+        for path in self.references:
+            artifact.add_reference(path.resolve().as_uri(), name=path.name, checksum=True)
+        return artifact
+
+
+def corpus_node(folder: Path) -> Node:
+    """A prepared corpus: its index, report and normaliser; the folder's name is the fingerprint of the rest."""
+    corpus, normalizer = Corpus.open(folder), folder / "normalizer.npz"
+    files = tuple(p for p in (folder / "index.json", folder / "corpus.json", normalizer) if p.is_file())
+    digest = hashlib.sha256(f"{folder.name} {sha256(normalizer)}".encode()).hexdigest()
+    return Node("corpus", "corpus", digest, files, (), {"fingerprint": folder.name, "genres": list(corpus.genres)})
+
+
+def checkpoint_node(stage: str, path: Path) -> Node:
+    """A stage's checkpoint."""
+    return Node("checkpoint", stage, sha256(path), (), (path,), {"stage": stage})
+
+
+def bundle_node(folder: Path) -> Node:
+    """A bundle: its small files, and its weights by reference.
+
+    Raises:
+        D2MError: no bundle.
+    """
+    try:
+        seal = str(json.loads((folder / PROVENANCE).read_text())["seal"])
+    except (OSError, ValueError, KeyError) as e:
+        raise D2MError(f"{folder}: no such bundle folder; train.py writes one to <run>/bundle") from e
+    small = tuple(folder / n for n in FILES if n != WEIGHTS)
+    return Node("bundle", "bundle", seal, small, (folder / WEIGHTS,))
+
+
+def latents_node(path: Path) -> Node:
+    """An extraction."""
+    table = LatentTable.load(path)
+    songs = {g: len(set(table.song[table.genre == g].tolist())) for g in table.genres}
+    return Node("latents", path.stem, sha256(path), (), (path,), {"songs": songs, "space": table.meta.get("space", "")})
+
+
+def direction_node(folder: Path) -> Node:
+    """A direction file."""
+    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    digest = hashlib.sha256((sha256(folder / INDEX) + sha256(folder / ARRAYS)).encode()).hexdigest()
+    facts = {"direction": index["direction"], "params": index["params"], "space": index["space"]}
+    return Node("direction", f"direction-{index['direction']}", digest, (folder / INDEX, folder / ARRAYS), (), facts)
+
+
+def record(logger: Logger | None, path: Path, inputs: Sequence[Node], outputs: Sequence[Node]) -> None:
+    """Write the JSON and, to a W&B run, the artifacts.
+
+    Online the run uses its inputs. Offline W&B refuses that: they are named in the run's config, and a corpus, which no
+    run makes, is logged so that it exists once the run is synced. Trouble with W&B is a warning, never the end of a
+    run.
+    """
+    lineage = {"inputs": [n.plain() for n in inputs], "outputs": [n.plain() for n in outputs]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, lineage)
+    if not isinstance(logger, WandbLogger):
+        return
+    run: Any = logger.experiment
+    try:
+        run.config.update({"lineage": lineage}, allow_val_change=True)
+        online = not run.settings._offline
+        for node in inputs:
+            if online:
+                _use(run, node)
+            elif node.kind == "corpus":
+                run.log_artifact(node.artifact(), aliases=[node.alias])
+        for node in outputs:
+            run.log_artifact(node.artifact(), aliases=[node.alias, "latest"])
+    except Exception as e:  # W&B, its server and its staging folder raise many kinds
+        warnings.warn(f"W&B did not take the lineage ({str(e)[:200]}); it is in {path}", stacklevel=2)
+
+
+def _use(run: Any, node: Node) -> None:
+    """Use what the server knows under this name and alias; else upload it, to be used when it has arrived."""
+    import wandb
+
+    try:
+        run.use_artifact(f"{node.name}:{node.alias}", type=node.kind)
+    except (wandb.errors.CommError, ValueError):
+        run.log_artifact(node.artifact(), aliases=[node.alias]).wait(timeout=UPLOAD_SECONDS)
+        run.use_artifact(f"{node.name}:{node.alias}", type=node.kind)
+
+
+class Lineage(pl.Callback):
+    """Records a stage's inputs and its checkpoint when it has been trained; on rank zero only.
+
+    Args:
+        checkpoint: the stage's result. inputs: stage -> checkpoint that it started from.
+    """
+
+    def __init__(
+        self, stage: str, run_dir: Path, corpus_dir: Path, checkpoint: Path, inputs: Mapping[str, Path]
+    ) -> None:
+        self.stage, self.run_dir, self.corpus_dir = stage, run_dir, corpus_dir
+        self.checkpoint, self.inputs = checkpoint, dict(inputs)
+
+    def on_fit_end(self, trainer: Any, pl_module: pl.LightningModule) -> None:
+        if not trainer.is_global_zero or trainer.fast_dev_run or not self.checkpoint.is_file():
+            return
+        inputs = [corpus_node(self.corpus_dir)]
+        inputs += [checkpoint_node(s, p) for s, p in self.inputs.items() if p.is_file()]
+        path = self.run_dir / "lineage" / f"{self.stage}.json"
+        for logger in trainer.loggers or [None]:
+            record(logger, path, inputs, [checkpoint_node(self.stage, self.checkpoint)])
+
+
+def log_bundle(
+    make_logger: Callable[..., Any], bundle: Path, run_dir: Path, corpus_dir: Path, made_of: Mapping[str, Path]
+) -> None:
+    """Record a bundle; W&B gets a short run of its own, job type "bundle", in the run's group."""
+    inputs = [corpus_node(corpus_dir), *(checkpoint_node(s, p) for s, p in made_of.items())]
+    path, outputs = run_dir / "lineage" / "bundle.json", [bundle_node(bundle)]
+    if getattr(make_logger, "func", make_logger) is not wandb_logger:
+        record(None, path, inputs, outputs)
+        return
+    logger = make_logger(run_dir=str(run_dir), stage="bundle", hparams={"stage": "bundle"})
+    try:
+        record(logger, path, inputs, outputs)
+    finally:
+        close_loggers([logger], "success")
+
+
+def log_study_outputs(command: str, arguments: Mapping[str, Any], project: str = "d2m") -> str:
+    """Record what ``d2m study extract`` or ``fit`` wrote, as a W&B run in OUT; returns a line for the user.
+
+    Args:
+        command: "extract" or "fit". arguments: the command's own: bundle, corpus, latents, out.
+
+    Raises:
+        D2MError: no readable bundle or latents.
+    """
+    out = Path(arguments["out"])
+    inputs = [bundle_node(Path(arguments["bundle"]))]
+    if arguments.get("corpus"):
+        inputs.append(corpus_node(Path(arguments["corpus"])))
+    if command == "extract":
+        names = ("latents.npz", "latents_dance.npz")
+        outputs = [latents_node(out / n) for n in names if (out / n).is_file()]
+    else:
+        if arguments.get("latents"):
+            inputs.append(latents_node(Path(arguments["latents"])))
+        outputs = [direction_node(out)]
+    stage = "latents" if command == "extract" else "direction"
+    logger = wandb_logger(str(out), stage, {"command": command}, project)
+    try:
+        record(logger, out / "lineage.json", inputs, outputs)
+    finally:
+        close_loggers([logger], "success")
+    return f"lineage in {out / 'lineage.json'}"

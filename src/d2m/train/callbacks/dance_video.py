@@ -1,0 +1,84 @@
+"""A dance to a fixed validation song every N epochs: to the run's folder, and to the logger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from d2m.core.skeleton import FPS
+from d2m.dance.generator import DanceGenerator
+from d2m.dance.song_dance import dance_to
+from d2m.data.corpus import Corpus
+from d2m.draw.video import render_dance
+from d2m.motion.kinematics import kinetic_energy
+from d2m.train.callbacks.loggers import log_video
+
+
+@contextmanager
+def _evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """eval() inside the block; afterwards every submodule is in the mode it was in."""
+    training = [m for m in module.modules() if m.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for m in training:
+            m.training = True
+
+
+class DanceVideo(pl.Callback):
+    """Renders the first validation song of the first genre's dance as the model grows.
+
+    Args:
+        every_n_epochs: how often, and after the last epoch.
+        seconds: how much of the song.
+        seed: of the dance's noise, the same every time, so that what changes is the model.
+        out: folder for the videos.
+        corpus: where the song comes from.
+
+    Runs on rank zero only, under no_grad, and never in the sanity check.
+    """
+
+    def __init__(self, every_n_epochs: int, seconds: float, seed: int, out: str, corpus: Corpus) -> None:
+        self.every_n_epochs = every_n_epochs
+        self.seconds = seconds
+        self.seed = seed
+        self.out = Path(out)
+        self.corpus = corpus
+        songs = [*corpus.recordings_in("val", with_music=True), *corpus.recordings_in("train", with_music=True)]
+        self.song = int(songs[0]) if songs else None
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: pl.LightningModule) -> None:
+        epoch = trainer.current_epoch + 1
+        last = epoch == trainer.max_epochs or trainer.should_stop
+        if self.song is None or trainer.fast_dev_run or (epoch % self.every_n_epochs and not last):
+            return
+        if trainer.is_global_zero:
+            self.render(trainer, pl_module, epoch)
+
+    @torch.no_grad()
+    def render(self, trainer: pl.Trainer, pl_module: Any, epoch: int) -> Path:
+        """Dance, encode, log; returns the mp4."""
+        assert self.song is not None
+        corpus, recording = self.corpus, self.corpus.recordings[self.song]
+        n = min(int(self.seconds * FPS), len(corpus.song_features(self.song)))
+        generator = DanceGenerator(pl_module.net, corpus.normalizer, corpus.genres, front_end=corpus.front_end)
+        beats = corpus.song_beats(self.song)
+        with _evaluating(pl_module):
+            dance = dance_to(generator, corpus.song_features(self.song), beats[beats < n / FPS], n, seed=self.seed)
+        poses = dance.poses["original"]
+        stage = type(pl_module).__name__.removesuffix("Module")
+        path = self.out / f"{stage}-epoch{epoch:04d}.mp4"
+        caption = f"{recording.name}, epoch {epoch}"
+        render_dance(path, [poses], captions=[caption], audio=corpus.song_wave(self.song, n), seconds=n / FPS)
+        batch = int(trainer.fit_loop.total_batch_idx)
+        energy = float(kinetic_energy(poses, FPS).mean())
+        for logger in trainer.loggers:
+            log_video(logger, "val/dance", path, batch, caption)
+            logger.log_metrics({"val/dance_kinetic_energy": energy, "batch": float(batch)}, step=batch)
+        return path

@@ -1,0 +1,199 @@
+"""The latent study on the run being trained: means, edits, dances and figures every N epochs, on the same songs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities import rank_zero_warn
+
+from d2m.bundle import read_bundle
+from d2m.core.errors import D2MError
+from d2m.core.files import atomic_path, write_json
+from d2m.dance.extraction import Extraction
+from d2m.dance.generator import DanceGenerator
+from d2m.data.corpus import Corpus
+from d2m.edits.direction import save_direction
+from d2m.edits.directions import load_direction
+from d2m.edits.mean_shift import MeanShift
+from d2m.reports.evaluation import energy_extremes
+from d2m.reports.manipulation import Study, cosine, fixed_songs, song_latents, study
+from d2m.train.callbacks.loggers import log_study
+from d2m.train.modules.motion_style import read_motion_style
+
+#: Written last into every folder; where it lies, that epoch was logged.
+DONE = "summary.json"
+
+
+@contextmanager
+def evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards every submodule is in the mode that it was in."""
+    modes = [(m, m.training) for m in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for m, mode in modes:
+            m.training = mode
+
+
+class LatentManipulation(pl.Callback):
+    """Reads and edits z_dan as the model grows; see docs/dashboards.md for what is logged under which key.
+
+    Args:
+        every_n_epochs: how often, and after the last epoch.
+        songs_per_genre: validation songs that are danced to, chosen once by ``seed``.
+        latents_per_genre: training songs (and as many validation songs) behind means and embeddings.
+        seconds: of every dance. size: of the videos, pixels.
+        seed: of all noise and choices, the same every time, so that what changes is the model.
+        source, target: genres of the direction; by default the most and the least energetic one of the corpus.
+        reference: a bundle whose direction between the same genres this run's is compared with.
+        permutations: of the nulls of the figures.
+        motion_style: a checkpoint of that stage; its judge's probabilities stand in the table as ``motion_GENRE``.
+        stage, out, corpus: given by the curriculum: its stage, the folder for files, where songs come from.
+
+    Runs on rank zero only, under no_grad, never in the sanity check nor in fast_dev_run, and leaves every submodule in
+    the mode that it was in. An epoch whose folder is whole is not logged again when a run is resumed.
+
+    Raises:
+        D2MError: an unknown genre, a reference of another width or without these genres, no checkpoint of motion_style.
+    """
+
+    def __init__(
+        self,
+        every_n_epochs: int,
+        songs_per_genre: int,
+        latents_per_genre: int,
+        seconds: float,
+        size: int,
+        seed: int,
+        source: str | None,
+        target: str | None,
+        reference: str | None,
+        permutations: int,
+        motion_style: str | None,
+        stage: str,
+        out: str,
+        corpus: Corpus,
+    ) -> None:
+        if every_n_epochs < 1 or songs_per_genre < 1 or latents_per_genre < 1 or seconds < 1 or size < 32:
+            raise D2MError("callbacks.latent: give at least 1 epoch, song, latent and second, and 32 pixels")
+        self.every_n_epochs, self.seconds, self.seed, self.size = every_n_epochs, seconds, seed, size
+        self.permutations, self.stage, self.out, self.corpus = permutations, stage, Path(out), corpus
+        self.songs = fixed_songs(corpus, songs_per_genre, seed, ("val", "train"))
+        self.latents = [
+            *fixed_songs(corpus, latents_per_genre, seed, ("train",)),
+            *fixed_songs(corpus, latents_per_genre, seed, ("val",)),
+        ]
+        named = {corpus.recordings[i].genre for i in self.latents}
+        self.active = bool(self.songs) and len(named) > 1
+        self.source, self.target = source, target
+        if self.active:
+            high, low = energy_extremes(corpus)
+            if source is None or target is None:
+                self.source = source or (high if target != high else low)
+                self.target = target or (low if self.source != low else high)
+        for key, genre in (("source", self.source), ("target", self.target)):
+            if genre is not None and self.active and genre not in named:
+                raise D2MError(f"callbacks.latent.{key}={genre}: no song of it; genres are {', '.join(sorted(named))}")
+        if self.active and self.source == self.target:
+            raise D2MError(f"callbacks.latent: source and target are both '{self.source}'; give two genres")
+        self.judge = None if motion_style is None else read_motion_style(Path(motion_style), len(corpus.genres))
+        self.reference = None
+        if reference is not None and self.active:
+            means = read_bundle(reference).genre_means
+            self.reference = self._direction(means, f"callbacks.latent.reference={reference}").shift(np.zeros(1))
+
+    def _direction(self, means: Any, what: str) -> MeanShift:
+        try:
+            return MeanShift(str(self.source), str(self.target)).from_means(means)
+        except D2MError as e:
+            raise D2MError(f"{what}: {e}") from None
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Refuse a reference that cannot be compared with, before anything is trained."""
+        if self.reference is not None and len(self.reference) != pl_module.net.sizes["z_dan"]:
+            width = pl_module.net.sizes["z_dan"]
+            raise D2MError(f"callbacks.latent.reference: its z_dan has width {len(self.reference)}, this run's {width}")
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: pl.LightningModule) -> None:
+        epoch = trainer.current_epoch + 1
+        last = epoch == trainer.max_epochs or trainer.should_stop
+        if not self.active or trainer.fast_dev_run or (epoch % self.every_n_epochs and not last):
+            return
+        if trainer.is_global_zero and not (self.folder(epoch) / DONE).exists():
+            try:
+                self.study(trainer, pl_module, epoch)
+            except D2MError as e:  # a dance that cannot be drawn must not end a training
+                rank_zero_warn(f"latent study of epoch {epoch} left out: {e}")
+
+    def folder(self, epoch: int) -> Path:
+        """Where an epoch's files lie."""
+        return self.out / f"{self.stage}-epoch{epoch:04d}"
+
+    @torch.no_grad()
+    def study(self, trainer: Any, pl_module: Any, epoch: int) -> Study:
+        """Study, write, log; the folder's summary comes last."""
+        corpus, folder = self.corpus, self.folder(epoch)
+        with evaluating(pl_module):
+            judge = None if self.judge is None else self.judge.to(pl_module.device)
+            generator = DanceGenerator(
+                pl_module.net, corpus.normalizer, corpus.genres, front_end=corpus.front_end, motion_style=judge
+            )
+            table = song_latents(generator, corpus, self.latents, Extraction(seed=self.seed))
+            found = study(
+                generator, corpus, songs=self.songs, table=table, source=str(self.source), target=str(self.target),
+                seconds=self.seconds, seed=self.seed, out=folder, size=self.size, permutations=self.permutations,
+            )  # fmt: skip
+        train = table.split == "train"
+        direction = self._direction((table.select(train) if train.any() else table).genre_means(), "latent study")
+        here = direction.shift(np.zeros(1))
+        before = self._previous(epoch)
+        if before is not None and before.shape == here.shape:
+            found.scalars["cosine_previous"] = cosine(here, before)
+        if self.reference is not None:
+            found.scalars["cosine_reference"] = cosine(here, self.reference)
+        table.save(folder / "latents.npz")
+        save_direction(folder / "direction", direction, table.meta["space"], {"stage": self.stage, "epoch": epoch})
+        write_rows(folder / "table.csv", found.rows, folder)
+        scalars = {f"latent/{k}": v for k, v in found.scalars.items()}
+        axes = {"batch": float(trainer.fit_loop.total_batch_idx), "epoch": float(trainer.current_epoch)}
+        for logger in trainer.loggers:
+            log_study(logger, "latent", {**scalars, **axes}, found.figures, found.rows, int(trainer.global_step))
+        facts = {"source": self.source, "target": self.target, "seed": self.seed, "skipped": found.skipped, **axes}
+        write_json(folder / DONE, {**facts, "scalars": found.scalars})
+        return found
+
+    def _previous(self, epoch: int) -> np.ndarray | None:
+        """The direction of the logging before this one: of this stage, else of the one that it started from."""
+        done = [p.parent for p in self.out.glob(f"*-epoch*/{DONE}")]
+        own = sorted(p for p in done if p.name.startswith(f"{self.stage}-") and p.name < self.folder(epoch).name)
+        other = sorted(p for p in done if not p.name.startswith(f"{self.stage}-")) if self.stage == "generator" else []
+        for folder in [*reversed(own), *reversed(other)]:
+            try:
+                direction, _ = load_direction(folder / "direction")
+                facts = json.loads((folder / DONE).read_text())
+            except (D2MError, OSError, ValueError):
+                continue
+            if (facts["source"], facts["target"]) == (self.source, self.target):
+                return direction.shift(np.zeros(1))
+        return None
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]], root: Path) -> None:
+    """The table as CSV; videos relative to ``root``.
+
+    Raises:
+        D2MError: it cannot be written.
+    """
+    with atomic_path(path) as tmp, open(tmp, "w", newline="", encoding="utf-8") as f:
+        writer = csv.DictWriter(f, list(rows[0]) if rows else [])
+        writer.writeheader()
+        writer.writerows({**r, "video": r["video"].relative_to(root).as_posix()} for r in rows)

@@ -1,0 +1,189 @@
+"""Loggers for one stage of a run. W&B is online where the machine is logged in, else offline; never a prompt."""
+
+from __future__ import annotations
+
+import netrc
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+
+from d2m.core.machine import is_rank_zero
+from d2m.draw.video import video_gif
+
+#: How long a run may wait for W&B's server before it goes on offline.
+CONNECT_SECONDS = 30.0
+#: Marks a WANDB_DATA_DIR that is ours: the next run of this process moves it on.
+_STAGED = "D2M_WANDB_STAGED"
+
+
+def wandb_mode() -> str:
+    """ "online", "offline" or "disabled": what WANDB_MODE says, else online only where a key is at hand."""
+    if os.environ.get("WANDB_MODE"):
+        return os.environ["WANDB_MODE"]
+    os.environ.pop("WANDB_MODE", None)  # W&B itself refuses an empty one
+    if os.environ.get("WANDB_API_KEY"):
+        return "online"
+    host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").split("//")[-1].split("/")[0]
+    candidates = [os.environ["NETRC"]] if os.environ.get("NETRC") else ["~/.netrc", "~/_netrc"]
+    for file in (Path(c).expanduser() for c in candidates):
+        try:
+            if any((netrc.netrc(file).authenticators(host) or ())[2:]):
+                return "online"
+        except (OSError, netrc.NetrcParseError):
+            continue
+    return "offline"
+
+
+def wandb_logger(run_dir: str, stage: str, hparams: dict[str, Any], project: str = "d2m") -> Logger:
+    """One W&B run per stage, grouped by the run's folder; the same run again when a stage is resumed."""
+    folder = Path(run_dir)
+    (folder / "wandb").mkdir(parents=True, exist_ok=True)
+    _stage_artifacts_in(folder / "wandb" / "staged")
+    name = "/".join(folder.absolute().parts[-2:])  # of a sweep the folder's own name is a number
+
+    def make(mode: str, suffix: str = "") -> WandbLogger:
+        return WandbLogger(
+            project=project, name=f"{name}-{stage}", group=name, job_type=stage, id=_run_id(folder, stage) + suffix,
+            resume="allow", save_dir=str(folder), mode=mode, config=hparams, settings=_quiet_settings(),
+        )  # fmt: skip
+
+    mode = wandb_mode()
+    if mode == "online" and is_rank_zero():
+        import wandb
+
+        logger = make(mode)
+        try:
+            logger.experiment  # noqa: B018 (connects)
+            return logger
+        except wandb.errors.Error as e:
+            print(f"W&B cannot be reached ({str(e).splitlines()[0][:120]}); this run is logged offline")
+            wandb.teardown()
+            return make("offline", "-offline")  # W&B's service may still hold the first id
+    return make(mode)
+
+
+def _stage_artifacts_in(folder: Path) -> None:
+    """Where W&B keeps what an offline run will upload: with the run, not in the home folder, unless the user says."""
+    if os.environ.get("WANDB_DATA_DIR") in (None, "", os.environ.get(_STAGED)):
+        os.environ["WANDB_DATA_DIR"] = os.environ[_STAGED] = str(folder.absolute())
+
+
+def _quiet_settings() -> Any:
+    import wandb
+
+    return wandb.Settings(silent=True, console="off", init_timeout=CONNECT_SECONDS)
+
+
+def _run_id(folder: Path, stage: str) -> str:
+    """Stable over resumes and processes, different for every run folder."""
+    marker = folder / ".wandb_id"
+    mine = folder / f".wandb_id-{os.getpid()}"
+    mine.write_text(os.urandom(4).hex())
+    with suppress(FileExistsError):  # of several processes the first one's counts, whole
+        os.link(mine, marker)
+    mine.unlink()
+    return f"{marker.read_text().strip()}-{stage}"
+
+
+def close_loggers(loggers: Iterable[Logger], status: str) -> None:
+    """Finalise them, also on a crash: W&B's next run would else write into this one."""
+    loggers = list(loggers)
+    for logger in loggers:
+        logger.finalize("success" if status == "success" else "failed")
+    if any(isinstance(logger, WandbLogger) for logger in loggers):
+        import wandb
+
+        if wandb.run is not None:
+            if wandb.run.settings.mode == "offline":
+                folder = Path(wandb.run.dir).parent
+                print(f"W&B is offline: {folder}; upload it with: wandb sync {folder}")
+            wandb.finish(exit_code=0 if status == "success" else 1)
+
+
+def define_batch_axis(logger: Logger) -> None:
+    """Make the batch counter W&B's x axis: ``global_step`` counts optimizer steps, three or more a batch in the GAN."""
+    if isinstance(logger, WandbLogger):
+        logger.experiment.define_metric("*", step_metric="batch")
+
+
+def tensorboard_logger(run_dir: str, stage: str, hparams: dict[str, Any]) -> Logger:
+    """Event files under ``<run>/tensorboard/<stage>``."""
+    return TensorBoardLogger(save_dir=run_dir, name="tensorboard", version=stage, default_hp_metric=False)
+
+
+def csv_logger(run_dir: str, stage: str, hparams: dict[str, Any]) -> Logger:
+    """``<run>/csv/<stage>/metrics.csv``; where a stage is resumed, what it had logged is kept as metrics.1.csv, ..."""
+    metrics = Path(run_dir) / "csv" / stage / "metrics.csv"
+    if metrics.exists() and is_rank_zero():  # Lightning would delete it
+        earlier = len(list(metrics.parent.glob("metrics.*.csv")))
+        metrics.rename(metrics.with_name(f"metrics.{earlier + 1}.csv"))
+    return CSVLogger(save_dir=run_dir, name="csv", version=stage)
+
+
+def no_logger(run_dir: str, stage: str, hparams: dict[str, Any]) -> bool:
+    """Lightning's "no logger"."""
+    return False
+
+
+def log_video(logger: Logger, key: str, path: Path, batch: int, caption: str) -> None:
+    """An encoded mp4 to W&B as a file (tensors make its encoder hang); to TensorBoard, which shows no mp4, as a
+    moving GIF and a note of where the mp4 lies."""
+    if isinstance(logger, WandbLogger):
+        import wandb
+
+        logger.experiment.log({key: wandb.Video(str(path), caption=caption, format="mp4"), "batch": batch})
+    elif isinstance(logger, TensorBoardLogger):
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        gif, (width, height) = video_gif(path)
+        image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif)
+        writer = logger.experiment.file_writer
+        writer.add_summary(Summary(value=[Summary.Value(tag=key, image=image)]), batch)
+        logger.experiment.add_text(key, f"{caption}: {path}", global_step=batch)
+
+
+def log_study(
+    logger: Logger,
+    key: str,
+    scalars: Mapping[str, float],
+    figures: Mapping[str, Path],
+    rows: Sequence[Mapping[str, Any]],
+    step: int,
+) -> None:
+    """Numbers to every logger, figures to W&B and TensorBoard, the table with its videos to W&B, all in one step.
+
+    Args:
+        key: prefix of figures and of ``KEY/table``.
+        scalars: with "batch", W&B's x axis.
+        figures: name -> PNG.
+        rows: mappings with the same keys; "video" is the path of an encoded mp4.
+    """
+    if isinstance(logger, WandbLogger):
+        import wandb
+
+        table = wandb.Table(columns=list(rows[0]) if rows else [])
+        for row in rows:
+            table.add_data(*(wandb.Video(str(v), format="mp4") if k == "video" else v for k, v in row.items()))
+        images = {f"{key}/{name}": wandb.Image(str(path)) for name, path in figures.items()}
+        logger.experiment.log({**scalars, **images, f"{key}/table": table, "trainer/global_step": step})
+        return
+    logger.log_metrics(dict(scalars), step=step)
+    if isinstance(logger, TensorBoardLogger):
+        import matplotlib.image
+
+        batch = int(scalars["batch"])
+        for name, path in figures.items():
+            pixels = matplotlib.image.imread(path)[..., :3]
+            logger.experiment.add_image(f"{key}/{name}", pixels, global_step=batch, dataformats="HWC")
+        if rows:
+            lines = ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
+            lines += ["| " + " | ".join(_cell(v) for v in row.values()) + " |" for row in rows]
+            logger.experiment.add_text(f"{key}/table", "\n".join(lines), global_step=batch)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

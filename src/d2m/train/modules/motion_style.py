@@ -1,0 +1,96 @@
+"""The optional stage motion_style as a LightningModule: genre from motion, to guide and to judge edits of dances."""
+
+from __future__ import annotations
+
+from inspect import signature
+from pathlib import Path
+from pickle import UnpicklingError
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from d2m.core.errors import D2MError
+from d2m.core.gaussian import randn
+from d2m.metrics.classification import balanced_accuracy, confusion
+from d2m.nets.motion_style import MotionStyle
+from d2m.train.steps import log_losses, step_generator
+
+
+class MotionStyleModule(pl.LightningModule):
+    """Cross-entropy over genres on single real units, genres drawn uniformly; guide and judge learn side by side.
+
+    Args:
+        n_genres: classes.
+        hidden: width, see :class:`d2m.nets.motion_style.MotionStyle`.
+        lr: AdamW's learning rate; weight_decay: its decay.
+        label_smoothing: of the cross-entropy: a guide that is never certain keeps a gradient.
+        size_jitter: standard deviation of one factor on a whole unit in training (1 + jitter): dancers and cameras
+            differ in scale, which must not be read as genre.
+        seed: of the noise.
+    """
+
+    def __init__(
+        self,
+        n_genres: int,
+        hidden: int = 48,
+        lr: float = 2e-3,
+        weight_decay: float = 1e-2,
+        label_smoothing: float = 0.05,
+        size_jitter: float = 0.05,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.net = MotionStyle(n_genres, hidden)
+        #: Counts (guide or judge, truth, prediction) of one validation pass.
+        self.counts = torch.zeros(2, n_genres, n_genres, dtype=torch.long)
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        generator = step_generator(self, "train", batch_idx, self.hparams["seed"])
+        units = batch["units"]
+        scale = 1 + self.hparams["size_jitter"] * randn(len(units), 1, 1, generator=generator, like=units)
+        guide, judge = (
+            F.cross_entropy(logits, batch["genre"], label_smoothing=self.hparams["label_smoothing"])
+            for logits in self.net(units * scale)
+        )
+        loss = guide + judge
+        log_losses(self, "train", {"loss": loss, "guide": guide, "judge": judge}, len(units))
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        self.counts = torch.zeros_like(self.counts, device=self.device)
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        genre = batch["genre"]
+        logits = self.net(batch["units"])
+        loss = sum((F.cross_entropy(x, genre) for x in logits), torch.zeros((), device=genre.device))
+        self.counts += torch.stack([confusion(genre, x.argmax(-1), x.shape[-1]) for x in logits])
+        log_losses(self, "val", {"loss": loss}, len(genre))
+
+    def on_validation_epoch_end(self) -> None:
+        """Over the whole pass and all ranks: a mean of batches' balanced accuracies would be none."""
+        counts = self.trainer.strategy.reduce(self.counts, reduce_op="sum")
+        for name, table in zip(("guide_accuracy", "balanced_accuracy"), counts, strict=True):
+            self.log(f"val/{name}", balanced_accuracy(table).float(), sync_dist=True)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(self.parameters(), lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"])
+
+
+def read_motion_style(checkpoint: Path, n_genres: int | None = None) -> MotionStyle:
+    """The classifier of a motion_style checkpoint, frozen.
+
+    Raises:
+        D2MError: no such checkpoint, or of another number of genres than asked for.
+    """
+    try:
+        ckpt = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        net = MotionStyle(**{k: ckpt["hyper_parameters"][k] for k in signature(MotionStyle).parameters})
+        net.load_state_dict({k[4:]: v for k, v in ckpt["state_dict"].items() if k.startswith("net.")}, strict=True)
+    except (OSError, KeyError, RuntimeError, UnpicklingError) as e:
+        raise D2MError(f"{checkpoint}: not a checkpoint of stage motion_style ({type(e).__name__})") from e
+    if n_genres is not None and net.sizes["n_genres"] != n_genres:
+        raise D2MError(f"{checkpoint}: tells {net.sizes['n_genres']} genres apart, the corpus has {n_genres}")
+    return net.eval().requires_grad_(False)
