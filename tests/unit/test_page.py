@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
+import cv2
 import numpy as np
 import pytest
 
@@ -184,3 +185,14 @@ def test_a_page_that_does_not_fit_on_the_disk_leaves_the_old_one(
         write_page(tmp_path / "page.html", "T", [Section("new")])
     assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
     assert "old" in (tmp_path / "page.html").read_text()
+
+
+def test_every_video_shows_a_frame_before_it_is_played(tmp_path: Path) -> None:
+    frames = [np.full((32, 48, 3), k * 20, np.uint8) for k in range(10)]
+    write_video(tmp_path / "a.mp4", frames)
+    page = write_page(tmp_path / "index.html", "t", [Section("s", videos=[(tmp_path / "a.mp4", "a")])])
+    (tag,) = Reader(page.read_text()).all("video")
+    kind, _, data = str(tag["poster"]).partition(";base64,")
+    still = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+    assert kind == "data:image/jpeg" and still.shape == (360, 540, 3)
+    assert 60 < still.mean() < 140  # of the middle, not the black beginning

@@ -265,3 +265,22 @@ def video_gif(path: str | os.PathLike[str], fps: float = 10.0, height: int = 256
     flat = [p.quantize(32) for p in pictures]
     flat[0].save(buffer, "GIF", save_all=True, append_images=flat[1:], duration=round(1000 / fps), loop=0)
     return buffer.getvalue(), size
+
+
+def poster(path: str | os.PathLike[str], height: int = 360) -> bytes:
+    """A JPEG of the frame in the middle of a video: what a page shows before the video plays.
+
+    Raises:
+        D2MError: not a video.
+    """
+    info = probe(path)
+    try:
+        with av.open(str(Path(path).absolute())) as f:
+            stream, middle = f.streams.video[0], 0.5 * info.video_seconds
+            f.seek(round(middle / float(stream.time_base or 1)), stream=stream)  # to the key frame before it
+            frame = next(x for x in f.decode(stream) if (x.time or 0.0) >= middle)
+    except (av.FFmpegError, OSError, StopIteration) as e:
+        raise D2MError(f"{path}: not a video that can be read ({e})") from e
+    size = (max(1, round(info.width * height / info.height)), height)
+    picture = cv2.resize(frame.to_ndarray(format="bgr24"), size, interpolation=cv2.INTER_AREA)
+    return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()

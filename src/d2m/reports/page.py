@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from d2m.core.errors import D2MError
 from d2m.core.files import atomic_path
+from d2m.draw.video import poster
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,7 +35,7 @@ class Section:
         table: rows; the columns are the keys, in order of appearance. Numbers are shown to four digits.
         table_caption: what the table shows, with units.
         figures: (PNG file or matplotlib Figure, caption).
-        videos: (mp4 file, caption).
+        videos: (mp4 file, caption); each shows its middle frame until it is played.
     """
 
     heading: str
@@ -133,7 +134,8 @@ def _section(section: Section, folder: Path, embed_bytes: int) -> list[str]:
         out.append('<div class="videos">')
         for video, caption in section.videos:
             src = html.escape(_video_url(Path(video), folder, embed_bytes))
-            tag = f'<video controls loop playsinline preload="metadata" src="{src}"></video>'
+            still = _data("image/jpeg", poster(video))
+            tag = f'<video controls loop playsinline preload="metadata" poster="{still}" src="{src}"></video>'
             out.append(f"<figure>{tag}{_figcaption(caption)}</figure>")
         out.append("</div>")
     return out
