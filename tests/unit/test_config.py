@@ -18,10 +18,8 @@ CONF = REPO / "conf"
 GIVEN_LATER = {
     "d2m.train.callbacks.dance_video.DanceVideo": {"out", "corpus"},
     "d2m.train.callbacks.latent.LatentManipulation": {"stage", "out", "corpus"},
-    "d2m.train.modules.music_style.MusicStyleModule": {"n_genres"},
-    "d2m.train.modules.motion_style.MotionStyleModule": {"n_genres"},
-    "d2m.train.modules.mm_gan.MMGANModule": {"n_genres"},
-    "d2m.train.modules.generator.GeneratorModule": {"n_genres"},
+    "torch.optim.Adam": {"params"},
+    "torch.optim.AdamW": {"params"},
     **{
         f"d2m.train.callbacks.loggers.{name}_logger": {"run_dir", "stage", "hparams"}
         for name in ("wandb", "tensorboard", "csv", "no")
@@ -73,7 +71,7 @@ def test_every_stage_is_built(stage: str, size: str) -> None:
     from d2m.train.curriculum import build_module
 
     cfg = composed("train", f"size={size}")
-    module = build_module(cfg, stage, 3)
+    module = build_module(cfg, stage, 3, 28)
     assert all(isinstance(v, int | float | str | dict | list | bool | None) for v in module.hparams.values())
     assert type(module).__module__ == f"d2m.train.modules.{stage}"
 

@@ -33,6 +33,7 @@ from torch import Tensor, nn
 
 from d2m.core.errors import D2MError
 from d2m.data.normalizer import Normalizer
+from d2m.nets.sizes import MotionSizes, Sizes
 
 FORMAT = 1
 CONFIG, WEIGHTS, NORMALIZER, GENRES = "config.json", "weights.safetensors", "normalizer.npz", "genres.json"
@@ -56,6 +57,17 @@ class Bundle:
     genre_means: dict[str, np.ndarray]
     provenance: dict[str, Any]
     motion_style: dict[str, Tensor] | None = None
+
+    @property
+    def sizes(self) -> Sizes:
+        """Of the networks; of a bundle that :func:`read_bundle` accepted, always valid."""
+        return Sizes.from_dict(self.config["sizes"])
+
+    @property
+    def motion_sizes(self) -> MotionSizes | None:
+        """Of the motion classifier; None without one."""
+        facts = self.config.get(_MOTION_KEY)
+        return None if facts is None else MotionSizes.from_dict(facts["sizes"])
 
     def load_weights_into(self, net: nn.Module) -> None:
         """Strictly.
@@ -208,7 +220,7 @@ def read_bundle(folder: str | Path) -> Bundle:
             raise ValueError(f"{CONFIG} and {MOTION_STYLE} do not belong together")
         with np.load(folder / GENRE_MEANS, allow_pickle=False) as means:
             genre_means = {k: means[k] for k in means.files}
-        return Bundle(
+        bundle = Bundle(
             folder=folder,
             config=config,
             state=load_file(folder / WEIGHTS),
@@ -220,3 +232,8 @@ def read_bundle(folder: str | Path) -> Bundle:
         )
     except (ValueError, KeyError, TypeError, AttributeError, OSError, SafetensorError) as e:
         raise D2MError(f"{folder}: not a readable bundle ({e}); copy the bundle again") from e
+    try:
+        _ = bundle.sizes, bundle.motion_sizes
+    except (D2MError, KeyError, TypeError) as e:
+        raise D2MError(f"{folder / CONFIG}: {e}; use a bundle written in one piece, by this version or an older") from e
+    return bundle
