@@ -71,7 +71,7 @@ def test_every_stage_is_built(stage: str, size: str) -> None:
     from d2m.train.curriculum import build_module
 
     cfg = composed("train", f"size={size}")
-    module = build_module(cfg, stage, 3, 28)
+    module = build_module(cfg, stage, 3)
     assert all(isinstance(v, int | float | str | dict | list | bool | None) for v in module.hparams.values())
     assert type(module).__module__ == f"d2m.train.modules.{stage}"
 

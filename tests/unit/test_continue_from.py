@@ -60,15 +60,15 @@ def test_a_wrong_request_is_named(tmp_path: Path, override: str, says: str) -> N
 
 def test_it_must_fit_the_config_and_the_genres(resume: Path, tmp_path: Path) -> None:
     path = resume / "mm_gan/last.ckpt"
-    check_continues(build_module(config(*FIT), "mm_gan", SIZES["n_genres"], 28), path, "mm_gan", 10)
+    check_continues(build_module(config(*FIT), "mm_gan", SIZES["n_genres"]), path, "mm_gan", 10)
     with pytest.raises(D2MError, match=r"tensor 'net\.music_style\.classifier\.2\.bias' has shape \(4,\)"):
-        check_continues(build_module(config(*FIT), "mm_gan", 3, 28), path, "mm_gan", 10)
+        check_continues(build_module(config(*FIT), "mm_gan", 3), path, "mm_gan", 10)
     with pytest.raises(D2MError, match="does not fit stage mm_gan"):
-        check_continues(build_module(config(*FIT), "mm_gan", 4, 28), resume / "du_vae/last.ckpt", "mm_gan", 10)
+        check_continues(build_module(config(*FIT), "mm_gan", 4), resume / "du_vae/last.ckpt", "mm_gan", 10)
 
 
 def test_it_needs_epochs_to_go(resume: Path) -> None:
-    module = build_module(config(*FIT), "mm_gan", SIZES["n_genres"], 28)
+    module = build_module(config(*FIT), "mm_gan", SIZES["n_genres"])
     with pytest.raises(D2MError, match=r"3 epochs behind it; give fit\.mm_gan\.max_epochs above that"):
         check_continues(module, resume / "mm_gan/last.ckpt", "mm_gan", 3)
 
@@ -76,6 +76,6 @@ def test_it_needs_epochs_to_go(resume: Path) -> None:
 def test_weights_alone_are_no_training(resume: Path, tmp_path: Path) -> None:
     checkpoint = torch.load(resume / "mm_gan/last.ckpt", weights_only=True)
     torch.save({"state_dict": checkpoint["state_dict"]}, tmp_path / "w.ckpt")
-    module = build_module(config(*FIT), "mm_gan", SIZES["n_genres"], 28)
+    module = build_module(config(*FIT), "mm_gan", SIZES["n_genres"])
     with pytest.raises(D2MError, match="no training to go on with"):
         check_continues(module, tmp_path / "w.ckpt", "mm_gan", 10)

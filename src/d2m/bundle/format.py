@@ -186,6 +186,20 @@ def write_bundle(
     return folder
 
 
+def _check_sizes(folder: Path, config: dict[str, Any]) -> None:
+    """See that networks can be built.
+
+    Raises:
+        D2MError: an unknown, missing or impossible width.
+    """
+    try:
+        Sizes.from_dict(config["sizes"])
+        if _MOTION_KEY in config:
+            MotionSizes.from_dict(config[_MOTION_KEY]["sizes"])
+    except D2MError as e:
+        raise D2MError(f"{folder / CONFIG}: {e}; copy the bundle again, or train it again") from e
+
+
 def read_bundle(folder: str | Path) -> Bundle:
     """Read and check a bundle.
 
@@ -218,9 +232,10 @@ def read_bundle(folder: str | Path) -> Bundle:
             raise D2MError(f"{folder / CONFIG}: bundle format {config.get('format')}, this version reads {FORMAT}")
         if (_MOTION_KEY in config) != (MOTION_STYLE in digests):
             raise ValueError(f"{CONFIG} and {MOTION_STYLE} do not belong together")
+        _check_sizes(folder, config)
         with np.load(folder / GENRE_MEANS, allow_pickle=False) as means:
             genre_means = {k: means[k] for k in means.files}
-        bundle = Bundle(
+        return Bundle(
             folder=folder,
             config=config,
             state=load_file(folder / WEIGHTS),
@@ -232,8 +247,3 @@ def read_bundle(folder: str | Path) -> Bundle:
         )
     except (ValueError, KeyError, TypeError, AttributeError, OSError, SafetensorError) as e:
         raise D2MError(f"{folder}: not a readable bundle ({e}); copy the bundle again") from e
-    try:
-        _ = bundle.sizes, bundle.motion_sizes
-    except (D2MError, KeyError, TypeError) as e:
-        raise D2MError(f"{folder / CONFIG}: {e}; use a bundle written in one piece, by this version or an older") from e
-    return bundle

@@ -29,6 +29,7 @@ from d2m.core.machine import best_precision, git_revision, is_rank_zero, version
 from d2m.core.seeds import check_seed
 from d2m.data.corpus import Corpus
 from d2m.data.datamodule import DanceDataModule
+from d2m.nets.sizes import Sizes
 from d2m.train.callbacks.artifacts import Lineage, log_bundle
 from d2m.train.callbacks.checkpoint_io import AtomicCheckpointIO
 from d2m.train.callbacks.guard import BatchCounter, StopOnNaN
@@ -134,7 +135,7 @@ def check_request(cfg: DictConfig, run_dir: Path) -> list[str]:
     return [s for s in STAGES if s in asked]
 
 
-def build_module(cfg: DictConfig, stage: str, n_genres: int, n_features: int) -> pl.LightningModule:
+def build_module(cfg: DictConfig, stage: str, n_genres: int, n_features: int = Sizes.n_features) -> pl.LightningModule:
     """The stage's LightningModule with fresh weights; widths are those of the config and of the corpus."""
     sizes = {"n_genres": n_genres, "n_features": n_features}
     # convert="all", not recursive: hparams stay plain numbers and dicts (the optimizer too), so that checkpoints load

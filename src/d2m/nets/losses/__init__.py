@@ -26,17 +26,18 @@ def compute(terms: Terms[S], step: S, *, without: Collection[str] = ()) -> dict[
 
 
 def full_weights(
-    names: Collection[str], given: Mapping[str, float] | None, paper: Mapping[str, float]
+    terms: Collection[str], given: Mapping[str, float] | None, default: Mapping[str, float]
 ) -> dict[str, float]:
-    """A weight for every name: the given one, else the paper's, else 0.
+    """A weight for every term: the given one, else the default, else 0.
 
     Raises:
         D2MError: a weight was given to a term that does not exist.
     """
-    unknown = sorted((given or {}).keys() - set(names))
+    given = given or {}
+    unknown = sorted(given.keys() - set(terms))
     if unknown:
-        raise D2MError(f"weights.{unknown[0]}: no such loss term; known are {', '.join(names)}")
-    return {name: float((given or {}).get(name, paper.get(name, 0.0))) for name in names}
+        raise D2MError(f"weights.{unknown[0]}: no such loss term; known are {', '.join(terms)}")
+    return {name: float(given.get(name, default.get(name, 0.0))) for name in terms}
 
 
 def bce_real(logits: Tensor) -> Tensor:

@@ -58,4 +58,4 @@ TERMS: Terms[DUVAEStep] = {
     "kl_mov": lambda s: s.out.z_mov.kl(),
 }
 #: The paper's weights; terms that are not the paper's have none. experiment=paper says the same.
-PAPER = {"recon": 1.0, "cross": 1.0, "shift": 1.0, "pose": 1.0, "kl_ini": 0.01, "kl_mov": 0.01}
+DEFAULT = {"recon": 1.0, "cross": 1.0, "shift": 1.0, "pose": 1.0, "kl_ini": 0.01, "kl_mov": 0.01}

@@ -55,6 +55,6 @@ TERMS: Terms[ClosedLoopStep] = {
     "mov_logvar": lambda s: F.l1_loss(s.recon_mov.logvar, s.real_mov.logvar),
 }
 #: The weights beside the paper's networks and losses; experiment=paper says the same.
-PAPER = {
+DEFAULT = {
     "recon": 10.0, "boundary": 10.0, "mov_mu": 1.0, "mov_logvar": 1.0, "fake_boundary": 10.0, "fake_energy": 1.0,
 }  # fmt: skip

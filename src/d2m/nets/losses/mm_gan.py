@@ -77,7 +77,7 @@ STYLE: Terms[StyleStep] = {
     "style_fake": lambda s: F.mse_loss(s.regressor(s.z_dan_fake), s.style),
 }
 #: The paper's weights; terms that are not in its losses have none. experiment=paper says the same.
-PAPER = {
+DEFAULT = {
     "d_mov_real": 1.0, "d_mov_fake": 1.0, "d_dan_real": 1.0, "d_dan_fake": 1.0,
     "recon": 10.0, "g_mov": 1.0, "g_dan": 1.0, "kl_dan": 0.01, "kl_mov": 0.01, "mov_mu": 1.0, "mov_logvar": 1.0,
     "style_real": 1.0, "style_fake": 1.0,

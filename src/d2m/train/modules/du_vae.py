@@ -9,7 +9,7 @@ from torch import Tensor
 
 from d2m.nets.du_vae import DUVAE, DUVAENoise
 from d2m.nets.losses import compute, full_weights, opening, weighted_sum
-from d2m.nets.losses.du_vae import PAPER, TERMS, DUVAEStep
+from d2m.nets.losses.du_vae import DEFAULT, TERMS, DUVAEStep
 from d2m.nets.sizes import Sizes
 from d2m.train.optimizers import ADAM, build_optimizer, cosine_decay
 from d2m.train.steps import clip_each, log_losses, step_generator
@@ -43,7 +43,7 @@ class DUVAEModule(pl.LightningModule):
         super().__init__()
         self.save_hyperparameters()
         self.net = DUVAE(Sizes.from_dict(sizes))
-        self.weights = full_weights(TERMS, weights, PAPER)
+        self.weights = full_weights(TERMS, weights, DEFAULT)
 
     @property
     def batch_count(self) -> int:

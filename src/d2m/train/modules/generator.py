@@ -19,7 +19,7 @@ from d2m.dance.generator import DanceGenerator, DanceNoise
 from d2m.data.normalizer import Normalizer
 from d2m.nets.composition import Composition, CompositionNoise, RealUnits
 from d2m.nets.losses import compute, full_weights, weighted_sum
-from d2m.nets.losses.generator import PAPER, TERMS, ClosedLoopStep
+from d2m.nets.losses.generator import DEFAULT, TERMS, ClosedLoopStep
 from d2m.nets.sizes import Sizes
 from d2m.train.optimizers import ADAM, build_optimizer, cosine_decay
 from d2m.train.steps import clip_each, log_losses, step_generator
@@ -50,7 +50,7 @@ class GeneratorModule(pl.LightningModule):
         super().__init__()
         self.save_hyperparameters()
         self.net = Composition(Sizes.from_dict(sizes))
-        self.weights = full_weights(TERMS, weights, PAPER)
+        self.weights = full_weights(TERMS, weights, DEFAULT)
         self.net.requires_grad_(False)
         self.net.dance_decoder.requires_grad_(True)
         self.net.unit_decoder.requires_grad_(True)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from d2m.core.skeleton import SEQUENCE_UNITS
 from d2m.nets.composition import Composition, CompositionNoise, RealUnits
 from d2m.nets.losses import compute, full_weights, opening, weighted_sum
-from d2m.nets.losses.mm_gan import DISCRIMINATOR, GENERATOR, PAPER, STYLE, GANStep, StyleStep
+from d2m.nets.losses.mm_gan import DEFAULT, DISCRIMINATOR, GENERATOR, STYLE, GANStep, StyleStep
 from d2m.nets.mm_gan import Discriminator
 from d2m.nets.sizes import Sizes
 from d2m.train.optimizers import ADAM, build_optimizer, cosine_decay, step_schedulers
@@ -66,7 +66,7 @@ class MMGANModule(pl.LightningModule):
         self.net = net = Composition(s)
         self.movement_discriminator = Discriminator(SEQUENCE_UNITS * 2 * s.z_mov, s.n_features)
         self.dance_discriminator = Discriminator(2 * s.z_dan, s.n_features)
-        every = full_weights((*DISCRIMINATOR, *GENERATOR, *STYLE), weights, PAPER)
+        every = full_weights((*DISCRIMINATOR, *GENERATOR, *STYLE), weights, DEFAULT)
         self.d_weights, self.g_weights, self.style_weights = (
             {name: every[name] for name in terms} for terms in (DISCRIMINATOR, GENERATOR, STYLE)
         )
