@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
@@ -15,17 +16,16 @@ _STREAMS = {"train": 0, "val": 1, "predict": 2}
 
 
 def step_generator(module: pl.LightningModule, stream: str, batch_idx: int, seed: int) -> torch.Generator:
-    """The generator of one batch, a function of (seed, epoch, batch, rank): a resumed epoch equals an undisturbed one.
+    """The generator of one batch, a function of (seed, stream, epoch, batch, rank): a resumed epoch equals an
+    undisturbed one.
 
     Validation is the same at every epoch, so that its curve shows the model and not the noise.
     """
     epoch = module.current_epoch if stream == "train" else 0
-    key = (seed, _STREAMS[stream], epoch, batch_idx, module.global_rank)
-    mixed = 0
-    for part in key:  # a fixed mix; Python's hash() of ints is not documented as stable
-        mixed = (mixed * 6364136223846793005 + part + 1442695040888963407) % 2**63
+    key = (_STREAMS[stream], epoch, batch_idx, module.global_rank)
+    state = np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)
     # CPU, so that a seed means the same noise on every device.
-    return torch.Generator().manual_seed(mixed)
+    return torch.Generator().manual_seed(int(state[0]))
 
 
 @contextmanager
