@@ -36,10 +36,11 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from d2m.bundle import write_bundle
     from d2m.data.normalizer import Normalizer
     from d2m.nets.composition import Composition
+    from d2m.nets.sizes import Sizes
 
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    net = Composition(**SIZES)
+    net = Composition(Sizes(**SIZES))
     # Random decoders hardly move: louder heads make dances that a threshold can tell apart.
     with torch.no_grad():
         for p in net.unit_decoder.parameters():
@@ -48,7 +49,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_bundle(
         tmp_path_factory.mktemp("tiny") / "bundle",
         config={
-            "sizes": net.sizes,
+            "sizes": net.sizes.to_dict(),
             "front_end": "mfcc",
             "style_mode": "windows",
             "motion_threshold": 0.0,

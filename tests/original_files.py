@@ -18,16 +18,15 @@ from d2m.train.modules.mm_gan import MMGANModule
 
 SIZES = {
     "n_genres": 4, "z_ini": 5, "z_mov": 7, "z_dan": 9, "movement_hidden": 6, "unit_hidden": 11,
-    "dance_encoder_hidden": 13, "dance_decoder_hidden": 8,
+    "dance_encoder_hidden": 13, "dance_decoder_hidden": 8, "n_features": 28, "style": 30,
 }  # fmt: skip
 FILES = {"stage1": "Stage1.ckpt", "stage2": "Stage2.ckpt", "style": "aud_3cls.ckpt"}
-STAGE1_SIZES = ("z_ini", "z_mov", "movement_hidden", "unit_hidden")
 
 
 def modules(sizes: Mapping[str, int] = SIZES, seed: int = 0) -> tuple[DUVAEModule, MMGANModule]:
     """Random stages that share what stage 2 takes over from stage 1."""
     torch.manual_seed(seed)
-    one, two = DUVAEModule(**{k: sizes[k] for k in STAGE1_SIZES}), MMGANModule(**sizes)
+    one, two = DUVAEModule(dict(sizes)), MMGANModule(dict(sizes))
     for name in ("initial_pose_encoder", "initial_pose_decoder", "movement_encoder"):
         two.net.get_submodule(name).load_state_dict(one.net.get_submodule(name).state_dict())
     return one, two

@@ -34,10 +34,15 @@ def main() -> None:
 
     run_dir, out = Path(args["run"]), Path(args["out"])
     corpus = Corpus.open(run_corpus(run_dir))
-    provenance = read_bundle(run_dir / "bundle").provenance
+    bundle = read_bundle(run_dir / "bundle")
+    provenance = bundle.provenance
     report = evaluate(DanceGenerator.load(run_dir / "bundle"), corpus, seeds=range(args["seeds"]))
     config = provenance["config"]
     options = {k: v for k, v in config["model"]["music_style"].items() if not k.startswith("_")}
+    options["sizes"] = bundle.sizes.to_dict()
+    if "lr" in options:  # bundles older than docs/adr/0052-sizes.md
+        old = {k: options.pop(k) for k in ("lr", "weight_decay")}
+        options["optimizer"] = {"_target_": "torch.optim.AdamW", **old}
     fit = config["fit"]["music_style"]
     report["style_cross_validated"] = cross_validate(
         corpus, options, fit["max_epochs"] * fit["steps_per_epoch"], fit["batch_size"], args["folds"]

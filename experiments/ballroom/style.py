@@ -27,12 +27,12 @@ Songs = list[NDArray[np.float32]]
 
 
 def fit_style(
-    songs: Songs, genre: NDArray[np.int64], n_genres: int, options: Mapping[str, Any], steps: int, batch: int, seed: int
+    songs: Songs, genre: NDArray[np.int64], options: Mapping[str, Any], steps: int, batch: int, seed: int
 ) -> MusicStyleModule:
     """Train the stage's own module on normalised songs, genres drawn uniformly, as stage music_style does."""
     torch.manual_seed(seed)
     rng, noise = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-    module = MusicStyleModule(n_genres, **options).train()
+    module = MusicStyleModule(**options).train()
     optimizer = module.configure_optimizers()
     pools = GenrePools(genre)
     for _ in range(steps):
@@ -79,9 +79,7 @@ def cross_validate(
         rows = np.concatenate([raw[i] for i in train])
         mean, std = rows.mean(0), rows.std(0)
         songs = [((x - mean) / std).astype(np.float32) for x in raw]
-        module = fit_style(
-            [songs[i] for i in train], genre[train], len(corpus.genres), options, steps, batch, seed + fold
-        )
+        module = fit_style([songs[i] for i in train], genre[train], options, steps, batch, seed + fold)
         gru[test] = [votes(module, songs[i]) for i in test]
         line = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=2000))
         logistic[test] = line.fit(summary[train], genre[train]).predict(summary[test])

@@ -149,7 +149,7 @@ def test_an_output_folder_that_cannot_be_made_is_one_line(tiny_run: Path, short:
         (["stages=[mm_gan]"], ["du_vae"]),
         (["stages=du_vae"], ["stages"]),
         (["data=nonsense"], ["data"]),
-        (["model.du_vae.lr=fast"], ["model.du_vae.lr"]),
+        (["model.du_vae.optimizer.lr=fast"], ["model.du_vae.optimizer.lr"]),
         (["model.du_vae.nonsense=1"], ["nonsense"]),
         (["data=ballroom", "data.root=nowhere at all"], ["nowhere at all"]),
         (["init_from.du_vae=nowhere.ckpt", "stages=[mm_gan]"], ["nowhere.ckpt"]),

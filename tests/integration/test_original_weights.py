@@ -94,14 +94,12 @@ def test_infer_hears_with_the_bundles_front_end(
 
 def test_train_goes_on_from_an_import(bundle: Path, tmp_path: Path) -> None:
     """Weights, Adam's moments and counters: the first new batch is the 31st, in the fourth epoch."""
-    hidden = ("movement_hidden", "unit_hidden", "dance_encoder_hidden", "dance_decoder_hidden")
     run_dir = tmp_path / "run"
     trained = command(
         "train.py", "logger=none", f"hydra.run.dir={run_dir}", f"data.cache={tmp_path / 'corpora'}",
         "data.corpus.n_songs_per_genre=3", "data.corpus.seconds=16", "data.corpus.yaws=[0.0]",
         "data.corpus.front_end=legacy", "stages=[mm_gan]", f"continue_from.mm_gan={bundle}/resume/mm_gan/last.ckpt",
-        *(f"size.{k}={SIZES[k]}" for k in ("z_ini", "z_mov", "z_dan")),
-        *(f"model.mm_gan.{k}={SIZES[k]}" for k in hidden),
+        *(f"size.{k}={v}" for k, v in SIZES.items() if k not in ("n_genres", "n_features")),
         "fit.mm_gan.max_epochs=4", "fit.mm_gan.steps_per_epoch=2", "fit.mm_gan.batch_size=2",
         "callbacks.dance_video=null", "callbacks.progress_bar=false", "trainer=cpu", "trainer.precision=32-true",
     )  # fmt: skip

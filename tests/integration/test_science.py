@@ -17,8 +17,9 @@ from .conftest import compose_train
 
 #: Between tiny and small: enough to tell the genres apart.
 SIZE = [
-    "size.z_mov=32", "size.z_dan=64", "size.hidden=96", "model.du_vae.lr=4e-3", "model.mm_gan.lr=1e-3",
-    "model.generator.lr=1e-3", "model.generator.lr_unit_decoder=3e-4",
+    "size.z_mov=32", "size.z_dan=64", "size.movement_hidden=96", "model.du_vae.optimizer.lr=4e-3",
+    "model.mm_gan.optimizer.lr=1e-3",
+    "model.generator.optimizer.lr=1e-3", "model.generator.lr_unit_decoder=3e-4",
 ]  # fmt: skip
 LENGTH = {"du_vae": (8, 100, 16), "music_style": (2, 50, 32), "mm_gan": (3, 80, 16), "generator": (2, 60, 16),
           "motion_style": (2, 40, 32)}  # fmt: skip

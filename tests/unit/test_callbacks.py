@@ -21,6 +21,7 @@ from d2m.core.errors import D2MError
 from d2m.data.corpus import Corpus
 from d2m.draw.video import probe, render_dance
 from d2m.nets.composition import Composition
+from d2m.nets.sizes import Sizes
 from d2m.train.callbacks.dance_video import DanceVideo
 from d2m.train.callbacks.guard import BatchCounter, StopOnNaN
 from d2m.train.callbacks.loggers import (
@@ -46,7 +47,7 @@ class Stage(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.weight = torch.nn.Parameter(torch.zeros(1))
-        self.net = Composition(**SIZES)
+        self.net = Composition(Sizes(**SIZES))
         self.bad = bad or {}
 
     def training_step(self, batch: Any, batch_idx: int) -> None:

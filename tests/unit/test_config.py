@@ -18,10 +18,8 @@ CONF = REPO / "conf"
 GIVEN_LATER = {
     "d2m.train.callbacks.dance_video.DanceVideo": {"out", "corpus"},
     "d2m.train.callbacks.latent.LatentManipulation": {"stage", "out", "corpus"},
-    "d2m.train.modules.music_style.MusicStyleModule": {"n_genres"},
-    "d2m.train.modules.motion_style.MotionStyleModule": {"n_genres"},
-    "d2m.train.modules.mm_gan.MMGANModule": {"n_genres"},
-    "d2m.train.modules.generator.GeneratorModule": {"n_genres"},
+    "torch.optim.Adam": {"params"},
+    "torch.optim.AdamW": {"params"},
     **{
         f"d2m.train.callbacks.loggers.{name}_logger": {"run_dir", "stage", "hparams"}
         for name in ("wandb", "tensorboard", "csv", "no")

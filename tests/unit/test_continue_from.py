@@ -16,8 +16,7 @@ from d2m.train.curriculum import build_module, check_continues, check_request, c
 from tests.original_files import SIZES, arguments, write
 
 CONF = str(Path(__file__).parents[2] / "conf")
-HIDDEN = ("movement_hidden", "unit_hidden", "dance_encoder_hidden", "dance_decoder_hidden")
-FIT = [f"size.{k}={SIZES[k]}" for k in ("z_ini", "z_mov", "z_dan")] + [f"model.mm_gan.{k}={SIZES[k]}" for k in HIDDEN]
+FIT = [f"size.{k}={v}" for k, v in SIZES.items() if k not in ("n_genres", "n_features")]
 
 
 def config(*overrides: str) -> DictConfig:

@@ -141,7 +141,7 @@ def test_states_of_old_pytorch(source: Path, tmp_path: Path) -> None:
     path = resume(source, tmp_path / "out", "du_vae", stage1=old)
     checkpoint = torch.load(path, weights_only=True)
     state = checkpoint["optimizer_states"][0]
-    assert state["param_groups"][0]["lr"] == 1e-3 == checkpoint["hyper_parameters"]["lr"]
+    assert state["param_groups"][0]["lr"] == 1e-3 == checkpoint["hyper_parameters"]["optimizer"]["lr"]
     assert state["param_groups"][0]["betas"] == (0.5, 0.9)
     keys = list(checkpoint["state_dict"])
     first = next(iter(file["opt_movement_enc"]["state"].values()))  # the last parameter's: they were reversed
@@ -154,5 +154,5 @@ def test_states_of_old_pytorch(source: Path, tmp_path: Path) -> None:
 def test_sizes_are_in_the_hyper_parameters(source: Path, tmp_path: Path) -> None:
     path = resume(source, tmp_path / "out", "mm_gan")
     hparams = torch.load(path, weights_only=True)["hyper_parameters"]
-    assert {k: hparams[k] for k in SIZES} == SIZES
-    assert (hparams["lr"], hparams["lr_unit_decoder"]) == (2e-4, 2e-5)
+    assert hparams["sizes"] == SIZES
+    assert (hparams["optimizer"]["lr"], hparams["lr_unit_decoder"]) == (2e-4, 2e-5)

@@ -15,7 +15,7 @@ SIZES = {
 
 def module(**options: object) -> MMGANModule:
     torch.manual_seed(0)
-    return MMGANModule(**SIZES, **options)  # type: ignore[arg-type]
+    return MMGANModule(SIZES, **options)  # type: ignore[arg-type]
 
 
 def batch(m: MMGANModule, b: int = 5) -> tuple[RealUnits, CompositionNoise]:

@@ -20,6 +20,7 @@ from d2m.data.datamodule import DanceDataModule
 from d2m.edits.request import EditRequest, build_edit
 from d2m.metrics.classification import balanced_accuracy, confusion
 from d2m.nets.motion_style import MotionStyle, dance_windows
+from d2m.nets.sizes import MotionSizes
 from d2m.train.modules.motion_style import read_motion_style
 from d2m.train.release import motion_style_accuracy
 
@@ -51,7 +52,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 def test_it_learns_the_genres_of_real_units_it_never_saw(corpus: Corpus) -> None:
     data = DanceDataModule(str(corpus.folder), "motion_style", batch_size=32, steps_per_epoch=60, shift=(10.0, 4.0))
     torch.manual_seed(0)
-    net = MotionStyle(len(corpus.genres), 32)
+    net = MotionStyle(MotionSizes(len(corpus.genres), 32))
     adam = torch.optim.AdamW(net.parameters(), 3e-3)
     for raw in data.train_dataloader():
         assert raw.keys() == {"genre", "units", "shift"}  # no music
@@ -83,12 +84,12 @@ def judged_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -
     """The tiny bundle with a random motion classifier in it."""
     a = read_bundle(tiny_bundle)
     torch.manual_seed(0)
-    net = MotionStyle(3, 8)
+    net = MotionStyle(MotionSizes(3, 8))
     held_out = {"balanced_accuracy": 0.75, "chance": 1 / 3}
     config = {k: v for k, v in a.config.items() if k != "format"}
     return write_bundle(
         tmp_path_factory.mktemp("judged") / "bundle",
-        config={**config, "motion_style": {"sizes": net.sizes, "held_out": held_out}}, state=a.state,
+        config={**config, "motion_style": {"sizes": net.sizes.to_dict(), "held_out": held_out}}, state=a.state,
         normalizer=a.normalizer, genres=a.genres, genre_means=a.genre_means, provenance={}, card="",
         motion_style=net.state_dict(),
     )  # fmt: skip

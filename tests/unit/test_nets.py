@@ -1,23 +1,29 @@
 """Shapes, sizes and properties of the networks."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from d2m.nets.blocks import ConstantInputDecoder, SequenceEncoder
 from d2m.nets.composition import Composition
 from d2m.nets.du_vae import DUVAE
 from d2m.nets.mm_gan import Discriminator
 from d2m.nets.music_style import MusicStyle, windows
+from d2m.nets.sizes import Sizes
 
-SIZES = {
-    "z_ini": 4, "z_mov": 6, "z_dan": 8, "movement_hidden": 12, "unit_hidden": 16,
-    "dance_encoder_hidden": 10, "dance_decoder_hidden": 14,
-}  # fmt: skip
+CONF = Path(__file__).parents[2] / "conf"
+
+SIZES = Sizes(
+    n_genres=3, z_ini=4, z_mov=6, z_dan=8, movement_hidden=12, unit_hidden=16, dance_encoder_hidden=10,
+    dance_decoder_hidden=14,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("b", [1, 3])
 def test_du_vae_shapes(b: int) -> None:
-    net = DUVAE(4, 6, 12, 16)
+    net = DUVAE(SIZES)
     units = torch.randn(b, 32, 28)
     out = net(units, units + 1, net.draw_noise(units, torch.Generator().manual_seed(0)))
     assert out.recon[0].shape == out.cross[1].shape == (b, 32, 28)
@@ -25,7 +31,7 @@ def test_du_vae_shapes(b: int) -> None:
 
 
 def test_cross_uses_the_other_copys_movement() -> None:
-    net = DUVAE(4, 6, 12, 16).eval()
+    net = DUVAE(SIZES).eval()
     units = torch.randn(2, 32, 28)
     noise = net.draw_noise(units, torch.Generator().manual_seed(0))
     out = net(units, units.flip(1), noise)
@@ -35,7 +41,7 @@ def test_cross_uses_the_other_copys_movement() -> None:
 
 
 def test_single_frames_are_frames_of_copy_one() -> None:
-    net = DUVAE(4, 6, 12, 16)
+    net = DUVAE(SIZES)
     units = torch.arange(2 * 32).view(2, 32, 1).expand(2, 32, 28).float()
     noise = net.draw_noise(units, torch.Generator().manual_seed(0))
     out = net(units, units, noise)
@@ -57,7 +63,7 @@ def test_two_layer_decoder_keeps_items_apart() -> None:
 
 
 def test_unroll_starts_every_unit_from_the_pose_before() -> None:
-    net = Composition(3, **SIZES).eval()
+    net = Composition(SIZES).eval()
     z_mov, pose, eps = torch.randn(2, 3, 6), torch.randn(2, 28), torch.randn(2, 3, 4)
     units = net.unroll(z_mov, pose, eps)
     second = net.unroll(z_mov[:, 1:], units[:, 0, -1], eps[:, 1:])
@@ -66,7 +72,7 @@ def test_unroll_starts_every_unit_from_the_pose_before() -> None:
 
 
 def test_real_batch_carries_no_gradient() -> None:
-    net = Composition(3, **SIZES)
+    net = Composition(SIZES)
     units, features = torch.randn(2, 3, 32, 28), torch.randn(2, 30, 28)
     real = net.read_real(units, features, net.draw_noise(units))
     assert not real.z_mov.mu.requires_grad and not real.style.requires_grad
@@ -74,7 +80,7 @@ def test_real_batch_carries_no_gradient() -> None:
 
 
 def test_discriminator_gives_one_logit() -> None:
-    assert Discriminator(36)(torch.randn(5, 3, 12), torch.randn(5, 28)).shape == (5,)
+    assert Discriminator(36, 28)(torch.randn(5, 3, 12), torch.randn(5, 28)).shape == (5,)
 
 
 @pytest.mark.parametrize(("t", "n"), [(30, 1), (31, 2), (45, 2), (46, 3), (60, 3), (900, 59)])
@@ -92,7 +98,7 @@ def test_windows_refuse_a_song_that_is_too_short() -> None:
 
 
 def test_song_style_modes() -> None:
-    net = MusicStyle(3).eval()
+    net = MusicStyle(3, 28, 30).eval()
     song = torch.randn(75, 28)
     torch.testing.assert_close(net.song_style(song), net.style(windows(song)).mean(0))
     torch.testing.assert_close(net.song_style(song, "legacy"), net.style(song[None])[0])
@@ -101,7 +107,7 @@ def test_song_style_modes() -> None:
 
 def test_full_size_has_the_papers_widths() -> None:
     with torch.device("meta"):
-        net = Composition(3)
+        net = Composition(Sizes(n_genres=3, **dict(OmegaConf.load(CONF / "size" / "full.yaml"))))
     shapes = {k: tuple(v.shape) for k, v in net.state_dict().items()}
     assert shapes["movement_encoder.head.mu.weight"] == (512, 2048)
     assert shapes["unit_decoder.body.initial.weight"] == (1024, 522)

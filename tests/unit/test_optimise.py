@@ -14,6 +14,7 @@ from d2m.edits.mean_shift import MeanShift
 from d2m.edits.optimise import WEIGHTS, GaussianPrior, beat_energy, content_distance, optimise
 from d2m.edits.optimised_dance import DanceObjective, OptimisedEdit, Settings
 from d2m.nets.motion_style import MotionStyle
+from d2m.nets.sizes import MotionSizes
 
 CENTRE = torch.tensor([[1.0, -2.0, 0.5], [0.0, 3.0, 1.0]])
 
@@ -101,7 +102,7 @@ def generator(tiny_bundle: Path) -> DanceGenerator:
     g = DanceGenerator.load(tiny_bundle)
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        g.motion_style = MotionStyle(3, 8).eval()
+        g.motion_style = MotionStyle(MotionSizes(3, 8)).eval()
     with torch.no_grad():
         for p in g.motion_style.parameters():
             p.mul_(2)

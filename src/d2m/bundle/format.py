@@ -33,6 +33,7 @@ from torch import Tensor, nn
 
 from d2m.core.errors import D2MError
 from d2m.data.normalizer import Normalizer
+from d2m.nets.sizes import MotionSizes, Sizes
 
 FORMAT = 1
 CONFIG, WEIGHTS, NORMALIZER, GENRES = "config.json", "weights.safetensors", "normalizer.npz", "genres.json"
@@ -56,6 +57,17 @@ class Bundle:
     genre_means: dict[str, np.ndarray]
     provenance: dict[str, Any]
     motion_style: dict[str, Tensor] | None = None
+
+    @property
+    def sizes(self) -> Sizes:
+        """Of the networks; of a bundle that :func:`read_bundle` accepted, always valid."""
+        return Sizes.from_dict(self.config["sizes"])
+
+    @property
+    def motion_sizes(self) -> MotionSizes | None:
+        """Of the motion classifier; None without one."""
+        facts = self.config.get(_MOTION_KEY)
+        return None if facts is None else MotionSizes.from_dict(facts["sizes"])
 
     def load_weights_into(self, net: nn.Module) -> None:
         """Strictly.
@@ -174,6 +186,20 @@ def write_bundle(
     return folder
 
 
+def _check_sizes(folder: Path, config: dict[str, Any]) -> None:
+    """See that networks can be built.
+
+    Raises:
+        D2MError: an unknown, missing or impossible width.
+    """
+    try:
+        Sizes.from_dict(config["sizes"])
+        if _MOTION_KEY in config:
+            MotionSizes.from_dict(config[_MOTION_KEY]["sizes"])
+    except D2MError as e:
+        raise D2MError(f"{folder / CONFIG}: {e}; copy the bundle again, or train it again") from e
+
+
 def read_bundle(folder: str | Path) -> Bundle:
     """Read and check a bundle.
 
@@ -206,6 +232,7 @@ def read_bundle(folder: str | Path) -> Bundle:
             raise D2MError(f"{folder / CONFIG}: bundle format {config.get('format')}, this version reads {FORMAT}")
         if (_MOTION_KEY in config) != (MOTION_STYLE in digests):
             raise ValueError(f"{CONFIG} and {MOTION_STYLE} do not belong together")
+        _check_sizes(folder, config)
         with np.load(folder / GENRE_MEANS, allow_pickle=False) as means:
             genre_means = {k: means[k] for k in means.files}
         return Bundle(

@@ -52,12 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )  # fmt: skip
     for warning in imported.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    sizes = imported.sizes
-    model = [f"size.{k}={sizes[k]}" for k in ("z_ini", "z_mov", "z_dan")]
-    hidden = ("movement_hidden", "unit_hidden", "dance_encoder_hidden", "dance_decoder_hidden")
-    if len({sizes[k] for k in hidden}) == 1:
-        model.append(f"size.hidden={sizes['unit_hidden']}")
-    else:
-        model += [f"model.du_vae.{k}={sizes[k]}" for k in hidden[:2]]
-        model += [f"model.{stage}.{k}={sizes[k]}" for stage in ("mm_gan", "generator") for k in hidden]
+    # What the corpus says itself is no option.
+    sizes = {k: v for k, v in imported.sizes.to_dict().items() if k not in ("n_genres", "n_features")}
+    model = [f"size.{k}={v}" for k, v in sizes.items()]
     print(f"bundle: {imported.folder}\nto go on training: train.py ... {' '.join(model)} (docs/original-weights.md)")

@@ -155,9 +155,7 @@ def dance_file(
     t = n_frames(len(wave))
     beats = music_beats(wave)
     if z_dan is not None:
-        z_dan = fit_z_dan(
-            z_dan, segments_needed(beats, t, cfg.warp), generator.net.sizes["z_dan"], f"z_dan={cfg.z_dan}"
-        )
+        z_dan = fit_z_dan(z_dan, segments_needed(beats, t, cfg.warp), generator.net.sizes.z_dan, f"z_dan={cfg.z_dan}")
     dance = dance_to(
         generator, features(wave, generator.front_end), beats, t,
         seed=cfg.seed, edit=edit, strength=request.amount(), warp=cfg.warp, z_dan=z_dan,
@@ -205,7 +203,7 @@ def infer(cfg: DictConfig) -> list[Path]:
     request = EditRequest.of(cfg.edit)
     request.amount()
     edit = build_edit(request, generator)
-    z_dan = None if cfg.z_dan is None else read_z_dan(cfg.z_dan, generator.net.sizes["z_dan"])
+    z_dan = None if cfg.z_dan is None else read_z_dan(cfg.z_dan, generator.net.sizes.z_dan)
     songs = find_songs(cfg.audio)
     out = Path(cfg.out)
     check_out(out)

@@ -24,6 +24,7 @@ from d2m.data.normalizer import Normalizer
 from d2m.nets.composition import Composition
 from d2m.nets.motion_style import MotionStyle
 from d2m.nets.music_style import StyleMode
+from d2m.nets.sizes import Sizes
 
 
 class ZDan(NamedTuple):
@@ -41,19 +42,19 @@ class DanceNoise:
     Sharing one of these between an original and its edits is what makes them comparable.
     """
 
-    audio: Tensor  # (b, n, k, 30)
+    audio: Tensor  # (b, n, k, style)
     z_dan: Tensor  # (b, n, k, z_dan)
     z_mov: Tensor  # (b, n, k, 3, z_mov)
     z_ini: Tensor  # (b, n, k, 3, z_ini)
 
     @classmethod
-    def draw(cls, sizes: dict[str, int], b: int, n: int, k: int, generator: torch.Generator) -> DanceNoise:
+    def draw(cls, sizes: Sizes, b: int, n: int, k: int, generator: torch.Generator) -> DanceNoise:
         """Segment after segment, so that a longer song begins with the draws of a shorter one."""
         shapes = {
-            "audio": (b, k, 30),
-            "z_dan": (b, k, sizes["z_dan"]),
-            "z_mov": (b, k, SEQUENCE_UNITS, sizes["z_mov"]),
-            "z_ini": (b, k, SEQUENCE_UNITS, sizes["z_ini"]),
+            "audio": (b, k, sizes.style),
+            "z_dan": (b, k, sizes.z_dan),
+            "z_mov": (b, k, SEQUENCE_UNITS, sizes.z_mov),
+            "z_ini": (b, k, SEQUENCE_UNITS, sizes.z_ini),
         }
         rows = [{name: randn(*s, generator=generator) for name, s in shapes.items()} for _ in range(n)]
         return cls(**{name: torch.stack([r[name] for r in rows], dim=1) for name in shapes})
@@ -124,11 +125,11 @@ class DanceGenerator:
         check_device(device)
         bundle: Bundle = read_bundle(folder)
         c = bundle.config
-        net = Composition(**c["sizes"])
+        net = Composition(bundle.sizes)
         bundle.load_weights_into(net)
         classifier, facts = None, c.get("motion_style", {})
-        if bundle.motion_style is not None:
-            classifier = MotionStyle(**facts["sizes"])
+        if bundle.motion_sizes is not None:
+            classifier = MotionStyle(bundle.motion_sizes)
             bundle.load_motion_style_into(classifier)
             classifier.eval().requires_grad_(False).to(device)
         return cls(
@@ -339,8 +340,8 @@ class DanceGenerator:
             ValueError: z_dan is too short for n_frames, or has another width than the networks'.
         """
         z = torch.as_tensor(z_dan, dtype=next(self.net.parameters()).dtype, device=self.device)
-        if z.ndim != 2 or z.shape[1] != self.net.sizes["z_dan"]:
-            raise ValueError(f"z_dan has shape {tuple(z.shape)}, expected (n, {self.net.sizes['z_dan']})")
+        if z.ndim != 2 or z.shape[1] != self.net.sizes.z_dan:
+            raise ValueError(f"z_dan has shape {tuple(z.shape)}, expected (n, {self.net.sizes.z_dan})")
         if n_frames > len(z) * SEQUENCE_FRAMES:
             raise ValueError(f"{len(z)} z_dan give {len(z) * SEQUENCE_FRAMES} frames, {n_frames} were asked for")
         if noise is None:

@@ -159,7 +159,7 @@ def dance_to(
     if z_dan is None:
         z = generator.encode_style(generator.style(features)[None], noise).sample
     else:
-        given = fit_z_dan(z_dan, n, generator.net.sizes["z_dan"])
+        given = fit_z_dan(z_dan, n, generator.net.sizes.z_dan)
         k = noise.audio.shape[2]
         z = torch.from_numpy(given).to(generator.device)[None, :, None].expand(1, n, k, -1)
     chosen = generator.choreograph(z, noise, generator.motion_threshold)

@@ -69,7 +69,8 @@ class Normalizer:
     feature_std: NDArray[np.float32]
 
     def __post_init__(self) -> None:
-        for name, dim in zip(NormalizerTensors._fields, (POSE_DIM, POSE_DIM, FEATURE_DIM, FEATURE_DIM), strict=True):
+        width = np.size(self.feature_mean)
+        for name, dim in zip(NormalizerTensors._fields, (POSE_DIM, POSE_DIM, width, width), strict=True):
             value = np.ascontiguousarray(getattr(self, name), np.float32)
             if value.shape != (dim,) or not np.isfinite(value).all() or (name.endswith("std") and value.min() <= 0):
                 raise D2MError(f"normalizer: {name} must be {dim} finite numbers, positive where a deviation")

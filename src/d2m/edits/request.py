@@ -168,8 +168,8 @@ def check_space(space: str, width: int, generator: DanceGenerator, source: str) 
     Raises:
         D2MError: they are of another bundle, or of another width.
     """
-    if width != generator.net.sizes["z_dan"]:
-        raise D2MError(f"{source}: latents of width {width}, this bundle's have {generator.net.sizes['z_dan']}")
+    if width != generator.net.sizes.z_dan:
+        raise D2MError(f"{source}: latents of width {width}, this bundle's have {generator.net.sizes.z_dan}")
     if space and space != space_of(generator):
         raise D2MError(f"{source}: fitted in the latent space of another bundle; fit it again with this one")
 

@@ -34,15 +34,14 @@ class GaussianHead(nn.Module):
 class SequenceEncoder(nn.Module):
     """GRU with a learned initial state; one vector for a sequence (b, t, f) -> (b, hidden * directions).
 
-    Forward direction: the last step's output. Backward direction, where there is one: the first step's.
+    Forward direction: the last step's output. Backward direction, if there is one: the first step's.
     """
 
-    def __init__(self, n_in: int, hidden: int, bidirectional: bool = False, num_layers: int = 1) -> None:
+    def __init__(self, n_in: int, hidden: int, bidirectional: bool = False) -> None:
         super().__init__()
         self.hidden = hidden
-        directions = 2 if bidirectional else 1
-        self.h0 = nn.Parameter(torch.zeros(num_layers * directions, 1, hidden))
-        self.gru = nn.GRU(n_in, hidden, num_layers, batch_first=True, bidirectional=bidirectional)
+        self.h0 = nn.Parameter(torch.zeros(2 if bidirectional else 1, 1, hidden))
+        self.gru = nn.GRU(n_in, hidden, batch_first=True, bidirectional=bidirectional)
 
     def forward(self, x: Tensor) -> Tensor:
         h0 = self.h0.expand(-1, x.shape[0], -1).contiguous()

@@ -11,6 +11,7 @@ from d2m.core.gaussian import DiagonalGaussian, randn
 from d2m.nets.du_vae import InitialPoseDecoder, InitialPoseEncoder, MovementEncoder, UnitDecoder
 from d2m.nets.mm_gan import DanceDecoder, DanceEncoder, StyleRegressor, StyleToDance
 from d2m.nets.music_style import MusicStyle
+from d2m.nets.sizes import Sizes
 
 
 class CompositionNoise(NamedTuple):
@@ -19,9 +20,9 @@ class CompositionNoise(NamedTuple):
     z_ini: Tensor  # (b u, z_ini)
     z_dan: Tensor  # (b, z_dan)
     recon_mov: Tensor  # (b u, z_mov)
-    audio: Tensor  # (b, 30)
+    audio: Tensor  # (b, style)
     fake_z_dan: Tensor  # (b, z_dan)
-    fake_mov: Tensor  # (b, u, z_mov): used where the music branch is decoded to poses
+    fake_mov: Tensor  # (b, u, z_mov): used if the music branch is decoded to poses
 
 
 class RealUnits(NamedTuple):
@@ -31,8 +32,8 @@ class RealUnits(NamedTuple):
     z_ini: DiagonalGaussian  # (b u, z_ini)
     z_ini_samples: Tensor
     z_mov: DiagonalGaussian  # (b, u, z_mov)
-    style: Tensor  # (b, 30)
-    audio: Tensor  # (b, 28): mean features, the discriminators' condition
+    style: Tensor  # (b, style)
+    audio: Tensor  # (b, n_features): mean features, the discriminators' condition
 
 
 class DanceBranch(NamedTuple):
@@ -52,45 +53,20 @@ class MusicBranch(NamedTuple):
 
 
 class Composition(nn.Module):
-    """Every network that a trained system needs: the discriminators are the only ones left out.
+    """Every network that a trained system needs: the discriminators are the only ones left out."""
 
-    Args:
-        n_genres: classes of the music style network.
-        z_ini, z_mov, z_dan: latent sizes (the paper's: 10, 512, 512).
-        movement_hidden, unit_hidden, dance_encoder_hidden, dance_decoder_hidden: GRU widths (the paper's: 1024).
-    """
-
-    def __init__(
-        self,
-        n_genres: int,
-        z_ini: int = 10,
-        z_mov: int = 512,
-        z_dan: int = 512,
-        movement_hidden: int = 1024,
-        unit_hidden: int = 1024,
-        dance_encoder_hidden: int = 1024,
-        dance_decoder_hidden: int = 1024,
-    ) -> None:
+    def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        self.sizes = {
-            "n_genres": n_genres,
-            "z_ini": z_ini,
-            "z_mov": z_mov,
-            "z_dan": z_dan,
-            "movement_hidden": movement_hidden,
-            "unit_hidden": unit_hidden,
-            "dance_encoder_hidden": dance_encoder_hidden,
-            "dance_decoder_hidden": dance_decoder_hidden,
-        }
-        self.initial_pose_encoder = InitialPoseEncoder(z_ini)
-        self.initial_pose_decoder = InitialPoseDecoder(z_ini)  # used by no stage after the first, kept for study
-        self.movement_encoder = MovementEncoder(z_mov, movement_hidden)
-        self.unit_decoder = UnitDecoder(z_ini, z_mov, unit_hidden)
-        self.music_style = MusicStyle(n_genres)
-        self.dance_encoder = DanceEncoder(z_mov, z_dan, dance_encoder_hidden)
-        self.dance_decoder = DanceDecoder(z_mov, z_dan, dance_decoder_hidden)
-        self.style_to_dance = StyleToDance(z_dan)
-        self.style_regressor = StyleRegressor(z_dan)
+        self.sizes = s = sizes
+        self.initial_pose_encoder = InitialPoseEncoder(s.z_ini)
+        self.initial_pose_decoder = InitialPoseDecoder(s.z_ini)  # used by no stage after the first, kept for study
+        self.movement_encoder = MovementEncoder(s.z_mov, s.movement_hidden)
+        self.unit_decoder = UnitDecoder(s.z_ini, s.z_mov, s.unit_hidden)
+        self.music_style = MusicStyle(s.n_genres, s.n_features, s.style)
+        self.dance_encoder = DanceEncoder(s.z_mov, s.z_dan, s.dance_encoder_hidden)
+        self.dance_decoder = DanceDecoder(s.z_mov, s.z_dan, s.dance_decoder_hidden)
+        self.style_to_dance = StyleToDance(s.z_dan, s.style)
+        self.style_regressor = StyleRegressor(s.z_dan, s.style)
 
     def draw_noise(self, units: Tensor, generator: torch.Generator | None = None) -> CompositionNoise:
         """One draw for a batch like ``units`` (b, u, 32, 28)."""
@@ -101,17 +77,17 @@ class Composition(nn.Module):
             return randn(*shape, generator=generator, like=units)
 
         return CompositionNoise(
-            z_ini=draw(b * u, s["z_ini"]),
-            z_dan=draw(b, s["z_dan"]),
-            recon_mov=draw(b * u, s["z_mov"]),
-            audio=draw(b, self.style_to_dance.noise_dim),
-            fake_z_dan=draw(b, s["z_dan"]),
-            fake_mov=draw(b, u, s["z_mov"]),
+            z_ini=draw(b * u, s.z_ini),
+            z_dan=draw(b, s.z_dan),
+            recon_mov=draw(b * u, s.z_mov),
+            audio=draw(b, s.style),
+            fake_z_dan=draw(b, s.z_dan),
+            fake_mov=draw(b, u, s.z_mov),
         )
 
     @torch.no_grad()
     def read_real(self, units: Tensor, features: Tensor, noise: CompositionNoise) -> RealUnits:
-        """Units (b, u, 32, 28) and their music (b, t, 28) through the frozen networks."""
+        """Units (b, u, 32, 28) and their music (b, t, n_features) through the frozen networks."""
         b, u = units.shape[:2]
         flat = units.flatten(0, 1)
         z_ini = self.initial_pose_encoder(flat[:, 0])

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from d2m.core.gaussian import DiagonalGaussian, randn
 from d2m.core.skeleton import POSE_DIM, UNIT_FRAMES
 from d2m.nets.blocks import ConstantInputDecoder, GaussianHead, SequenceEncoder, mlp
+from d2m.nets.sizes import Sizes
 
 #: Frames of a unit that the initial-pose autoencoder sees besides the first.
 SINGLE_FRAMES = 4
@@ -21,7 +22,7 @@ SINGLE_FRAMES = 4
 class InitialPoseEncoder(nn.Module):
     """Normalised pose (b, 28) -> N(z_ini) (b, z_ini)."""
 
-    def __init__(self, z_ini: int = 10, hidden: int = 64) -> None:
+    def __init__(self, z_ini: int, hidden: int = 64) -> None:
         super().__init__()
         self.body = mlp([POSE_DIM, hidden, hidden])
         self.head = GaussianHead(hidden, z_ini)
@@ -34,7 +35,7 @@ class InitialPoseEncoder(nn.Module):
 class InitialPoseDecoder(nn.Module):
     """z_ini (b, z_ini) -> normalised pose (b, 28)."""
 
-    def __init__(self, z_ini: int = 10, hidden: int = 64) -> None:
+    def __init__(self, z_ini: int, hidden: int = 64) -> None:
         super().__init__()
         self.body = nn.Sequential(*mlp([z_ini, hidden, hidden]), nn.Linear(hidden, POSE_DIM))
 
@@ -46,9 +47,9 @@ class InitialPoseDecoder(nn.Module):
 class MovementEncoder(nn.Module):
     """Normalised unit (b, 32, 28) -> N(z_mov) (b, z_mov)."""
 
-    def __init__(self, z_mov: int = 512, hidden: int = 1024, num_layers: int = 1) -> None:
+    def __init__(self, z_mov: int, hidden: int) -> None:
         super().__init__()
-        self.body = SequenceEncoder(POSE_DIM, hidden, bidirectional=True, num_layers=num_layers)
+        self.body = SequenceEncoder(POSE_DIM, hidden, bidirectional=True)
         self.head = GaussianHead(2 * hidden, z_mov)
 
     def forward(self, units: Tensor) -> DiagonalGaussian:
@@ -59,7 +60,7 @@ class MovementEncoder(nn.Module):
 class UnitDecoder(nn.Module):
     """z_ini (b, z_ini), z_mov (b, z_mov) -> normalised unit (b, 32, 28)."""
 
-    def __init__(self, z_ini: int = 10, z_mov: int = 512, hidden: int = 1024, num_layers: int = 1) -> None:
+    def __init__(self, z_ini: int, z_mov: int, hidden: int, num_layers: int = 1) -> None:
         super().__init__()
         self.body = ConstantInputDecoder(z_mov, z_ini + z_mov, hidden, num_layers)
         self.head = nn.Sequential(
@@ -82,7 +83,7 @@ class DUVAENoise(NamedTuple):
 
 
 class DUVAEOutput(NamedTuple):
-    """Everything that the stage-1 losses read; index 0 / 1 is the copy."""
+    """Everything that the stage-1 losses read. Pairs hold copy 1 and copy 2; tensors of 2b rows, copy 1 first."""
 
     z_ini: DiagonalGaussian  # (2b, z_ini)
     z_mov: DiagonalGaussian  # (2b, z_mov)
@@ -99,13 +100,13 @@ class DUVAEOutput(NamedTuple):
 class DUVAE(nn.Module):
     """The four networks of stage 1 and the forward pass that trains them."""
 
-    def __init__(self, z_ini: int = 10, z_mov: int = 512, movement_hidden: int = 1024, unit_hidden: int = 1024) -> None:
+    def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        self.z_ini, self.z_mov = z_ini, z_mov
-        self.initial_pose_encoder = InitialPoseEncoder(z_ini)
-        self.initial_pose_decoder = InitialPoseDecoder(z_ini)
-        self.movement_encoder = MovementEncoder(z_mov, movement_hidden)
-        self.unit_decoder = UnitDecoder(z_ini, z_mov, unit_hidden)
+        self.sizes = s = sizes
+        self.initial_pose_encoder = InitialPoseEncoder(s.z_ini)
+        self.initial_pose_decoder = InitialPoseDecoder(s.z_ini)
+        self.movement_encoder = MovementEncoder(s.z_mov, s.movement_hidden)
+        self.unit_decoder = UnitDecoder(s.z_ini, s.z_mov, s.unit_hidden)
 
     def draw_noise(self, units: Tensor, generator: torch.Generator | None = None) -> DUVAENoise:
         """One draw for a batch like ``units`` (b, 32, 28)."""
@@ -113,9 +114,9 @@ class DUVAE(nn.Module):
         source = generator.device if generator is not None else units.device
         frames = torch.randperm(UNIT_FRAMES, generator=generator, device=source)[:SINGLE_FRAMES]
         return DUVAENoise(
-            randn(2 * b, self.z_ini, generator=generator, like=units),
-            randn(2 * b, self.z_mov, generator=generator, like=units),
-            randn(SINGLE_FRAMES * b, self.z_ini, generator=generator, like=units),
+            randn(2 * b, self.sizes.z_ini, generator=generator, like=units),
+            randn(2 * b, self.sizes.z_mov, generator=generator, like=units),
+            randn(SINGLE_FRAMES * b, self.sizes.z_ini, generator=generator, like=units),
             frames.to(units.device),
         )
 

@@ -9,21 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from d2m.core.gaussian import DiagonalGaussian
-from d2m.core.skeleton import FEATURE_DIM, SEQUENCE_UNITS
+from d2m.core.skeleton import SEQUENCE_UNITS
 from d2m.nets.blocks import ConstantInputDecoder, GaussianHead, SequenceEncoder, mlp
-from d2m.nets.music_style import STYLE_DIM
 
-#: Size of the noise that joins the style.
-AUDIO_NOISE_DIM = 30
 _AUDIO_HIDDEN = 30
 
 
 class DanceEncoder(nn.Module):
     """Movements as [mu, logvar] (b, u, 2 z_mov) -> N(z_dan) (b, z_dan)."""
 
-    def __init__(self, z_mov: int = 512, z_dan: int = 512, hidden: int = 1024, num_layers: int = 1) -> None:
+    def __init__(self, z_mov: int, z_dan: int, hidden: int) -> None:
         super().__init__()
-        self.body = SequenceEncoder(2 * z_mov, hidden, num_layers=num_layers)
+        self.body = SequenceEncoder(2 * z_mov, hidden)
         self.head = GaussianHead(hidden, z_dan)
 
     def forward(self, movements: Tensor) -> DiagonalGaussian:
@@ -34,9 +31,9 @@ class DanceEncoder(nn.Module):
 class DanceDecoder(nn.Module):
     """z_dan (b, z_dan) -> N(z_mov) of u units (b, u, z_mov)."""
 
-    def __init__(self, z_mov: int = 512, z_dan: int = 512, hidden: int = 1024, num_layers: int = 1) -> None:
+    def __init__(self, z_mov: int, z_dan: int, hidden: int) -> None:
         super().__init__()
-        self.body = ConstantInputDecoder(z_dan, z_dan, hidden, num_layers)
+        self.body = ConstantInputDecoder(z_dan, z_dan, hidden)
         self.mix = nn.Sequential(nn.Linear(hidden, hidden), nn.LayerNorm(hidden), nn.ReLU())
         self.head = GaussianHead(hidden, z_mov)
 
@@ -46,12 +43,12 @@ class DanceDecoder(nn.Module):
 
 
 class StyleToDance(nn.Module):
-    """Style (b, 30) and noise (b, 30) -> N(z_dan) (b, z_dan). The noise is an argument, never drawn inside."""
+    """Style and noise, both (b, style) -> N(z_dan) (b, z_dan). The noise is an argument, never drawn inside."""
 
-    def __init__(self, z_dan: int = 512, style: int = STYLE_DIM, noise: int = AUDIO_NOISE_DIM) -> None:
+    def __init__(self, z_dan: int, style: int) -> None:
         super().__init__()
-        self.noise_dim = noise
-        self.body = mlp([style + noise, 64, 128])
+        self.noise_dim = style  # as in the paper
+        self.body = mlp([2 * style, 64, 128])
         self.head = GaussianHead(128, z_dan)
 
     def forward(self, style: Tensor, noise: Tensor) -> DiagonalGaussian:
@@ -60,9 +57,9 @@ class StyleToDance(nn.Module):
 
 
 class StyleRegressor(nn.Module):
-    """z_dan (b, z_dan) -> style (b, 30)."""
+    """z_dan (b, z_dan) -> style (b, style)."""
 
-    def __init__(self, z_dan: int = 512, style: int = STYLE_DIM) -> None:
+    def __init__(self, z_dan: int, style: int) -> None:
         super().__init__()
         self.body = nn.Sequential(*mlp([z_dan, 512, 256, 128]), nn.Linear(128, style))
 
@@ -72,9 +69,9 @@ class StyleRegressor(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """A latent (b, n_in) and the mean music features (b, 28) -> one logit (b,)."""
+    """A latent (b, n_in) and the mean music features (b, n_features) -> one logit (b,)."""
 
-    def __init__(self, n_in: int, n_features: int = FEATURE_DIM) -> None:
+    def __init__(self, n_in: int, n_features: int) -> None:
         super().__init__()
         self.latent = nn.Sequential(*mlp([n_in, 1024, 512, 256]), nn.Linear(256, _AUDIO_HIDDEN))
         self.audio = mlp([n_features, _AUDIO_HIDDEN, _AUDIO_HIDDEN])

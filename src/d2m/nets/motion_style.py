@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from d2m.core.skeleton import POSE_DIM, UNIT_FRAMES
 from d2m.nets.blocks import SequenceEncoder
+from d2m.nets.sizes import MotionSizes
 
 #: Frame steps of normalised poses are about a quarter of the poses; the networks should see both alike.
 STEP_GAIN = 4.0
@@ -69,18 +70,13 @@ class RecurrentMotion(nn.Module):
 
 
 class MotionStyle(nn.Module):
-    """Normalised dance units (b, 32, 28) -> genre logits (b, n_genres), by the guide and by the judge.
+    """Normalised dance units (b, 32, 28) -> genre logits (b, n_genres), by the guide and by the judge."""
 
-    Args:
-        n_genres: classes.
-        hidden: width of both networks.
-    """
-
-    def __init__(self, n_genres: int, hidden: int = 48) -> None:
+    def __init__(self, sizes: MotionSizes) -> None:
         super().__init__()
-        self.sizes = {"n_genres": n_genres, "hidden": hidden}
-        self.guide = ConvMotion(n_genres, hidden)
-        self.judge = RecurrentMotion(n_genres, hidden)
+        self.sizes = sizes
+        self.guide = ConvMotion(sizes.n_genres, sizes.hidden)
+        self.judge = RecurrentMotion(sizes.n_genres, sizes.hidden)
 
     def forward(self, units: Tensor) -> tuple[Tensor, Tensor]:
         """(b, 32, 28) -> logits of guide and judge, each (b, n_genres)."""

@@ -10,10 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from d2m.core.skeleton import FEATURE_DIM, STYLE_FRAMES
+from d2m.core.skeleton import STYLE_FRAMES
 from d2m.nets.blocks import SequenceEncoder
-
-STYLE_DIM = 30
 
 StyleMode = Literal["windows", "legacy"]
 
@@ -33,25 +31,25 @@ def windows(features: Tensor, length: int = STYLE_FRAMES) -> Tensor:
 
 
 class MusicStyle(nn.Module):
-    """Normalised features (b, t, 28) -> style (b, 30) and genre logits (b, n_genres)."""
+    """Normalised features (b, t, n_features) -> style (b, style) and genre logits (b, n_genres)."""
 
-    def __init__(self, n_genres: int, hidden: int = STYLE_DIM, n_features: int = FEATURE_DIM):
+    def __init__(self, n_genres: int, n_features: int, style: int) -> None:
         super().__init__()
-        self.body = SequenceEncoder(n_features, hidden)
-        self.classifier = nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, n_genres))
+        self.body = SequenceEncoder(n_features, style)
+        self.classifier = nn.Sequential(nn.Linear(style, style), nn.ReLU(), nn.Linear(style, n_genres))
 
     def style(self, features: Tensor) -> Tensor:
-        """(b, t, 28) -> (b, 30): the state after the last frame."""
+        """(b, t, n_features) -> (b, style): the state after the last frame."""
         out: Tensor = self.body(features)
         return out
 
     def forward(self, features: Tensor) -> Tensor:
-        """(b, t, 28) -> logits (b, n_genres)."""
+        """(b, t, n_features) -> logits (b, n_genres)."""
         out: Tensor = self.classifier(self.style(features))
         return out
 
     def song_style(self, features: Tensor, mode: StyleMode = "windows") -> Tensor:
-        """(t, 28) of a whole song -> (30,).
+        """(t, n_features) of a whole song -> (style,).
 
         "windows", the default, averages the style over 2 s windows, the length that the network was trained on.
         "legacy" is the reference's: the state after the last frame of the whole song, which mostly tells its last
@@ -62,5 +60,5 @@ class MusicStyle(nn.Module):
         return self.style(windows(features)).mean(0)
 
     def song_probabilities(self, features: Tensor) -> Tensor:
-        """(t, 28) of a whole song -> (n_genres,): the mean vote of its 2 s windows."""
+        """(t, n_features) of a whole song -> (n_genres,): the mean vote of its 2 s windows."""
         return self.forward(windows(features)).softmax(-1).mean(0)

@@ -15,6 +15,7 @@ from d2m.core.errors import D2MError
 from d2m.core.machine import git_revision, versions
 from d2m.core.skeleton import FEATURE_DIM, POSE_DIM
 from d2m.data.normalizer import Normalizer
+from d2m.nets.sizes import Sizes
 from d2m.original.names import STATS_FILES
 from d2m.original.read import Original, read_stage1, read_stage2, read_style
 from d2m.original.training_state import du_vae_checkpoint, mm_gan_checkpoint, music_style_checkpoint
@@ -31,7 +32,7 @@ class Imported:
     """What an import made: the bundle's folder, its sizes, and what the user should know."""
 
     folder: Path
-    sizes: dict[str, int]
+    sizes: Sizes
     warnings: tuple[str, ...]
 
 
@@ -86,13 +87,13 @@ def import_original(
     state = {**frozen, **music.state, **second.state}
     if unit_decoder == "stage1":
         state |= {k: v for k, v in first.state.items() if k.startswith("net.unit_decoder.")}
-    sizes = {**music.sizes, **second.sizes}
+    sizes = Sizes(**music.sizes, **second.sizes)
 
     def write_resume(folder: Path) -> None:
         checkpoints = {
-            "du_vae": du_vae_checkpoint(first),
-            "music_style": music_style_checkpoint(music),
-            "mm_gan": mm_gan_checkpoint(first, second, music),
+            "du_vae": du_vae_checkpoint(first, sizes),
+            "music_style": music_style_checkpoint(music, sizes),
+            "mm_gan": mm_gan_checkpoint(first, second, music, sizes),
         }
         for stage, checkpoint in checkpoints.items():
             (folder / RESUME / stage).mkdir(parents=True)
@@ -104,7 +105,7 @@ def import_original(
     write_bundle(
         out,
         config={
-            "sizes": sizes,
+            "sizes": sizes.to_dict(),
             "front_end": "legacy",
             "style_mode": "legacy",
             "motion_threshold": MOTION_THRESHOLD,
@@ -201,10 +202,10 @@ def _provenance(
     }
 
 
-def model_card(genres: Sequence[str], sizes: dict[str, int], unit_decoder: str, with_stats: bool) -> str:
+def model_card(genres: Sequence[str], sizes: Sizes, unit_decoder: str, with_stats: bool) -> str:
     """CARD.md of an import."""
     normalised = "the original's statistics" if with_stats else "identity (no statistics were given: see Limits)"
-    shown = ", ".join(f"{k} {v}" for k, v in sizes.items())
+    shown = ", ".join(f"{k} {v}" for k, v in sizes.to_dict().items())
     return f"""# Dancing2Music bundle, imported from the original checkpoints
 
 Weights of the reference implementation of Lee et al., "Dancing to Music", NeurIPS 2019, unchanged; imported by

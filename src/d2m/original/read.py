@@ -10,7 +10,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from d2m.core.skeleton import SEQUENCE_UNITS
 from d2m.nets.composition import Composition
 from d2m.nets.du_vae import DUVAE
 from d2m.nets.mm_gan import Discriminator
+from d2m.nets.sizes import Sizes
 from d2m.original.names import (
     BATCHES,
     EPOCH,
@@ -61,7 +62,7 @@ class Original:
     """One file of the reference, checked and under our names."""
 
     path: Path
-    sizes: dict[str, int]
+    sizes: dict[str, int]  # those that the file shows
     state: dict[str, Tensor]
     moments: dict[str, Moments]  # by the reference's network name
     epoch: int  # the last finished epoch, counted from 0
@@ -90,7 +91,7 @@ def read_stage1(path: str | Path) -> Original:
     networks, content = _networks(path, "stage1", STAGE1_NETWORKS)
     sizes = _read_sizes(path, networks, STAGE1_SIZES)
     with torch.device("meta"):
-        expected = _shapes({"net": DUVAE(**sizes)})
+        expected = _shapes({"net": DUVAE(_full_sizes(sizes))})
     return _read(path, networks, content, STAGE1_NETWORKS, sizes, expected, "")
 
 
@@ -103,12 +104,13 @@ def read_stage2(path: str | Path, stage1: Original) -> Original:
     path = Path(path)
     networks, content = _networks(path, "stage2", STAGE2_NETWORKS)
     sizes = {**stage1.sizes, **_read_sizes(path, networks, STAGE2_SIZES)}
+    full = _full_sizes(sizes)
     with torch.device("meta"):
         expected = _shapes(
             {
-                "net": Composition(n_genres=1, **sizes),
-                "movement_discriminator": Discriminator(SEQUENCE_UNITS * 2 * sizes["z_mov"]),
-                "dance_discriminator": Discriminator(2 * sizes["z_dan"]),
+                "net": Composition(full),
+                "movement_discriminator": Discriminator(SEQUENCE_UNITS * 2 * full.z_mov, full.n_features),
+                "dance_discriminator": Discriminator(2 * full.z_dan, full.n_features),
             }
         )
     return _read(path, networks, content, STAGE2_NETWORKS, sizes, expected, f" and {stage1.path}")
@@ -127,8 +129,13 @@ def read_style(path: str | Path) -> Original:
     networks = {STYLE: _tensors(path, STYLE, content)}
     sizes = _read_sizes(path, networks, STYLE_SIZES)
     with torch.device("meta"):
-        expected = _shapes({"net": Composition(**sizes)})
+        expected = _shapes({"net": Composition(_full_sizes(sizes))})
     return _read(path, networks, {}, names, sizes, expected, "")
+
+
+def _full_sizes(shown: Mapping[str, int]) -> Sizes:
+    """The sizes that a file shows; its tensors say nothing of the others, which are 1."""
+    return Sizes(**{**{f.name: 1 for f in fields(Sizes) if f.default is MISSING}, **shown})
 
 
 def _check_kind(path: Path, content: Mapping[str, Any], asked: str) -> None:

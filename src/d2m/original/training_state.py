@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from d2m.nets.sizes import Sizes
 from d2m.original.names import (
     STAGE1_NETWORKS,
     STAGE1_OPTIMIZERS,
@@ -27,29 +28,36 @@ from d2m.original.read import Moments, Original
 LR, LR_UNIT_DECODER = 2e-4, 2e-5
 
 
-def du_vae_checkpoint(stage1: Original) -> dict[str, Any]:
+def du_vae_checkpoint(stage1: Original, sizes: Sizes) -> dict[str, Any]:
     """What ``DUVAEModule`` would have saved."""
     optimizers = _optimizers(stage1, STAGE1_OPTIMIZERS, STAGE1_NETWORKS, {})
-    hparams = {**stage1.sizes, "lr": optimizers[0]["param_groups"][0]["lr"]}
+    hparams = {"sizes": sizes.to_dict(), "optimizer": _adam(optimizers[0]["param_groups"][0]["lr"])}
     return _checkpoint(stage1.state, hparams, optimizers, stage1.epoch, stage1.batches, manual_steps=None)
 
 
-def mm_gan_checkpoint(stage1: Original, stage2: Original, style: Original) -> dict[str, Any]:
+def mm_gan_checkpoint(stage1: Original, stage2: Original, style: Original, sizes: Sizes) -> dict[str, Any]:
     """What ``MMGANModule`` would have saved: stage 2's own unit decoder, the frozen networks beside it."""
     frozen = {k: v for k, v in stage1.state.items() if k.startswith("net.initial_pose_")}
     optimizers = _optimizers(stage2, STAGE2_OPTIMIZERS, STAGE2_NETWORKS, {"stdp_dec": LR_UNIT_DECODER})
     decoders = optimizers[2]["param_groups"]
-    hparams = {**style.sizes, **stage2.sizes, "lr": decoders[0]["lr"], "lr_unit_decoder": decoders[1]["lr"]}
+    hparams = {
+        "sizes": sizes.to_dict(), "optimizer": _adam(decoders[0]["lr"]), "lr_unit_decoder": decoders[1]["lr"],
+    }  # fmt: skip
     return _checkpoint(
         {**frozen, **style.state, **stage2.state}, hparams, optimizers, stage2.epoch, stage2.batches,
         manual_steps=STAGE2_STEPS_PER_BATCH * stage2.batches,
     )  # fmt: skip
 
 
-def music_style_checkpoint(style: Original) -> dict[str, Any]:
+def music_style_checkpoint(style: Original, sizes: Sizes) -> dict[str, Any]:
     """What ``MusicStyleModule`` would have saved; to start from, not to go on with: the file has no optimizer."""
     state = {k.replace("net.music_style.", "net.", 1): v for k, v in style.state.items()}
-    return _checkpoint(state, dict(style.sizes), [], 0, 0, manual_steps=None)
+    return _checkpoint(state, {"sizes": sizes.to_dict()}, [], 0, 0, manual_steps=None)
+
+
+def _adam(lr: float) -> dict[str, Any]:
+    """The hparam that builds the optimizers."""
+    return {"_target_": "torch.optim.Adam", "lr": lr, "fused": True}
 
 
 def _optimizers(
@@ -88,7 +96,7 @@ def _adam_defaults() -> dict[str, Any]:
 
 
 def _scheduler(optimizer: dict[str, Any], batches: int) -> dict[str, Any]:
-    """State of the optimizer's learning-rate schedule (:func:`d2m.train.steps.cosine_decay`) after ``batches``.
+    """State of the optimizer's learning-rate schedule (:func:`d2m.train.optimizers.cosine_decay`) after ``batches``.
 
     The rates of the file are what it decays from; by how much is for the new run's config to say.
     """

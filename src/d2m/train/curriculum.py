@@ -29,6 +29,7 @@ from d2m.core.machine import best_precision, git_revision, is_rank_zero, version
 from d2m.core.seeds import check_seed
 from d2m.data.corpus import Corpus
 from d2m.data.datamodule import DanceDataModule
+from d2m.nets.sizes import Sizes
 from d2m.train.callbacks.artifacts import Lineage, log_bundle
 from d2m.train.callbacks.checkpoint_io import AtomicCheckpointIO
 from d2m.train.callbacks.guard import BatchCounter, StopOnNaN
@@ -134,11 +135,12 @@ def check_request(cfg: DictConfig, run_dir: Path) -> list[str]:
     return [s for s in STAGES if s in asked]
 
 
-def build_module(cfg: DictConfig, stage: str, n_genres: int) -> pl.LightningModule:
-    """The stage's LightningModule with fresh weights."""
-    sizes = {} if stage == "du_vae" else {"n_genres": n_genres}
-    # convert="all": hparams stay plain numbers and dicts, so that checkpoints load with weights_only=True.
-    module: pl.LightningModule = instantiate(cfg.model[stage], **sizes, _convert_="all")
+def build_module(cfg: DictConfig, stage: str, n_genres: int, n_features: int = Sizes.n_features) -> pl.LightningModule:
+    """The stage's LightningModule with fresh weights; widths are those of the config and of the corpus."""
+    sizes = {"n_genres": n_genres, "n_features": n_features}
+    # convert="all", not recursive: hparams stay plain numbers and dicts (the optimizer too), so that checkpoints load
+    # with weights_only=True.
+    module: pl.LightningModule = instantiate(cfg.model[stage], sizes=sizes, _convert_="all", _recursive_=False)
     return module
 
 
@@ -253,7 +255,7 @@ def train_stage(cfg: DictConfig, stage: str, run_dir: Path, corpus_dir: Path) ->
     last = checkpoint_path(run_dir, stage)
     start = start_checkpoint(cfg, stage, run_dir)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    module = build_module(cfg, stage, len(corpus.genres))
+    module = build_module(cfg, stage, len(corpus.genres), corpus.features.shape[1])
     fit = cfg.fit[stage]
     sources = {} if start else warm_start(module, cfg, stage, run_dir)
     if start is not None and start != last:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from d2m.data.normalizer import Normalizer
 from d2m.metrics.classification import balanced_accuracy, confusion
 from d2m.nets.composition import Composition
 from d2m.nets.motion_style import MotionStyle
+from d2m.nets.sizes import Sizes, sizes_in
 from d2m.train.modules.motion_style import read_motion_style
 
 #: A unit that moves less than this share of the stillest percentile of real units counts as frozen.
@@ -52,7 +52,7 @@ def read_composition(checkpoint: Path) -> tuple[Composition, dict[str, Any]]:
     """The networks of an mm_gan or generator checkpoint, without discriminators, and its hparams."""
     ckpt = torch.load(checkpoint, map_location="cpu", weights_only=True)
     hparams = ckpt["hyper_parameters"]
-    net = Composition(**{k: hparams[k] for k in signature(Composition).parameters})
+    net = Composition(Sizes.from_dict(sizes_in(hparams)))
     net.load_state_dict({k[4:]: v for k, v in ckpt["state_dict"].items() if k.startswith("net.")}, strict=True)
     return net.eval().requires_grad_(False), hparams
 
@@ -110,11 +110,11 @@ def write_release(cfg: DictConfig, run_dir: Path, corpus_dir: Path, stage: str) 
     if (checkpoints / "motion_style" / "done.json").exists():
         classifier = read_motion_style(checkpoints / "motion_style" / "last.ckpt")
         held_out = motion_style_accuracy(classifier, corpus, normalizer)
-        motion_config = {"motion_style": {"sizes": classifier.sizes, "held_out": held_out}}
+        motion_config = {"motion_style": {"sizes": classifier.sizes.to_dict(), "held_out": held_out}}
     return write_bundle(
         run_dir / "bundle",
         config={
-            "sizes": net.sizes,
+            "sizes": net.sizes.to_dict(),
             "front_end": corpus.front_end,
             "style_mode": "windows",
             "motion_threshold": threshold,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,15 +16,16 @@ _STREAMS = {"train": 0, "val": 1, "predict": 2}
 
 
 def step_generator(module: pl.LightningModule, stream: str, batch_idx: int, seed: int) -> torch.Generator:
-    """The generator of one batch, a function of (seed, epoch, batch, rank): a resumed epoch equals an undisturbed one.
+    """The generator of one batch, a function of (seed, stream, epoch, batch, rank): a resumed epoch equals an
+    undisturbed one.
 
     Validation is the same at every epoch, so that its curve shows the model and not the noise.
     """
     epoch = module.current_epoch if stream == "train" else 0
     key = (_STREAMS[stream], epoch, batch_idx, module.global_rank)
-    mixed = np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)[0]
+    state = np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)
     # CPU, so that a seed means the same noise on every device.
-    return torch.Generator().manual_seed(int(mixed))
+    return torch.Generator().manual_seed(int(state[0]))
 
 
 @contextmanager
@@ -54,30 +54,6 @@ def log_losses(
     values = {f"{stream}/{k}": v.detach() for k, v in losses.items()}
     train = stream == "train"
     module.log_dict(values, on_step=train, on_epoch=not train, batch_size=batch_size, sync_dist=not train, **kwargs)
-
-
-def cosine_decay(
-    module: pl.LightningModule, optimizers: Sequence[torch.optim.Optimizer], final: float
-) -> list[dict[str, Any]]:
-    """One scheduler per optimizer: its rates fall along a half cosine to ``final`` times what they were.
-
-    For Lightning's ``configure_optimizers``. Counted in batches; manual optimisation calls
-    :func:`step_schedulers`.
-    """
-    batches = max(1, round(float(module.trainer.estimated_stepping_batches)))
-
-    def factor(batch: int) -> float:
-        return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(batch, batches) / batches))
-
-    schedulers = (torch.optim.lr_scheduler.LambdaLR(o, factor) for o in optimizers)
-    return [{"scheduler": s, "interval": "step"} for s in schedulers]
-
-
-def step_schedulers(module: pl.LightningModule) -> None:
-    """One batch further, under manual optimisation."""
-    schedulers = module.lr_schedulers()
-    for scheduler in schedulers if isinstance(schedulers, list) else [schedulers] if schedulers else []:
-        scheduler.step()  # type: ignore[call-arg]
 
 
 def load_networks(module: nn.Module, state: dict[str, Tensor], here: str, there: str) -> None:

@@ -119,8 +119,8 @@ class LatentManipulation(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Refuse a reference that cannot be compared with, before anything is trained."""
-        if self.reference is not None and len(self.reference) != pl_module.net.sizes["z_dan"]:
-            width = pl_module.net.sizes["z_dan"]
+        if self.reference is not None and len(self.reference) != pl_module.net.sizes.z_dan:
+            width = pl_module.net.sizes.z_dan
             raise D2MError(f"callbacks.latent.reference: its z_dan has width {len(self.reference)}, this run's {width}")
 
     def on_train_epoch_end(self, trainer: Any, pl_module: pl.LightningModule) -> None:

@@ -5,47 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from d2m.nets.du_vae import DUVAE, DUVAENoise, DUVAEOutput
-from d2m.nets.losses import opening, weighted_sum
-from d2m.train.steps import clip_each, cosine_decay, log_losses, step_generator
-
-#: The paper's weights. Every reconstruction is a mean over its elements, summed over the two copies.
-#: ``velocity`` is ours and off here: conf/model/du_vae.yaml turns it on (docs/adr/0005-motion-first.md).
-WEIGHTS = {"recon": 1.0, "cross": 1.0, "velocity": 0.0, "shift": 1.0, "pose": 1.0, "kl_ini": 0.01, "kl_mov": 0.01}
-
-
-def compute_losses(out: DUVAEOutput, units1: Tensor, units2: Tensor) -> dict[str, Tensor]:
-    """The stage-1 terms, unweighted; keys are those of :data:`WEIGHTS`.
-
-    recon: L1 of decode(z_ini_i, z_mov_i) to copy i. cross: L1 of decode(z_ini_i, z_mov_j) to copy i. velocity: L1
-    of the frame steps of both. shift: L1 between the z_mov samples of the copies (the movement must not know where
-    the dancer stands). pose: L1 of the initial-pose autoencoder on the single frames. kl_ini, kl_mov: KL of both
-    copies to N(0, I).
-    """
-    mov1, mov2 = out.z_mov_samples.chunk(2)
-    step = units1.diff(dim=1)  # the copies differ by a constant shift: their steps are the same
-    return {
-        "velocity": torch.stack([F.l1_loss(x.diff(dim=1), step) for x in (*out.recon, *out.cross)]).sum(),
-        "recon": F.l1_loss(out.recon[0], units1) + F.l1_loss(out.recon[1], units2),
-        "cross": F.l1_loss(out.cross[0], units1) + F.l1_loss(out.cross[1], units2),
-        "shift": F.l1_loss(mov1, mov2),
-        "pose": F.l1_loss(out.singles_recon, out.singles),
-        "kl_ini": out.z_ini.kl(),
-        "kl_mov": out.z_mov.kl(),
-    }
+from d2m.nets.du_vae import DUVAE, DUVAENoise
+from d2m.nets.losses import compute, full_weights, opening, weighted_sum
+from d2m.nets.losses.du_vae import DEFAULT, TERMS, DUVAEStep
+from d2m.nets.sizes import Sizes
+from d2m.train.optimizers import ADAM, build_optimizer, cosine_decay
+from d2m.train.steps import clip_each, log_losses, step_generator
 
 
 class DUVAEModule(pl.LightningModule):
     """The dance-unit VAE.
 
     Args:
-        z_ini, z_mov, movement_hidden, unit_hidden: sizes, see :class:`d2m.nets.du_vae.DUVAE`.
-        lr: Adam's learning rate (paper: 2e-4); lr_final: the share of it that a cosine decays to (paper: 1).
-        weights: one per loss term, merged over :data:`WEIGHTS`; the KL's are multiplied by the annealing.
+        sizes: plain :class:`d2m.nets.sizes.Sizes`.
+        optimizer: over all networks, see :func:`d2m.train.optimizers.build_optimizer` (paper: Adam, 2e-4).
+        lr_final: the share of its rate that a cosine decays to (paper: 1).
+        weights: of the terms in :mod:`d2m.nets.losses.du_vae`, by default the paper's; the KL's are multiplied by the
+            annealing.
         anneal_midpoint, anneal_slope: the KL's opening in batches; a shorter run opens it at its half.
         clip: norm at which the movement encoder and the unit decoder are clipped, each on its own.
         seed: of the noise.
@@ -53,11 +31,8 @@ class DUVAEModule(pl.LightningModule):
 
     def __init__(
         self,
-        z_ini: int = 10,
-        z_mov: int = 512,
-        movement_hidden: int = 1024,
-        unit_hidden: int = 1024,
-        lr: float = 2e-4,
+        sizes: dict[str, int],
+        optimizer: dict[str, Any] = ADAM,
         lr_final: float = 1.0,
         weights: dict[str, float] | None = None,
         anneal_midpoint: float = 15000.0,
@@ -67,8 +42,8 @@ class DUVAEModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        self.net = DUVAE(z_ini, z_mov, movement_hidden, unit_hidden)
-        self.weights = {**WEIGHTS, **(weights or {})}
+        self.net = DUVAE(Sizes.from_dict(sizes))
+        self.weights = full_weights(TERMS, weights, DEFAULT)
 
     @property
     def batch_count(self) -> int:
@@ -83,7 +58,7 @@ class DUVAEModule(pl.LightningModule):
     def losses(self, batch: dict[str, Tensor], noise: DUVAENoise) -> dict[str, Tensor]:
         """Forward and unweighted terms of one batch."""
         out = self.net(batch["units1"], batch["units2"], noise)
-        return compute_losses(out, batch["units1"], batch["units2"])
+        return compute(TERMS, DUVAEStep(out, batch["units1"], batch["units2"]))
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         generator = step_generator(self, "train", batch_idx, self.hparams["seed"])
@@ -108,5 +83,5 @@ class DUVAEModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         # One Adam over all networks takes the same steps as one per network at one learning rate.
-        optimizers = [torch.optim.Adam(self.net.parameters(), lr=self.hparams["lr"], fused=True)]
+        optimizers = [build_optimizer(self.hparams["optimizer"], self.net.parameters())]
         return optimizers, cosine_decay(self, optimizers, self.hparams["lr_final"])

@@ -13,74 +13,34 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from d2m.core.skeleton import SEQUENCE_FRAMES
+from d2m.core.skeleton import POSE_DIM, SEQUENCE_FRAMES
 from d2m.dance.generator import DanceGenerator, DanceNoise
 from d2m.data.normalizer import Normalizer
 from d2m.nets.composition import Composition, CompositionNoise, RealUnits
-from d2m.nets.losses import weighted_sum
-from d2m.train.steps import clip_each, cosine_decay, log_losses, step_generator
-
-WEIGHTS = {
-    "recon": 10.0, "boundary": 10.0, "mov_mu": 1.0, "mov_logvar": 1.0, "fake_boundary": 10.0, "fake_energy": 1.0,
-}  # fmt: skip
-#: Below every real unit's mean square step (normalised units): keeps the logarithm finite on a frozen dance.
-_ENERGY_FLOOR = 1e-4
-
-
-def steps_within_and_between(units: Tensor) -> tuple[Tensor, Tensor]:
-    """(b, u, 32, 28) -> frame steps within units (b, u, 31, 28) and from unit to unit (b, u - 1, 28)."""
-    return units.diff(dim=2), units[:, 1:, 0] - units[:, :-1, -1]
-
-
-def log_energy(units: Tensor) -> Tensor:
-    """Log mean square frame step of every sequence, (b, u, 32, 28) -> (b,), in normalised units."""
-    within, _ = steps_within_and_between(units)
-    return (within.float().square().mean(dim=(1, 2, 3)) + _ENERGY_FLOOR).log()
-
-
-def compute_losses(real: Tensor, recon: Tensor, fake: Tensor) -> dict[str, Tensor]:
-    """Closed-loop terms on poses (b, u, 32, 28).
-
-    recon: L1 of the unrolled reconstruction. boundary: L1 of its steps between units to the real ones.
-    fake_boundary: how far the music branch's steps between units exceed its own mean step within units.
-    fake_energy: L1 between the log motion energies of the music branch and of the dance that belongs to the music.
-    """
-    _, real_between = steps_within_and_between(real)
-    _, recon_between = steps_within_and_between(recon)
-    fake_within, fake_between = steps_within_and_between(fake)
-    usual = fake_within.abs().mean(dim=(1, 2, 3)).detach()
-    return {
-        "recon": F.l1_loss(recon, real),
-        "boundary": F.l1_loss(recon_between, real_between),
-        "fake_boundary": F.relu(fake_between.abs().mean(dim=(1, 2)) - usual).mean(),
-        "fake_energy": F.l1_loss(log_energy(fake), log_energy(real)),
-    }
+from d2m.nets.losses import compute, full_weights, weighted_sum
+from d2m.nets.losses.generator import DEFAULT, TERMS, ClosedLoopStep
+from d2m.nets.sizes import Sizes
+from d2m.train.optimizers import ADAM, build_optimizer, cosine_decay
+from d2m.train.steps import clip_each, log_losses, step_generator
 
 
 class GeneratorModule(pl.LightningModule):
     """Closed-loop fine-tuning of the dance decoder and the unit decoder; everything else is frozen.
 
     Args:
-        n_genres, z_ini, z_mov, z_dan, *_hidden: sizes, see :class:`d2m.nets.composition.Composition`.
-        lr, lr_unit_decoder: Adam's learning rates; lr_final: the share of both that a cosine decays to.
-        weights: one per loss term, merged over :data:`WEIGHTS`.
+        sizes: plain :class:`d2m.nets.sizes.Sizes`.
+        optimizer: see :func:`d2m.train.optimizers.build_optimizer`; its rate is the dance decoder's.
+        lr_unit_decoder: the unit decoder's rate; lr_final: the share of both that a cosine decays to.
+        weights: of the terms in :mod:`d2m.nets.losses.generator`; merged over its defaults.
         clip: norm at which each decoder is clipped on its own.
         seed: of the noise.
     """
 
     def __init__(
         self,
-        n_genres: int,
-        z_ini: int = 10,
-        z_mov: int = 512,
-        z_dan: int = 512,
-        movement_hidden: int = 1024,
-        unit_hidden: int = 1024,
-        dance_encoder_hidden: int = 1024,
-        dance_decoder_hidden: int = 1024,
-        lr: float = 2e-4,
+        sizes: dict[str, int],
+        optimizer: dict[str, Any] = ADAM,
         lr_unit_decoder: float = 2e-5,
         lr_final: float = 1.0,
         weights: dict[str, float] | None = None,
@@ -89,16 +49,14 @@ class GeneratorModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        self.net = Composition(
-            n_genres, z_ini, z_mov, z_dan, movement_hidden, unit_hidden, dance_encoder_hidden, dance_decoder_hidden
-        )
-        self.weights = {**WEIGHTS, **(weights or {})}
+        self.net = Composition(Sizes.from_dict(sizes))
+        self.weights = full_weights(TERMS, weights, DEFAULT)
         self.net.requires_grad_(False)
         self.net.dance_decoder.requires_grad_(True)
         self.net.unit_decoder.requires_grad_(True)
 
     def losses(self, real: RealUnits, noise: CompositionNoise) -> dict[str, Tensor]:
-        """Both branches unrolled from the real first pose; terms of :func:`compute_losses` and of the movements."""
+        """Forward, both branches unrolled from the real first pose, and unweighted terms."""
         net = self.net
         b, u = real.units.shape[:2]
         dance, music = net.reconstruct(real, noise), net.compose(real, noise)
@@ -107,11 +65,7 @@ class GeneratorModule(pl.LightningModule):
         first, ini = real.units[:, 0, 0], noise.z_ini.view(b, u, -1)
         # Both branches in one unroll: a GRU's cost is in its steps, not in its rows.
         poses = net.unroll(torch.cat([recon_mov, fake_mov]), torch.cat([first, first]), torch.cat([ini, ini]))
-        return {
-            **compute_losses(real.units, poses[:b], poses[b:]),
-            "mov_mu": F.l1_loss(dance.mov.mu, real.z_mov.mu),
-            "mov_logvar": F.l1_loss(dance.mov.logvar, real.z_mov.logvar),
-        }
+        return compute(TERMS, ClosedLoopStep(real.units, poses[:b], poses[b:], real.z_mov, dance.mov))
 
     def _step(self, stream: str, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         generator = step_generator(self, stream, batch_idx, self.hparams["seed"])
@@ -130,7 +84,7 @@ class GeneratorModule(pl.LightningModule):
 
     @torch.no_grad()
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """The test phase: ``features`` (b, t, 28), normalised songs of one length -> dances (b, t, 28), normalised.
+        """The test phase: ``features`` (b, t, n_features) of songs of one length -> dances (b, t, 28), both normalised.
 
         As :func:`d2m.dance.song_dance.dance_to` without redraws and without the warp; noise is a function of the seed,
         the batch and the rank.
@@ -138,7 +92,8 @@ class GeneratorModule(pl.LightningModule):
         features = batch["features"]
         b, t = features.shape[:2]
         n = -(-t // SEQUENCE_FRAMES)
-        identity = Normalizer(*(np.full(28, v, np.float32) for v in (0, 1, 0, 1)))
+        widths = (POSE_DIM, POSE_DIM, self.net.sizes.n_features, self.net.sizes.n_features)
+        identity = Normalizer(*(np.full(w, v, np.float32) for w, v in zip(widths, (0, 1, 0, 1), strict=True)))
         dancer = DanceGenerator(self.net, identity, genres=())
         noise = DanceNoise.draw(
             self.net.sizes, b, n, 1, step_generator(self, "predict", batch_idx, self.hparams["seed"])
@@ -156,5 +111,5 @@ class GeneratorModule(pl.LightningModule):
             {"params": list(self.net.dance_decoder.parameters())},
             {"params": list(self.net.unit_decoder.parameters()), "lr": self.hparams["lr_unit_decoder"]},
         ]
-        optimizers = [torch.optim.Adam(groups, lr=self.hparams["lr"], fused=True)]
+        optimizers = [build_optimizer(self.hparams["optimizer"], groups)]
         return optimizers, cosine_decay(self, optimizers, self.hparams["lr_final"])

@@ -14,31 +14,27 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from d2m.core.skeleton import SEQUENCE_UNITS
-from d2m.nets.composition import Composition, CompositionNoise, DanceBranch, MusicBranch, RealUnits
-from d2m.nets.losses import bce_fake, bce_real, opening, weighted_sum
+from d2m.nets.composition import Composition, CompositionNoise, RealUnits
+from d2m.nets.losses import compute, full_weights, opening, weighted_sum
+from d2m.nets.losses.mm_gan import DEFAULT, DISCRIMINATOR, GENERATOR, STYLE, GANStep, StyleStep
 from d2m.nets.mm_gan import Discriminator
-from d2m.train.steps import clip_each, cosine_decay, frozen, log_losses, step_generator, step_schedulers
-
-D_WEIGHTS = {"d_mov_real": 1.0, "d_mov_fake": 1.0, "d_dan_real": 1.0, "d_dan_fake": 1.0}
-#: The music branch's KLs are logged by the reference but are not in its loss: weight 0, so that gradients match.
-G_WEIGHTS = {
-    "g_mov": 1.0, "g_dan": 1.0, "kl_dan": 0.01, "kl_mov": 0.01, "mov_mu": 1.0, "mov_logvar": 1.0, "recon": 10.0,
-    "kl_fake_dan": 0.0, "kl_fake_mov": 0.0, "prior_dan": 0.0,
-}  # fmt: skip
-STYLE_WEIGHTS = {"style_real": 1.0, "style_fake": 1.0}
+from d2m.nets.sizes import Sizes
+from d2m.train.optimizers import ADAM, build_optimizer, cosine_decay, step_schedulers
+from d2m.train.steps import clip_each, frozen, log_losses, step_generator
 
 
 class MMGANModule(pl.LightningModule):
     """The composition GAN.
 
     Args:
-        n_genres, z_ini, z_mov, z_dan, *_hidden: sizes, see :class:`d2m.nets.composition.Composition`.
-        lr: Adam's learning rate (paper: 2e-4); lr_unit_decoder: the fine-tuned unit decoder's (paper: lr x 0.1).
-        lr_final: the share of both that a cosine decays to (paper: 1).
-        weights: one per loss term, merged over the paper's; music-branch KLs have weight 0 there.
+        sizes: plain :class:`d2m.nets.sizes.Sizes`.
+        optimizer: of the discriminators, the encoders, the decoders and the regressor, one each, see
+            :func:`d2m.train.optimizers.build_optimizer` (paper: Adam, 2e-4).
+        lr_unit_decoder: the fine-tuned unit decoder's rate (paper: 2e-5).
+        lr_final: the share of all rates that a cosine decays to (paper: 1).
+        weights: of the terms in :mod:`d2m.nets.losses.mm_gan`, by default the paper's.
         anneal_midpoint, anneal_slope: the opening in batches of kl_dan, as stage 1's of its KLs; a shorter run opens it
             at its half. None (the paper's): open from the start.
         dance_logvar: added to the dance encoder's log-variances at the start (paper: 0). With kl_dan it lets z_dan
@@ -52,15 +48,8 @@ class MMGANModule(pl.LightningModule):
 
     def __init__(
         self,
-        n_genres: int,
-        z_ini: int = 10,
-        z_mov: int = 512,
-        z_dan: int = 512,
-        movement_hidden: int = 1024,
-        unit_hidden: int = 1024,
-        dance_encoder_hidden: int = 1024,
-        dance_decoder_hidden: int = 1024,
-        lr: float = 2e-4,
+        sizes: dict[str, int],
+        optimizer: dict[str, Any] = ADAM,
         lr_unit_decoder: float = 2e-5,
         lr_final: float = 1.0,
         weights: dict[str, float] | None = None,
@@ -73,19 +62,14 @@ class MMGANModule(pl.LightningModule):
         super().__init__()
         self.save_hyperparameters()
         self.automatic_optimization = False
-        self.net = Composition(
-            n_genres, z_ini, z_mov, z_dan, movement_hidden, unit_hidden, dance_encoder_hidden, dance_decoder_hidden
-        )
-        self.movement_discriminator = Discriminator(SEQUENCE_UNITS * 2 * z_mov)
-        self.dance_discriminator = Discriminator(2 * z_dan)
-        given = weights or {}
-        unknown = given.keys() - {**D_WEIGHTS, **G_WEIGHTS, **STYLE_WEIGHTS}.keys()
-        if unknown:
-            raise KeyError(f"unknown loss weights {sorted(unknown)}")
+        s = Sizes.from_dict(sizes)
+        self.net = net = Composition(s)
+        self.movement_discriminator = Discriminator(SEQUENCE_UNITS * 2 * s.z_mov, s.n_features)
+        self.dance_discriminator = Discriminator(2 * s.z_dan, s.n_features)
+        every = full_weights((*DISCRIMINATOR, *GENERATOR, *STYLE), weights, DEFAULT)
         self.d_weights, self.g_weights, self.style_weights = (
-            {k: given.get(k, v) for k, v in group.items()} for group in (D_WEIGHTS, G_WEIGHTS, STYLE_WEIGHTS)
+            {name: every[name] for name in terms} for terms in (DISCRIMINATOR, GENERATOR, STYLE)
         )
-        net = self.net
         for network in (net.initial_pose_encoder, net.initial_pose_decoder, net.movement_encoder, net.music_style):
             network.requires_grad_(False)
         with torch.no_grad():
@@ -98,62 +82,27 @@ class MMGANModule(pl.LightningModule):
         share = opening(step, total_steps, self.hparams["anneal_midpoint"], self.hparams["anneal_slope"])
         return {**self.g_weights, "kl_dan": self.g_weights["kl_dan"] * share}
 
-    # -- losses: pure functions of tensors ------------------------------------------------------------------
-
-    def discriminator_losses(self, real: RealUnits, dance: DanceBranch, music: MusicBranch) -> dict[str, Tensor]:
-        """BCE(real, 1) + BCE(fake, 0) of both discriminators; "real" movements are the reconstruction."""
-        d_mov, d_dan = self.movement_discriminator, self.dance_discriminator
-        return {
-            "d_mov_real": bce_real(d_mov(dance.mov.detach().parameters_cat(), real.audio)),
-            "d_mov_fake": bce_fake(d_mov(music.mov.detach().parameters_cat(), real.audio)),
-            "d_dan_real": bce_real(d_dan(dance.z_dan.detach().parameters_cat(), real.audio)),
-            "d_dan_fake": bce_fake(d_dan(music.z_dan.detach().parameters_cat(), real.audio)),
-        }
-
-    def generator_losses(
-        self, real: RealUnits, dance: DanceBranch, music: MusicBranch, recon: Tensor | None
-    ) -> dict[str, Tensor]:
-        """Non-saturating GAN terms, KLs, and L1 of reconstructed movements and re-decoded poses (None: left out)."""
-        poses = {} if recon is None else {"recon": F.l1_loss(recon, real.units)}
-        return {
-            **poses,
-            "g_mov": bce_real(self.movement_discriminator(music.mov.parameters_cat(), real.audio)),
-            "g_dan": bce_real(self.dance_discriminator(music.z_dan.parameters_cat(), real.audio)),
-            "kl_dan": dance.z_dan.kl(),
-            "kl_mov": dance.mov.kl(),
-            "mov_mu": F.l1_loss(dance.mov.mu, real.z_mov.mu),
-            "mov_logvar": F.l1_loss(dance.mov.logvar, real.z_mov.logvar),
-            "kl_fake_dan": music.z_dan.kl(),
-            "kl_fake_mov": music.mov.kl(),
-            "prior_dan": dance.z_dan.detach().kl_to(music.z_dan),
-        }
-
-    def style_losses(self, real: RealUnits, z_dan_real: Tensor, z_dan_fake: Tensor) -> dict[str, Tensor]:
-        """MSE of the style regressed from both z_dan samples to the music's style."""
-        regress = self.net.style_regressor
-        return {
-            "style_real": F.mse_loss(regress(z_dan_real), real.style),
-            "style_fake": F.mse_loss(regress(z_dan_fake), real.style),
-        }
-
     # -- phases: each recomputes what it back-propagates through ---------------------------------------------
 
     def discriminator_phase(self, real: RealUnits, noise: CompositionNoise) -> dict[str, Tensor]:
         with torch.no_grad():
             dance, music = self.net.reconstruct(real, noise), self.net.compose(real, noise)
-        return self.discriminator_losses(real, dance, music)
+        return compute(
+            DISCRIMINATOR, GANStep(real, dance, music, self.movement_discriminator, self.dance_discriminator)
+        )
 
     def generator_phase(self, real: RealUnits, noise: CompositionNoise, poses: bool = True) -> dict[str, Tensor]:
         """``poses=False`` leaves "recon" out: decoding units is most of a step."""
         dance, music = self.net.reconstruct(real, noise), self.net.compose(real, noise)
         recon = self.net.decode_units(real, dance.mov, noise) if poses else None
-        return self.generator_losses(real, dance, music, recon)
+        step = GANStep(real, dance, music, self.movement_discriminator, self.dance_discriminator, recon)
+        return compute(GENERATOR, step, without=() if poses else ("recon",))
 
     def style_phase(self, real: RealUnits, noise: CompositionNoise) -> dict[str, Tensor]:
         net = self.net
         z_real = net.dance_encoder(real.z_mov.parameters_cat()).sample(noise.z_dan)
         z_fake = net.style_to_dance(real.style, noise.audio).sample(noise.fake_z_dan)
-        return self.style_losses(real, z_real, z_fake)
+        return compute(STYLE, StyleStep(real.style, net.style_regressor, z_real, z_fake))
 
     def _update(self, loss: Tensor, optimizers: Sequence[Any], networks: Sequence[nn.Module]) -> Tensor:
         for optimizer in optimizers:
@@ -172,7 +121,7 @@ class MMGANModule(pl.LightningModule):
         """The three updates of one batch; returns every loss, each at the weights its update saw.
 
         Args:
-            g_weights: of the generator phase, where they are not the module's own. Without a weight of "recon" no
+            g_weights: of the generator phase, instead of the module's own. Without a weight of "recon" no
                 unit is decoded.
         """
         weights = dict(g_weights or self.g_weights)
@@ -195,11 +144,10 @@ class MMGANModule(pl.LightningModule):
                 [opt_encoders, opt_decoders],
                 [*encoders, net.dance_decoder, net.unit_decoder],
             )
-        with frozen(net.dance_decoder, net.unit_decoder):
-            s = self.style_phase(real, noise)
-            s_norm = self._update(
-                weighted_sum(s, self.style_weights), [opt_encoders, opt_regressor], [*encoders, net.style_regressor]
-            )
+        s = self.style_phase(real, noise)
+        s_norm = self._update(
+            weighted_sum(s, self.style_weights), [opt_encoders, opt_regressor], [*encoders, net.style_regressor]
+        )
         return {**d, **g, **s, "grad_d": d_norm, "grad_g": g_norm, "grad_style": s_norm}
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
@@ -225,7 +173,7 @@ class MMGANModule(pl.LightningModule):
         log_losses(self, "val", losses, len(batch["units"]))
 
     def configure_optimizers(self) -> Any:
-        net, lr = self.net, self.hparams["lr"]
+        net = self.net
         d = [*self.movement_discriminator.parameters(), *self.dance_discriminator.parameters()]
         encoders = [*net.dance_encoder.parameters(), *net.style_to_dance.parameters()]
         decoders = [
@@ -233,5 +181,5 @@ class MMGANModule(pl.LightningModule):
             {"params": list(net.unit_decoder.parameters()), "lr": self.hparams["lr_unit_decoder"]},
         ]
         groups: list[Any] = [d, encoders, decoders, list(net.style_regressor.parameters())]
-        optimizers = [torch.optim.Adam(g, lr=lr, fused=True) for g in groups]
+        optimizers = [build_optimizer(self.hparams["optimizer"], g) for g in groups]
         return optimizers, cosine_decay(self, optimizers, self.hparams["lr_final"])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from inspect import signature
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -15,6 +15,8 @@ from d2m.core.errors import D2MError
 from d2m.core.gaussian import randn
 from d2m.metrics.classification import balanced_accuracy, confusion
 from d2m.nets.motion_style import MotionStyle
+from d2m.nets.sizes import MotionSizes, Sizes, sizes_in
+from d2m.train.optimizers import ADAMW, build_optimizer
 from d2m.train.steps import log_losses, step_generator
 
 
@@ -22,9 +24,9 @@ class MotionStyleModule(pl.LightningModule):
     """Cross-entropy over genres on single real units, genres drawn uniformly; guide and judge learn side by side.
 
     Args:
-        n_genres: classes.
-        hidden: width, see :class:`d2m.nets.motion_style.MotionStyle`.
-        lr: AdamW's learning rate; weight_decay: its decay.
+        sizes: plain :class:`d2m.nets.sizes.Sizes`, of which only ``n_genres`` counts here.
+        hidden: width of guide and judge.
+        optimizer: see :func:`d2m.train.optimizers.build_optimizer`.
         label_smoothing: of the cross-entropy: a guide that is never certain keeps a gradient.
         size_jitter: standard deviation of one factor on a whole unit in training (1 + jitter): dancers and cameras
             differ in scale, which must not be read as genre.
@@ -33,17 +35,17 @@ class MotionStyleModule(pl.LightningModule):
 
     def __init__(
         self,
-        n_genres: int,
+        sizes: dict[str, int],
         hidden: int = 48,
-        lr: float = 2e-3,
-        weight_decay: float = 1e-2,
+        optimizer: dict[str, Any] = ADAMW,
         label_smoothing: float = 0.05,
         size_jitter: float = 0.05,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        self.net = MotionStyle(n_genres, hidden)
+        n_genres = Sizes.from_dict(sizes).n_genres
+        self.net = MotionStyle(MotionSizes(n_genres, hidden))
         #: Counts (guide or judge, truth, prediction) of one validation pass.
         self.counts = torch.zeros(2, n_genres, n_genres, dtype=torch.long)
 
@@ -76,7 +78,7 @@ class MotionStyleModule(pl.LightningModule):
             self.log(f"val/{name}", balanced_accuracy(table).float(), sync_dist=True)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(self.parameters(), lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"])
+        return build_optimizer(self.hparams["optimizer"], self.parameters())
 
 
 def read_motion_style(checkpoint: Path, n_genres: int | None = None) -> MotionStyle:
@@ -87,10 +89,11 @@ def read_motion_style(checkpoint: Path, n_genres: int | None = None) -> MotionSt
     """
     try:
         ckpt = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        net = MotionStyle(**{k: ckpt["hyper_parameters"][k] for k in signature(MotionStyle).parameters})
+        hparams = ckpt["hyper_parameters"]
+        net = MotionStyle(MotionSizes(sizes_in(hparams)["n_genres"], hparams["hidden"]))
         net.load_state_dict({k[4:]: v for k, v in ckpt["state_dict"].items() if k.startswith("net.")}, strict=True)
-    except (OSError, KeyError, RuntimeError, UnpicklingError) as e:
+    except (OSError, KeyError, RuntimeError, UnpicklingError, D2MError) as e:
         raise D2MError(f"{checkpoint}: not a checkpoint of stage motion_style ({type(e).__name__})") from e
-    if n_genres is not None and net.sizes["n_genres"] != n_genres:
-        raise D2MError(f"{checkpoint}: tells {net.sizes['n_genres']} genres apart, the corpus has {n_genres}")
+    if n_genres is not None and net.sizes.n_genres != n_genres:
+        raise D2MError(f"{checkpoint}: tells {net.sizes.n_genres} genres apart, the corpus has {n_genres}")
     return net.eval().requires_grad_(False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
@@ -9,6 +11,8 @@ from torch.nn import functional as F
 
 from d2m.core.gaussian import randn
 from d2m.nets.music_style import MusicStyle
+from d2m.nets.sizes import Sizes
+from d2m.train.optimizers import ADAMW, build_optimizer
 from d2m.train.steps import log_losses, step_generator
 
 
@@ -16,9 +20,9 @@ class MusicStyleModule(pl.LightningModule):
     """Cross-entropy over genres on 2 s windows, genres drawn uniformly (so plain accuracy is balanced in training).
 
     Args:
-        n_genres: classes.
-        lr: AdamW's learning rate.
-        weight_decay: AdamW's; the corpora that fit here have tens of songs, and the network memorises them.
+        sizes: plain :class:`d2m.nets.sizes.Sizes`.
+        optimizer: see :func:`d2m.train.optimizers.build_optimizer`. It decays weights: the corpora that fit here have
+            tens of songs, and the network memorises them.
         dropout: on the style, before the classifier.
         label_smoothing: of the cross-entropy.
         feature_noise: standard deviation of noise added to the normalised features in training.
@@ -29,9 +33,8 @@ class MusicStyleModule(pl.LightningModule):
 
     def __init__(
         self,
-        n_genres: int,
-        lr: float = 1e-3,
-        weight_decay: float = 1e-2,
+        sizes: dict[str, int],
+        optimizer: dict[str, Any] = ADAMW,
         dropout: float = 0.0,
         label_smoothing: float = 0.0,
         feature_noise: float = 0.0,
@@ -40,10 +43,11 @@ class MusicStyleModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        self.net = MusicStyle(n_genres)
+        s = Sizes.from_dict(sizes)
+        self.net = MusicStyle(s.n_genres, s.n_features, s.style)
 
     def augment(self, features: Tensor, generator: torch.Generator) -> Tensor:
-        """Noise and offsets on normalised features (b, t, 28)."""
+        """Noise and offsets on normalised features (b, t, n_features)."""
         h = self.hparams
         if h["feature_noise"] > 0:
             features = features + h["feature_noise"] * randn(*features.shape, generator=generator, like=features)
@@ -53,7 +57,7 @@ class MusicStyleModule(pl.LightningModule):
         return features
 
     def loss(self, features: Tensor, genre: Tensor, generator: torch.Generator) -> Tensor:
-        """Cross-entropy of augmented features (b, 30, 28) against genres (b,)."""
+        """Cross-entropy of augmented features (b, 30, n_features) against genres (b,)."""
         style = self.net.style(self.augment(features, generator))
         keep = 1 - self.hparams["dropout"]
         if keep < 1:  # by hand: nn.Dropout draws from the global generator, and a resumed stage would draw others
@@ -75,4 +79,4 @@ class MusicStyleModule(pl.LightningModule):
         log_losses(self, "val", {"loss": loss, "accuracy": accuracy}, len(logits))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(self.parameters(), lr=self.hparams["lr"], weight_decay=self.hparams["weight_decay"])
+        return build_optimizer(self.hparams["optimizer"], self.parameters())

@@ -1,13 +1,43 @@
-"""Loss terms shared by the stages, and the KL's annealing."""
+"""What the losses of the stages share: terms and their weights, adversarial terms, the KL's annealing.
+
+The terms of a stage are pure functions in a file of its own; every weight is in conf/model/<stage>.yaml.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from d2m.core.errors import D2MError
+
+S = TypeVar("S")
+#: Name -> loss term, a pure function of what a stage's forward pass gave.
+Terms = Mapping[str, Callable[[S], Tensor]]
+
+
+def compute(terms: Terms[S], step: S, *, without: Collection[str] = ()) -> dict[str, Tensor]:
+    """Every term of ``step`` by its name, unweighted, but those that are left out."""
+    return {name: term(step) for name, term in terms.items() if name not in without}
+
+
+def full_weights(
+    terms: Collection[str], given: Mapping[str, float] | None, default: Mapping[str, float]
+) -> dict[str, float]:
+    """A weight for every term: the given one, else the default, else 0.
+
+    Raises:
+        D2MError: a weight was given to a term that does not exist.
+    """
+    given = given or {}
+    unknown = sorted(given.keys() - set(terms))
+    if unknown:
+        raise D2MError(f"weights.{unknown[0]}: no such loss term; known are {', '.join(terms)}")
+    return {name: float(given.get(name, default.get(name, 0.0))) for name in terms}
 
 
 def bce_real(logits: Tensor) -> Tensor:

@@ -1,0 +1,84 @@
+"""The loss terms of stage 2's three updates (Lee et al., "Dancing to Music", NeurIPS 2019, section 3.3).
+
+A new term is a function in the update's mapping and its weight in conf/model/mm_gan.yaml.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from d2m.nets.composition import DanceBranch, MusicBranch, RealUnits
+from d2m.nets.losses import Terms, bce_fake, bce_real
+
+
+class GANStep(NamedTuple):
+    """What the discriminators' and the generator's terms read."""
+
+    real: RealUnits
+    dance: DanceBranch
+    music: MusicBranch
+    movement_discriminator: nn.Module
+    dance_discriminator: nn.Module
+    recon: Tensor | None = None  # (b, u, 32, 28), re-decoded units; decoded only if "recon" is asked for
+
+    def judge_mov(self, branch: DanceBranch | MusicBranch) -> Tensor:
+        """The movement discriminator's logits (b,)."""
+        logits: Tensor = self.movement_discriminator(branch.mov.parameters_cat(), self.real.audio)
+        return logits
+
+    def judge_dan(self, branch: DanceBranch | MusicBranch) -> Tensor:
+        """The dance discriminator's logits (b,)."""
+        logits: Tensor = self.dance_discriminator(branch.z_dan.parameters_cat(), self.real.audio)
+        return logits
+
+
+class StyleStep(NamedTuple):
+    """What the style terms read: the music's style and those regressed from both z_dan samples, all (b, style)."""
+
+    style: Tensor
+    regressor: nn.Module
+    z_dan_real: Tensor
+    z_dan_fake: Tensor
+
+
+def recon(s: GANStep) -> Tensor:
+    """L1 of re-decoded poses to the real units."""
+    assert s.recon is not None
+    return F.l1_loss(s.recon, s.real.units)
+
+
+#: BCE(real, 1) + BCE(fake, 0) of both; "real" movements are the reconstruction. The branches carry no gradient here.
+DISCRIMINATOR: Terms[GANStep] = {
+    "d_mov_real": lambda s: bce_real(s.judge_mov(s.dance)),
+    "d_mov_fake": lambda s: bce_fake(s.judge_mov(s.music)),
+    "d_dan_real": lambda s: bce_real(s.judge_dan(s.dance)),
+    "d_dan_fake": lambda s: bce_fake(s.judge_dan(s.music)),
+}
+#: Non-saturating GAN terms, KLs, and L1 of reconstructed movements and of re-decoded poses. The reference logs the
+#: music branch's KLs and has them in no loss; prior_dan is ours (docs/adr/0050-a-dance-latent-that-carries.md).
+GENERATOR: Terms[GANStep] = {
+    "recon": recon,
+    "g_mov": lambda s: bce_real(s.judge_mov(s.music)),
+    "g_dan": lambda s: bce_real(s.judge_dan(s.music)),
+    "kl_dan": lambda s: s.dance.z_dan.kl(),
+    "kl_mov": lambda s: s.dance.mov.kl(),
+    "mov_mu": lambda s: F.l1_loss(s.dance.mov.mu, s.real.z_mov.mu),
+    "mov_logvar": lambda s: F.l1_loss(s.dance.mov.logvar, s.real.z_mov.logvar),
+    "kl_fake_dan": lambda s: s.music.z_dan.kl(),
+    "kl_fake_mov": lambda s: s.music.mov.kl(),
+    "prior_dan": lambda s: s.dance.z_dan.detach().kl_to(s.music.z_dan),
+}
+#: MSE of the style regressed from both z_dan samples to the music's style.
+STYLE: Terms[StyleStep] = {
+    "style_real": lambda s: F.mse_loss(s.regressor(s.z_dan_real), s.style),
+    "style_fake": lambda s: F.mse_loss(s.regressor(s.z_dan_fake), s.style),
+}
+#: The paper's weights; terms that are not in its losses have none. experiment=paper says the same.
+DEFAULT = {
+    "d_mov_real": 1.0, "d_mov_fake": 1.0, "d_dan_real": 1.0, "d_dan_fake": 1.0,
+    "recon": 10.0, "g_mov": 1.0, "g_dan": 1.0, "kl_dan": 0.01, "kl_mov": 0.01, "mov_mu": 1.0, "mov_logvar": 1.0,
+    "style_real": 1.0, "style_fake": 1.0,
+}  # fmt: skip

@@ -1,0 +1,65 @@
+"""Optimisers from plain mappings, and the schedule of their rates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.utils import get_class
+
+from d2m.core.errors import D2MError
+
+#: The paper's, and the style stages'; conf/model/*.yaml says its own.
+ADAM = {"_target_": "torch.optim.Adam", "lr": 2e-4, "fused": True}
+ADAMW = {"_target_": "torch.optim.AdamW", "lr": 1e-3, "weight_decay": 1e-2}
+
+
+def build_optimizer(options: Mapping[str, Any], parameters: Iterable[Any]) -> torch.optim.Optimizer:
+    """The optimiser that ``_target_`` names, with the other entries as its arguments.
+
+    A plain mapping and no object, so that it is an hparam of a checkpoint that loads with ``weights_only=True``.
+
+    Args:
+        options: ``_target_`` (a dotted class name) and arguments, e.g. :data:`ADAM`.
+        parameters: tensors, or groups that may have rates of their own.
+
+    Raises:
+        D2MError: no such class, or arguments that it does not take.
+    """
+    arguments = {k: v for k, v in options.items() if k != "_target_"}
+    target = options.get("_target_")
+    try:
+        optimizer = get_class(str(target))(parameters, **arguments)
+    except (ImportError, AttributeError, ValueError, TypeError, RuntimeError) as e:
+        reason = " ".join(str(e).split())[:200]
+        raise D2MError(f"optimizer: {target} cannot be built with {arguments} ({reason})") from e
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise D2MError(f"optimizer: {target} is no torch.optim.Optimizer")
+    return optimizer
+
+
+def cosine_decay(
+    module: pl.LightningModule, optimizers: Sequence[torch.optim.Optimizer], final: float
+) -> list[dict[str, Any]]:
+    """One scheduler per optimizer: its rates fall along a half cosine to ``final`` times what they were.
+
+    For Lightning's ``configure_optimizers``. Counted in batches; manual optimisation calls
+    :func:`step_schedulers`.
+    """
+    batches = max(1, round(float(module.trainer.estimated_stepping_batches)))
+
+    def factor(batch: int) -> float:
+        return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(batch, batches) / batches))
+
+    schedulers = (torch.optim.lr_scheduler.LambdaLR(o, factor) for o in optimizers)
+    return [{"scheduler": s, "interval": "step"} for s in schedulers]
+
+
+def step_schedulers(module: pl.LightningModule) -> None:
+    """One batch further, under manual optimisation."""
+    schedulers = module.lr_schedulers()
+    for scheduler in schedulers if isinstance(schedulers, list) else [schedulers] if schedulers else []:
+        scheduler.step()  # type: ignore[call-arg]

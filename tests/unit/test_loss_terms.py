@@ -1,0 +1,70 @@
+"""Loss terms: conf shows the weight of every one, a wrong name is told, and a new one has one door."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from d2m.core.errors import D2MError
+from d2m.nets.losses import du_vae, full_weights, generator, mm_gan
+from d2m.train.curriculum import build_module
+from d2m.train.modules.mm_gan import MMGANModule
+from tests.conftest import SIZES
+
+CONF = Path(__file__).parents[2] / "conf"
+TERMS = {
+    "du_vae": du_vae.TERMS,
+    "mm_gan": {**mm_gan.DISCRIMINATOR, **mm_gan.GENERATOR, **mm_gan.STYLE},
+    "generator": generator.TERMS,
+}
+DEFAULTS = {"du_vae": du_vae.DEFAULT, "mm_gan": mm_gan.DEFAULT, "generator": generator.DEFAULT}
+
+
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", ["size=tiny", *overrides])
+
+
+@pytest.mark.parametrize("stage", TERMS)
+def test_conf_shows_the_weight_of_every_term(stage: str) -> None:
+    weights = OmegaConf.load(CONF / "model" / f"{stage}.yaml").weights
+    assert set(weights) == set(TERMS[stage])
+
+
+@pytest.mark.parametrize("stage", TERMS)
+def test_the_defaults_in_python_are_those_of_experiment_paper(stage: str) -> None:
+    paper = dict(composed("experiment=paper").model[stage].weights)
+    assert paper == full_weights(TERMS[stage], None, DEFAULTS[stage])
+    assert DEFAULTS[stage].keys() <= TERMS[stage].keys()
+
+
+@pytest.mark.parametrize("stage", TERMS)
+def test_an_unknown_weight_names_the_known_ones(stage: str) -> None:
+    from hydra.errors import InstantiationException
+
+    with pytest.raises(InstantiationException) as told:
+        build_module(composed(f"+model.{stage}.weights.recom=1"), stage, 3, 28)
+    said = told.value.__cause__
+    assert isinstance(said, D2MError) and "\n" not in str(said)
+    assert "weights.recom: no such loss term" in str(said) and all(name in str(said) for name in TERMS[stage])
+
+
+def test_a_gan_loss_is_one_function_and_one_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is known, computed, logged and weighted with no other line changed."""
+    monkeypatch.setitem(mm_gan.GENERATOR, "feature_matching", lambda s: s.dance.mov.mu.square().mean())  # type: ignore[arg-type]
+    cfg = composed("+model.mm_gan.weights.feature_matching=3")
+    torch.manual_seed(0)
+    m = build_module(cfg, "mm_gan", 3, 28)
+    assert isinstance(m, MMGANModule) and m.g_weights["feature_matching"] == 3.0
+    assert m.annealed_weights(0, 100)["feature_matching"] == 3.0
+    units = torch.randn(2, 3, 32, 28)
+    noise = m.net.draw_noise(units)
+    real = m.net.read_real(units, torch.randn(2, 30, 28), noise)
+    for poses in (True, False):
+        assert m.generator_phase(real, noise, poses)["feature_matching"] > 0
+    # A run whose config is older than the term has it without weight.
+    assert MMGANModule(SIZES).g_weights["feature_matching"] == 0.0
