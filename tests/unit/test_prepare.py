@@ -388,19 +388,12 @@ def test_2d_motion_does_not_depend_on_the_cameras_distance(raw: Path, tmp_path: 
     assert far.poses.shape[0] == 1
 
 
-def test_progress_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    import io
-    import sys
-
-    from d2m.prepare.build import _progress
-
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    results = [((None, str(i)), "") for i in range(30)]
-    for stream, shown in [(Terminal(), True), (io.StringIO(), False)]:
-        monkeypatch.setattr(sys, "stderr", stream)
-        assert list(_progress(iter(results), 40, 30)) == results  # type: ignore[arg-type]
-        text = stream.getvalue()
-        assert ("40/40" in text and "ETA" in text) if shown else text == ""
+def test_progress_on_a_terminal_only(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for shown in (False, True):
+        if shown:
+            monkeypatch.setenv("FORCE_COLOR", "1")
+        run(tmp_path / f"o{shown}", raw)
+        err = capsys.readouterr().err
+        assert ("6/6" in err and "ETA" in err and "preparing" in err) if shown else err == ""
