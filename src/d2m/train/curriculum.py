@@ -255,7 +255,7 @@ def train_stage(cfg: DictConfig, stage: str, run_dir: Path, corpus_dir: Path) ->
     last = checkpoint_path(run_dir, stage)
     start = start_checkpoint(cfg, stage, run_dir)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    module = build_module(cfg, stage, len(corpus.genres), corpus.features.shape[1])
+    module = build_module(cfg, stage, len(corpus.genres), corpus.n_features)
     fit = cfg.fit[stage]
     sources = {} if start else warm_start(module, cfg, stage, run_dir)
     if start is not None and start != last:
