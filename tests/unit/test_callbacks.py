@@ -17,6 +17,7 @@ import torch
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from torch.utils.data import DataLoader, TensorDataset
 
+from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
 from d2m.data.corpus import Corpus
 from d2m.draw.video import probe, render_dance
@@ -267,19 +268,19 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     )
 
 
-def dance_video(corpus: Corpus, out: Path, every: int) -> DanceVideo:
-    return DanceVideo(every_n_epochs=every, seconds=1.2, seed=0, out=str(out), corpus=corpus)
+def dance_video(corpus: Corpus, run: Path, every: int) -> DanceVideo:
+    return DanceVideo(every_n_epochs=every, seconds=1.2, seed=0, stage="mm_gan", run=RunFolder(run), corpus=corpus)
 
 
 def test_a_dance_every_n_epochs_and_after_the_last(corpus: Corpus, tmp_path: Path) -> None:
     loggers = [csv_logger(str(tmp_path), "s", {}), tensorboard_logger(str(tmp_path), "s", {})]
     module = Stage()
     module.net.music_style.eval()
-    fit(module, [BatchCounter(), dance_video(corpus, tmp_path / "videos", 2)], logger=loggers, max_epochs=3)
+    fit(module, [BatchCounter(), dance_video(corpus, tmp_path, 2)], logger=loggers, max_epochs=3)
     assert module.net.unit_decoder.training and not module.net.music_style.training  # each in the mode it was in
     close_loggers(loggers, "success")
     videos = sorted((tmp_path / "videos").iterdir())
-    assert [v.name for v in videos] == ["Stage-epoch0002.mp4", "Stage-epoch0003.mp4"]
+    assert [v.name for v in videos] == ["mm_gan-epoch0002.mp4", "mm_gan-epoch0003.mp4"]
     info = probe(videos[0])
     assert abs(info.seconds - 1.2) <= 1 / 30 and info.audio_codec == "aac"
     # Nothing has been learned: with its noise fixed the dance is the same one.
@@ -298,13 +299,13 @@ def test_a_dance_every_n_epochs_and_after_the_last(corpus: Corpus, tmp_path: Pat
 
 @pytest.mark.parametrize("options", [{"fast_dev_run": True}, {"max_epochs": 0, "num_sanity_val_steps": 2}])
 def test_no_dance_in_a_fast_dev_run_or_the_sanity_check(corpus: Corpus, tmp_path: Path, options: dict) -> None:
-    fit(Stage(), [dance_video(corpus, tmp_path / "videos", 1)], **options)
+    fit(Stage(), [dance_video(corpus, tmp_path, 1)], **options)
     assert not (tmp_path / "videos").exists()
 
 
 def test_without_a_logger_the_video_lies_in_the_folder_all_the_same(corpus: Corpus, tmp_path: Path) -> None:
-    fit(Stage(), [dance_video(corpus, tmp_path / "videos", 5)])
-    assert [v.name for v in (tmp_path / "videos").iterdir()] == ["Stage-epoch0001.mp4"]
+    fit(Stage(), [dance_video(corpus, tmp_path, 5)])
+    assert [v.name for v in (tmp_path / "videos").iterdir()] == ["mm_gan-epoch0001.mp4"]
 
 
 def test_the_dance_draws_nothing_from_trainings_noise(corpus: Corpus, tmp_path: Path) -> None:
@@ -317,5 +318,5 @@ def test_the_dance_draws_nothing_from_trainings_noise(corpus: Corpus, tmp_path: 
 
 def test_a_corpus_without_music_has_no_dance_to_show(corpus: Corpus, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(Corpus, "recordings_in", lambda *_, **__: np.zeros(0, np.int64))
-    fit(Stage(), [dance_video(corpus, tmp_path / "videos", 1)])
+    fit(Stage(), [dance_video(corpus, tmp_path, 1)])
     assert not (tmp_path / "videos").exists()
