@@ -22,6 +22,7 @@ from d2m.core.errors import D2MError
 from d2m.data.corpus import Corpus
 from d2m.draw.video import probe, render_dance
 from d2m.nets.composition import Composition
+from d2m.train.callbacks.artifacts import Node
 from d2m.train.callbacks.dance_video import DanceVideo
 from d2m.train.callbacks.guard import BatchCounter, StopOnNaN
 from d2m.train.callbacks.loggers import (
@@ -33,6 +34,7 @@ from d2m.train.callbacks.loggers import (
     tensorboard_logger,
     wandb_logger,
     wandb_mode,
+    within_limit,
 )
 from tests.conftest import SIZES
 from tests.figures import swaying
@@ -129,7 +131,17 @@ def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL", "NETRC"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
+    forget_wandb()
     return tmp_path
+
+
+def forget_wandb() -> None:
+    """As in a new process: W&B keeps the settings and the key that it found first."""
+    import wandb
+    from wandb.sdk.lib.wbauth import unauthenticate_session
+
+    wandb.teardown()
+    unauthenticate_session(update_settings=False)
 
 
 def write_netrc(path: Path, host: str = "api.wandb.ai") -> None:
@@ -146,16 +158,28 @@ def test_without_a_key_wandb_is_offline(nobody: Path) -> None:
 
 
 def test_with_a_key_wandb_is_online(nobody: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     write_netrc(nobody / ".netrc")
-    assert wandb_mode() == "online"
-    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org/")
     assert wandb_mode() == "offline"  # a key for another server
-    write_netrc(nobody / "elsewhere", "wandb.example.org")
+    write_netrc(nobody / "elsewhere", "127.0.0.1:9")
     monkeypatch.setenv("NETRC", str(nobody / "elsewhere"))
     assert wandb_mode() == "online"
     monkeypatch.delenv("NETRC")
+    forget_wandb()
+    monkeypatch.setenv("WANDB_API_KEY", "too short")
+    assert wandb_mode() == "offline"
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     assert wandb_mode() == "online"
+
+
+def test_names_of_folders_are_cut_to_wandbs_limit(nobody: Path) -> None:
+    long = "a" * 150
+    first, second = (wandb_logger(str(nobody / long / f"{'b' * 150}{i}"), "mm_gan", {}) for i in range(2))
+    names = [logger._wandb_init[key] for logger in (first, second) for key in ("name", "group")]
+    assert max(map(len, names)) <= 128 and len(set(names)) == 4
+    assert within_limit("a/b-mm_gan") == "a/b-mm_gan" and within_limit(long) != within_limit(long + "a")
+    for node in (Node("latents", long, "0"), Node("latents", long + "b", "0")):
+        assert len(node.artifact().name) <= 128
 
 
 @pytest.mark.parametrize("mode", ["online", "offline", "disabled"])

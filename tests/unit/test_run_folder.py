@@ -70,8 +70,8 @@ def test_a_folder_in_use_is_named_and_let_go_on_death(held: RunFolder) -> None:
 
 def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    program = f"import os\nfrom d2m.bundle.run_folder import *\nwith RunFolder(Path({str(tmp_path)!r})).lock():\n os.kill(os.getpid(), 9)"
-    assert subprocess.run([sys.executable, "-c", program]).returncode == -9
+    command = [sys.executable, "-c", HOLD.format(str(tmp_path), "os.kill(os.getpid(), 9)")]
+    assert subprocess.run(command, check=False).returncode == -9
     assert not run.in_use()
     with run.lock():
         assert (tmp_path / ".lock").exists()
@@ -103,10 +103,8 @@ def test_what_a_run_says_of_itself_goes_before_hydras_file(tmp_path: Path) -> No
     assert saved_overrides(run) == ["seed=1"]
     with pytest.raises(D2MError, match="another run"):
         check_same_run(run, ["seed=2"])
-    assert resumed_overrides([f"resume={run.path}", "fit.du_vae.max_epochs=9"])[:2] == [
-        "seed=1",
-        "fit.du_vae.max_epochs=9",
-    ]
+    longer = "fit.du_vae.max_epochs=9"
+    assert resumed_overrides([f"resume={run.path}", longer])[:2] == ["seed=1", longer]
     run.facts_path.unlink()  # as before the overrides were in run.json
     assert saved_overrides(run) == ["seed=2"]
 

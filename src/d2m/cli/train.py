@@ -54,12 +54,13 @@ def main() -> None:
     sys.argv[1:] = overrides
     try:
         train()
-    except OSError as e:
-        if _began:
+    except (OSError, ValueError) as e:
+        # Hydra makes the folder, and opens its log in it, before the job begins.
+        cause = next((link for link in (e, e.__cause__) if isinstance(link, OSError)), None)
+        if _began or cause is None:
             raise
-        # Hydra makes the folder before the job begins.
-        where = e.filename or "hydra.run.dir"
-        raise D2MError(f"{where}: cannot write the run here ({e.strerror}); choose another hydra.run.dir") from e
+        where = cause.filename or "hydra.run.dir"
+        raise D2MError(f"{where}: cannot write the run here ({cause.strerror}); choose another hydra.run.dir") from e
 
 
 if __name__ == "__main__":

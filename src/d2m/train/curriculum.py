@@ -127,8 +127,10 @@ def check_stages(cfg: DictConfig, stages: Sequence[Stage], run: RunFolder, corpu
                 read_checkpoint(path, corpus.genres if source.knows_genres else None)
 
 
-def begin(module: pl.LightningModule, cfg: DictConfig, stage: Stage, run: RunFolder, corpus: Corpus) -> Path | None:
-    """Warm-start the module, or give the checkpoint it goes on from; what it was is written down beside it.
+def begin(
+    module: pl.LightningModule, cfg: DictConfig, stage: Stage, run: RunFolder, corpus: Corpus
+) -> tuple[Path | None, dict[str, Any]]:
+    """Warm-start the module, or give the checkpoint it goes on from; and what the stage has behind it.
 
     Raises:
         D2MError: a checkpoint does not fit.
@@ -136,15 +138,13 @@ def begin(module: pl.LightningModule, cfg: DictConfig, stage: Stage, run: RunFol
     start = start_checkpoint(cfg, stage, run)
     if start == run.checkpoint(stage.name):
         read_checkpoint(start, corpus.genres if stage.knows_genres else None)
-        return start
+        return start, run.progress(stage.name)
     if start is None:
         sources = warm_start(module, stage, starts_from(cfg, stage, run), corpus.genres)
     else:
         check_continues(module, start, stage, cfg.fit[stage.name].max_epochs, corpus.genres)
         sources = {f"continue_from: {start.name}": sha256(start)}
-    if is_rank_zero():
-        write_json(run.progress_path(stage.name), {"warm_start": sources, "seconds": 0.0, "metrics": {}})
-    return start
+    return start, {"warm_start": sources}
 
 
 def train_stage(cfg: DictConfig, stage: Stage, run: RunFolder, corpus_dir: Path) -> None:
@@ -153,8 +153,8 @@ def train_stage(cfg: DictConfig, stage: Stage, run: RunFolder, corpus_dir: Path)
     last = run.checkpoint(stage.name)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     module = build_module(cfg, stage, len(corpus.genres))
-    start = begin(module, cfg, stage, run, corpus)
-    progress = Progress(run.progress_path(stage.name), run.progress(stage.name))
+    start, before = begin(module, cfg, stage, run, corpus)
+    progress = Progress(run.progress_path(stage.name), before)
     fit = cfg.fit[stage.name]
     data = DanceDataModule(
         root=str(corpus_dir), kind=stage.items, batch_size=fit.batch_size, seed=cfg.seed,

@@ -31,7 +31,8 @@ class Progress(pl.Callback):
     A run that was killed and resumed then says the same of its origin as one that was not.
 
     Args:
-        path: the file; before: its contents when this session began.
+        path: the file.
+        before: its contents when this session began; of a stage that begins now, its warm start.
     """
 
     def __init__(self, path: Path, before: Mapping[str, Any]) -> None:
@@ -48,8 +49,14 @@ class Progress(pl.Callback):
             "metrics": {**self._metrics, **metrics},
         }  # fmt: skip
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._write(trainer)
+
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
+        self._write(trainer)
+
+    def _write(self, trainer: pl.Trainer) -> None:
         if trainer.is_global_zero:
             write_json(self.path, self.facts(trainer))
