@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from d2m.bundle import read_bundle
+from d2m.bundle.run_folder import RunFolder
 from d2m.cli.infer import check_out
 from d2m.core.errors import D2MError
 from d2m.core.files import write_json
@@ -34,7 +35,6 @@ from d2m.music.front_ends import features
 from d2m.reports.evaluation import HELD_OUT, energy_extremes
 from d2m.reports.page import Section, write_page
 from d2m.reports.readings import Reading
-from d2m.train.curriculum import RUN, run_corpus
 
 COMMON: dict[str, Any] = {"bundle": None, "out": None, "music": "", "corpus": "", "source": "", "target": "", "seed": 0}
 #: Songs a genre that are danced to in order to rank the genres of a user's music by energy, and for how long.
@@ -55,8 +55,9 @@ def find_corpus(bundle: str | Path, corpus: str = "") -> Corpus:
     fingerprint = str(provenance.get("corpus", {}).get("fingerprint", ""))
     data = provenance.get("config", {}).get("data", {})
     places = []
-    if (folder.resolve().parent / RUN).is_file():
-        places.append(run_corpus(folder.resolve().parent))
+    run = RunFolder(folder.resolve().parent)
+    if run.facts().get("corpus"):
+        places.append(run.corpus())
     if fingerprint and data.get("cache"):  # bundles of older versions name the folder itself
         names = (fingerprint, f"corpus-{fingerprint[:16]}", f"mix-{fingerprint[:16]}")
         places += [Path(data["cache"]) / name for name in names]

@@ -25,18 +25,18 @@ def main() -> None:
         return
     args = arguments(DEFAULTS, sys.argv[1:])
     from d2m.bundle import read_bundle
+    from d2m.bundle.run_folder import RunFolder
     from d2m.core.files import write_json
     from d2m.dance.generator import DanceGenerator
     from d2m.data.corpus import Corpus
     from d2m.reports.evaluation import evaluate
-    from d2m.train.curriculum import run_corpus
     from experiments.ballroom.style import cross_validate
 
-    run_dir, out = Path(args["run"]), Path(args["out"])
-    corpus = Corpus.open(run_corpus(run_dir))
-    bundle = read_bundle(run_dir / "bundle")
+    folder, out = RunFolder(Path(args["run"])), Path(args["out"])
+    corpus = Corpus.open(folder.corpus())
+    bundle = read_bundle(folder.bundle)
     provenance = bundle.provenance
-    report = evaluate(DanceGenerator.load(run_dir / "bundle"), corpus, seeds=range(args["seeds"]))
+    report = evaluate(DanceGenerator.load(folder.bundle), corpus, seeds=range(args["seeds"]))
     config = provenance["config"]
     options = {k: v for k, v in config["model"]["music_style"].items() if not k.startswith("_")}
     options["sizes"] = bundle.sizes.to_dict()
@@ -100,7 +100,7 @@ def markdown(report: dict[str, Any]) -> str:
     gan = report["stages"]["mm_gan"]["metrics"]
     last = {k: v for k, v in gan.items() if k.startswith("train/")}
     lines.append("Last GAN losses: " + json.dumps({k[6:]: round(v, 3) for k, v in sorted(last.items())}))
-    minutes = {k: round(v["seconds"] / 60, 1) for k, v in report["stages"].items()}
+    minutes = {k: round(v["seconds"] / 60, 1) for k, v in report["stages"].items() if "seconds" in v}
     lines.append(f"\nMinutes a stage: {json.dumps(minutes)}\n")
     return "\n".join(lines)
 

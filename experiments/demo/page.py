@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from d2m.bundle.run_folder import RunFolder
 from d2m.core.skeleton import FPS
 from d2m.data.corpus import Corpus
 from d2m.draw.plots import genre_energy_bars, kinetic_energy_bars, training_curves
 from d2m.motion.kinematics import kinetic_energy
 from d2m.reports.page import Section, write_page
 
-STAGES = ("du_vae", "music_style", "mm_gan", "generator", "motion_style")
 _TERMS = (
     "loss",
     "recon",
@@ -29,12 +29,12 @@ _TERMS = (
 )
 
 
-def read_curves(run_dir: Path) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
+def read_curves(run: RunFolder) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
     """stage -> "train/term" -> (batches, values) of the csv logger's files."""
     curves: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
-    for stage in STAGES:
+    for stage in run.facts()["stages"]:
         rows: list[dict[str, str]] = []
-        for path in sorted((run_dir / "csv" / stage).glob("metrics*.csv")):  # metrics.1.csv, ... are a resumed run's
+        for path in run.curves(stage):
             with open(path, newline="") as f:
                 rows += csv.DictReader(f)
         keys = {k for row in rows for k in row if "/" in k and k.split("/")[1] in _TERMS}
@@ -65,7 +65,7 @@ def write_demo_page(out: Path, corpus: Corpus, report: dict[str, Any], commands:
         {k: {g: row[k] for g, row in energy.items()} for k in ("real", "generated")},
         title="Mean kinetic energy on held-out songs",
     )
-    curves = read_curves(out / "run")
+    curves = read_curves(RunFolder(out / "run"))
     edits = sorted((out / "edits").glob("*.mp4"))
     direction = {p.stem: (high, low) if p.stem.startswith(high) else (low, high) for p in edits}
     sections = [

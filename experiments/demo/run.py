@@ -33,15 +33,16 @@ def main() -> None:
         )
     ]  # fmt: skip
 
+    from d2m.bundle.run_folder import RunFolder
     from d2m.core.files import write_json
     from d2m.dance.generator import DanceGenerator
     from d2m.data.corpus import Corpus
     from d2m.reports.evaluation import energy_extremes, evaluate
-    from d2m.train.curriculum import run_corpus
 
-    bundle = out / "run" / "bundle"
+    folder = RunFolder(out / "run")
+    bundle = folder.bundle
     generator = DanceGenerator.load(bundle)
-    corpus = Corpus.open(run_corpus(out / "run"))
+    corpus = Corpus.open(folder.corpus())
     songs = copy_held_out_songs(corpus, out / "songs")
     high, low = energy_extremes(corpus)
     commands.append(call("infer.py", f"bundle={bundle}", f"audio={out}/songs", f"out={out}/dances"))

@@ -97,21 +97,21 @@ def per_item(folder: Path, corpus: Corpus, batch: int) -> tuple[Callable[[], Any
     return stage_1, stage_2
 
 
-def ours(corpus: Corpus, stage: str, batch: int) -> Callable[[], Any]:
+def ours(corpus: Corpus, kind: str, batch: int) -> Callable[[], Any]:
     """The data module as the Trainer drives it, device side included (here: the CPU)."""
-    data = DanceDataModule(str(corpus.folder), stage, batch_size=batch, steps_per_epoch=10**9)
+    data = DanceDataModule(str(corpus.folder), kind, batch_size=batch, steps_per_epoch=10**9)
     loader = iter(data.train_dataloader())
     return lambda: data.on_after_batch_transfer(next(loader))
 
 
 def measure_batches(corpus: Corpus, out: Path, batch: int, seconds: float) -> dict[str, float]:
     found: dict[str, float] = {}
-    for stage, theirs in zip(("du_vae", "mm_gan"), per_item(out / "items", corpus, batch), strict=True):
+    for kind, theirs in zip(("unit_pairs", "sequences"), per_item(out / "items", corpus, batch), strict=True):
         # In turns, so that what else runs on the machine disturbs both.
-        slow, fast = zip(*((rate(theirs, seconds), rate(ours(corpus, stage, batch), seconds)) for _ in range(3)))
-        found[f"{stage}: per item, batches/s"] = float(np.median(slow))
-        found[f"{stage}: ours, batches/s"] = float(np.median(fast))
-        found[f"{stage}: ratio"] = float(np.median(np.divide(fast, slow)))
+        slow, fast = zip(*((rate(theirs, seconds), rate(ours(corpus, kind, batch), seconds)) for _ in range(3)))
+        found[f"{kind}: per item, batches/s"] = float(np.median(slow))
+        found[f"{kind}: ours, batches/s"] = float(np.median(fast))
+        found[f"{kind}: ratio"] = float(np.median(np.divide(fast, slow)))
     shutil.rmtree(out / "items")
     return found
 

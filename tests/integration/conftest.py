@@ -12,8 +12,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from d2m.train.stage import STAGES
+
 REPO = Path(__file__).parents[2]
-STAGES = ("du_vae", "music_style", "motion_style", "mm_gan", "generator")
 #: Two epochs of three batches a stage, on three songs a genre.
 TINY = [
     "experiment=quickstart", "trainer=cpu", "logger=csv", "callbacks.progress_bar=false",

@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 
+from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
 from d2m.draw.video import probe
 from d2m.edits.directions import load_direction
 from d2m.train import curriculum
-from d2m.train.callbacks.latent import DONE, LatentManipulation, evaluating
-from d2m.train.curriculum import checkpoint_path
+from d2m.train.callbacks.guard import evaluating
+from d2m.train.callbacks.latent import DONE, LatentManipulation
+from d2m.train.stage import MM_GAN
 
 from .conftest import TINY, call, compose_train
 
@@ -32,7 +34,7 @@ VERSIONS = ["original", "neutral", "target"]
 
 
 def inits(run: Path) -> list[str]:
-    return [f"init_from.{s}={checkpoint_path(run, s)}" for s in ("du_vae", "music_style")]
+    return [f"init_from.{s}={RunFolder(run).checkpoint(s)}" for s in ("du_vae", "music_style")]
 
 
 def records(run_dir: Path, stage: str) -> list[list[dict[str, Any]]]:
@@ -54,7 +56,7 @@ def studied(tiny_run: Path, corpora: Path, tmp_path_factory: pytest.TempPathFact
     """mm_gan for two epochs, the study in each, W&B offline, the bundle as reference; started from the tiny run."""
     run_dir = tmp_path_factory.mktemp("studied")
     reference = f"callbacks.latent.reference={tiny_run / 'bundle'}"
-    judge = f"callbacks.latent.motion_style={checkpoint_path(tiny_run, 'motion_style')}"
+    judge = f"callbacks.latent.motion_style={RunFolder(tiny_run).checkpoint('motion_style')}"
     return curriculum.run(compose_train(corpora, *STUDY, *inits(tiny_run), reference, judge, "logger=wandb"), run_dir)
 
 
@@ -124,7 +126,7 @@ def test_the_same_lies_in_the_runs_folder(studied: Path) -> None:
 def test_the_lineage_leads_from_the_corpus_to_the_bundle(studied: Path, tiny_run: Path) -> None:
     stage = json.loads((studied / "lineage" / "mm_gan.json").read_text())
     assert [n["name"] for n in stage["inputs"]] == ["corpus", "du_vae", "music_style"]
-    made = json.loads(checkpoint_path(tiny_run, "du_vae").with_name("done.json").read_text())["checkpoint_sha256"]
+    made = json.loads(RunFolder(tiny_run).done_path("du_vae").read_text())["checkpoint_sha256"]
     assert stage["inputs"][1]["sha256"] == made
     bundle = json.loads((studied / "lineage" / "bundle.json").read_text())
     assert bundle["inputs"][1]["sha256"] == stage["outputs"][0]["sha256"]
@@ -175,7 +177,7 @@ def test_nothing_is_logged_in_fast_dev_run_and_modes_are_restored(
     import wandb
 
     assert wandb.run is None  # closed, though Lightning put a dummy in its place
-    module = curriculum.build_module(cfg, "mm_gan", 3)
+    module = curriculum.build_module(cfg, MM_GAN, 3)
     module.train()
     module.net.movement_encoder.eval()
     before = [m.training for m in module.modules()]
@@ -218,10 +220,10 @@ def test_what_cannot_be_studied_is_refused_before_training(tiny_run: Path, corpo
 
     from d2m.data.corpus import Corpus
 
-    corpus = Corpus.open(curriculum.run_corpus(tiny_run))
+    corpus = Corpus.open(RunFolder(tiny_run).corpus())
     make = partial(
         LatentManipulation, every_n_epochs=1, songs_per_genre=1, latents_per_genre=2, seconds=2, size=64, seed=0,
-        motion_style=None, permutations=9, stage="mm_gan", out="x", corpus=corpus,
+        motion_style=None, permutations=9, stage="mm_gan", run=RunFolder(Path("x")), corpus=corpus,
     )  # fmt: skip
     with pytest.raises(D2MError, match="no song of it"):
         make(source="polka", target="flow", reference=None)
@@ -229,7 +231,7 @@ def test_what_cannot_be_studied_is_refused_before_training(tiny_run: Path, corpo
         make(source="flow", target="flow", reference=None)
     callback = make(source=None, target="drive", reference=str(tiny_bundle))
     assert (callback.source, callback.target) == ("flow", "drive")
-    module = curriculum.build_module(compose_train(corpora), "mm_gan", 3)
+    module = curriculum.build_module(compose_train(corpora), MM_GAN, 3)
     with pytest.raises(D2MError, match="width 8"):
         callback.on_fit_start(pl.Trainer(logger=False, enable_progress_bar=False), module)
 
@@ -238,7 +240,7 @@ def test_the_studys_files_join_the_lineage(tiny_run: Path, tmp_path: Path) -> No
     from d2m.cli.study import main
 
     bundle, latents = f"bundle={tiny_run / 'bundle'}", tmp_path / "latents"
-    corpus = f"corpus={curriculum.run_corpus(tiny_run)}"
+    corpus = f"corpus={RunFolder(tiny_run).corpus()}"
     with pytest.raises(D2MError, match="choose none or wandb"):
         main(["extract", bundle, corpus, f"out={latents}", "logger=csv"])
     main(["extract", bundle, corpus, f"out={latents}", "draws=2", "noise=4", "logger=wandb"])
@@ -256,10 +258,10 @@ def test_the_studys_files_join_the_lineage(tiny_run: Path, tmp_path: Path) -> No
 
 
 def test_train_returns_what_a_sweeper_optimises(tiny_run: Path, tmp_path: Path) -> None:
-    value = curriculum.objective(tiny_run, ["du_vae", "generator"])
-    done = json.loads(checkpoint_path(tiny_run, "generator").with_name("done.json").read_text())
+    value = curriculum.objective(RunFolder(tiny_run), ["du_vae", "generator"])
+    done = json.loads(RunFolder(tiny_run).done_path("generator").read_text())
     assert value == done["metrics"]["val/loss"]
-    assert curriculum.objective(tmp_path, ["du_vae"]) is None
+    assert curriculum.objective(RunFolder(tmp_path), ["du_vae"]) is None
 
 
 def test_a_server_that_does_not_answer_is_offline(tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import torch
 
+from d2m.bundle.run_folder import RunFolder
 from d2m.dance.generator import DanceGenerator
 from d2m.data.corpus import Corpus
 from d2m.reports.evaluation import evaluate
 from d2m.toy.genres import ENERGETIC, FLOWING
-from d2m.train.curriculum import run, run_corpus
+from d2m.train.curriculum import run
 
 from .conftest import compose_train
 
@@ -39,7 +40,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     )  # fmt: skip
     run_dir = run(cfg, folder / "run")
     torch.set_num_threads(1)
-    corpus = Corpus.open(run_corpus(run_dir))
+    corpus = Corpus.open(RunFolder(run_dir).corpus())
     return evaluate(DanceGenerator.load(run_dir / "bundle"), corpus, seeds=(0, 1))
 
 

@@ -17,11 +17,13 @@ import torch
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from torch.utils.data import DataLoader, TensorDataset
 
+from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
 from d2m.data.corpus import Corpus
 from d2m.draw.video import probe, render_dance
 from d2m.nets.composition import Composition
 from d2m.nets.sizes import Sizes
+from d2m.train.callbacks.artifacts import Node
 from d2m.train.callbacks.dance_video import DanceVideo
 from d2m.train.callbacks.guard import BatchCounter, StopOnNaN
 from d2m.train.callbacks.loggers import (
@@ -33,6 +35,7 @@ from d2m.train.callbacks.loggers import (
     tensorboard_logger,
     wandb_logger,
     wandb_mode,
+    within_limit,
 )
 from tests.conftest import SIZES
 from tests.figures import swaying
@@ -129,7 +132,17 @@ def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL", "NETRC"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
+    forget_wandb()
     return tmp_path
+
+
+def forget_wandb() -> None:
+    """As in a new process: W&B keeps the settings and the key that it found first."""
+    import wandb
+    from wandb.sdk.lib.wbauth import unauthenticate_session
+
+    wandb.teardown()
+    unauthenticate_session(update_settings=False)
 
 
 def write_netrc(path: Path, host: str = "api.wandb.ai") -> None:
@@ -146,16 +159,28 @@ def test_without_a_key_wandb_is_offline(nobody: Path) -> None:
 
 
 def test_with_a_key_wandb_is_online(nobody: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     write_netrc(nobody / ".netrc")
-    assert wandb_mode() == "online"
-    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org/")
     assert wandb_mode() == "offline"  # a key for another server
-    write_netrc(nobody / "elsewhere", "wandb.example.org")
+    write_netrc(nobody / "elsewhere", "127.0.0.1:9")
     monkeypatch.setenv("NETRC", str(nobody / "elsewhere"))
     assert wandb_mode() == "online"
     monkeypatch.delenv("NETRC")
+    forget_wandb()
+    monkeypatch.setenv("WANDB_API_KEY", "too short")
+    assert wandb_mode() == "offline"
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     assert wandb_mode() == "online"
+
+
+def test_names_of_folders_are_cut_to_wandbs_limit(nobody: Path) -> None:
+    long = "a" * 150
+    first, second = (wandb_logger(str(nobody / long / f"{'b' * 150}{i}"), "mm_gan", {}) for i in range(2))
+    names = [logger._wandb_init[key] for logger in (first, second) for key in ("name", "group")]
+    assert max(map(len, names)) <= 128 and len(set(names)) == 4
+    assert within_limit("a/b-mm_gan") == "a/b-mm_gan" and within_limit(long) != within_limit(long + "a")
+    for node in (Node("latents", long, "0"), Node("latents", long + "b", "0")):
+        assert len(node.artifact().name) <= 128
 
 
 @pytest.mark.parametrize("mode", ["online", "offline", "disabled"])
@@ -268,19 +293,19 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     )
 
 
-def dance_video(corpus: Corpus, out: Path, every: int) -> DanceVideo:
-    return DanceVideo(every_n_epochs=every, seconds=1.2, seed=0, out=str(out), corpus=corpus)
+def dance_video(corpus: Corpus, run: Path, every: int) -> DanceVideo:
+    return DanceVideo(every_n_epochs=every, seconds=1.2, seed=0, stage="mm_gan", run=RunFolder(run), corpus=corpus)
 
 
 def test_a_dance_every_n_epochs_and_after_the_last(corpus: Corpus, tmp_path: Path) -> None:
     loggers = [csv_logger(str(tmp_path), "s", {}), tensorboard_logger(str(tmp_path), "s", {})]
     module = Stage()
     module.net.music_style.eval()
-    fit(module, [BatchCounter(), dance_video(corpus, tmp_path / "videos", 2)], logger=loggers, max_epochs=3)
+    fit(module, [BatchCounter(), dance_video(corpus, tmp_path, 2)], logger=loggers, max_epochs=3)
     assert module.net.unit_decoder.training and not module.net.music_style.training  # each in the mode it was in
     close_loggers(loggers, "success")
     videos = sorted((tmp_path / "videos").iterdir())
-    assert [v.name for v in videos] == ["Stage-epoch0002.mp4", "Stage-epoch0003.mp4"]
+    assert [v.name for v in videos] == ["mm_gan-epoch0002.mp4", "mm_gan-epoch0003.mp4"]
     info = probe(videos[0])
     assert abs(info.seconds - 1.2) <= 1 / 30 and info.audio_codec == "aac"
     # Nothing has been learned: with its noise fixed the dance is the same one.
@@ -299,13 +324,13 @@ def test_a_dance_every_n_epochs_and_after_the_last(corpus: Corpus, tmp_path: Pat
 
 @pytest.mark.parametrize("options", [{"fast_dev_run": True}, {"max_epochs": 0, "num_sanity_val_steps": 2}])
 def test_no_dance_in_a_fast_dev_run_or_the_sanity_check(corpus: Corpus, tmp_path: Path, options: dict) -> None:
-    fit(Stage(), [dance_video(corpus, tmp_path / "videos", 1)], **options)
+    fit(Stage(), [dance_video(corpus, tmp_path, 1)], **options)
     assert not (tmp_path / "videos").exists()
 
 
 def test_without_a_logger_the_video_lies_in_the_folder_all_the_same(corpus: Corpus, tmp_path: Path) -> None:
-    fit(Stage(), [dance_video(corpus, tmp_path / "videos", 5)])
-    assert [v.name for v in (tmp_path / "videos").iterdir()] == ["Stage-epoch0001.mp4"]
+    fit(Stage(), [dance_video(corpus, tmp_path, 5)])
+    assert [v.name for v in (tmp_path / "videos").iterdir()] == ["mm_gan-epoch0001.mp4"]
 
 
 def test_the_dance_draws_nothing_from_trainings_noise(corpus: Corpus, tmp_path: Path) -> None:
@@ -318,5 +343,5 @@ def test_the_dance_draws_nothing_from_trainings_noise(corpus: Corpus, tmp_path: 
 
 def test_a_corpus_without_music_has_no_dance_to_show(corpus: Corpus, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(Corpus, "recordings_in", lambda *_, **__: np.zeros(0, np.int64))
-    fit(Stage(), [dance_video(corpus, tmp_path / "videos", 1)])
+    fit(Stage(), [dance_video(corpus, tmp_path, 1)])
     assert not (tmp_path / "videos").exists()

@@ -8,9 +8,10 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
 from d2m.train.callbacks.checkpoint_io import AtomicCheckpointIO
-from d2m.train.curriculum import check_request
+from d2m.train.request import check_request
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,4 +39,4 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: p
 def test_a_seed_that_is_none(seed: int | None, tmp_path: Path) -> None:
     cfg = OmegaConf.create({"seed": seed, "stages": ["du_vae"], "continue_from": {}, "init_from": {}})
     with pytest.raises(D2MError, match="seed="):
-        check_request(cfg, tmp_path)
+        check_request(cfg, RunFolder(tmp_path))

@@ -9,10 +9,14 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from d2m.bundle.run_folder import RunFolder
 from d2m.cli.command_line import prepare_overrides
 from d2m.cli.import_original import main
 from d2m.core.errors import D2MError
-from d2m.train.curriculum import build_module, check_continues, check_request, checkpoint_path, start_checkpoint
+from d2m.train.checkpoints import check_continues
+from d2m.train.curriculum import build_module
+from d2m.train.request import check_request, start_checkpoint
+from d2m.train.stage import MM_GAN
 from tests.original_files import SIZES, arguments, write
 
 CONF = str(Path(__file__).parents[2] / "conf")
@@ -34,16 +38,18 @@ def resume(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_stands_for_the_warm_start(resume: Path, tmp_path: Path) -> None:
     given = config(f"continue_from.mm_gan={resume}/mm_gan/last.ckpt")
-    assert check_request(given, tmp_path) == ["mm_gan"]
-    assert start_checkpoint(given, "mm_gan", tmp_path) == resume / "mm_gan/last.ckpt"
-    assert start_checkpoint(config(), "mm_gan", tmp_path) is None
+    assert check_request(given, RunFolder(tmp_path)) == [MM_GAN]
+    assert start_checkpoint(given, MM_GAN, RunFolder(tmp_path)) == resume / "mm_gan/last.ckpt"
+    assert start_checkpoint(config(), MM_GAN, RunFolder(tmp_path)) is None
 
 
 def test_the_runs_own_checkpoint_goes_first(resume: Path, tmp_path: Path) -> None:
-    own = checkpoint_path(tmp_path, "mm_gan")
+    own = RunFolder(tmp_path).checkpoint("mm_gan")
     own.parent.mkdir(parents=True)
     own.touch()
-    assert start_checkpoint(config(f"continue_from.mm_gan={resume}/mm_gan/last.ckpt"), "mm_gan", tmp_path) == own
+    assert (
+        start_checkpoint(config(f"continue_from.mm_gan={resume}/mm_gan/last.ckpt"), MM_GAN, RunFolder(tmp_path)) == own
+    )
 
 
 @pytest.mark.parametrize(
@@ -55,27 +61,27 @@ def test_the_runs_own_checkpoint_goes_first(resume: Path, tmp_path: Path) -> Non
 )
 def test_a_wrong_request_is_named(tmp_path: Path, override: str, says: str) -> None:
     with pytest.raises(D2MError, match=says):
-        check_request(config(override), tmp_path)
+        check_request(config(override), RunFolder(tmp_path))
 
 
 def test_it_must_fit_the_config_and_the_genres(resume: Path, tmp_path: Path) -> None:
     path = resume / "mm_gan/last.ckpt"
-    check_continues(build_module(config(*FIT), "mm_gan", SIZES["n_genres"]), path, "mm_gan", 10)
+    check_continues(build_module(config(*FIT), MM_GAN, SIZES["n_genres"]), path, MM_GAN, 10)
     with pytest.raises(D2MError, match=r"tensor 'net\.music_style\.classifier\.2\.bias' has shape \(4,\)"):
-        check_continues(build_module(config(*FIT), "mm_gan", 3), path, "mm_gan", 10)
+        check_continues(build_module(config(*FIT), MM_GAN, 3), path, MM_GAN, 10)
     with pytest.raises(D2MError, match="does not fit stage mm_gan"):
-        check_continues(build_module(config(*FIT), "mm_gan", 4), resume / "du_vae/last.ckpt", "mm_gan", 10)
+        check_continues(build_module(config(*FIT), MM_GAN, 4), resume / "du_vae/last.ckpt", MM_GAN, 10)
 
 
 def test_it_needs_epochs_to_go(resume: Path) -> None:
-    module = build_module(config(*FIT), "mm_gan", SIZES["n_genres"])
+    module = build_module(config(*FIT), MM_GAN, SIZES["n_genres"])
     with pytest.raises(D2MError, match=r"3 epochs behind it; give fit\.mm_gan\.max_epochs above that"):
-        check_continues(module, resume / "mm_gan/last.ckpt", "mm_gan", 3)
+        check_continues(module, resume / "mm_gan/last.ckpt", MM_GAN, 3)
 
 
 def test_weights_alone_are_no_training(resume: Path, tmp_path: Path) -> None:
     checkpoint = torch.load(resume / "mm_gan/last.ckpt", weights_only=True)
     torch.save({"state_dict": checkpoint["state_dict"]}, tmp_path / "w.ckpt")
-    module = build_module(config(*FIT), "mm_gan", SIZES["n_genres"])
+    module = build_module(config(*FIT), MM_GAN, SIZES["n_genres"])
     with pytest.raises(D2MError, match="no training to go on with"):
-        check_continues(module, tmp_path / "w.ckpt", "mm_gan", 10)
+        check_continues(module, tmp_path / "w.ckpt", MM_GAN, 10)

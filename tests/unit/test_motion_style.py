@@ -50,7 +50,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 
 def test_it_learns_the_genres_of_real_units_it_never_saw(corpus: Corpus) -> None:
-    data = DanceDataModule(str(corpus.folder), "motion_style", batch_size=32, steps_per_epoch=60, shift=(10.0, 4.0))
+    data = DanceDataModule(str(corpus.folder), "units", batch_size=32, steps_per_epoch=60, shift=(10.0, 4.0))
     torch.manual_seed(0)
     net = MotionStyle(MotionSizes(len(corpus.genres), 32))
     adam = torch.optim.AdamW(net.parameters(), 3e-3)
@@ -69,7 +69,7 @@ def test_it_learns_the_genres_of_real_units_it_never_saw(corpus: Corpus) -> None
 
 
 def test_validation_units_are_not_shifted(corpus: Corpus) -> None:
-    data = DanceDataModule(str(corpus.folder), "motion_style", batch_size=8)
+    data = DanceDataModule(str(corpus.folder), "units", batch_size=8)
     raw = next(iter(data.val_dataloader()))
     assert bool((raw["shift"] == 0).all())
     plain = corpus.normalizer.normalize_poses(raw["units"].numpy())

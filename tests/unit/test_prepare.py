@@ -81,7 +81,7 @@ def test_recordings_beats_and_onsets_come_back(out: Path, raw: Path) -> None:
 
 
 def test_features_over_the_whole_span_of_a_sequence(out: Path) -> None:
-    from d2m.data.sampling import StageItems, span_rows, unit_frame_times
+    from d2m.data.sampling import Items, span_rows, unit_frame_times
 
     corpus = Corpus.open(out)
     starts = np.concatenate([corpus.sequence_starts(s) for s in ("train", "val", "test")])
@@ -98,7 +98,7 @@ def test_features_over_the_whole_span_of_a_sequence(out: Path) -> None:
     first = corpus.feature_bounds[corpus.unit_recording[starts], 0]
     beat_row = first + np.floor(corpus.unit_beats[starts, 0] * FPS + 0.5).astype(int)
     np.testing.assert_array_equal(rows[:, 3], beat_row)
-    items = StageItems(corpus, "mm_gan", "train", span_features=True)
+    items = Items(corpus, "sequences", "train", span_features=True)
     batch = items.read(np.arange(4), np.random.default_rng(0), (0, 0), centred=True)
     assert batch["span_features"].shape == (4, 96, 28) and batch["features"].shape == (4, 30, 28)
 

@@ -178,11 +178,11 @@ def test_stage_1_sees_all_units_later_stages_those_with_music(paired: Path, unpa
     with initialize_config_dir(CONF, version_base="1.3"):
         cfg = compose("train", ["data=corpus", f"data.root=[{paired},{unpaired}]", f"data.cache={tmp_path}"])
     mixed = instantiate(cfg.data.corpus)
-    genres = {"du_vae": {0, 1, 2}, "music_style": {0, 1}, "mm_gan": {0, 1}}
-    for stage, expected in genres.items():
-        data = DanceDataModule(str(mixed), stage, batch_size=128)
+    genres = {"unit_pairs": {0, 1, 2}, "songs": {0, 1}, "sequences": {0, 1}}
+    for kind, expected in genres.items():
+        data = DanceDataModule(str(mixed), kind, batch_size=128)
         batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())))
-        assert set(batch["genre"].tolist()) == expected, stage
+        assert set(batch["genre"].tolist()) == expected, kind
         if "recording" in batch:
             assert batch["recording"].max() < 6
 

@@ -1,40 +1,62 @@
-"""Going on with a run: which folder, and with which overrides."""
+"""Going on with a run: which folder, and with which overrides; and whether a folder is free for another one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from d2m.bundle.run_folder import RunFolder
 from d2m.cli.command_line import prepare_overrides, quote_override
 from d2m.core.errors import D2MError
+from d2m.core.machine import is_rank_zero
 
 RUNS = Path("outputs/runs")
-_IGNORED = ("resume=", "hydra.run.dir=")
+_RESUME, _RUN_DIR = "resume=", "hydra.run.dir="
 
 
 def _value(override: str) -> str:
     value = override.partition("=")[2]
-    return value[1:-1].replace("\\'", "'").replace("\\\\", "\\") if value[:1] == "'" else value
+    return value[1:-1].replace("\\'", "'").replace("\\\\", "\\") if value[:1] in ("'", '"') else value
 
 
-def saved_overrides(run_dir: Path) -> list[str] | None:
+def saved_overrides(run: RunFolder) -> list[str] | None:
     """The overrides a run was started with; None where the folder is no run."""
-    path = run_dir / ".hydra" / "overrides.yaml"
+    told = run.facts().get("overrides")
+    if told:
+        return [str(o) for o in told]
+    path = run.path / ".hydra" / "overrides.yaml"
     return [str(o) for o in OmegaConf.load(path)] if path.is_file() else None
 
 
-def _task(overrides: list[str]) -> list[str]:
-    return sorted(o for o in overrides if not o.startswith(_IGNORED) and not o.startswith(("-", "hydra")))
+def _task(overrides: Iterable[str]) -> list[str]:
+    """What of the overrides makes a run another one."""
+    return sorted(o for o in overrides if not o.lstrip("+").startswith((_RESUME, "hydra")) and not o.startswith("-"))
 
 
-def newest_unfinished(overrides: list[str], runs: Path = RUNS) -> Path | None:
-    """The newest run under ``outputs/runs`` that was started with the same overrides and did not finish."""
-    candidates = sorted((p for p in runs.glob("*") if p.is_dir()), key=lambda p: p.stat().st_mtime, reverse=True)
-    for run_dir in candidates:
-        saved = saved_overrides(run_dir)
-        if saved is not None and _task(saved) == _task(overrides) and not (run_dir / "metrics.json").exists():
-            return run_dir
+def asks_to_resume(overrides: Iterable[str]) -> bool:
+    """Whether ``resume=`` is among the overrides."""
+    return any(o.lstrip("+").startswith(_RESUME) for o in overrides)
+
+
+def _run_dir(overrides: Iterable[str]) -> RunFolder | None:
+    """The folder that ``hydra.run.dir`` names; None where it is not given or for Hydra to fill in."""
+    given = next((_value(o) for o in overrides if o.startswith(_RUN_DIR)), None)
+    return None if given is None or "${" in given else RunFolder(Path(given))
+
+
+def newest_unfinished(overrides: Iterable[str], runs: Path = RUNS) -> Path | None:
+    """The newest run under ``outputs/runs`` that was started with the same overrides, did not finish and is not
+    being trained by another process."""
+    wanted = _task(overrides)
+    for path in sorted((p for p in runs.glob("*") if p.is_dir()), key=lambda p: p.stat().st_mtime, reverse=True):
+        run = RunFolder(path)
+        saved = saved_overrides(run)
+        if saved is None or _task(saved) != wanted or run.is_finished():
+            continue
+        if not (is_rank_zero() and run.in_use()):  # of one job's processes only the first one holds the folder
+            return path
     return None
 
 
@@ -42,27 +64,58 @@ def resumed_overrides(overrides: list[str]) -> list[str]:
     """Overrides with ``resume=...`` -> those that go on with the run: its own first, the given ones over them.
 
     ``resume=auto`` goes on with ``hydra.run.dir`` where that holds a run (a requeued job), else with the newest
-    unfinished run of the same overrides, else starts a new one.
+    unfinished run of the same overrides that no process is training, else starts a new one. Without ``resume`` the
+    overrides stay as they are.
 
     Raises:
         D2MError: the folder is no run.
     """
-    asked = _value(next(o for o in overrides if o.lstrip("+").startswith("resume=")))
-    rest = [o for o in overrides if not o.lstrip("+").startswith("resume=")]
+    asked = next((_value(o) for o in overrides if o.lstrip("+").startswith(_RESUME)), "")
+    rest = [o for o in overrides if not o.lstrip("+").startswith(_RESUME)]
     if asked in ("null", ""):
         return rest
     if asked == "auto":
-        fixed = next((Path(_value(o)) for o in rest if o.startswith("hydra.run.dir=")), None)
-        found = fixed if fixed is not None and saved_overrides(fixed) is not None else None
-        if fixed is None:
-            found = newest_unfinished(rest)
-        if found is None:
+        fixed = _run_dir(rest)
+        found = newest_unfinished(rest) if fixed is None else fixed.path
+        if found is None or saved_overrides(RunFolder(found)) is None:
             return rest
         run_dir = found
     else:
         run_dir = Path(asked)
-    saved = saved_overrides(run_dir)
+    saved = saved_overrides(RunFolder(run_dir))
     if saved is None:
         raise D2MError(f"resume={asked}: no run in this folder; give the folder that holds .hydra and checkpoints")
-    kept = [o for o in saved if not o.startswith("resume=")]
-    return prepare_overrides([*kept, *rest, quote_override(f"hydra.run.dir={run_dir}")])
+    kept = [o for o in saved if not o.startswith(_RESUME)]
+    return prepare_overrides([*kept, *rest, quote_override(f"{_RUN_DIR}{run_dir}")])
+
+
+def check_same_run(run: RunFolder, overrides: Iterable[str]) -> None:
+    """See that a folder in which something was trained is this command's.
+
+    Raises:
+        D2MError: it holds a run of other overrides.
+    """
+    saved = saved_overrides(run) if run.has_trained() else None
+    if saved is not None and _task(saved) != _task(overrides):
+        started = " ".join(_task(saved)) or "no overrides"
+        raise D2MError(
+            f"{run.path}: holds another run, started with {started}; choose another hydra.run.dir, or give "
+            f"resume={run.path} to go on with that one"
+        )
+
+
+def check_run_dir(overrides: list[str], resumes: bool) -> None:
+    """See that ``hydra.run.dir`` can be written, is in no other process's use and holds no other run.
+
+    Before Hydra, which writes its own files there first. A folder whose name Hydra fills in is looked at by the job.
+
+    Raises:
+        D2MError: it cannot, it is, or it does.
+    """
+    run = _run_dir(overrides)
+    if run is None or any(o in ("--help", "-h", "--hydra-help", "--info", "--cfg", "-c") for o in overrides):
+        return
+    if run.in_use():
+        raise run.busy()
+    if not resumes:
+        check_same_run(run, overrides)

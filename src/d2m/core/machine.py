@@ -12,6 +12,8 @@ import torch
 
 from d2m.core.errors import D2MError
 
+#: Zero in the first process of a job, under whatever launcher.
+_RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 _PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "numpy", "librosa", "scikit-learn")
 
 
@@ -73,5 +75,9 @@ def versions() -> dict[str, str]:
 
 
 def is_rank_zero() -> bool:
-    """Whether this process is the first of its job (torchrun, SLURM and Lightning set one of these)."""
-    return all(int(os.environ.get(k, "0") or 0) == 0 for k in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+    """Whether this process is the first of its job, by what its launcher set.
+
+    torchrun: RANK, LOCAL_RANK, GROUP_RANK. SLURM: SLURM_PROCID. LSF: JSM_NAMESPACE_RANK. Lightning's own launcher sets
+    no RANK: a process is told by NODE_RANK and LOCAL_RANK.
+    """
+    return all(int(os.environ.get(k, "0") or 0) == 0 for k in _RANKS)

@@ -327,7 +327,7 @@ class Corpus:
         """Features of the music over the whole span of ``length`` consecutive units: (frames, f) at 15 fps.
 
         The frames from the one at the first unit's begin to the one before the last unit's end, as far as there is
-        music; :meth:`d2m.data.sampling.StageItems.read` draws the 2 s windows and, with ``span_features``, gives
+        music; :meth:`d2m.data.sampling.Items.read` draws the 2 s windows and, with ``span_features``, gives
         these on the units' own clock.
         """
         begin, end = self.unit_span[start, 0], self.unit_span[start + length - 1, 1]

@@ -1,4 +1,4 @@
-"""Lightning's side of the data: one loader per stage; batches are normalised and shifted on the device."""
+"""Lightning's side of the data: one loader per kind of items; batches are normalised and shifted on the device."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Sampler
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import N_JOINTS
 from d2m.data.corpus import Corpus
-from d2m.data.sampling import STAGES, Batch, StageItems, TrainBatches, ValBatches
+from d2m.data.sampling import KINDS, Batch, Items, TrainBatches, ValBatches
 
 
 class KeySampler(Sampler[tuple[int, int]]):
@@ -61,15 +61,15 @@ class ResumableLoader(DataLoader[Batch]):
 
 
 class DanceDataModule(pl.LightningDataModule):
-    """Batches of a prepared corpus for one stage.
+    """Batches of a prepared corpus, of one kind of items.
 
     On the device, all float32 and normalised:
 
-    - du_vae: ``units1``, ``units2`` (b, 32, 28), two copies of a unit, each shifted as a whole by its own
+    - unit_pairs: ``units1``, ``units2`` (b, 32, 28), two copies of a unit, each shifted as a whole by its own
       draw; ``genre`` (b,).
-    - motion_style: ``units`` (b, 32, 28), shifted in training; ``genre`` (b,). No music.
-    - music_style: ``features`` (b, 30, f), a 2 s window; ``genre`` (b,).
-    - mm_gan, generator: ``units`` (b, 3, 32, 28), consecutive; ``features`` (b, 30, f), a 2 s window of
+    - units: ``units`` (b, 32, 28), shifted in training; ``genre`` (b,). No music.
+    - songs: ``features`` (b, 30, f), a 2 s window; ``genre`` (b,).
+    - sequences: ``units`` (b, 3, 32, 28), consecutive; ``features`` (b, 30, f), a 2 s window of
       their own music (anywhere in their span; in its middle in validation); ``genre``, ``recording`` (b,).
 
     Training batches are drawn genre-uniform with replacement, validation is a fixed genre-balanced pass
@@ -78,23 +78,23 @@ class DanceDataModule(pl.LightningDataModule):
 
     Args:
         root: folder of a prepared corpus.
-        stage: one of :data:`d2m.data.sampling.STAGES`.
+        kind: of the items, one of :data:`d2m.data.sampling.KINDS`.
         batch_size: per device.
         seed: of the draws.
         steps_per_epoch: batches per device and epoch; by default as many as there are items in the training
         split.
-        shift: largest shift in x and y, pixels (du_vae, motion_style).
+        shift: largest shift in x and y, pixels (unit_pairs, units).
         num_workers: processes that read batches; the corpus is memory-mapped, 0 is mostly enough.
         max_val_batches: of all devices together.
         val_split: the split that validation walks through.
-        span_features: mm_gan and generator batches also hold ``span_features`` (b, 96, f), the music under each
+        span_features: batches of sequences also hold ``span_features`` (b, 96, f), the music under each
             frame of their units.
     """
 
     def __init__(
         self,
         root: str,
-        stage: str,
+        kind: str,
         batch_size: int = 64,
         seed: int = 0,
         steps_per_epoch: int | None = None,
@@ -107,11 +107,11 @@ class DanceDataModule(pl.LightningDataModule):
         super().__init__()
         root, shift = str(root), (float(shift[0]), float(shift[1]))
         self.save_hyperparameters()
-        if stage not in STAGES:
-            raise D2MError(f"no stage '{stage}'; there are {', '.join(STAGES)}")
+        if kind not in KINDS:
+            raise D2MError(f"no items of kind '{kind}'; choose from {', '.join(KINDS)}")
         if batch_size < 1 or max_val_batches < 1 or (steps_per_epoch is not None and steps_per_epoch < 1):
             raise D2MError("batch_size, steps_per_epoch and max_val_batches must be at least 1")
-        self.root, self.stage, self.batch_size, self.seed = root, stage, batch_size, seed
+        self.root, self.kind, self.batch_size, self.seed = root, kind, batch_size, seed
         self.steps_per_epoch, self.shift, self.num_workers = steps_per_epoch, shift, num_workers
         self.max_val_batches, self.val_split, self.span_features = max_val_batches, val_split, span_features
         self._corpus: Corpus | None = None
@@ -140,15 +140,15 @@ class DanceDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         rank, world = self._rank()
-        items = StageItems(self.corpus, self.stage, "train", self.span_features)
+        items = Items(self.corpus, self.kind, "train", self.span_features)
         batches = TrainBatches(items, self.batch_size, self.seed, self.shift, rank)
         steps = self.steps_per_epoch or max(1, -(-items.size // (self.batch_size * world)))
         return ResumableLoader(batches, sampler=KeySampler(steps), **self._options())
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
-        """The fixed pass; an empty list where the split holds nothing of this stage."""
+        """The fixed pass; an empty list where the split holds no such items."""
         rank, world = self._rank()
-        items = StageItems(self.corpus, self.stage, self.val_split, self.span_features)
+        items = Items(self.corpus, self.kind, self.val_split, self.span_features)
         if not len(items):
             return []
         batches = ValBatches(items, self.batch_size, self.seed, self.shift, self.max_val_batches, rank, world)

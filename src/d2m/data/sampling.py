@@ -19,14 +19,16 @@ from d2m.core.errors import D2MError
 from d2m.core.skeleton import BEAT_FRAMES, FPS, SEQUENCE_FRAMES, SEQUENCE_UNITS, STYLE_FRAMES, UNIT_FRAMES
 from d2m.data.corpus import Corpus
 
-Stage = Literal["du_vae", "music_style", "motion_style", "mm_gan", "generator"]
-STAGES: tuple[str, ...] = get_args(Stage)
+#: Kinds of items: single units, drawn in two shifted copies or in one, without music; songs of at least 2 s; and
+#: sequences, units that begin three consecutive ones and have music.
+Kind = Literal["unit_pairs", "units", "songs", "sequences"]
+KINDS: tuple[str, ...] = get_args(Kind)
 
 Ints = NDArray[np.int64]
 Batch = dict[str, Tensor]
 
-#: Stages that see single units without music -> how many shifted copies of each.
-COPIES = {"du_vae": 2, "motion_style": 1}
+#: Kinds of single units -> how many shifted copies of each.
+_COPIES = {"unit_pairs": 2, "units": 1}
 
 #: Streams of randomness that never meet.
 _TRAIN, _VAL = 0, 1
@@ -105,22 +107,24 @@ def unit_frame_times(span: NDArray[np.floating], beats: NDArray[np.floating]) ->
     return np.asarray(times[..., i] + part * (times[..., i + 1] - times[..., i]), np.float64)
 
 
-class StageItems:
-    """The items of one stage in one split, and how to read them.
+class Items:
+    """The items of one kind in one split, and how to read them.
 
-    Items are units (du_vae, motion_style), songs of at least 2 s (music_style) or units that begin three
-    consecutive ones and have music (mm_gan, generator). ``genre`` is (n,), an index into the corpus's genres. With
-    ``span_features`` batches of the latter also hold the features of their whole span, see :func:`span_rows`.
+    ``genre`` is (n,), an index into the corpus's genres. With ``span_features`` batches of sequences also hold the
+    features of their whole span, see :func:`span_rows`.
+
+    Raises:
+        D2MError: an unknown kind.
     """
 
-    def __init__(self, corpus: Corpus, stage: str, split: str, span_features: bool = False) -> None:
-        if stage not in STAGES:
-            raise D2MError(f"no stage '{stage}'; there are {', '.join(STAGES)}")
-        self.corpus, self.stage, self.span_features = corpus, stage, span_features
-        if stage in COPIES:
+    def __init__(self, corpus: Corpus, kind: str, split: str, span_features: bool = False) -> None:
+        if kind not in KINDS:
+            raise D2MError(f"no items of kind '{kind}'; choose from {', '.join(KINDS)}")
+        self.corpus, self.kind, self.span_features = corpus, kind, span_features
+        if kind in _COPIES:
             self.ids = corpus.units_in(split)
             self.genre = np.asarray(corpus.unit_genre[self.ids], np.int64)
-        elif stage == "music_style":
+        elif kind == "songs":
             songs = corpus.recordings_in(split)
             self.ids = songs[corpus.feature_bounds[songs, 1] >= STYLE_FRAMES]
             self.genre = corpus.recording_genre[self.ids]
@@ -136,7 +140,7 @@ class StageItems:
     @property
     def size(self) -> int:
         """How much there is to see: items, or for songs their 2 s windows without overlap."""
-        if self.stage == "music_style":
+        if self.kind == "songs":
             return int((self.corpus.feature_bounds[self.ids, 1] // STYLE_FRAMES).sum())
         return len(self)
 
@@ -150,18 +154,18 @@ class StageItems:
         Args:
             items: (b,) numbers into :attr:`ids`.
             rng: for shifts and windows.
-            shift: largest shift of x and y in pixels (du_vae, and motion_style where not centred).
-            centred: windows in the middle of their span instead of anywhere in it; motion_style without shift.
+            shift: largest shift of x and y in pixels (unit_pairs, and units where not centred).
+            centred: windows in the middle of their span instead of anywhere in it; units without shift.
         """
         ids, b = self.ids[items], len(items)
         batch = {"genre": torch.from_numpy(self.genre[items])}
-        if self.stage in COPIES:
+        if self.kind in _COPIES:
             batch["units"] = torch.from_numpy(self.corpus.units[ids])
-            limits = np.asarray((0, 0) if centred and self.stage == "motion_style" else shift, np.float32)
-            draw = rng.uniform(-1, 1, (b, COPIES[self.stage], 2)).astype(np.float32)
+            limits = np.asarray((0, 0) if centred and self.kind == "units" else shift, np.float32)
+            draw = rng.uniform(-1, 1, (b, _COPIES[self.kind], 2)).astype(np.float32)
             batch["shift"] = torch.from_numpy(draw * limits)
             return batch
-        if self.stage == "music_style":
+        if self.kind == "songs":
             first, length = self.corpus.feature_bounds[ids].T
             low, high = np.zeros(b, np.int64), length - STYLE_FRAMES
         else:
@@ -180,12 +184,10 @@ class StageItems:
 class TrainBatches(Dataset[Batch]):
     """Endless training batches; ``self[epoch, batch]`` is a function of the key, the seed and the rank."""
 
-    def __init__(
-        self, items: StageItems, batch_size: int, seed: int, shift: tuple[float, float], rank: int = 0
-    ) -> None:
+    def __init__(self, items: Items, batch_size: int, seed: int, shift: tuple[float, float], rank: int = 0) -> None:
         if not len(items):
             raise D2MError(
-                f"{items.corpus.folder}: nothing to train {items.stage} on; add recordings to the raw corpus"
+                f"{items.corpus.folder}: its training split has no {items.kind}; add recordings to the raw corpus"
             )
         self.items, self.batch_size, self.seed, self.shift, self.rank = items, batch_size, seed, shift, rank
         self.pools = GenrePools(items.genre)
@@ -200,12 +202,12 @@ class ValBatches(Dataset[Batch]):
     """A fixed, genre-balanced pass over a split, at most ``max_batches`` of it, dealt out to the ranks.
 
     Every rank gets the same number of batches (the first ones again where they do not divide), so that none
-    waits for another. Songs (music_style) are seen in windows without overlap.
+    waits for another. Songs are seen in windows without overlap.
     """
 
     def __init__(
         self,
-        items: StageItems,
+        items: Items,
         batch_size: int,
         seed: int,
         shift: tuple[float, float],
@@ -216,7 +218,7 @@ class ValBatches(Dataset[Batch]):
         self.items, self.batch_size, self.seed, self.shift = items, batch_size, seed, shift
         genre = items.genre
         self._rows: Ints | None = None
-        if items.stage == "music_style":
+        if items.kind == "songs":
             first, length = items.corpus.feature_bounds[items.ids].T
             count = length // STYLE_FRAMES
             song = np.repeat(np.arange(len(items)), count)

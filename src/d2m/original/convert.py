@@ -99,10 +99,12 @@ def import_original(
             "music_style": music_style_checkpoint(music, sizes),
             "mm_gan": mm_gan_checkpoint(first, second, music, sizes),
         }
+        # By name, as our own checkpoints tell their classes, where the user gave names.
+        told = {} if genres is None else {"genres": list(names)}
         for stage, checkpoint in checkpoints.items():
             (folder / RESUME / stage).mkdir(parents=True)
             try:
-                torch.save(checkpoint, folder / RESUME / stage / "last.ckpt")
+                torch.save({**checkpoint, **told}, folder / RESUME / stage / "last.ckpt")
             except RuntimeError as e:  # what torch makes of a full disk
                 raise D2MError(f"{out}: cannot write the checkpoints to go on from; free space on that disk") from e
 

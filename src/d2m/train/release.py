@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from d2m.bundle import sha256, write_bundle
+from d2m.bundle.run_folder import RunFolder
 from d2m.core.machine import git_revision, versions
 from d2m.dance.generator import DanceGenerator, motion
 from d2m.data.corpus import Corpus
@@ -20,6 +20,7 @@ from d2m.nets.composition import Composition
 from d2m.nets.motion_style import MotionStyle
 from d2m.nets.sizes import Sizes, sizes_in
 from d2m.train.modules.motion_style import read_motion_style
+from d2m.train.stage import MOTION_STYLE, STAGES, Stage
 
 #: A unit that moves less than this share of the stillest percentile of real units counts as frozen.
 MOTION_SHARE = 0.5
@@ -91,15 +92,13 @@ def motion_style_accuracy(net: MotionStyle, corpus: Corpus, normalizer: Normaliz
     }
 
 
-def write_release(cfg: DictConfig, run_dir: Path, corpus_dir: Path, stage: str) -> Path:
-    """``<run>/bundle`` from the last checkpoint of ``stage`` ("generator" or "mm_gan")."""
+def write_release(cfg: DictConfig, run: RunFolder, corpus_dir: Path, stage: Stage) -> Path:
+    """``<run>/bundle`` from the last checkpoint of ``stage``, one that dances."""
     corpus = Corpus.open(corpus_dir)
     normalizer = corpus.normalizer
-    checkpoints = run_dir / "checkpoints"
-    net, _ = read_composition(checkpoints / stage / "last.ckpt")
+    net, _ = read_composition(run.checkpoint(stage.name))
     generator = DanceGenerator(net, normalizer, corpus.genres, front_end=corpus.front_end)
     threshold = motion_threshold(corpus, normalizer)
-    stages = {p.parent.name: {"sha256": sha256(p), **_done(p)} for p in sorted(checkpoints.glob("*/last.ckpt"))}
     corpus_facts = {
         "name": cfg.data.name,
         "fingerprint": corpus.digest,
@@ -107,12 +106,12 @@ def write_release(cfg: DictConfig, run_dir: Path, corpus_dir: Path, stage: str) 
         "songs": {s: [corpus.recordings[i].name for i in corpus.recordings_in(s)] for s in ("train", "val", "test")},
     }
     classifier, motion_config = None, {}
-    if (checkpoints / "motion_style" / "done.json").exists():
-        classifier = read_motion_style(checkpoints / "motion_style" / "last.ckpt")
+    if run.is_done(MOTION_STYLE.name):
+        classifier = read_motion_style(run.checkpoint(MOTION_STYLE.name))
         held_out = motion_style_accuracy(classifier, corpus, normalizer)
         motion_config = {"motion_style": {"sizes": classifier.sizes.to_dict(), "held_out": held_out}}
     return write_bundle(
-        run_dir / "bundle",
+        run.bundle,
         config={
             "sizes": net.sizes.to_dict(),
             "front_end": corpus.front_end,
@@ -130,21 +129,26 @@ def write_release(cfg: DictConfig, run_dir: Path, corpus_dir: Path, stage: str) 
             "git": git_revision(),
             "versions": versions(),
             "corpus": corpus_facts,
-            "stages": stages,
-            "released_from": stage,
+            "stages": stages_of(cfg, run),
+            "released_from": stage.name,
             "config": OmegaConf.to_container(cfg, resolve=True),
         },
         motion_style=None if classifier is None else classifier.state_dict(),
-        card=model_card(cfg.data.name, corpus, stage, threshold, motion_config),
+        card=model_card(cfg.data.name, corpus, stage.name, threshold, motion_config),
     )
 
 
-def _done(checkpoint: Path) -> dict[str, Any]:
-    path = checkpoint.with_name("done.json")
-    if not path.exists():
-        return {}
-    done: dict[str, Any] = json.loads(path.read_text())
-    return {k: done[k] for k in ("metrics", "seconds", "precision")}
+def stages_of(cfg: DictConfig, run: RunFolder) -> dict[str, Any]:
+    """What the bundle says of every stage: those trained here, and the checkpoints given instead of training one."""
+    told: dict[str, Any] = {}
+    for name in STAGES:
+        given, last, done = cfg.init_from.get(name), run.checkpoint(name), run.done(name)
+        if given:
+            told[name] = {"sha256": sha256(Path(given)), "init_from": str(given)}
+        elif last.exists():
+            kept = ("metrics", "seconds", "precision", "warm_start", "seed")
+            told[name] = {"sha256": sha256(last), **{k: done[k] for k in kept if k in done}}
+    return told
 
 
 def model_card(

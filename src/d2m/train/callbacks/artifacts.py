@@ -20,12 +20,13 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 
 from d2m.bundle import sha256
 from d2m.bundle.format import FILES, PROVENANCE, WEIGHTS
+from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
 from d2m.core.files import write_json
 from d2m.dance.table import LatentTable
 from d2m.data.corpus import Corpus
 from d2m.edits.direction import ARRAYS, INDEX
-from d2m.train.callbacks.loggers import close_loggers, wandb_logger
+from d2m.train.callbacks.loggers import close_loggers, wandb_logger, within_limit
 
 #: How long an input that the server lacks may take to arrive there.
 UPLOAD_SECONDS = 60
@@ -57,7 +58,9 @@ class Node:
         """The W&B artifact."""
         import wandb
 
-        artifact = wandb.Artifact(self.name, type=self.kind, metadata={"sha256": self.digest, **self.metadata})
+        artifact = wandb.Artifact(
+            within_limit(self.name), type=self.kind, metadata={"sha256": self.digest, **self.metadata}
+        )
         for path in self.files:
             artifact.add_file(str(path), name=path.name)
         for path in self.references:
@@ -139,45 +142,42 @@ def _use(run: Any, node: Node) -> None:
     import wandb
 
     try:
-        run.use_artifact(f"{node.name}:{node.alias}", type=node.kind)
+        run.use_artifact(f"{within_limit(node.name)}:{node.alias}", type=node.kind)
     except (wandb.errors.CommError, ValueError):
         run.log_artifact(node.artifact(), aliases=[node.alias]).wait(timeout=UPLOAD_SECONDS)
-        run.use_artifact(f"{node.name}:{node.alias}", type=node.kind)
+        run.use_artifact(f"{within_limit(node.name)}:{node.alias}", type=node.kind)
 
 
 class Lineage(pl.Callback):
     """Records a stage's inputs and its checkpoint when it has been trained; on rank zero only.
 
     Args:
-        checkpoint: the stage's result. inputs: stage -> checkpoint that it started from.
+        inputs: stage -> checkpoint that it started from.
     """
 
-    def __init__(
-        self, stage: str, run_dir: Path, corpus_dir: Path, checkpoint: Path, inputs: Mapping[str, Path]
-    ) -> None:
-        self.stage, self.run_dir, self.corpus_dir = stage, run_dir, corpus_dir
-        self.checkpoint, self.inputs = checkpoint, dict(inputs)
+    def __init__(self, stage: str, run: RunFolder, corpus_dir: Path, inputs: Mapping[str, Path]) -> None:
+        self.stage, self.run, self.corpus_dir, self.inputs = stage, run, corpus_dir, dict(inputs)
 
     def on_fit_end(self, trainer: Any, pl_module: pl.LightningModule) -> None:
-        if not trainer.is_global_zero or trainer.fast_dev_run or not self.checkpoint.is_file():
+        checkpoint = self.run.checkpoint(self.stage)
+        if not trainer.is_global_zero or trainer.fast_dev_run or not checkpoint.is_file():
             return
         inputs = [corpus_node(self.corpus_dir)]
         inputs += [checkpoint_node(s, p) for s, p in self.inputs.items() if p.is_file()]
-        path = self.run_dir / "lineage" / f"{self.stage}.json"
         for logger in trainer.loggers or [None]:
-            record(logger, path, inputs, [checkpoint_node(self.stage, self.checkpoint)])
+            record(logger, self.run.lineage(self.stage), inputs, [checkpoint_node(self.stage, checkpoint)])
 
 
 def log_bundle(
-    make_logger: Callable[..., Any], bundle: Path, run_dir: Path, corpus_dir: Path, made_of: Mapping[str, Path]
+    make_logger: Callable[..., Any], bundle: Path, run: RunFolder, corpus_dir: Path, made_of: Mapping[str, Path]
 ) -> None:
     """Record a bundle; W&B gets a short run of its own, job type "bundle", in the run's group."""
     inputs = [corpus_node(corpus_dir), *(checkpoint_node(s, p) for s, p in made_of.items())]
-    path, outputs = run_dir / "lineage" / "bundle.json", [bundle_node(bundle)]
+    path, outputs = run.lineage("bundle"), [bundle_node(bundle)]
     if getattr(make_logger, "func", make_logger) is not wandb_logger:
         record(None, path, inputs, outputs)
         return
-    logger = make_logger(run_dir=str(run_dir), stage="bundle", hparams={"stage": "bundle"})
+    logger = make_logger(run_dir=str(run.path), stage="bundle", hparams={"stage": "bundle"})
     try:
         record(logger, path, inputs, outputs)
     finally:

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 
+from d2m.bundle.run_folder import RunFolder
+from d2m.core.errors import D2MError
 from d2m.core.skeleton import FPS
 from d2m.dance.generator import DanceGenerator
 from d2m.dance.song_dance import dance_to
 from d2m.data.corpus import Corpus
 from d2m.draw.video import render_dance
 from d2m.motion.kinematics import kinetic_energy
+from d2m.train.callbacks.guard import evaluating
 from d2m.train.callbacks.loggers import log_video
-
-
-@contextmanager
-def _evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """eval() inside the block; afterwards every submodule is in the mode it was in."""
-    training = [m for m in module.modules() if m.training]
-    module.eval()
-    try:
-        yield
-    finally:
-        for m in training:
-            m.training = True
 
 
 class DanceVideo(pl.Callback):
@@ -38,17 +27,24 @@ class DanceVideo(pl.Callback):
         every_n_epochs: how often, and after the last epoch.
         seconds: how much of the song.
         seed: of the dance's noise, the same every time, so that what changes is the model.
-        out: folder for the videos.
-        corpus: where the song comes from.
+        stage, run, corpus: given by the curriculum: its stage, the run's folder, where the song comes from.
 
     Runs on rank zero only, under no_grad, and never in the sanity check.
+
+    Raises:
+        D2MError: less than one epoch, or no time to dance in.
     """
 
-    def __init__(self, every_n_epochs: int, seconds: float, seed: int, out: str, corpus: Corpus) -> None:
+    def __init__(
+        self, every_n_epochs: int, seconds: float, seed: int, stage: str, run: RunFolder, corpus: Corpus
+    ) -> None:
+        if every_n_epochs < 1 or seconds <= 0:
+            raise D2MError("callbacks.dance_video: give at least 1 epoch, and more than 0 seconds")
+        self.stage = stage
         self.every_n_epochs = every_n_epochs
         self.seconds = seconds
         self.seed = seed
-        self.out = Path(out)
+        self.out = run.videos
         self.corpus = corpus
         songs = [*corpus.recordings_in("val", with_music=True), *corpus.recordings_in("train", with_music=True)]
         self.song = int(songs[0]) if songs else None
@@ -69,11 +65,10 @@ class DanceVideo(pl.Callback):
         n = min(int(self.seconds * FPS), len(corpus.song_features(self.song)))
         generator = DanceGenerator(pl_module.net, corpus.normalizer, corpus.genres, front_end=corpus.front_end)
         beats = corpus.song_beats(self.song)
-        with _evaluating(pl_module):
+        with evaluating(pl_module):
             dance = dance_to(generator, corpus.song_features(self.song), beats[beats < n / FPS], n, seed=self.seed)
         poses = dance.poses["original"]
-        stage = type(pl_module).__name__.removesuffix("Module")
-        path = self.out / f"{stage}-epoch{epoch:04d}.mp4"
+        path = self.out / f"{self.stage}-epoch{epoch:04d}.mp4"
         caption = f"{recording.name}, epoch {epoch}"
         render_dance(path, [poses], captions=[caption], audio=corpus.song_wave(self.song, n), seconds=n / FPS)
         batch = int(trainer.fit_loop.total_batch_idx)

@@ -1,7 +1,9 @@
-"""Small guards around training: a NaN stops it early, and the batch counter is logged."""
+"""Small guards around training: a NaN stops it early, the batch counter is logged, modes are put back."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
@@ -9,6 +11,18 @@ import torch
 
 from d2m.core.errors import D2MError
 from d2m.train.callbacks.loggers import define_batch_axis
+
+
+@contextmanager
+def evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards every submodule is in the mode that it was in."""
+    modes = [(m, m.training) for m in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for m, mode in modes:
+            m.training = mode
 
 
 class StopOnNaN(pl.Callback):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import torch
 from pytorch_lightning.utilities import rank_zero_warn
 
 from d2m.bundle import read_bundle
+from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
 from d2m.core.files import atomic_path, write_json
 from d2m.dance.extraction import Extraction
@@ -25,23 +24,14 @@ from d2m.edits.directions import load_direction
 from d2m.edits.mean_shift import MeanShift
 from d2m.reports.evaluation import energy_extremes
 from d2m.reports.manipulation import Study, cosine, fixed_songs, song_latents, study
+from d2m.train.callbacks.guard import evaluating
 from d2m.train.callbacks.loggers import log_study
+from d2m.train.checkpoints import read_checkpoint
 from d2m.train.modules.motion_style import read_motion_style
+from d2m.train.stage import MOTION_STYLE, STAGES
 
 #: Written last into every folder; where it lies, that epoch was logged.
 DONE = "summary.json"
-
-
-@contextmanager
-def evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; afterwards every submodule is in the mode that it was in."""
-    modes = [(m, m.training) for m in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for m, mode in modes:
-            m.training = mode
 
 
 class LatentManipulation(pl.Callback):
@@ -56,14 +46,16 @@ class LatentManipulation(pl.Callback):
         source, target: genres of the direction; by default the most and the least energetic one of the corpus.
         reference: a bundle whose direction between the same genres this run's is compared with.
         permutations: of the nulls of the figures.
-        motion_style: a checkpoint of that stage; its judge's probabilities stand in the table as ``motion_GENRE``.
-        stage, out, corpus: given by the curriculum: its stage, the folder for files, where songs come from.
+        motion_style: a checkpoint of that stage, by default the run's own if it has one; its judge's probabilities
+            stand in the table as ``motion_GENRE``.
+        stage, run, corpus: given by the curriculum: its stage, the run's folder, where songs come from.
 
     Runs on rank zero only, under no_grad, never in the sanity check nor in fast_dev_run, and leaves every submodule in
     the mode that it was in. An epoch whose folder is whole is not logged again when a run is resumed.
 
     Raises:
-        D2MError: an unknown genre, a reference of another width or without these genres, no checkpoint of motion_style.
+        D2MError: an unknown genre, a reference of another width or without these genres, no checkpoint of
+            motion_style or one of other genres.
     """
 
     def __init__(
@@ -80,13 +72,13 @@ class LatentManipulation(pl.Callback):
         permutations: int,
         motion_style: str | None,
         stage: str,
-        out: str,
+        run: RunFolder,
         corpus: Corpus,
     ) -> None:
         if every_n_epochs < 1 or songs_per_genre < 1 or latents_per_genre < 1 or seconds < 1 or size < 32:
             raise D2MError("callbacks.latent: give at least 1 epoch, song, latent and second, and 32 pixels")
         self.every_n_epochs, self.seconds, self.seed, self.size = every_n_epochs, seconds, seed, size
-        self.permutations, self.stage, self.out, self.corpus = permutations, stage, Path(out), corpus
+        self.permutations, self.stage, self.out, self.corpus = permutations, STAGES[stage], run.latent, corpus
         self.songs = fixed_songs(corpus, songs_per_genre, seed, ("val", "train"))
         self.latents = [
             *fixed_songs(corpus, latents_per_genre, seed, ("train",)),
@@ -105,7 +97,12 @@ class LatentManipulation(pl.Callback):
                 raise D2MError(f"callbacks.latent.{key}={genre}: no song of it; genres are {', '.join(sorted(named))}")
         if self.active and self.source == self.target:
             raise D2MError(f"callbacks.latent: source and target are both '{self.source}'; give two genres")
-        self.judge = None if motion_style is None else read_motion_style(Path(motion_style), len(corpus.genres))
+        own = run.checkpoint(MOTION_STYLE.name) if run.is_done(MOTION_STYLE.name) else None
+        judge = own if motion_style is None else Path(motion_style)
+        self.judge = None
+        if judge is not None:
+            read_checkpoint(judge, corpus.genres)
+            self.judge = read_motion_style(judge, len(corpus.genres))
         self.reference = None
         if reference is not None and self.active:
             means = read_bundle(reference).genre_means
@@ -136,7 +133,7 @@ class LatentManipulation(pl.Callback):
 
     def folder(self, epoch: int) -> Path:
         """Where an epoch's files lie."""
-        return self.out / f"{self.stage}-epoch{epoch:04d}"
+        return self.out / f"{self.stage.name}-epoch{epoch:04d}"
 
     @torch.no_grad()
     def study(self, trainer: Any, pl_module: Any, epoch: int) -> Study:
@@ -161,7 +158,7 @@ class LatentManipulation(pl.Callback):
         if self.reference is not None:
             found.scalars["cosine_reference"] = cosine(here, self.reference)
         table.save(folder / "latents.npz")
-        save_direction(folder / "direction", direction, table.meta["space"], {"stage": self.stage, "epoch": epoch})
+        save_direction(folder / "direction", direction, table.meta["space"], {"stage": self.stage.name, "epoch": epoch})
         write_rows(folder / "table.csv", found.rows, folder)
         scalars = {f"latent/{k}": v for k, v in found.scalars.items()}
         axes = {"batch": float(trainer.fit_loop.total_batch_idx), "epoch": float(trainer.current_epoch)}
@@ -173,10 +170,11 @@ class LatentManipulation(pl.Callback):
 
     def _previous(self, epoch: int) -> np.ndarray | None:
         """The direction of the logging before this one: of this stage, else of the one that it started from."""
-        done = [p.parent for p in self.out.glob(f"*-epoch*/{DONE}")]
-        own = sorted(p for p in done if p.name.startswith(f"{self.stage}-") and p.name < self.folder(epoch).name)
-        other = sorted(p for p in done if not p.name.startswith(f"{self.stage}-")) if self.stage == "generator" else []
-        for folder in [*reversed(own), *reversed(other)]:
+        here, before = self.folder(epoch), list[Path]()
+        for stage in (*self.stage.warm_starts, self.stage.name):
+            before += sorted(p.parent for p in self.out.glob(f"{stage}-epoch*/{DONE}"))
+        own = f"{self.stage.name}-"
+        for folder in reversed([p for p in before if not p.name.startswith(own) or p < here]):
             try:
                 direction, _ = load_direction(folder / "direction")
                 facts = json.loads((folder / DONE).read_text())

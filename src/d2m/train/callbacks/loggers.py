@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import netrc
+import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -14,28 +14,34 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 from d2m.core.machine import is_rank_zero
 from d2m.draw.video import video_gif
 
+#: Characters of a run's, a group's or an artifact's name that W&B's server takes.
+NAME_LIMIT = 128
 #: How long a run may wait for W&B's server before it goes on offline.
 CONNECT_SECONDS = 30.0
 #: Marks a WANDB_DATA_DIR that is ours: the next run of this process moves it on.
 _STAGED = "D2M_WANDB_STAGED"
 
 
+def within_limit(name: str, limit: int = NAME_LIMIT) -> str:
+    """A name that W&B's server takes: of a longer one its beginning and a digest of the whole."""
+    if len(name) <= limit:
+        return name
+    return f"{name[: limit - 11]}-{hashlib.sha256(name.encode()).hexdigest()[:10]}"
+
+
 def wandb_mode() -> str:
-    """ "online", "offline" or "disabled": what WANDB_MODE says, else online only where a key is at hand."""
+    """ "online", "offline" or "disabled": what WANDB_MODE says, else online only where W&B finds a key; no prompt."""
     if os.environ.get("WANDB_MODE"):
         return os.environ["WANDB_MODE"]
     os.environ.pop("WANDB_MODE", None)  # W&B itself refuses an empty one
-    if os.environ.get("WANDB_API_KEY"):
-        return "online"
-    host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").split("//")[-1].split("/")[0]
-    candidates = [os.environ["NETRC"]] if os.environ.get("NETRC") else ["~/.netrc", "~/_netrc"]
-    for file in (Path(c).expanduser() for c in candidates):
-        try:
-            if any((netrc.netrc(file).authenticators(host) or ())[2:]):
-                return "online"
-        except (OSError, netrc.NetrcParseError):
-            continue
-    return "offline"
+    import wandb
+
+    try:
+        found = wandb.login(prompt=False, verify=False)
+    except wandb.errors.Error as e:
+        print(f"W&B cannot log in ({str(e).splitlines()[0][:120]}); this run is logged offline")
+        found = False
+    return "online" if found else "offline"
 
 
 def wandb_logger(run_dir: str, stage: str, hparams: dict[str, Any], project: str = "d2m") -> Logger:
@@ -47,8 +53,9 @@ def wandb_logger(run_dir: str, stage: str, hparams: dict[str, Any], project: str
 
     def make(mode: str, suffix: str = "") -> WandbLogger:
         return WandbLogger(
-            project=project, name=f"{name}-{stage}", group=name, job_type=stage, id=_run_id(folder, stage) + suffix,
-            resume="allow", save_dir=str(folder), mode=mode, config=hparams, settings=_quiet_settings(),
+            project=project, name=within_limit(f"{name}-{stage}"), group=within_limit(name), job_type=stage,
+            id=_run_id(folder, stage) + suffix, resume="allow",
+            save_dir=str(folder), mode=mode, config=hparams, settings=_quiet_settings(),
         )  # fmt: skip
 
     mode = wandb_mode()

@@ -1,0 +1,62 @@
+"""What a stage's checkpoints say of themselves, and what must outlive a killed session."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from d2m.core.files import write_json
+from d2m.train.checkpoints import GENRES
+
+
+class GenreNames(pl.Callback):
+    """Writes the corpus's genres into every checkpoint: classes are told by name, not only counted."""
+
+    def __init__(self, genres: Sequence[str]) -> None:
+        self.genres = list(genres)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint[GENRES] = list(self.genres)
+
+
+class Progress(pl.Callback):
+    """Keeps ``progress.json`` beside the checkpoints: warm start, seconds of all sessions, last metrics.
+
+    A run that was killed and resumed then says the same of its origin as one that was not.
+
+    Args:
+        path: the file.
+        before: its contents when this session began; of a stage that begins now, its warm start.
+    """
+
+    def __init__(self, path: Path, before: Mapping[str, Any]) -> None:
+        self.path = path
+        self.warm_start: dict[str, str] = dict(before.get("warm_start", {}))
+        self._seconds, self._metrics = float(before.get("seconds", 0.0)), dict(before.get("metrics", {}))
+        self._began = time.monotonic()
+
+    def facts(self, trainer: pl.Trainer) -> dict[str, Any]:
+        """warm_start, seconds and metrics up to now."""
+        metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
+        return {
+            "warm_start": self.warm_start, "seconds": self._seconds + time.monotonic() - self._began,
+            "metrics": {**self._metrics, **metrics},
+        }  # fmt: skip
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._write(trainer)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self._write(trainer)
+
+    def _write(self, trainer: pl.Trainer) -> None:
+        if trainer.is_global_zero:
+            write_json(self.path, self.facts(trainer))

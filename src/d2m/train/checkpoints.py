@@ -1,0 +1,105 @@
+"""Checkpoints as a stage's start: read, compared with the config and the corpus, copied from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from d2m.bundle import sha256
+from d2m.core.errors import D2MError
+from d2m.core.machine import is_rank_zero
+from d2m.train.stage import Stage
+from d2m.train.steps import load_networks
+
+#: Key of a checkpoint: the names of the corpus's genres, in the order of the classes.
+GENRES = "genres"
+
+
+def read_checkpoint(path: Path, genres: Sequence[str] | None = None) -> dict[str, Any]:
+    """A Lightning checkpoint, with ``weights_only=True``.
+
+    Args:
+        genres: of the corpus, if the checkpoint's classes must be these in this order.
+
+    Raises:
+        D2MError: missing, unreadable, or of other genres.
+    """
+    if not path.is_file():
+        raise D2MError(f"{path}: no such checkpoint; give the path of a stage's last.ckpt")
+    try:
+        ckpt: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        ckpt["state_dict"]
+    except Exception as e:  # torch raises many kinds for a bad file
+        raise D2MError(f"{path}: not a readable checkpoint; give the path of a stage's last.ckpt") from e
+    if genres is not None:
+        if GENRES not in ckpt:
+            _warn_of_no_names(path, tuple(genres))
+        elif list(ckpt[GENRES]) != list(genres):
+            raise D2MError(
+                f"{path}: was trained on the genres {', '.join(ckpt[GENRES])}, the corpus has {', '.join(genres)}; "
+                "give a checkpoint or a corpus of the same genres"
+            )
+    return ckpt
+
+
+@cache
+def _warn_of_no_names(path: Path, genres: tuple[str, ...]) -> None:
+    if is_rank_zero():
+        print(f"{path}: does not name its genres; taken to be {', '.join(genres)}, in this order")
+
+
+def warm_start(
+    module: pl.LightningModule, stage: Stage, sources: dict[Stage, Path], genres: Sequence[str]
+) -> dict[str, str]:
+    """Copy the networks that a stage starts from; returns "stage: file" -> sha256.
+
+    Args:
+        sources: stage -> its checkpoint, for each of the stage's warm starts.
+
+    Raises:
+        D2MError: a checkpoint does not hold them, or holds other sizes or genres.
+    """
+    used = {}
+    for source, path in sources.items():
+        state = read_checkpoint(path, genres if source.knows_genres else None)["state_dict"]
+        try:
+            for here, there in stage.warm_starts[source.name].items():
+                load_networks(module, state, here, there)
+        except (KeyError, RuntimeError) as e:
+            detail = " ".join(str(e).split())
+            raise D2MError(f"{path}: does not fit stage {stage.name} as its {source.name} ({detail[:300]})") from e
+        used[f"{source.name}: {path.name}"] = sha256(path)
+    return used
+
+
+def check_continues(
+    module: pl.LightningModule, path: Path, stage: Stage, max_epochs: int, genres: Sequence[str] | None = None
+) -> None:
+    """See that a checkpoint of another run can be gone on with.
+
+    Raises:
+        D2MError: it is of another stage, or of other sizes or genres, or its epochs are as many as ``max_epochs``
+            already.
+    """
+    checkpoint = read_checkpoint(path)
+    found = {k: tuple(v.shape) for k, v in checkpoint["state_dict"].items()}
+    wanted = {k: tuple(v.shape) for k, v in module.state_dict().items()}
+    for name in sorted(found.keys() | wanted.keys()):
+        if found.get(name) != wanted.get(name):
+            raise D2MError(
+                f"{path}: does not fit stage {stage.name}: tensor '{name}' has shape {found.get(name, 'none')}, the "
+                f"config and the corpus's genres ask for {wanted.get(name, 'none')}"
+            )
+    try:
+        done = int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["total"]["processed"])
+    except (KeyError, TypeError, ValueError) as e:
+        raise D2MError(f"{path}: holds no training to go on with; use init_from.{stage.name}") from e
+    if 0 < max_epochs <= done:
+        raise D2MError(f"{path}: has {done} epochs behind it; give fit.{stage.name}.max_epochs above that")
+    if stage.knows_genres and genres is not None:
+        read_checkpoint(path, genres)

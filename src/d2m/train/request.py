@@ -1,0 +1,164 @@
+"""What a command asks of the curriculum, checked before anything is trained: stages, starts, Trainer options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig
+
+from d2m.bundle.run_folder import RunFolder
+from d2m.core.errors import D2MError
+from d2m.core.machine import is_rank_zero
+from d2m.core.seeds import check_seed
+from d2m.train.stage import STAGES, Stage, in_order
+
+#: Trainer options that the curriculum gives -> the key to use instead.
+GIVEN = {
+    "max_epochs": "fit.STAGE.max_epochs", "check_val_every_n_epoch": "fit.STAGE.check_val_every_n_epoch",
+    "callbacks": "callbacks", "logger": "logger", "default_root_dir": "hydra.run.dir",
+    "enable_progress_bar": "callbacks.progress_bar", "enable_model_summary": "callbacks.progress_bar",
+    "enable_checkpointing": "callbacks.checkpoint_every_n_epochs",
+}  # fmt: skip
+#: Not for the user: the batches and the checkpoints are made for these values.
+FIXED = ("use_distributed_sampler", "plugins", "overfit_batches", "reload_dataloaders_every_n_epochs")
+
+
+def start_checkpoint(cfg: DictConfig, stage: Stage, run: RunFolder) -> Path | None:
+    """What a stage goes on from, optimizers included: its own last checkpoint, else ``continue_from``, else None."""
+    last = run.checkpoint(stage.name)
+    if last.exists():
+        return last
+    given = cfg.continue_from.get(stage.name)
+    return Path(given) if given else None
+
+
+def starts_from(cfg: DictConfig, stage: Stage, run: RunFolder) -> dict[Stage, Path]:
+    """Stage -> the checkpoint that ``stage`` is warm-started from: ``init_from``'s, else the run's own."""
+    if cfg.continue_from.get(stage.name):
+        return {}
+    return {STAGES[s]: Path(cfg.init_from.get(s) or run.checkpoint(s)) for s in stage.warm_starts}
+
+
+def check_request(cfg: DictConfig, run: RunFolder) -> list[Stage]:
+    """The stages to train, in order.
+
+    A stage in ``init_from`` is not trained: the given checkpoint stands for it. Nor is one that would then feed
+    nothing: with ``init_from.mm_gan`` or ``continue_from.mm_gan`` no stage starts from du_vae any more. One printed
+    line says so.
+
+    Raises:
+        D2MError: an unknown stage, one whose start is neither trained here nor given, a file that is not there, two
+            starts for one stage, nothing left to train; an invalid seed or length of training.
+    """
+    check_seed(cfg.seed)
+    asked = in_order(cfg.stages)
+    check_options(cfg.trainer)
+    names = {s.name for s in asked}
+    replaced = _given(cfg, "init_from")
+    continued = _given(cfg, "continue_from")
+    for name in continued:
+        if name in replaced:
+            raise D2MError(f"init_from.{name} and continue_from.{name}: give one: start from it, or go on training it")
+        if name not in names:
+            raise D2MError(
+                f"continue_from.{name}: {name} is not among stages={sorted(names)}; add it, or use init_from"
+            )
+        _check_file(cfg, "continue_from", name)
+    kept = [s for s in asked if s.name not in replaced]
+    # Last stage first: what a dropped stage alone would have started from is dropped as well.
+    for stage in reversed(asked):
+        fed = [s for s in asked if stage.name in s.warm_starts]
+        feeds = any(s in kept and s.name not in continued for s in fed)
+        if fed and not feeds and stage in kept and stage.name not in continued:
+            kept.remove(stage)
+    dropped = [s.name for s in asked if s not in kept]
+    if not kept:
+        raise D2MError(
+            f"init_from.{dropped[-1]} stands for training {dropped[-1]}: nothing is left to train; to go on training "
+            f"it, give continue_from.{dropped[-1]}"
+        )
+    for name in replaced:
+        if not any(name in s.warm_starts and s.name not in continued for s in kept):
+            trained = ", ".join(s.name for s in kept)
+            raise D2MError(f"init_from.{name}: none of the stages to train ({trained}) starts from it; leave it out")
+        _check_file(cfg, "init_from", name)
+    if dropped and is_rank_zero():
+        stand_ins = ", ".join([f"init_from.{n}" for n in replaced] + [f"continue_from.{n}" for n in continued])
+        print(f"not trained here: {', '.join(dropped)} ({stand_ins})")
+    for stage in kept:
+        _check_fit(cfg, stage)
+        if stage.name in continued:
+            continue  # that checkpoint holds every network of the stage
+        for needed in stage.warm_starts:
+            if needed not in replaced and STAGES[needed] not in kept and not run.is_done(needed):
+                raise D2MError(
+                    f"stage {stage.name} starts from {needed}: add it to stages, or give init_from.{needed}=CKPT"
+                )
+    return kept
+
+
+def _given(cfg: DictConfig, key: str) -> list[str]:
+    found = {name: path for name, path in cfg[key].items() if path}
+    for name in found:
+        if name not in STAGES:
+            raise D2MError(f"{key}.{name}: no such stage; choose from {', '.join(STAGES)}")
+    return [str(name) for name in found]
+
+
+def _check_file(cfg: DictConfig, key: str, name: str) -> None:
+    if not Path(cfg[key][name]).is_file():
+        raise D2MError(f"{key}.{name}={cfg[key][name]}: no such file; give the path of the stage's last.ckpt")
+
+
+def _check_fit(cfg: DictConfig, stage: Stage) -> None:
+    for key, value in cfg.fit[stage.name].items():
+        if value is None and key == "steps_per_epoch":
+            continue  # as many as there are items
+        if not isinstance(value, int) or value < 1:
+            raise D2MError(f"fit.{stage.name}.{key}={value}: give a whole number of at least 1")
+    every = cfg.callbacks.checkpoint_every_n_epochs
+    if not isinstance(every, int) or every < 1:
+        raise D2MError(f"callbacks.checkpoint_every_n_epochs={every}: give a whole number of at least 1")
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """See that ``trainer`` holds no key that the curriculum gives itself, and a strategy that every stage takes.
+
+    Raises:
+        D2MError: naming the key to use.
+    """
+    strategy = str(options.get("strategy", "auto"))
+    if strategy not in ("auto", "single_device") and not strategy.startswith("ddp"):
+        raise D2MError(f"trainer.strategy={strategy}: stages have several optimizers; use auto or ddp")
+    for key in options:
+        if key in GIVEN:
+            raise D2MError(f"trainer.{key}: not read; use {GIVEN[key]}")
+        if key in FIXED:
+            raise D2MError(f"trainer.{key}: not for choice, batches and checkpoints rest on its value; leave it out")
+
+
+def check_trainer(trainer: pl.Trainer, module: pl.LightningModule, stage: Stage) -> None:
+    """See that a stage takes the Trainer's options.
+
+    Raises:
+        D2MError: options that its updates ignore, or that Lightning would refuse when the stage begins.
+    """
+    if trainer.gradient_clip_val and "clip" in module.hparams:
+        raise D2MError(
+            f"trainer.gradient_clip_val: stage {stage.name} clips every network on its own; use model.{stage.name}.clip"
+        )
+    if module.automatic_optimization:
+        return
+    if trainer.accumulate_grad_batches != 1:
+        raise D2MError(
+            f"trainer.accumulate_grad_batches: stage {stage.name} makes several updates a batch; "
+            f"use fit.{stage.name}.batch_size"
+        )
+    if str(trainer.precision).startswith("16"):
+        raise D2MError(
+            f"trainer.precision={trainer.precision}: stage {stage.name} would clip scaled gradients; "
+            "use bf16-mixed or 32-true"
+        )

@@ -1,0 +1,70 @@
+"""The stages of the curriculum, each said once: what it holds, starts from, sees and is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from d2m.core.errors import D2MError
+from d2m.data.sampling import Kind
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One stage; its name is its key under ``model`` and ``fit`` in the config and its folder under ``checkpoints``.
+
+    Attributes:
+        items: what its batches are made of, see :mod:`d2m.data.sampling`.
+        networks: dotted names within its LightningModule.
+        monitor, mode: what "best" means, and what a sweep optimises. The curriculum goes on from "last": a GAN has no
+            meaningful best.
+        warm_starts: stage -> {network here: network there}.
+        knows_genres: its networks are sized and labelled by the corpus's genres (``n_genres``).
+        dances: its ``net`` is a Composition: it can be danced with while it trains, and released as a bundle.
+        alternates: its updates touch different networks in turn, so that DDP must look for unused parameters.
+    """
+
+    name: str
+    items: Kind
+    networks: tuple[str, ...]
+    monitor: str
+    mode: str
+    warm_starts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    knows_genres: bool = True
+    dances: bool = False
+    alternates: bool = False
+
+
+_UNITS = ("net.initial_pose_encoder", "net.initial_pose_decoder", "net.movement_encoder", "net.unit_decoder")
+_COMPOSITION = (
+    *_UNITS, "net.music_style", "net.dance_encoder", "net.dance_decoder", "net.style_to_dance", "net.style_regressor"
+)  # fmt: skip
+
+DU_VAE = Stage("du_vae", "unit_pairs", _UNITS, "val/recon", "min", knows_genres=False)
+MUSIC_STYLE = Stage("music_style", "songs", ("net",), "val/accuracy", "max")
+#: Optional: a genre classifier of motion, which guides and judges edits.
+MOTION_STYLE = Stage("motion_style", "units", ("net",), "val/balanced_accuracy", "max")
+MM_GAN = Stage(
+    "mm_gan", "sequences", (*_COMPOSITION, "movement_discriminator", "dance_discriminator"), "val/recon", "min",
+    warm_starts={DU_VAE.name: {n: n for n in _UNITS}, MUSIC_STYLE.name: {"net.music_style": "net"}},
+    dances=True, alternates=True,
+)  # fmt: skip
+GENERATOR = Stage(
+    "generator", "sequences", _COMPOSITION, "val/loss", "min",
+    warm_starts={MM_GAN.name: {n: n for n in _COMPOSITION}}, dances=True,
+)  # fmt: skip
+
+#: By name, in the order in which they are trained: the motion classifier before what it may judge.
+STAGES: dict[str, Stage] = {s.name: s for s in (DU_VAE, MUSIC_STYLE, MOTION_STYLE, MM_GAN, GENERATOR)}
+
+
+def in_order(names: Iterable[str]) -> list[Stage]:
+    """The named stages in the order in which they are trained.
+
+    Raises:
+        D2MError: an unknown name, or none at all.
+    """
+    asked = list(names)
+    if not asked or not set(asked) <= STAGES.keys():
+        raise D2MError(f"stages={asked}: choose from {', '.join(STAGES)}")
+    return [s for s in STAGES.values() if s.name in asked]

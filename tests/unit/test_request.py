@@ -1,0 +1,120 @@
+"""What a command asks of the curriculum, refused or put right before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from d2m.bundle.run_folder import RunFolder
+from d2m.core.errors import D2MError
+from d2m.train.checkpoints import read_checkpoint
+from d2m.train.curriculum import build_module, build_trainer
+from d2m.train.request import check_request, check_trainer, starts_from
+from d2m.train.stage import MM_GAN, STAGES, Stage
+
+CONF = str(Path(__file__).parents[2] / "conf")
+
+
+def config(*overrides: str) -> DictConfig:
+    with initialize_config_dir(CONF, version_base="1.3"):
+        return compose("train", ["size=tiny", "trainer=cpu", *overrides])
+
+
+@pytest.fixture
+def x(tmp_path: Path) -> Path:
+    path = tmp_path / "x.ckpt"
+    path.touch()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("given", "trained"),
+    [
+        (["init_from.du_vae"], ["music_style", "mm_gan", "generator"]),
+        (["init_from.du_vae", "init_from.music_style"], ["mm_gan", "generator"]),
+        (["init_from.mm_gan"], ["generator"]),
+        (["continue_from.mm_gan"], ["mm_gan", "generator"]),
+        (["continue_from.mm_gan", "continue_from.du_vae"], ["du_vae", "mm_gan", "generator"]),
+        (["continue_from.generator"], ["generator"]),
+        ([], ["du_vae", "music_style", "mm_gan", "generator"]),
+    ],
+)
+def test_no_stage_is_trained_for_nothing(
+    given: list[str], trained: list[str], x: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunFolder(tmp_path)
+    cfg = config(*(f"{key}={x}" for key in given))
+    assert [s.name for s in check_request(cfg, run)] == trained
+    told = capsys.readouterr().out
+    assert told.count("\n") == (len(trained) < 4)
+    if given == ["init_from.du_vae"]:
+        assert told == "not trained here: du_vae (init_from.du_vae)\n"
+        assert starts_from(cfg, MM_GAN, run)[STAGES["du_vae"]] == x
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["stages=[du_vae]", "init_from.du_vae=X"], "nothing is left to train"),
+        (["stages=[music_style]", "init_from.du_vae=X"], r"init_from\.du_vae: none of the stages"),
+        (["init_from.du_vae=X", "continue_from.du_vae=X"], "give one"),
+        (["init_from.du_vae=nowhere.ckpt"], r"nowhere\.ckpt: no such file"),
+        (["fit.du_vae.max_epochs=-1"], r"fit\.du_vae\.max_epochs=-1: give a whole number of at least 1"),
+        (["fit.generator.max_epochs=null"], r"fit\.generator\.max_epochs=None"),
+        (["fit.mm_gan.batch_size=0"], r"fit\.mm_gan\.batch_size=0"),
+        (["fit.mm_gan.check_val_every_n_epoch=0"], "check_val_every_n_epoch"),
+        (["callbacks.checkpoint_every_n_epochs=0"], "checkpoint_every_n_epochs"),
+        (["+trainer.max_epochs=3"], r"trainer\.max_epochs: not read; use fit\.STAGE\.max_epochs"),
+        (["+trainer.plugins=[x]"], r"trainer\.plugins"),
+        (["trainer.strategy=fsdp"], r"trainer\.strategy=fsdp"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(overrides: list[str], says: str, x: Path, tmp_path: Path) -> None:
+    with pytest.raises(D2MError, match=says) as e:
+        check_request(config(*(o.replace("=X", f"={x}") for o in overrides)), RunFolder(tmp_path))
+    assert "\n" not in str(e.value)
+
+
+def trainer_of(stage: Stage, *overrides: str) -> tuple[pl.Trainer, pl.LightningModule]:
+    cfg = config(*overrides)
+    return build_trainer(cfg, stage, RunFolder(Path("nowhere")), [], False), build_module(cfg, stage, 3)
+
+
+@pytest.mark.parametrize(
+    ("option", "refused_by", "says"),
+    [
+        ("+trainer.gradient_clip_val=0.5", {"mm_gan", "generator"}, r"use model\.\w+\.clip"),
+        ("+trainer.accumulate_grad_batches=2", {"mm_gan"}, r"use fit\.mm_gan\.batch_size"),
+    ],
+)
+def test_options_that_a_later_stage_cannot_take(option: str, refused_by: set[str], says: str) -> None:
+    for name in refused_by:
+        with pytest.raises(D2MError, match=says):
+            check_trainer(*trainer_of(STAGES[name], option), STAGES[name])
+    for stage in STAGES.values():
+        check_trainer(*trainer_of(stage), stage)
+
+
+def test_an_option_that_lightning_does_not_know_is_one_line() -> None:
+    with pytest.raises(D2MError, match=r"trainer: .*'nonsense'") as e:
+        trainer_of(MM_GAN, "+trainer.nonsense=1")
+    assert "\n" not in str(e.value)
+
+
+def test_genres_are_compared_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "last.ckpt"
+    torch.save({"state_dict": {}, "genres": ["flow", "drive"]}, path)
+    read_checkpoint(path, ("flow", "drive"))
+    read_checkpoint(path)
+    with pytest.raises(D2MError, match="was trained on the genres flow, drive, the corpus has drive, flow"):
+        read_checkpoint(path, ("drive", "flow"))
+    old = tmp_path / "old.ckpt"
+    torch.save({"state_dict": {}}, old)
+    for _ in range(2):
+        read_checkpoint(old, ("drive", "flow"))
+    assert capsys.readouterr().out == f"{old}: does not name its genres; taken to be drive, flow, in this order\n"
