@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from d2m.cli.command_line import prepare_overrides, quote_override
+from d2m.cli.overrides import prepare_overrides, quote_override
 from d2m.core.errors import D2MError
 
 RUNS = Path("outputs/runs")

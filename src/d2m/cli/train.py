@@ -1,47 +1,44 @@
-"""Retrain Dancing2Music, stage by stage; see conf/train.yaml or ``python train.py --help``."""
+"""``d2m train``: the curriculum, stage by stage; its arguments are conf/train.yaml."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-import hydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
-from d2m.cli.command_line import prepare_overrides, run, user_errors
+from d2m.cli.job import job, restart_as_this_job
+from d2m.cli.keys import check_trainer
+from d2m.core.errors import D2MError
 
-CONF = str(Path(__file__).resolve().parents[3] / "conf")
+
+def check_data_root(data: DictConfig) -> None:
+    """See that the folder of the data is there; corpora that need none have no ``data.root``.
+
+    Raises:
+        D2MError: it is not given, or is not there.
+    """
+    if "root" not in data:
+        return
+    roots = list(data.root) if isinstance(data.root, ListConfig) else [data.root]
+    if not data.root:
+        raise D2MError(f"data={data.name} needs data.root=FOLDER")
+    for root in roots:
+        if not Path(str(root)).exists():
+            raise D2MError(f"data.root={root}: no such folder; give data.root=FOLDER (data={data.name})")
 
 
-@hydra.main(config_path=CONF, config_name="train", version_base="1.3")
+@job("train")
 def train(cfg: DictConfig) -> float | None:
     """Returns the last stage's monitored value, for sweepers."""
     from hydra.core.hydra_config import HydraConfig
 
-    from d2m.cli.overrides import check_override_types
     from d2m.train.curriculum import objective
     from d2m.train.curriculum import run as run_curriculum
 
-    hydra_cfg = HydraConfig.get()
-    # Here, because Hydra prints a job's exceptions itself.
-    with user_errors():
-        check_override_types("train", list(hydra_cfg.overrides.task))
-        run_dir = run_curriculum(cfg, Path(hydra_cfg.runtime.output_dir))
+    check_trainer(cfg.trainer)
+    check_data_root(cfg.data)
+    restart_as_this_job()
+    run_dir = run_curriculum(cfg, Path(HydraConfig.get().runtime.output_dir))
     bundle = run_dir / "bundle"
     print(f"run: {run_dir}" + (f"\nbundle: {bundle}" if bundle.exists() else ""))
     return objective(run_dir, list(cfg.stages))
-
-
-def main() -> None:
-    overrides = prepare_overrides(sys.argv[1:])
-    if any(o.lstrip("+").startswith("resume=") for o in overrides):
-        from d2m.cli.resume import resumed_overrides
-
-        overrides = resumed_overrides(overrides)
-    # Lightning starts further processes of this command from sys.argv.
-    sys.argv[1:] = overrides
-    train()
-
-
-if __name__ == "__main__":
-    run(main)
