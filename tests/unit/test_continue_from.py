@@ -9,8 +9,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from d2m.cli.command_line import prepare_overrides
 from d2m.cli.import_original import main
+from d2m.cli.overrides import prepare_overrides
 from d2m.core.errors import D2MError
 from d2m.train.curriculum import build_module, check_continues, check_request, checkpoint_path, start_checkpoint
 from tests.original_files import SIZES, arguments, write

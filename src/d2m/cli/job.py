@@ -6,7 +6,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf, read_write
 
@@ -121,7 +121,7 @@ def restart_as_this_job() -> None:
     from hydra.core.hydra_config import HydraConfig
 
     hydra = HydraConfig.get()
-    with read_write(hydra):
+    with read_write(cast(Any, hydra)):
         hydra.run.dir = hydra.runtime.output_dir
     overrides = hydra.overrides
     paths = [o for o in overrides.hydra if o.startswith("hydra.searchpath=")]

@@ -153,6 +153,7 @@ def read_settings(defaults: Mapping[str, Any], arguments: Iterable[str]) -> dict
         D2MError: not key=value, an unknown key, or a value of another type.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
 
     values = dict(defaults)
     for argument in arguments:
@@ -161,12 +162,14 @@ def read_settings(defaults: Mapping[str, Any], arguments: Iterable[str]) -> dict
             raise D2MError(f"{argument}: give {' '.join(f'{k}=...' for k in defaults)}")
         default = defaults[key]
         if default is None or isinstance(default, str):
-            quoted = _QUOTED.fullmatch(text) is not None
-            values[key] = expand_home(text[1:-1] if quoted else text)
+            word = text[1:-1] if _QUOTED.fullmatch(text) else text
+            values[key] = word if is_text(key) else expand_home(word)
             continue
         try:
             values[key] = OverridesParser.create().parse_override(argument).value()
-        except Exception:  # Hydra's grammar raises several kinds
+        except HydraException:
             values[key] = text
         check_types({key: values[key]}, defaults)
+        if isinstance(default, float):
+            values[key] = float(values[key])
     return values

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig
@@ -27,6 +30,22 @@ def check_data_root(data: DictConfig) -> None:
             raise D2MError(f"data.root={root}: no such folder; give data.root=FOLDER (data={data.name})")
 
 
+@contextmanager
+def own_processes() -> Iterator[None]:
+    """Clear what Lightning's launcher leaves, or a sweep's next job would talk to processes that have ended."""
+    before = {k: os.environ.get(k) for k in ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "WORLD_SIZE")}
+    yield
+    if before["LOCAL_RANK"] is None and "LOCAL_RANK" in os.environ:
+        import torch.distributed
+
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+        for key, value in before.items():
+            os.environ.pop(key, None)
+            if value is not None:
+                os.environ[key] = value
+
+
 @job("train")
 def train(cfg: DictConfig) -> float | None:
     """Returns the last stage's monitored value, for sweepers."""
@@ -38,7 +57,8 @@ def train(cfg: DictConfig) -> float | None:
     check_trainer(cfg.trainer)
     check_data_root(cfg.data)
     restart_as_this_job()
-    run_dir = run_curriculum(cfg, Path(HydraConfig.get().runtime.output_dir))
+    with own_processes():
+        run_dir = run_curriculum(cfg, Path(HydraConfig.get().runtime.output_dir))
     bundle = run_dir / "bundle"
     print(f"run: {run_dir}" + (f"\nbundle: {bundle}" if bundle.exists() else ""))
     return objective(run_dir, list(cfg.stages))
