@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from d2m.cli.command_line import check_types
+from d2m.cli.overrides import read_settings
 from d2m.core.errors import D2MError
 from d2m.core.seeds import check_seed
 
@@ -21,18 +21,7 @@ def arguments(defaults: Mapping[str, Any], given: Sequence[str]) -> dict[str, An
     Raises:
         D2MError: an unknown key, a value of another type, or a missing one.
     """
-    values = dict(defaults)
-    for argument in given:
-        key, equals, text = argument.partition("=")
-        if not equals or key not in defaults:
-            raise D2MError(f"{argument}: give {' '.join(f'{k}=...' for k in defaults)}")
-        value: Any = text
-        if isinstance(defaults[key], int | float):
-            try:
-                value = type(defaults[key])(text)
-            except ValueError:
-                check_types({key: text}, {key: defaults[key]})
-        values[key] = value
+    values = read_settings(defaults, given)
     if "seed" in values:
         check_seed(values["seed"])
     if values.get("permutations", 0) < 0:

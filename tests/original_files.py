@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from d2m.cli.commands import conf_dir
 from d2m.original.names import STAGE1_NETWORKS, STAGE2_NETWORKS, STATS_FILES, STYLE_NETWORK, NetworkName
 from d2m.original.read import their_name
 from d2m.train.modules.du_vae import DUVAEModule
@@ -78,8 +80,15 @@ def write_stats(folder: Path) -> Path:
     return folder
 
 
-def arguments(source: Path, out: Path, *more: str, **replaced: Path) -> list[str]:
+def words(source: Path, out: Path, **more: object) -> list[str]:
     """The command line of an import of the files in ``source``."""
-    paths = {k: replaced.get(k, source / v) for k, v in FILES.items()}
-    flags = [part for k, v in paths.items() for part in (f"--{k}", str(v))]
-    return [*flags, "--out", str(out), *more]
+    paths = {k: source / v for k, v in FILES.items()} | {"out": out} | more
+    return [f"{k}={v}" for k, v in paths.items()]
+
+
+def arguments(source: Path, out: Path, **more: object) -> DictConfig:
+    """The config that these words make."""
+    given = dict(word.split("=", 1) for word in words(source, out, **more))
+    cfg = OmegaConf.merge(OmegaConf.load(conf_dir() / "import_original.yaml"), given)
+    assert isinstance(cfg, DictConfig)
+    return cfg

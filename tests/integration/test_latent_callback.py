@@ -237,19 +237,19 @@ def test_what_cannot_be_studied_is_refused_before_training(tiny_run: Path, corpo
 
 
 def test_the_studys_files_join_the_lineage(tiny_run: Path, tmp_path: Path) -> None:
-    from d2m.cli.study import main
+    from tests.commands import d2m
 
     bundle, latents = f"bundle={tiny_run / 'bundle'}", tmp_path / "latents"
     corpus = f"corpus={RunFolder(tiny_run).corpus()}"
     with pytest.raises(D2MError, match="choose none or wandb"):
-        main(["extract", bundle, corpus, f"out={latents}", "logger=csv"])
-    main(["extract", bundle, corpus, f"out={latents}", "draws=2", "noise=4", "logger=wandb"])
+        d2m("study", "extract", bundle, corpus, f"out={latents}", "logger=csv")
+    d2m("study", "extract", bundle, corpus, f"out={latents}", "draws=2", "noise=4", "logger=wandb")
     made = json.loads((latents / "lineage.json").read_text())
     assert [n["kind"] for n in made["inputs"]] == ["bundle", "corpus"]
     assert [n["name"] for n in made["outputs"]] == ["latents", "latents_dance"]
     out = tmp_path / "direction"
     given = [f"latents={latents / 'latents.npz'}", "source=drive", "target=flow", "logger=wandb"]
-    main(["fit", bundle, f"out={out}", *given])
+    d2m("study", "fit", bundle, f"out={out}", *given)
     fitted = json.loads((out / "lineage.json").read_text())
     assert fitted["inputs"][1]["sha256"] == made["outputs"][0]["sha256"]
     assert fitted["outputs"][0]["name"] == "direction-mean_shift"

@@ -16,9 +16,9 @@ from hydra import compose, initialize_config_dir
 
 import d2m.cli.infer
 from d2m.bundle import read_bundle
-from d2m.cli.command_line import prepare_overrides
+from d2m.cli.overrides import prepare_overrides
 from d2m.core.skeleton import SAMPLE_RATE
-from tests.original_files import SIZES, arguments, write, write_stats
+from tests.original_files import SIZES, words, write, write_stats
 
 REPO = Path(__file__).parents[2]
 GENRES = "drive,flow,groove"  # the embedded corpus has three
@@ -37,9 +37,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(folder / "in", {**SIZES, "n_genres": 3})
     out = folder / "bundle"
     stats = write_stats(folder / "stats")
-    made = command(
-        "-m", "d2m", "import-original", *arguments(folder / "in", out, "--genres", GENRES, "--stats", str(stats))
-    )
+    made = command("-m", "d2m", "import-original", *words(folder / "in", out, genres=GENRES, stats=stats))
     assert made.returncode == 0 and made.stderr == "" and str(out) in made.stdout, made.stderr
     return out
 
@@ -57,7 +55,7 @@ def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_command_fails_with_one_line(tmp_path: Path, bundle: Path) -> None:
     source = bundle.parent / "in"
     swapped = command(
-        "-m", "d2m", "import-original", *arguments(source, tmp_path / "out", stage1=source / "Stage2.ckpt")
+        "-m", "d2m", "import-original", *words(source, tmp_path / "out", stage1=source / "Stage2.ckpt")
     )  # fmt: skip
     assert swapped.returncode == 2 and swapped.stdout == ""
     assert swapped.stderr.startswith("error: ") and swapped.stderr.count("\n") == 1
@@ -88,7 +86,7 @@ def test_infer_hears_with_the_bundles_front_end(
     monkeypatch.setattr(d2m.cli.infer, "features", spy)
     with initialize_config_dir(str(REPO / "conf"), version_base="1.3"):
         overrides = prepare_overrides([f"bundle={bundle}", f"audio={song}", f"out={tmp_path}", "video=false"])
-        d2m.cli.infer.run(compose("infer", overrides))
+        d2m.cli.infer.main(compose("infer", overrides))
     assert heard and set(heard) == {"legacy"}
 
 

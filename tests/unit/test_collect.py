@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from d2m.cli.collect import main
 from d2m.core.errors import D2MError
 from d2m.data.manifest import read_manifest
 from d2m.prepare.collect import collect, music_spans, parse_spans, read_rows
 from d2m.prepare.fetch import Fetcher
+from tests.commands import d2m
 
 RATE = 16000
 QUICK = {"wait_s": 0.0, "pause_s": 0.0}
@@ -291,13 +291,13 @@ def test_a_bad_table_is_refused_in_one_line(tmp_path: Path, text: str, told: str
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sf.write(tmp_path / "a.wav", song([(4, 0.3)]), RATE)
     rows = table(tmp_path / "in.csv", "path,genre\na.wav,x\nb.wav,x\n")
-    main([f"manifest={rows}", f"out={tmp_path / 'o = 1'}"])
+    d2m("collect", f"manifest={rows}", f"out={tmp_path / 'o = 1'}")
     told = capsys.readouterr().out
     assert "1 stretches of music kept, 1 rows failed" in told and "1 of them have no poses" in told
     for words, told in (
         ([f"manifest={rows}", f"out={tmp_path / 'o'}", "strict=true"], "strict=true"),
-        ([f"manifest={rows}"], "out=DIR"),
-        (["speed=3"], "write key=value"),
+        ([f"manifest={rows}"], r"give out=\.\.\."),
+        (["speed=3"], "speed: no such key"),
         ([f"manifest={rows}", "out=x", "retries=many"], "retries=many"),
         (
             [f"manifest={table(tmp_path / 'n.csv', 'path,genre' + chr(10) + 'b.wav,x')}", f"out={tmp_path / 'n'}"],
@@ -305,7 +305,7 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         ),
     ):
         with pytest.raises(D2MError, match=told):
-            main(words)
+            d2m("collect", *words)
 
 
 def test_the_module_exits_with_2(tmp_path: Path) -> None:

@@ -1,27 +1,97 @@
-"""Quoting, last-wins, types and one-line errors."""
+"""One parser: any text survives, what nothing reads is refused, errors are one line, help costs nothing."""
+
+from __future__ import annotations
 
 import errno
 import os
+import pickle
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
-from d2m.cli.command_line import check_types, one_line, prepare_overrides, run
+from d2m.cli.command_line import one_line, run
+from d2m.cli.commands import COMMANDS, conf_dir
+from d2m.cli.job import job
+from d2m.cli.main import dispatch
+from d2m.cli.overrides import check_types, prepare_overrides, read_settings
+from d2m.cli.train import check_data_root
 from d2m.core.errors import D2MError
+from tests.commands import d2m
 
 CONF = str(Path(__file__).parents[2] / "conf")
 NASTY = [
     "a song.mp3", "[live].ogg", "(1) & b=c.wav", "it's.ogg", "a,b.wav", "100%.wav", "x{y}.wav", "${now}.wav",
     "back\\slash.wav", "ends\\", 'quo"te.wav', "q'", "ünï.wav", "~tilde", "a: b #c.wav", "+plus.wav", "null.wav",
 ]  # fmt: skip
+GENRES = [
+    "R&B", "Música", "#1", "drum'n'bass", "rock'n'roll", "House, Deep", "k-pop (girl)", "hip hop: old", "케이팝",
+    "1970", "+x", "~", "~x", "$y", "[a]", "{a:b}", "true", "a=b", "'70s rock", "C:\\x\\", "50%", "range(3)", "a,b",
+]  # fmt: skip
+
+
+def composed(config: str, *words: str) -> Any:
+    with initialize_config_dir(CONF, version_base="1.3"):
+        return compose(config, prepare_overrides(words))
 
 
 @pytest.mark.parametrize("name", NASTY)
 def test_any_path_survives_hydra(name: str) -> None:
-    overrides = prepare_overrides([f"audio={name}", "bundle=b", "out=o"])
-    with initialize_config_dir(CONF, version_base="1.3"):
-        assert compose("infer", overrides).audio == name
+    assert composed("infer", f"audio={name}", "bundle=b", "out=o").audio == name
+
+
+@pytest.mark.parametrize("genre", GENRES)
+def test_any_text_survives_hydra(genre: str) -> None:
+    cfg = composed("infer", f"edit.source={genre}", f"edit.target={genre}")
+    assert cfg.edit.source == genre and OmegaConf.to_container(cfg)["edit"]["target"] == genre
+    words = [f"project={genre}", f"callbacks.latent.source={genre}", f"data.name={genre}"]
+    cfg = composed("train", "callbacks=latent", *words)
+    assert cfg.project == cfg.callbacks.latent.source == cfg.data.name == genre
+    assert composed("prepare", f"licence={genre}").licence == genre
+    assert read_settings({"source": None}, [f"source={genre}"]) == {"source": genre}
+
+
+def test_text_of_keys_that_the_table_does_not_know() -> None:
+    """Quoted if Hydra cannot read it otherwise."""
+    assert composed("train", "+logger.note=R&B (live)").logger.note == "R&B (live)"
+    assert prepare_overrides(["model.du_vae.lr=1e-3,2e-3", "data.shift=[1, 2]", "seed=${x}"]) == [
+        "model.du_vae.lr=1e-3,2e-3", "data.shift=[1, 2]", "seed=${x}",
+    ]  # fmt: skip
+
+
+def test_home_is_expanded_in_every_key_but_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/a b")
+    cfg = composed("train", "data=corpus", "data.root=[~/x,'~/y']", "data.cache=~", "init_from.du_vae=~/c.ckpt",
+                   "project=~/p", "+data.corpus.out_root='~/o'")  # fmt: skip
+    assert list(cfg.data.root) == ["/home/a b/x", "/home/a b/y"] and cfg.data.cache == "/home/a b"
+    assert cfg.init_from.du_vae == "/home/a b/c.ckpt" and cfg.project == "~/p"
+    assert cfg.data.corpus.out_root == "/home/a b/o"
+    assert prepare_overrides(["hydra.run.dir=~/r/${now:%Y}", "hydra.launcher.submitit_folder=~/s"]) == [
+        "hydra.run.dir='/home/a b/r/${now:%Y}'", "hydra.launcher.submitit_folder='/home/a b/s'",
+    ]  # fmt: skip
+    seen = []
+    own = OmegaConf.create({"root": "~/r", "many": ["~/x", 1], "project": "~", "same": "${root}", "missing": None})
+    job("train")(seen.append)(own)
+    assert OmegaConf.to_container(seen[0], resolve=True) == {
+        "root": "/home/a b/r", "many": ["/home/a b/x", 1], "project": "~", "same": "/home/a b/r", "missing": None,
+    }  # fmt: skip
+
+
+def test_a_users_run_folder_is_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    """From a config of the user's own, where nothing is quoted; no folder named ~ is made."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my" / "experiment").mkdir(parents=True)
+    text = "# @package _global_\nhydra: {run: {dir: ~/runs}}\nproject: mine\n"
+    (tmp_path / "my" / "experiment" / "mine.yaml").write_text(text)
+    d2m("train", "experiment=mine", "--config-dir", "my", "--cfg", "all")
+    shown = OmegaConf.create(capfd.readouterr().out)
+    assert shown.hydra.run.dir == str(tmp_path / "home" / "runs") and shown.project == "mine"
+    assert [p.name for p in tmp_path.iterdir()] == ["my"]
 
 
 def test_quoted_values_and_other_keys_stay() -> None:
@@ -35,8 +105,7 @@ def test_a_list_of_data_folders(names: list[str]) -> None:
     override = f"data.root=[{','.join(names)}]"
     once = prepare_overrides([override])
     assert prepare_overrides(once) == once
-    with initialize_config_dir(CONF, version_base="1.3"):
-        assert list(compose("train", ["data=corpus", *once]).data.root) == names
+    assert list(composed("train", "data=corpus", *once).data.root) == names
 
 
 def test_a_data_folder_in_brackets_stays_one(tmp_path: Path) -> None:
@@ -47,7 +116,8 @@ def test_a_data_folder_in_brackets_stays_one(tmp_path: Path) -> None:
 
 
 def test_preparing_twice_changes_nothing() -> None:
-    once = prepare_overrides([f"audio={n}" for n in NASTY[:1]] + ["hydra.run.dir=a/${now:%Y}"])
+    words = [f"audio={n}" for n in NASTY[:1]] + ["hydra.run.dir=a/${now:%Y}", "edit.source=R&B", "+x=k-pop (girl)"]
+    once = prepare_overrides(words)
     assert prepare_overrides(once) == once
 
 
@@ -55,12 +125,108 @@ def test_the_last_of_two_wins() -> None:
     assert prepare_overrides(["seed=1", "data=a", "seed=2", "data=b"]) == ["seed=2", "data=b"]
 
 
+# -- keys ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["train", "sede=3"], r"sede: no such key, nothing reads it; did you mean seed\?"),
+        (["train", "+fps=25"], r"\+fps: no such key, nothing reads it"),
+        (["train", "++data.fps=25"], r"\+\+data\.fps: no such key"),
+        (["train", "trainer.max_epochs=3"], r"trainer\.max_epochs: give fit\.STAGE\.max_epochs"),
+        (["train", "+trainer.max_epochs=3"], r"\+trainer\.max_epochs: give fit\.STAGE\.max_epochs"),
+        (["train", "+trainer.gradient_clip_val=0.5"], r"give model\.STAGE\.clip"),
+        (["train", "+trainer.accumulate_grad_batches=2"], r"give fit\.STAGE\.batch_size"),
+        (["train", "+trainer.bench_mark=true"], r"\+trainer\.bench_mark: no such key"),
+        (["train", "trainer.benchmark=true"], r"add it with \+trainer\.benchmark=true"),
+        (["train", "+model.du_vae.weights.sift=1"], r"did you mean model\.du_vae\.weights\.shift"),
+        (["train", "model.du_vea.lr=1"], r"did you mean model\.du_vae\.lr"),
+        (["train", "+seed=3"], r"\+seed: is in the config already; write seed=3"),
+        (["train", "seed=x"], "seed=x: expected a whole number"),
+        (["train", "seed=null"], "seed=null: give a value"),
+        (["train", "seed=1,2"], r"seed=1,2: several values; .* -m"),
+        (["train", "-m", "seed=1,x"], "seed=x: expected a whole number"),
+        (["train", "fit.du_vae=3"], r"fit\.du_vae=3: expected its keys"),
+        (["train", "torch_threads=two"], "torch_threads=two: expected a whole number"),
+        (["train", "data=ballrom"], r"data=ballrom: did you mean ballroom\? choose from aistpp"),
+        (["train", "--nonsense"], "unrecognized arguments: --nonsense; d2m train --help"),
+        (["train", "--config-dir", "nowhere"], "nowhere: no such folder"),
+        (["train", "song.ogg"], "'song.ogg': write key=value"),
+        (["train", "init_from={du_vae: ~/x}"], "quote the strings in it"),
+        (["infer", "edit=nonsense"], "edit=nonsense: .*choose from boundary, erasure"),
+        (["infer", "edit.sorce=a"], r"did you mean edit\.source"),
+        (["infer", "edit=optimise", "+edit.weights.beats=1"], r"did you mean edit\.weights\.beat"),
+        (["infer", "bundle=b"], r"give audio=\.\.\. out=\.\.\.; d2m infer --help"),
+        (["infer", "-m", "seed=1,2"], "-m: the runs of d2m infer would write over each other"),
+        (["infer", "video=perhaps"], "video=perhaps: expected true or false"),
+        (["prepare", "+fsp=25"], r"\+fsp: no such key"),
+        (["study", "fit", "edit=boundary", "shrinkage=much"], "shrinkage=much: expected a number"),
+        (["study", "fit", "windw=3"], r"did you mean window"),
+        (["import-original", "--stage1", "x"], "unrecognized arguments"),
+        (["import-original"], r"give out=\.\.\. stage1=\.\.\. stage2=\.\.\. style="),
+        (["trian"], r"d2m trian: no such command; did you mean d2m train\?"),
+        (["study", "paint"], "d2m study paint: no such command"),
+    ],
+)
+def test_what_nothing_reads_is_refused(words: list[str], told: str, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(D2MError, match=told) as refused:
+        d2m(*words)
+    assert "\n" not in str(refused.value) and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "+trainer.benchmark=true", "+trainer.limit_train_batches=2", "trainer.devices=auto"],
+        ["train", "+data.corpus.beats=librosa", "data=ballroom", "+data.corpus.clean.max_filled=0.5"],
+        ["train", "hparams_search=grid", "~callbacks.dance_video", "model.mm_gan.anneal_midpoint=null"],
+        ["train", "data=mocap", "+data.corpus.groups.pair=[a,b]", "fit.du_vae.steps_per_epoch=null"],
+        ["train", "experiment=quickstart", "hydra.job.name=x", "+hydra.job.env_set.A=b"],
+        ["prepare", "clean={max_filled:0.5}", "groups={p:[a,b]}", "max_gap_s=null", "workers=2", "licence=null"],
+        ["infer", "edit=mean_shift", "edit.schedule=[[0,0],[30,1]]", "edit.strength=2"],
+        ["study", "extract", "window=4", "out=a=b [c]", "logger=wandb"],
+        ["collect", "min_s=3"],
+        ["import-original", "genres=[R&B,b]"],
+    ],
+)
+def test_what_is_read_is_taken(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    d2m(*words, "--cfg", "job")
+    assert OmegaConf.create(capfd.readouterr().out)
+
+
+def test_trainer_options_of_a_users_own_config_are_refused(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my" / "trainer").mkdir(parents=True)
+    (tmp_path / "my" / "trainer" / "mine.yaml").write_text("defaults: [cpu]\naccumulate_grad_batches: 2\n")
+    with pytest.raises(D2MError, match=r"trainer\.accumulate_grad_batches: give fit\.STAGE\.batch_size"):
+        d2m("train", "trainer=mine", "--config-dir", "my", f"hydra.run.dir={tmp_path / 'run'}")
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_data_folder_that_is_not_there_is_named() -> None:
+    for words, told in (
+        (["data=ballroom", "data.root=../no where"], r"data\.root=\.\./no where: no such folder; give data\.root="),
+        (["data=corpus"], r"data=corpus needs data\.root=FOLDER"),
+        (["data=corpus", "data.root=[/,/none]"], r"data\.root=/none: no such folder"),
+    ):
+        with pytest.raises(D2MError, match=told):
+            check_data_root(composed("train", *words).data)
+    check_data_root(composed("train").data)
+
+
+# -- types --------------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("value", "default", "ok"),
     [
         (1, 0, True), ("x", 0, False), (True, 0, False), (1, 0.5, True), ("1", 0.5, False), (1.5, 0, False),
         (True, False, True), ("maybe", False, False), ("x", "y", True), ("x", None, True), ([1], [], True),
-        (1, [], False),
+        (1, [], False), (None, True, False), (None, 0.5, True), (None, [1], False), ("${x}", 1, True),
+        (3, {"a": 1}, False), ({"b": 2}, {"a": 1}, True), (None, {"a": 1}, True), (None, "", True),
+        (None, "cpu", False),
     ],
 )  # fmt: skip
 def test_types(value: object, default: object, ok: bool) -> None:
@@ -69,6 +235,19 @@ def test_types(value: object, default: object, ok: bool) -> None:
     else:
         with pytest.raises(D2MError, match=r"^k="):
             check_types({"k": value}, {"k": default})
+
+
+def test_settings_of_an_experiment() -> None:
+    defaults = {"out": None, "seed": 0, "minutes": 4.0, "keep": True, "name": "x"}
+    given = read_settings(defaults, ["out=a=b [c]", "seed=1", "seed=2", "minutes=5", "keep=false", "name='q'"])
+    assert given == {"out": "a=b [c]", "seed": 2, "minutes": 5.0, "keep": False, "name": "q"}
+    assert isinstance(given["minutes"], float)
+    for bad in ("seed=1.5", "keep=maybe", "minutes=wide", "colour=red", "out"):
+        with pytest.raises(D2MError):
+            read_settings(defaults, [bad])
+
+
+# -- errors and help ----------------------------------------------------------------------------------------------
 
 
 def test_one_line_finds_the_users_error_in_a_chain() -> None:
@@ -118,3 +297,50 @@ def test_other_errors_of_the_system_stay_tracebacks() -> None:
 
     with pytest.raises(OSError, match="Input"):
         run(main)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_names_every_key_and_its_default(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    dispatch([*name.split(), "--help"])
+    told = capsys.readouterr().out
+    assert told.startswith(f"usage: d2m {name} key=value") and f"    d2m {name} " in told and "--cfg job" in told
+    config = OmegaConf.to_container(OmegaConf.load(COMMANDS[name].path()))
+    assert isinstance(config, dict)
+    for key, default in config.items():
+        if key not in ("defaults", "hydra"):
+            assert f"  {key}=" in told, key
+            assert default != "???" or f"  {key}=(required)" in told
+    assert all(len(line) <= 130 for line in told.splitlines())
+
+
+def test_help_of_all_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    dispatch([])
+    told = capsys.readouterr().out
+    assert all(f"  d2m {name} " in told for name in COMMANDS)
+    dispatch(["study", "--help"])
+    assert "d2m study fit" in (told := capsys.readouterr().out) and "d2m train" not in told
+    dispatch(["--version"])
+    assert capsys.readouterr().out == "d2m 0.1.0\n"
+
+
+def test_help_does_not_import_torch() -> None:
+    code = (
+        "import sys; from d2m.cli.main import dispatch; dispatch(['--help']); dispatch(['infer', '--help']);"
+        "print([m for m in ('torch', 'pytorch_lightning', 'hydra', 'librosa', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_can_be_sent_to_a_cluster(name: str) -> None:
+    function = COMMANDS[name].load()
+    assert pickle.loads(pickle.dumps(function)) is function
+
+
+def test_collects_config_has_the_functions_defaults() -> None:
+    from d2m.prepare.collect import OPTIONS
+
+    plain = OmegaConf.to_container(OmegaConf.load(conf_dir() / "collect.yaml"))
+    assert isinstance(plain, dict)
+    assert {**plain, "manifest": "", "out": ""} == OPTIONS

@@ -10,8 +10,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from d2m.bundle.run_folder import RunFolder
-from d2m.cli.command_line import prepare_overrides
 from d2m.cli.import_original import main
+from d2m.cli.overrides import prepare_overrides
 from d2m.core.errors import D2MError
 from d2m.train.checkpoints import check_continues
 from d2m.train.curriculum import build_module

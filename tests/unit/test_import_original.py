@@ -35,7 +35,7 @@ def test_sizes_and_weights_come_from_the_files(tmp_path: Path, sizes: dict[str, 
 
 
 def test_it_dances_as_the_reference_heard_and_moved(source: Path, tmp_path: Path) -> None:
-    main(arguments(source, tmp_path / "out", "--genres", "ballet,zumba,hiphop,other"))
+    main(arguments(source, tmp_path / "out", genres="ballet,zumba,hiphop,other"))
     generator = DanceGenerator.load(tmp_path / "out")
     assert (generator.front_end, generator.style_mode, generator.motion_threshold) == ("legacy", "legacy", 50.0)
     assert generator.genres == ("ballet", "zumba", "hiphop", "other")
@@ -48,7 +48,7 @@ def test_it_dances_as_the_reference_heard_and_moved(source: Path, tmp_path: Path
 def test_both_unit_decoders_are_offered_and_training_goes_on_from_stage_2s(
     source: Path, tmp_path: Path, which: str
 ) -> None:
-    main(arguments(source, tmp_path / "out", "--unit-decoder", which))
+    main(arguments(source, tmp_path / "out", unit_decoder=which))
     bundle, own = read_bundle(tmp_path / "out"), dict(zip(("stage1", "stage2"), modules(), strict=True))
     key = "unit_decoder.head.0.weight"
     assert torch.equal(bundle.state[key], own[which].state_dict()[f"net.{key}"])
@@ -64,7 +64,7 @@ def test_stage_2s_unit_decoder_is_the_default(source: Path, tmp_path: Path) -> N
 
 def test_statistics_become_the_normalizer(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stats = write_stats(tmp_path / "stats")
-    main(arguments(source, tmp_path / "out", "--stats", str(stats)))
+    main(arguments(source, tmp_path / "out", stats=stats))
     assert capsys.readouterr().err == ""
     normalizer = read_bundle(tmp_path / "out").normalizer
     fields = ("pose_mean", "pose_std", "feature_mean", "feature_std")
@@ -77,7 +77,7 @@ def test_without_statistics_it_is_the_identity_and_says_so(
 ) -> None:
     main(arguments(source, tmp_path / "out"))
     warning = capsys.readouterr().err
-    assert warning.startswith("warning: no --stats") and warning.count("\n") == 1
+    assert warning.startswith("warning: no stats=") and warning.count("\n") == 1
     bundle = read_bundle(tmp_path / "out")
     assert not bundle.normalizer.pose_mean.any() and (bundle.normalizer.feature_std == 1).all()
     assert bundle.provenance["warnings"]
@@ -99,6 +99,6 @@ def test_float64_and_half_become_float32(tmp_path: Path) -> None:
 
 def test_an_old_bundle_is_replaced(source: Path, tmp_path: Path) -> None:
     for which in ("stage1", "stage2"):
-        main(arguments(source, tmp_path / "out", "--unit-decoder", which))
+        main(arguments(source, tmp_path / "out", unit_decoder=which))
     assert read_bundle(tmp_path / "out").provenance["unit_decoder"] == "stage2"
     assert [p.name for p in tmp_path.iterdir()] == ["out"]

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from omegaconf import DictConfig
 from safetensors import SafetensorError
 
 from d2m.bundle import CONFIG, read_bundle
-from d2m.cli.command_line import run
 from d2m.cli.import_original import main
 from d2m.core.errors import D2MError
 from d2m.original.convert import import_original
@@ -32,11 +32,11 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def refused(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+def refused(cfg: DictConfig, capsys: pytest.CaptureFixture[str]) -> str:
     """The one line that a failed command prints; its exit code is 2."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:
-        run(lambda: main(args))
+        main(cfg)
     assert stop.value.code == 2
     printed = capsys.readouterr()
     assert printed.out == "" and printed.err.startswith("error: ") and printed.err.count("\n") == 1
@@ -109,7 +109,7 @@ def test_one_file_in_anothers_place(source: Path, tmp_path: Path, asked: str, gi
     if asked == given:
         return
     line = refused(arguments(source, tmp_path / "out", **{asked: source / FILES[given]}), capsys)
-    assert FILES[given] in line and f"give it as --{given}" in line
+    assert FILES[given] in line and f"give it as {given}=" in line
     assert not list(tmp_path.iterdir())
 
 
@@ -191,20 +191,20 @@ def test_what_else_a_file_may_lack(source: Path, tmp_path: Path, key: str, edit:
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        (("--genres", "a,b"), "has 4 classes"), (("--genres", "a,b,c,a"), "4 different names"),
-        (("--genres", "a,b,c,"), "4 different names"), (("--unit-decoder", "mine"), "--unit-decoder"),
-        (("--stats", "nowhere"), "nowhere: no such folder"), (("--what",), "--what"),
+        ({"genres": "a,b"}, "has 4 classes"), ({"genres": ["a", "b", "c", "a"]}, "4 different names"),
+        ({"genres": "a,b,c,"}, "4 different names"), ({"unit_decoder": "mine"}, "unit_decoder=mine"),
+        ({"stats": "nowhere"}, "nowhere: no such folder"), ({"style": "???"}, "give style=..."),
     ],
 )  # fmt: skip
-def test_arguments_that_do_not_fit(source: Path, tmp_path: Path, more: tuple[str, ...], says: str, capsys: Any) -> None:
-    assert says in refused(arguments(source, tmp_path / "out", *more), capsys)
+def test_arguments_that_do_not_fit(source: Path, tmp_path: Path, more: dict[str, Any], says: str, capsys: Any) -> None:
+    cfg = arguments(source, tmp_path / "out")
+    cfg.update(more)
+    assert says in refused(cfg, capsys)
     assert not list(tmp_path.iterdir())
 
 
-def test_no_file_and_no_argument(source: Path, tmp_path: Path, capsys: Any) -> None:
+def test_no_file(source: Path, tmp_path: Path, capsys: Any) -> None:
     assert "no such file" in refused(arguments(source, tmp_path / "out", stage1=tmp_path / "x"), capsys)
-    assert "command" in refused([], capsys)
-    assert "--stage1" in refused([], capsys)
 
 
 @pytest.mark.parametrize("name", STATS_FILES)
@@ -218,14 +218,14 @@ def test_bad_statistics_are_named(source: Path, tmp_path: Path, name: str, how: 
     else:
         bad = {"short": np.ones(27), "nan": np.full(28, np.nan), "pickle": np.array([object()] * 28)}[how]
         np.save(stats / name, bad, allow_pickle=True)
-    assert name in refused(arguments(source, tmp_path / "out", "--stats", str(stats)), capsys)
+    assert name in refused(arguments(source, tmp_path / "out", stats=stats), capsys)
     assert [p.name for p in tmp_path.iterdir()] == ["stats"]
 
 
 def test_a_deviation_of_zero(source: Path, tmp_path: Path, capsys: Any) -> None:
     stats = write_stats(tmp_path / "stats")
     np.save(stats / "all_aud_std.npy", np.zeros(28))
-    assert "all_aud_std.npy" in refused(arguments(source, tmp_path / "out", "--stats", str(stats)), capsys)
+    assert "all_aud_std.npy" in refused(arguments(source, tmp_path / "out", stats=stats), capsys)
 
 
 def test_other_files_are_never_replaced(source: Path, tmp_path: Path, capsys: Any) -> None:
@@ -305,7 +305,7 @@ def test_statistics_inside_the_replaced_bundle(source: Path, tmp_path: Path, cap
     out = tmp_path / "out"
     main(arguments(source, out))
     write_stats(out / "resume")
-    assert "which is replaced" in refused(arguments(source, out, "--stats", str(out / "resume")), capsys)
+    assert "which is replaced" in refused(arguments(source, out, stats=out / "resume"), capsys)
     assert (out / "resume" / STATS_FILES[0]).is_file()
 
 
@@ -328,5 +328,5 @@ def test_a_full_disk(source: Path, tmp_path: Path, capsys: Any, monkeypatch: pyt
 
 
 def test_the_function_raises_what_the_command_prints(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(D2MError, match="give it as --stage2"):
+    with pytest.raises(D2MError, match="give it as stage2="):
         import_original(source / "Stage2.ckpt", source / "Stage2.ckpt", source / "aud_3cls.ckpt", tmp_path / "o")

@@ -15,7 +15,6 @@ from corpora import tree, write_manifest, write_pose, write_raw
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from d2m.cli.command_line import prepare_overrides
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import SAMPLE_RATE
 from d2m.data.corpus import Corpus
@@ -25,6 +24,7 @@ from d2m.prepare.mix import open_corpora
 from d2m.prepare.plan import SplitOptions
 from d2m.prepare.process import Options
 from d2m.prepare.run import prepare, prepare_into
+from tests.commands import d2m
 
 REPO = Path(__file__).parents[2]
 CONF = str(REPO / "conf")
@@ -66,13 +66,19 @@ def test_errors_are_one_line_and_exit_2(raw: Path, tmp_path: Path) -> None:
         assert done.stderr.count("\n") == 1 and done.stdout == "", done.stderr
 
 
-def test_what_is_missing_is_named() -> None:
-    from d2m.cli.prepare import run_config
-
-    with initialize_config_dir(CONF, version_base="1.3"):
-        for overrides, told in [([], "give raw=... out=..."), (["merge=true"], "give out=...")]:
-            with pytest.raises(D2MError, match=told):
-                run_config(compose("prepare", overrides))
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        ([], r"give out=\.\.\. raw=\.\.\.; d2m prepare --help"),
+        (["merge=true"], r"give out=\.\.\.;"),
+        (["raw=r", "out=o", "val_fraction=null"], "val_fraction=null: give"),
+        (["raw=r", "out=o", "yaws=null"], "yaws=null: give"),
+        (["raw=r", "out=o", "workers=two"], "workers=two: expected a whole number"),
+    ],
+)
+def test_what_is_missing_is_named(words: list[str], told: str) -> None:
+    with pytest.raises(D2MError, match=told):
+        d2m("prepare", *words)
 
 
 @pytest.mark.parametrize(
@@ -88,22 +94,15 @@ def test_what_is_missing_is_named() -> None:
     ],
 )
 def test_values_of_the_wrong_kind_are_named(raw: Path, tmp_path: Path, words: list[str], told: str) -> None:
-    from d2m.cli.prepare import run_config
-
-    with initialize_config_dir(CONF, version_base="1.3"):
-        given = prepare_overrides([f"raw={raw}", f"out={tmp_path / 'o'}", *words])
-        with pytest.raises(D2MError, match=told):
-            run_config(compose("prepare", given))
+    with pytest.raises(D2MError, match=told):
+        d2m("prepare", f"raw={raw}", f"out={tmp_path / 'o'}", *words)
     assert not (tmp_path / "o").exists()
 
 
 def test_options_of_cleaning_groups_and_a_licence_as_documented(raw: Path, tmp_path: Path) -> None:
-    from d2m.cli.prepare import run_config
-
     words = ["yaws=[0]", "clean={max_filled:0.5}", "groups={pair:[a,b]}", "licence=CC BY (Anna), 4.0"]
     for licence in (words[-1], "licence=3"):
-        with initialize_config_dir(CONF, version_base="1.3"):
-            run_config(compose("prepare", prepare_overrides([f"raw={raw}", f"out={tmp_path / 'o'}", *words, licence])))
+        d2m("prepare", f"raw={raw}", f"out={tmp_path / 'o'}", *words, licence)
     corpus = Corpus.open(tmp_path / "o")
     assert corpus.info["options"]["clean"] == {"max_filled": 0.5}
     assert [r.group for r in corpus.recordings] == ["pair", "pair"]

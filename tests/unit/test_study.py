@@ -12,8 +12,7 @@ import soundfile
 from hydra import compose, initialize_config_dir
 
 from d2m.bundle import read_bundle
-from d2m.cli.command_line import parse_arguments, prepare_overrides
-from d2m.cli.study import main
+from d2m.cli.overrides import prepare_overrides
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import SAMPLE_RATE
 from d2m.dance.generator import DanceGenerator
@@ -22,6 +21,7 @@ from d2m.dance.table import LatentTable
 from d2m.edits.request import BUILDERS, EditRequest, build_edit
 from d2m.edits.strength import Schedule
 from d2m.reports.study import two_genres
+from tests.commands import d2m
 
 REPO = Path(__file__).parents[2]
 BEATS = np.arange(0.3, 40, 0.5)
@@ -44,7 +44,7 @@ def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def latents(tiny_bundle: Path, music: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("latents")
-    main(["extract", f"bundle={tiny_bundle}", f"music={music}", f"out={out}"])
+    d2m("study", "extract", f"bundle={tiny_bundle}", f"music={music}", f"out={out}")
     return out / "latents.npz"
 
 
@@ -67,7 +67,7 @@ def test_means_give_a_bundle_the_users_genres(
     (bundle / "resume" / "mm_gan").mkdir(parents=True)  # as an import of the original weights leaves them
     (bundle / "resume" / "mm_gan" / "last.ckpt").write_text("the only moments")
     (bundle / "notes.txt").write_text("mine")
-    main(["means", f"bundle={bundle}", f"music={music}", f"out={bundle}"])
+    d2m("study", "means", f"bundle={bundle}", f"music={music}", f"out={bundle}")
     assert (bundle / "resume" / "mm_gan" / "last.ckpt").read_text() == "the only moments"
     assert (bundle / "notes.txt").read_text() == "mine"
     after = read_bundle(bundle)  # checks every digest and the seal
@@ -77,15 +77,15 @@ def test_means_give_a_bundle_the_users_genres(
     assert after.provenance["genre_means"][0]["genres"] == {"cha cha": 6, "waltz": 6}
     assert after.provenance["files"]["weights.safetensors"] == generator.provenance["files"]["weights.safetensors"]
     assert after.genres == ("flow", "groove", "drive") and "waltz (6 songs)" in (bundle / "CARD.md").read_text()
-    main(["means", f"bundle={bundle}", f"music={music}", f"out={tmp_path / 'only'}", "keep=false"])
+    d2m("study", "means", f"bundle={bundle}", f"music={music}", f"out={tmp_path / 'only'}", "keep=false")
     assert set(read_bundle(tmp_path / "only").genre_means) == {"waltz", "cha cha"}
     (tmp_path / "only" / "resume").mkdir()
     with pytest.raises(D2MError, match="holds resume besides a bundle"):  # of other weights, not to be mixed
-        main(["means", f"bundle={bundle}", f"music={music}", f"out={tmp_path / 'only'}"])
+        d2m("study", "means", f"bundle={bundle}", f"music={music}", f"out={tmp_path / 'only'}")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("do not delete")
     with pytest.raises(D2MError, match="no bundle"):
-        main(["means", f"bundle={bundle}", f"music={music}", f"out={tmp_path / 'mine'}"])
+        d2m("study", "means", f"bundle={bundle}", f"music={music}", f"out={tmp_path / 'mine'}")
 
 
 @pytest.mark.parametrize("name", ["mean_shift", "boundary", "erasure", "transport", "axes", "random"])
@@ -93,8 +93,8 @@ def test_fit_writes_what_infer_reads(
     name: str, tiny_bundle: Path, latents: Path, tmp_path: Path, generator: DanceGenerator, song_features: np.ndarray
 ) -> None:
     out = tmp_path / "dir ection"
-    main(["fit", f"bundle={tiny_bundle}", f"latents={latents}", f"out={out}", f"edit={name}", "source=waltz",
-          "target=cha cha"])  # fmt: skip
+    d2m("study", "fit", f"bundle={tiny_bundle}", f"latents={latents}", f"out={out}", f"edit={name}", "source=waltz",
+          "target=cha cha")  # fmt: skip
     request = EditRequest(file=str(out))
     edit = build_edit(request, generator)
     dance = dance_to(generator, song_features, BEATS[BEATS < 10], 150, seed=0, edit=edit)
@@ -114,14 +114,14 @@ def test_what_does_not_fit_is_refused(
         (["source=waltz"], "give target"),
         (["source=waltz", "target=polka"], "'polka'"),
         (["source=waltz", "target=cha cha", "method=lda"], "does not take method"),
-        (["sauce=waltz"], "sauce: unknown"),
+        (["sauce=waltz"], "sauce: no such key"),
         (["seed=x"], "seed=x"),
         (["music=here"], "give one of"),
         (["bundle=none"], "none: no such bundle"),
     ):
         with pytest.raises(D2MError, match=message):
-            main(["fit", *base, *more])
-    main(["fit", *base, "edit=boundary", "source=waltz", "target=cha cha"])
+            d2m("study", "fit", *base, *more)
+    d2m("study", "fit", *base, "edit=boundary", "source=waltz", "target=cha cha")
     with pytest.raises(D2MError, match="holds boundary, not transport"):
         build_edit(EditRequest("transport", file=str(tmp_path / "d")), generator)
     with pytest.raises(D2MError, match="its target is cha cha, not tango"):
@@ -145,8 +145,8 @@ def test_what_does_not_fit_is_refused(
 
 def test_report(tiny_bundle: Path, music: Path, tmp_path: Path) -> None:
     out = tmp_path / "a report"
-    main(["report", f"bundle={tiny_bundle}", f"music={music}", f"out={out}", "permutations=49", "dances=2", "edits=1",
-          "source=waltz", "target=cha cha"])  # fmt: skip
+    d2m("study", "report", f"bundle={tiny_bundle}", f"music={music}", f"out={out}", "permutations=49",
+        "dances=2", "edits=1", "source=waltz", "target=cha cha")  # fmt: skip
     report = json.loads((out / "report.json").read_text())
     assert report["structure"]["songs"] == 12 and report["structure"]["probe"]["p"] <= 1
     assert {r["direction"] for r in report["directions"]["directions"]} >= {"mean_shift", "erasure", "random"}
@@ -202,8 +202,8 @@ def test_edits_from_the_command_line(arguments: list[str], strength: object) -> 
 def test_infer_with_a_fitted_direction_and_a_schedule(
     tiny_bundle: Path, music: Path, latents: Path, tmp_path: Path
 ) -> None:
-    main(["fit", f"bundle={tiny_bundle}", f"latents={latents}", f"out={tmp_path / 'd'}", "edit=erasure",
-          "target=waltz"])  # fmt: skip
+    d2m("study", "fit", f"bundle={tiny_bundle}", f"latents={latents}", f"out={tmp_path / 'd'}", "edit=erasure",
+          "target=waltz")  # fmt: skip
     command = [
         sys.executable, str(REPO / "infer.py"), f"bundle={tiny_bundle}", f"audio={music / 'waltz' / '0.wav'}",
         f"out={tmp_path / 'out'}", "video=false", f"edit.file={tmp_path / 'd'}", "edit.schedule=[[0,0],[3,1]]",
@@ -219,18 +219,6 @@ def test_infer_with_a_fitted_direction_and_a_schedule(
 # -- arguments ----------------------------------------------------------------------------------------------------
 
 
-def test_arguments() -> None:
-    defaults = {"out": None, "seed": 0, "window": None, "keep": True, "name": "x"}
-    given = parse_arguments(
-        ["out=a=b [c]", "seed=1", "seed=2", "window=4", "keep=false", "name='q'"], defaults, ["window"]
-    )
-    assert given == {"out": "a=b [c]", "seed": 2, "window": 4, "keep": False, "name": "q"}
-    assert parse_arguments(["window=null"], defaults, ["window"])["window"] is None
-    for bad in ("seed=1.5", "keep=maybe", "window=wide", "colour=red", "out"):
-        with pytest.raises(D2MError):
-            parse_arguments([bad], defaults, ["window"])
-
-
 @pytest.mark.parametrize("words", [["paint"], ["extract", "out=o"]])
 def test_errors_of_use_are_one_line_and_exit_2(words: list[str], tmp_path: Path) -> None:
     done = subprocess.run(
@@ -244,13 +232,13 @@ def test_errors_of_use_are_one_line_and_exit_2(words: list[str], tmp_path: Path)
     [
         (["fit", "edit=erasure", "target=waltz", "shrinkage=2"], "shrinkage=2: give"),
         (["fit", "edit=transport", "source=waltz", "target=cha cha", "shrinkage=-1"], "shrinkage=-1: give"),
-        (["fit", "edit=axes", "axis=1.5"], "axis=1.5: give a whole number"),
+        (["fit", "edit=axes", "axis=1.5"], "axis=1.5: expected a whole number"),
         (["fit", "source=waltz", "target=waltz"], "both 'waltz'"),
         (["fit", "source=waltz", "target=cha cha", "device=abacus"], "device=abacus: not available"),
         (["fit", "source=waltz", "target=cha cha", "seed=99999999999999999999"], "seed=9+: give"),
         (["report", "seed=-1"], "seed=-1: give"),
         (["report", "permutations=-1"], "permutations=-1: give"),
-        (["means", "corpus=DIR"], "corpus: unknown"),
+        (["means", "corpus=DIR"], "corpus: no such key"),
     ],
 )
 def test_arguments_out_of_range_are_named(
@@ -258,7 +246,7 @@ def test_arguments_out_of_range_are_named(
 ) -> None:
     songs = f"latents={latents}" if words[0] == "fit" else f"music={music}"
     with pytest.raises(D2MError, match=message):
-        main([words[0], f"bundle={tiny_bundle}", songs, f"out={tmp_path}", *words[1:]])
+        d2m("study", words[0], f"bundle={tiny_bundle}", songs, f"out={tmp_path}", *words[1:])
 
 
 def test_an_edit_goes_to_another_genre(generator: DanceGenerator) -> None:

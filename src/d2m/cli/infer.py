@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import io
 import os
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from d2m.bundle import sha256
-from d2m.cli.command_line import check_types, prepare_overrides
+from d2m.cli.job import job
 from d2m.core.errors import D2MError
 from d2m.core.files import appear_together, check_out, write_json
 from d2m.core.machine import git_revision, versions
@@ -29,18 +28,6 @@ from d2m.edits.request import EditRequest, build_edit, describe
 from d2m.music.audio import AUDIO_SUFFIXES, load_song, n_frames
 from d2m.music.beats import music_beats
 from d2m.music.front_ends import features
-
-HELP = """Dance to songs with a trained bundle.
-
-  python infer.py bundle=DIR audio=FILE|DIR|GLOB out=DIR [seed=0] [warp=true] [video=true]
-                  [edit=mean_shift edit.source=GENRE edit.target=GENRE edit.strength=1.0] [z_dan=FILE.npy]
-                  [edit=boundary|erasure|transport edit.latents=FILE.npz ...]  fitted on songs (d2m study extract)
-                  [edit=optimise edit.steps=100 edit.weights.content=0.5 ...]  held by the original choreography
-                  [edit.file=DIR]  a direction fitted before (d2m study fit)
-                  [edit.schedule=[[0,0],[30,1]]]  strength over the song: seconds, strength
-
-Writes NAME.npz (poses, beats, z_dan), NAME.mp4 (with the song's sound) and NAME.json for every song.
-"""
 
 
 def find_songs(audio: str) -> list[Path]:
@@ -109,7 +96,7 @@ def check_values(cfg: DictConfig) -> None:
     """
     for key in ("bundle", "audio", "out"):
         if not cfg[key]:
-            raise D2MError(f"{key}={cfg[key] or ''}: give {key}=...; python infer.py --help shows all")
+            raise D2MError(f"{key}={cfg[key] or ''}: give {key}=...; d2m infer --help shows all")
     for key in ("seed", "warp", "video", "device"):
         if cfg[key] is None:
             raise D2MError(f"{key}=null: give a value, or leave {key}= away")
@@ -235,22 +222,8 @@ def infer(cfg: DictConfig) -> list[Path]:
     return done
 
 
-def main() -> None:
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(HELP)
-        return
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
-    overrides = prepare_overrides(sys.argv[1:])
-    with initialize_config_dir(str(Path(__file__).resolve().parents[3] / "conf"), version_base="1.3"):
-        groups = [o for o in overrides if o.startswith("edit=")]
-        defaults, cfg = compose("infer", groups), compose("infer", overrides)
-    missing = [k for k in ("bundle", "audio", "out") if OmegaConf.is_missing(cfg, k)]
-    if missing:
-        raise D2MError(f"give {' '.join(f'{k}=...' for k in missing)}; python infer.py --help shows all")
-    keys = ("seed", "warp", "video", "edit.strength")
-    check_types({k: OmegaConf.select(cfg, k) for k in keys}, {k: OmegaConf.select(defaults, k) for k in keys})
-
+@job("infer")
+def main(cfg: DictConfig) -> None:
+    """Dance to the songs that the config names."""
     done = infer(cfg)
     print(f"{len(done)} {'dance' if len(done) == 1 else 'dances'} in {cfg.out}")

@@ -1,31 +1,60 @@
-"""``d2m COMMAND ...``."""
+"""``d2m COMMAND key=value ...``; nothing heavy is imported before it is needed."""
 
 from __future__ import annotations
 
-import importlib
 import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
 
 from d2m.cli.command_line import run
+from d2m.cli.commands import COMMANDS
+from d2m.cli.help import command_help, overview
 from d2m.core.errors import D2MError
 
-#: Command -> the module whose ``main()`` reads sys.argv.
-COMMANDS = {
-    "train": "d2m.cli.train",
-    "infer": "d2m.cli.infer",
-    "prepare": "d2m.cli.prepare",
-    "collect": "d2m.cli.collect",
-    "study": "d2m.cli.study",
-    "import-original": "d2m.cli.import_original",
-}
+_HELP = ("-h", "--help")
 
 
-def _dispatch() -> None:
-    if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
-        raise D2MError(f"d2m takes a command: {', '.join(COMMANDS)}")
-    command = sys.argv.pop(1)
-    importlib.import_module(COMMANDS[command]).main()
+def dispatch(words: Sequence[str], called: Sequence[str] = ()) -> None:
+    """Run the command that the words name.
+
+    Args:
+        words: the command's name, flags and overrides.
+        called: of these words, the ones that this process was started with before its flags and overrides.
+
+    Raises:
+        D2MError: an unknown command, or whatever the command raises before it starts.
+    """
+    if not words or words[0] in _HELP:
+        print(overview())
+        return
+    if words[0] == "--version":
+        from d2m import __version__
+
+        print(f"d2m {__version__}")
+        return
+    below = [name for name in COMMANDS if name.startswith(f"{words[0]} ")]
+    n = 2 if below else 1
+    if below and (len(words) == 1 or words[1] in _HELP):
+        print(overview(f"{words[0]} "))
+        return
+    name = " ".join(words[:n])
+    if name not in COMMANDS:
+        choices = below or [k.partition(" ")[0] for k in COMMANDS]
+        near = get_close_matches(name, choices, n=1)
+        hint = f"did you mean d2m {near[0]}? " if near else ""
+        raise D2MError(f"d2m {name}: no such command; {hint}there are {', '.join(dict.fromkeys(choices))}")
+    if set(_HELP) & set(words):
+        print(command_help(name, COMMANDS[name]))
+        return
+    from d2m.cli.job import launch
+
+    launch(name, COMMANDS[name], words[n:], called)
 
 
-def main() -> None:
-    """The console script."""
-    run(_dispatch)
+def main(command: str | None = None) -> None:
+    """The console script; with a command, the script of that one."""
+    words = sys.argv[1:]
+    if command is not None:
+        run(lambda: dispatch([command, *words]))
+    else:
+        run(lambda: dispatch(words, words[:1]))

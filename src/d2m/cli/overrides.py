@@ -1,30 +1,175 @@
-"""Types of Hydra overrides, checked against the composed defaults."""
+"""``key=value`` before Hydra sees it: which keys hold paths and free text, their quoting, and the types of the rest."""
 
 from __future__ import annotations
 
-from hydra import compose
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
+import os
+import re
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
 
-from d2m.cli.command_line import check_types
+from d2m.core.errors import D2MError
+
+#: Keys whose value is a path: any character is part of the name, except that ``~`` and ``~/...`` are the home folder.
+PATHS = (
+    "audio", "beats_checkpoint", "bundle", "callbacks.latent.motion_style", "callbacks.latent.reference",
+    "continue_from.*", "corpus", "data.cache", "data.corpus.beats_checkpoint", "data.corpus.out_root",
+    "data.corpus.raw_root", "data.root", "edit.file", "edit.latents", "hydra.run.dir", "hydra.sweep.dir",
+    "hydra.sweep.subdir", "init_from.*", "latents", "manifest", "music", "out", "raw", "resume", "run", "stage1",
+    "stage2", "stats", "style", "z_dan",
+)  # fmt: skip
+#: Keys whose value is free text, such as the name of a genre.
+TEXTS = (
+    "callbacks.latent.source", "callbacks.latent.target", "data.corpus.licence", "data.name", "edit.source",
+    "edit.target", "genres", "licence", "logger.project", "project", "source", "target",
+)  # fmt: skip
+#: Of these, the ones that may be a list, ``[A,B]``.
+LISTS = ("data.root", "genres")
+#: What stands for the type where the default is null.
+NULL_TYPES: dict[str, Any] = {"workers": 1, "torch_threads": 1, "axis": 1, "window": 1.0, "shrinkage": 1.0}
+#: Lightning takes more than the type of the default here, and says itself what it takes.
+_ANY_TYPE = ("trainer.devices", "trainer.deterministic", "trainer.fast_dev_run")
+
+_QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
+_ELEMENT = re.compile(r"""\s*('(?:\\.|[^'])*'|"(?:\\.|[^"])*"|[^,]+)\s*(?:,|$)""")
+_PLAIN = re.compile(r"[\w.+-]*")
 
 
-def check_override_types(config_name: str, overrides: list[str]) -> None:
-    """Compare every value override with what the config holds without it. Call where Hydra is initialised.
+def is_text(key: str) -> bool:
+    """Whether a key's value is free text."""
+    return key in TEXTS
+
+
+def is_path(key: str) -> bool:
+    """Whether a key's value is a path."""
+    return any(fnmatchcase(key, pattern) for pattern in PATHS)
+
+
+def expand_home(value: str) -> str:
+    """``~`` and ``~/...`` with the home folder in place of ``~``; anything else unchanged."""
+    return os.path.expanduser(value) if value == "~" or value.startswith("~/") else value
+
+
+def quote(value: str, interpolate: bool = False) -> str:
+    """A value in quotes, as Hydra's grammar has them; ``${`` is part of it unless ``interpolate``."""
+    escaped = re.sub(r"(\\+)(?='|$)", lambda m: m.group(1) * 2, value).replace("'", "\\'")
+    return f"'{escaped}'" if interpolate else "'" + escaped.replace("${", "\\${") + "'"
+
+
+def parses(argument: str) -> bool:
+    """Whether Hydra's grammar takes an override as it is."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        OverridesParser.create().parse_override(argument)
+    except HydraException:
+        return False
+    return True
+
+
+def quote_override(argument: str) -> str:
+    """``key=value`` with the value quoted if the key holds a path or free text, or Hydra cannot read it unquoted.
+
+    Values in quotes already, ``null`` and empty ones stay. In ``hydra.*`` keys ``${...}`` stays an interpolation; in
+    paths and free text it is part of the name. ``data.root=[A,B]`` is a list of paths, unless there is such a folder.
+    """
+    key, equals, value = argument.partition("=")
+    name = key.lstrip("+")
+    if not equals or argument[:1] in "-~" or value in ("", "null"):
+        return argument
+    if is_text(name) or is_path(name):
+        if name in LISTS and value.startswith("[") and value.endswith("]") and not os.path.exists(value):
+            items = [p.strip() for p in _ELEMENT.findall(value[1:-1]) if p.strip()]
+            return f"{key}=[{','.join(_word(p, name, False) for p in items)}]"
+        return f"{key}={_word(value, name, name.startswith('hydra.'))}"
+    if expand_home(value) != value:
+        return f"{key}={quote(expand_home(value), interpolate=True)}"
+    if _PLAIN.fullmatch(value) or value[0] in "[{'\"" or parses(argument):
+        return argument
+    return f"{key}={quote(value, interpolate=True)}"
+
+
+def _word(value: str, key: str, interpolate: bool) -> str:
+    """One path or text, quoted; ``'~/x'`` is a path of the home folder as ``~/x`` is."""
+    if _QUOTED.fullmatch(value):
+        inner = value[1:-1]
+        home = inner if is_text(key) else expand_home(inner)
+        return value if home == inner else value[0] + home + value[0]
+    return quote(value if is_text(key) else expand_home(value), interpolate)
+
+
+def prepare_overrides(arguments: Iterable[str]) -> list[str]:
+    """Quote paths and text, and of an override given twice keep the last; flags and their order stay."""
+    kept: dict[str, str] = {}
+    for i, argument in enumerate(arguments):
+        key, equals, _ = argument.partition("=")
+        name = key.lstrip("+") if equals and not argument.startswith("-") else f"\0{i}"
+        kept.pop(name, None)
+        kept[name] = quote_override(argument)
+    return list(kept.values())
+
+
+def check_types(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Compare overridden values with the defaults' types: a number must stay a number, a switch a switch.
+
+    Args:
+        given: dotted key -> value asked for.
+        defaults: dotted key -> value without the override; a ``None`` default takes anything that NULL_TYPES allows.
 
     Raises:
-        D2MError: a number, switch or list was overridden by something else.
+        D2MError: naming the key and what it takes.
     """
-    parsed = OverridesParser.create().parse_overrides(overrides)
-    given = {o.key_or_group: o.value() for o in parsed if o.value() is not None}
-    groups = [
-        line
-        for o, line in zip(parsed, overrides, strict=True)
-        if isinstance(o.value(), str) and "." not in o.key_or_group
-    ]
-    values = {k for k in given if "." in k or k in ("seed", "stages", "torch_threads")}
-    groups = [g for g in groups if g.split("=")[0].lstrip("+") not in values]
-    defaults = compose(config_name, groups)
-    plain = {k: OmegaConf.select(defaults, k) for k in values}
-    plain = {k: list(v) if OmegaConf.is_list(v) else v for k, v in plain.items()}
-    check_types({k: given[k] for k in values}, plain)
+    for key, value in given.items():
+        default = defaults.get(key)
+        example = NULL_TYPES.get(key) if default is None else default
+        if example is None or key in _ANY_TYPE or (isinstance(value, str) and "${" in value):
+            continue
+        if value is None:
+            # Numbers may be null; what reads them says where that means nothing.
+            if isinstance(default, bool) or (isinstance(default, list | tuple | str) and default) or key == "seed":
+                raise D2MError(f"{key}=null: give a value (default {default})")
+            continue
+        if isinstance(example, bool):
+            wrong, expected = not isinstance(value, bool), "true or false"
+        elif isinstance(example, int):
+            wrong, expected = not isinstance(value, int) or isinstance(value, bool), "a whole number"
+        elif isinstance(example, float):
+            wrong, expected = not isinstance(value, int | float) or isinstance(value, bool), "a number"
+        elif isinstance(example, list | tuple):
+            wrong, expected = not isinstance(value, list | tuple), "a list, [a,b]"
+        elif isinstance(example, Mapping):
+            wrong, expected = not isinstance(value, Mapping) and value is not False, "its keys, {key: value}"
+        else:
+            continue
+        if wrong:
+            raise D2MError(f"{key}={value}: expected {expected} (default {default})")
+
+
+def read_settings(defaults: Mapping[str, Any], arguments: Iterable[str]) -> dict[str, Any]:
+    """``defaults`` with ``key=value`` over them, for programs without configs of their own; strings are free text.
+
+    Raises:
+        D2MError: not key=value, an unknown key, or a value of another type.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    values = dict(defaults)
+    for argument in arguments:
+        key, equals, text = argument.partition("=")
+        if not equals or key not in defaults:
+            raise D2MError(f"{argument}: give {' '.join(f'{k}=...' for k in defaults)}")
+        default = defaults[key]
+        if default is None or isinstance(default, str):
+            word = text[1:-1] if _QUOTED.fullmatch(text) else text
+            values[key] = word if is_text(key) else expand_home(word)
+            continue
+        try:
+            values[key] = OverridesParser.create().parse_override(argument).value()
+        except HydraException:
+            values[key] = text
+        check_types({key: values[key]}, defaults)
+        if isinstance(default, float):
+            values[key] = float(values[key])
+    return values

@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from d2m.bundle.run_folder import RunFolder
-from d2m.cli.command_line import prepare_overrides, quote_override
+from d2m.cli.overrides import prepare_overrides, quote_override
 from d2m.core.errors import D2MError
 from d2m.core.machine import is_rank_zero
 
@@ -33,11 +33,6 @@ def saved_overrides(run: RunFolder) -> list[str] | None:
 def _task(overrides: Iterable[str]) -> list[str]:
     """What of the overrides makes a run another one."""
     return sorted(o for o in overrides if not o.lstrip("+").startswith((_RESUME, "hydra")) and not o.startswith("-"))
-
-
-def asks_to_resume(overrides: Iterable[str]) -> bool:
-    """Whether ``resume=`` is among the overrides."""
-    return any(o.lstrip("+").startswith(_RESUME) for o in overrides)
 
 
 def _run_dir(overrides: Iterable[str]) -> RunFolder | None:
@@ -105,17 +100,33 @@ def check_same_run(run: RunFolder, overrides: Iterable[str]) -> None:
 
 
 def check_run_dir(overrides: list[str], resumes: bool) -> None:
-    """See that ``hydra.run.dir`` can be written, is in no other process's use and holds no other run.
+    """See that ``hydra.run.dir`` is in no other process's use and holds no other run.
 
     Before Hydra, which writes its own files there first. A folder whose name Hydra fills in is looked at by the job.
 
     Raises:
-        D2MError: it cannot, it is, or it does.
+        D2MError: it is, or it does.
     """
     run = _run_dir(overrides)
-    if run is None or any(o in ("--help", "-h", "--hydra-help", "--info", "--cfg", "-c") for o in overrides):
+    if run is None:
         return
     if run.in_use():
         raise run.busy()
     if not resumes:
         check_same_run(run, overrides)
+
+
+def begin(overrides: list[str], only_shown: bool) -> list[str]:
+    """The overrides of ``d2m train`` with those of the run that ``resume=`` asks for; its folder is looked at first.
+
+    Args:
+        only_shown: the config is printed, nothing is trained.
+
+    Raises:
+        D2MError: as :func:`resumed_overrides` and :func:`check_run_dir`.
+    """
+    asked = [o for o in overrides if o.lstrip("+").startswith(_RESUME)]
+    overrides = resumed_overrides(overrides)
+    if is_rank_zero() and not only_shown:
+        check_run_dir(overrides, resumes=bool(asked))
+    return [*overrides, *asked]  # the job has to know, too

@@ -72,7 +72,7 @@ def import_original(
     if stats is None:
         normalizer = identity_normalizer()
         warnings.append(
-            "no --stats: features and poses are taken as normalised already, so songs sound foreign to the style "
+            "no stats=: features and poses are taken as normalised already, so songs sound foreign to the style "
             f"network and dances are in deviations, not pixels; give the folder with {', '.join(STATS_FILES)}"
         )
     else:
@@ -141,13 +141,13 @@ def read_stats(folder: Path) -> Normalizer:
         D2MError: naming the file that is missing or holds something else.
     """
     if not folder.is_dir():
-        raise D2MError(f"{folder}: no such folder; --stats takes the folder with {', '.join(STATS_FILES)}")
+        raise D2MError(f"{folder}: no such folder; stats= takes the folder with {', '.join(STATS_FILES)}")
     values = []
     width = FRONT_ENDS[FRONT_END].width
     for name, size in zip(STATS_FILES, (POSE_DIM, POSE_DIM, width, width), strict=True):
         path = folder / name
         if not path.is_file():
-            raise D2MError(f"{path}: missing; --stats takes the folder with {', '.join(STATS_FILES)}")
+            raise D2MError(f"{path}: missing; stats= takes the folder with {', '.join(STATS_FILES)}")
         try:
             value = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as e:
@@ -167,7 +167,7 @@ def _genre_names(genres: Sequence[str] | None, n: int) -> tuple[str, ...]:
         return tuple(f"genre_{i}" for i in range(n))
     names = tuple(g.strip() for g in genres)
     if len(names) != n or len(set(names)) != n or not all(names):
-        raise D2MError(f"--genres {','.join(genres)}: the style network has {n} classes; give {n} different names")
+        raise D2MError(f"genres={','.join(genres)}: the style network has {n} classes; give {n} different names")
     return names
 
 
@@ -180,14 +180,14 @@ def _check_out(out: Path, inputs: Sequence[Path]) -> None:
     try:
         there = {p.name for p in out.iterdir()} if out.is_dir() else set()
         if out.is_symlink() or (out.exists() and not out.is_dir()):
-            raise D2MError(f"{out}: is no folder; name a new folder with --out")
+            raise D2MError(f"{out}: is no folder; name a new folder with out=")
     except OSError as e:
-        raise D2MError(f"{out}: no folder to write a bundle to ({e.strerror}); name another with --out") from e
+        raise D2MError(f"{out}: no folder to write a bundle to ({e.strerror}); name another with out=") from e
     for path in inputs:
         if out.resolve() in path.resolve().parents:
-            raise D2MError(f"{path}: lies in {out}, which is replaced; name another folder with --out")
+            raise D2MError(f"{path}: lies in {out}, which is replaced; name another folder with out=")
     if there and (CONFIG not in there or there - {*FILES, MOTION_STYLE, RESUME}):
-        raise D2MError(f"{out}: holds other files and would be replaced; name a new folder with --out")
+        raise D2MError(f"{out}: holds other files and would be replaced; name a new folder with out=")
 
 
 def _provenance(

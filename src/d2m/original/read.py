@@ -40,12 +40,12 @@ from d2m.original.names import (
 from d2m.original.tensor_file import load_tensors
 
 Shapes = dict[str, tuple[int, ...]]
-_OPTIONS = {"stage1": "--stage1", "stage2": "--stage2", "style": "--style"}
+_OPTIONS = {"stage1": "stage1=", "stage2": "stage2=", "style": "style="}
 _KINDS = {
     "stage1": "a stage-1 checkpoint of the reference",
     "stage2": "a stage-2 checkpoint of the reference",
     "style": "a music style network of the reference",
-    "d2m": "a checkpoint of d2m itself (train.py takes it as it is)",
+    "d2m": "a checkpoint of d2m itself (d2m train takes it as it is)",
 }
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig
@@ -14,16 +12,7 @@ from d2m.core.errors import D2MError
 from d2m.core.machine import is_rank_zero
 from d2m.core.seeds import check_seed
 from d2m.train.stage import STAGES, Stage, in_order
-
-#: Trainer options that the curriculum gives -> the key to use instead.
-GIVEN = {
-    "max_epochs": "fit.STAGE.max_epochs", "check_val_every_n_epoch": "fit.STAGE.check_val_every_n_epoch",
-    "callbacks": "callbacks", "logger": "logger", "default_root_dir": "hydra.run.dir",
-    "enable_progress_bar": "callbacks.progress_bar", "enable_model_summary": "callbacks.progress_bar",
-    "enable_checkpointing": "callbacks.checkpoint_every_n_epochs",
-}  # fmt: skip
-#: Not for the user: the batches and the checkpoints are made for these values.
-FIXED = ("use_distributed_sampler", "plugins", "overfit_batches", "reload_dataloaders_every_n_epochs")
+from d2m.train.trainer_options import check_options
 
 
 def start_checkpoint(cfg: DictConfig, stage: Stage, run: RunFolder) -> Path | None:
@@ -56,6 +45,7 @@ def check_request(cfg: DictConfig, run: RunFolder) -> list[Stage]:
     check_seed(cfg.seed)
     asked = in_order(cfg.stages)
     check_options(cfg.trainer)
+    check_strategy(str(cfg.trainer.get("strategy", "auto")))
     names = {s.name for s in asked}
     replaced = _given(cfg, "init_from")
     continued = _given(cfg, "continue_from")
@@ -124,20 +114,14 @@ def _check_fit(cfg: DictConfig, stage: Stage) -> None:
         raise D2MError(f"callbacks.checkpoint_every_n_epochs={every}: give a whole number of at least 1")
 
 
-def check_options(options: Mapping[str, Any]) -> None:
-    """See that ``trainer`` holds no key that the curriculum gives itself, and a strategy that every stage takes.
+def check_strategy(strategy: str) -> None:
+    """See that every stage takes a strategy.
 
     Raises:
-        D2MError: naming the key to use.
+        D2MError: it splits the optimizer, of which stages have several.
     """
-    strategy = str(options.get("strategy", "auto"))
     if strategy not in ("auto", "single_device") and not strategy.startswith("ddp"):
         raise D2MError(f"trainer.strategy={strategy}: stages have several optimizers; use auto or ddp")
-    for key in options:
-        if key in GIVEN:
-            raise D2MError(f"trainer.{key}: not read; use {GIVEN[key]}")
-        if key in FIXED:
-            raise D2MError(f"trainer.{key}: not for choice, batches and checkpoints rest on its value; leave it out")
 
 
 def check_trainer(trainer: pl.Trainer, module: pl.LightningModule, stage: Stage) -> None:

@@ -1,0 +1,53 @@
+"""The commands of ``d2m``, and the folder of their configs."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+def conf_dir() -> Path:
+    """``conf/``: in the installed package, where the checkout has a link to its own; else the checkout's itself."""
+    packaged = Path(__file__).resolve().parents[1] / "conf"
+    return (packaged if packaged.is_dir() else Path(__file__).resolve().parents[3] / "conf").resolve()
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: ``conf/FOLDER/CONFIG.yaml`` holds its arguments, ``MODULE:FUNCTION`` takes them, composed."""
+
+    function: str
+    config: str
+    folder: str = ""
+    # Whether -m makes sense: its runs write to folders of their own, or to parts of one.
+    multirun: bool = False
+    # Whether it writes where it is told and nothing else: no folder of Hydra's, no log.
+    quiet: bool = True
+
+    def conf(self) -> Path:
+        """The folder that holds its config and groups."""
+        return conf_dir() / self.folder
+
+    def path(self) -> Path:
+        """Its config."""
+        return self.conf() / f"{self.config}.yaml"
+
+    def load(self) -> Any:
+        """Its function; the module is imported now."""
+        module, _, name = self.function.partition(":")
+        return getattr(importlib.import_module(module), name)
+
+
+COMMANDS = {
+    "train": Command("d2m.cli.train:train", "train", multirun=True, quiet=False),
+    "infer": Command("d2m.cli.infer:main", "infer"),
+    "prepare": Command("d2m.cli.prepare:main", "prepare", multirun=True),
+    "collect": Command("d2m.cli.collect:main", "collect"),
+    "study extract": Command("d2m.cli.study:extract", "extract", "study"),
+    "study fit": Command("d2m.cli.study:fit", "fit", "study"),
+    "study means": Command("d2m.cli.study:means", "means", "study"),
+    "study report": Command("d2m.cli.study:report", "report", "study"),
+    "import-original": Command("d2m.cli.import_original:main", "import_original"),
+}

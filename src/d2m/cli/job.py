@@ -1,0 +1,140 @@
+"""One way from a command's words to its function: Hydra's flags and overrides, checked before anything is made."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf, read_write
+
+from d2m.cli.command_line import user_errors
+from d2m.cli.commands import Command
+from d2m.cli.keys import check_overrides
+from d2m.cli.overrides import expand_home, is_text, prepare_overrides
+from d2m.core.errors import D2MError
+
+#: For commands that write where ``out`` says: no folder of Hydra's, no log.
+QUIET = (
+    "hydra.output_subdir=null", "hydra.run.dir=.", "hydra/job_logging=disabled", "hydra/hydra_logging=disabled",
+)  # fmt: skip
+
+#: The words that this process was called with, before its overrides.
+_CALLED: list[str] = []
+#: The command whose job began: what Hydra does before that fails differently.
+_BEGUN: list[str] = []
+
+
+def job(command: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[DictConfig], Any]]:
+    """Make a function of a composed config a command's: ``~`` expanded, missing keys named, errors on one line.
+
+    The result can be pickled by name, as Hydra's launchers for clusters do.
+    """
+
+    def decorate(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+        @functools.wraps(function)
+        def checked(cfg: DictConfig) -> Any:
+            _BEGUN.append(command)
+            # Here, because Hydra prints a job's exceptions itself.
+            with user_errors():
+                _expand_homes(cfg)
+                optional = {"raw"} if cfg.get("merge") else set()  # of prepare
+                missing = [k for k in sorted(OmegaConf.missing_keys(cfg)) if k not in optional]
+                if missing:
+                    raise D2MError(f"give {' '.join(f'{k}=...' for k in missing)}; d2m {command} --help shows all")
+                return function(cfg)
+
+        return checked
+
+    return decorate
+
+
+def _expand_homes(node: Any, prefix: str = "") -> None:
+    """``~/x`` is in the home folder in every config, the user's own too; free text keeps its ``~``."""
+    for key in list(node.keys()) if OmegaConf.is_dict(node) else range(len(node)):
+        name = f"{prefix}{key}"
+        if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key):
+            continue
+        value = node[key]
+        if OmegaConf.is_config(value):
+            _expand_homes(value, f"{name}.")
+        elif isinstance(value, str) and expand_home(value) != value and not is_text(name):
+            node[key] = expand_home(value)
+
+
+def launch(name: str, command: Command, words: Sequence[str], called: Sequence[str] = ()) -> None:
+    """Run a command on the config that its words make.
+
+    Args:
+        name: of the command.
+        words: Hydra's flags and overrides.
+        called: the words before them, for processes that are started like this one.
+
+    Raises:
+        D2MError: a flag, key or value that is wrong; nothing was made.
+    """
+    from hydra import version
+    from hydra._internal.hydra import Hydra
+    from hydra._internal.utils import _run_hydra, create_config_search_path, get_args_parser
+    from hydra.core.config_search_path import SearchPathQuery
+    from hydra.core.global_hydra import GlobalHydra
+
+    def refuse(message: str) -> None:
+        raise D2MError(f"{message}; d2m {name} --help shows the flags")
+
+    parser = get_args_parser()
+    parser.error = refuse  # type: ignore[assignment,method-assign]
+    args = parser.parse_intermixed_args(list(words))
+    if args.multirun and not command.multirun:
+        raise D2MError(f"-m: the runs of d2m {name} would write over each other; call it once per value")
+    flags = [] if args.config_name is None else ["--config-name", args.config_name]
+    if args.config_dir is not None:
+        args.config_dir = os.path.abspath(expand_home(args.config_dir))
+        if not os.path.isdir(args.config_dir):
+            raise D2MError(f"--config-dir={args.config_dir}: no such folder; give the folder of your configs")
+        flags += ["--config-dir", args.config_dir]
+    overrides = prepare_overrides(args.overrides)
+    if name == "train":
+        from d2m.cli.resume import begin
+
+        overrides = begin(overrides, only_shown=args.cfg is not None or args.info is not None)
+    config = args.config_name or command.config
+    version.setbase("1.3")
+    search = create_config_search_path(str(command.conf()))
+    if args.config_dir is not None:
+        search.prepend("command-line", f"file://{args.config_dir}", SearchPathQuery(provider="schema"))
+    GlobalHydra.instance().clear()
+    try:
+        Hydra.create_main_hydra2(name.replace(" ", "-"), search)
+        overrides = check_overrides(overrides, config, name, args.multirun)
+    finally:
+        GlobalHydra.instance().clear()
+    args.overrides = [*QUIET, *overrides] if command.quiet else overrides
+    _CALLED[:] = [*called, *flags]
+    _BEGUN.clear()
+    try:
+        _run_hydra(args, parser, command.load(), str(command.conf()), config)
+    except (OSError, ValueError) as e:
+        # Hydra makes the job's folder, and opens its log in it, before the job begins.
+        cause = next((link for link in (e, e.__cause__) if isinstance(link, OSError)), None)
+        if _BEGUN or cause is None:
+            raise
+        where = cause.filename or "hydra.run.dir"
+        raise D2MError(f"{where}: cannot write the run here ({cause.strerror}); choose another hydra.run.dir") from e
+
+
+def restart_as_this_job() -> None:
+    """Let Lightning's launcher, which starts further processes from ``sys.argv``, start this very job.
+
+    Also where it is one of a sweep: with its own values, in its own folder, and without sweeping again.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    hydra = HydraConfig.get()
+    with read_write(cast(Any, hydra)):
+        hydra.run.dir = hydra.runtime.output_dir
+    overrides = hydra.overrides
+    paths = [o for o in overrides.hydra if o.startswith("hydra.searchpath=")]
+    sys.argv[1:] = [*_CALLED, *overrides.task, *paths, "hydra.mode=RUN"]

@@ -1,0 +1,161 @@
+"""Overrides held against the config that they change: unknown keys, keys that nothing reads, and types."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import Any
+
+from d2m.cli.command_line import one_line
+from d2m.cli.overrides import check_types, expand_home, quote
+from d2m.core.errors import D2MError
+from d2m.train.trainer_options import ELSEWHERE
+
+#: Nodes whose keys are the user's, checked by whoever reads them.
+FREE = ("hydra", "clean", "groups", "data.corpus.clean", "data.corpus.groups")
+
+
+def _walk(plain: Any, prefix: str = "") -> Iterator[str]:
+    if isinstance(plain, dict):
+        for key, value in plain.items():
+            name = f"{prefix}{key}"
+            if not str(key).startswith("_"):
+                yield name
+            yield from _walk(value, f"{name}.")
+
+
+def _exists(plain: Any, path: list[str]) -> bool:
+    for part in path:
+        if isinstance(plain, list):
+            return True  # its elements are checked by whoever reads it
+        if not isinstance(plain, dict) or part not in plain:
+            return False
+        plain = plain[part]
+    return True
+
+
+def _is_read(plain: Any, path: list[str]) -> bool:
+    """Whether a key that the config lacks is an argument of the target above it, or the user's own."""
+    if any(path[: len(free.split("."))] == free.split(".") for free in FREE):
+        return True
+    target, argument, closed = None, "", False
+    node = plain
+    for part in path:
+        if isinstance(node, dict) and "_target_" in node:
+            target, argument, closed = node["_target_"], part, False
+        elif isinstance(node, dict) and node:
+            closed = True  # a node of the config with keys of its own
+        node = node.get(part) if isinstance(node, dict) else None
+    if target is None or closed:
+        return False
+    if argument.startswith("_"):
+        return True
+    from hydra.utils import get_object
+
+    parameters = inspect.signature(get_object(target)).parameters
+    return argument in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
+def _refusal(plain: Any, written: str, key: str, command: str) -> D2MError:
+    """Why a key that is not in the config cannot be given, and which one is meant."""
+    if key.startswith("trainer.") and key.split(".")[1] in ELSEWHERE:
+        return D2MError(f"{written}: give {ELSEWHERE[key.split('.')[1]]}")
+    known = [k for k in _walk(plain) if not k.startswith("hydra.")]
+    last = key.rpartition(".")[2]
+    near = [k for k in known if k.rpartition(".")[2] == last]
+    near += get_close_matches(key, known, n=3, cutoff=0.7)
+    tails = {k.rpartition(".")[2]: k for k in reversed(known)}
+    near += [tails[t] for t in get_close_matches(last, tails, n=2, cutoff=0.75)]
+    hint = f"did you mean {' or '.join(dict.fromkeys(near[:4]))}?" if near else f"d2m {command} --help shows the keys"
+    return D2MError(f"{written}: no such key, nothing reads it; {hint}")
+
+
+def _check_choice(group: str, value: Any, options: list[str]) -> None:
+    for choice in value if isinstance(value, list) else [value]:
+        if choice is not None and str(choice) not in options:
+            near = get_close_matches(str(choice), options, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise D2MError(f"{group}={choice}: {hint}choose from {', '.join(options)}")
+
+
+def _values(override: Any) -> list[Any]:
+    """What an override gives: its value, or those of a sweep that lists them."""
+    if not override.is_sweep_override():
+        return [override.value()]
+    listed = getattr(override.value(), "list", None)
+    if not isinstance(listed, list):
+        return []
+    return [getattr(v, "text", v) for v in listed]  # a QuotedString has its text
+
+
+def check_overrides(overrides: list[str], config_name: str, command: str, multirun: bool) -> list[str]:
+    """See that every override changes something, by a value of the right type. Call where Hydra is initialised.
+
+    Returns:
+        the overrides, with those added that replace ``~`` in Hydra's own folders.
+
+    Raises:
+        D2MError: naming the key, and the one that is probably meant.
+    """
+    from hydra import compose
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+
+    for argument in overrides:
+        if "=" not in argument and not argument.startswith("~"):
+            raise D2MError(f"'{argument}': write key=value; d2m {command} --help shows the keys")
+    loader = GlobalHydra.instance().config_loader()
+    parser = OverridesParser.create()
+    groups: list[str] = []
+    values: list[tuple[str, str, Any]] = []
+    sweeps: list[str] = []
+    for argument in overrides:
+        try:
+            override = parser.parse_override(argument)
+        except HydraException as e:
+            raise D2MError(f"{argument}: {one_line(e)}; quote the strings in it: {{key: 'a b'}}, ['a b','c d']") from e
+        key = override.key_or_group
+        options = loader.get_group_options(key)
+        if override.is_sweep_override():
+            sweeps.append(argument)
+        if override.is_delete():
+            continue
+        if (options or "/" in key or override.package) and not isinstance(override.value(), dict):
+            given = _values(override)
+            if options:
+                for value in given:
+                    _check_choice(key, value, options)
+            head, _, _ = argument.partition("=")
+            first = given[0] if given else None
+            groups.append(argument if not override.is_sweep_override() else f"{head}={first}")
+        else:
+            values.append((argument.partition("=")[0], key, override))
+    base = compose(config_name, groups, return_hydra_config=True)
+    if sweeps and not multirun and str(base.hydra.mode).rpartition(".")[2] != "MULTIRUN":
+        raise D2MError(f"{sweeps[0]}: several values; write a list as [a,b], or run once for each value with -m")
+    plain: Any = OmegaConf.to_container(base, resolve=False)
+    for written, key, override in values:
+        path = key.split(".")
+        exists = _exists(plain, path)
+        if not exists and not _is_read(plain, path):
+            raise _refusal(plain, written, key, command)
+        if key.startswith("trainer.") and path[1] in ELSEWHERE:
+            raise _refusal(plain, written, key, command)
+        if not exists and not override.is_add() and not override.is_force_add() and not key.startswith("hydra."):
+            raise D2MError(f"{key}: not in the config, but read; add it with +{key}={override.get_value_string()}")
+        if exists and override.is_add():
+            raise D2MError(f"{written}: is in the config already; write {key}={override.get_value_string()}")
+        if exists and not key.startswith("hydra."):
+            default = OmegaConf.select(base, key)
+            default = OmegaConf.to_container(default) if OmegaConf.is_config(default) else default
+            for value in _values(override):
+                check_types({key: value}, {key: default})
+    added = []
+    for mode in ("run", "sweep"):
+        key, text = f"hydra.{mode}.dir", str(plain["hydra"][mode]["dir"])
+        if expand_home(text) != text and not any(v[1] == key for v in values):
+            added.append(f"{key}={quote(expand_home(text), interpolate=True)}")
+    return [*overrides, *added]
