@@ -69,7 +69,7 @@ def test_no_stage_is_trained_for_nothing(
         (["fit.mm_gan.batch_size=0"], r"fit\.mm_gan\.batch_size=0"),
         (["fit.mm_gan.check_val_every_n_epoch=0"], "check_val_every_n_epoch"),
         (["callbacks.checkpoint_every_n_epochs=0"], "checkpoint_every_n_epochs"),
-        (["+trainer.max_epochs=3"], r"trainer\.max_epochs: not read; use fit\.STAGE\.max_epochs"),
+        (["+trainer.max_epochs=3"], r"trainer\.max_epochs: give fit\.STAGE\.max_epochs"),
         (["+trainer.plugins=[x]"], r"trainer\.plugins"),
         (["trainer.strategy=fsdp"], r"trainer\.strategy=fsdp"),
     ],
