@@ -16,15 +16,8 @@ from d2m.metrics.reading import (
     symmetry,
     verticality,
 )  # fmt: skip
-from d2m.reports.music_edits import (
-    along,
-    change_loudness,
-    change_pitch,
-    change_tempo,
-    measure_music_edits,
-    remix,
-    separate,
-)  # fmt: skip
+from d2m.music.transforms import change_loudness, change_pitch, change_tempo, remix, separate
+from d2m.reports.music_edits import along, measure_music_edits
 
 # A person of 50 px torso, arms out, mirror-symmetric; y down.
 STANDING = np.array(

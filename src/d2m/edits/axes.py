@@ -33,6 +33,7 @@ class PrincipalAxes(Direction):
     """
 
     name = "axes"
+    needs = ()
     fitted_arrays = ("mean_", "components_", "deviations_")
     fitted_values = ("axis_", "sign_")
 
