@@ -19,7 +19,7 @@ from d2m.data.corpus import Corpus
 from d2m.draw.render import still
 from d2m.draw.video import render_dance
 from d2m.edits.mean_shift import MeanShift
-from d2m.metrics.reading import common_scale, in_torso_lengths, read_motion
+from d2m.metrics.motion import common_scale, content_distance, mean_energy
 from d2m.reports.readings import Reading, motion_reading, structure_reading
 
 VERSIONS = ("original", "neutral", "target")
@@ -55,13 +55,6 @@ def mean_scalars(means: dict[str, NDArray[np.float32]]) -> dict[str, float]:
     for i, a in enumerate(names):
         found |= {f"distance/{a}-{b}": float(np.linalg.norm(means[a] - means[b])) for b in names[i + 1 :]}
     return found
-
-
-def content_distance(dance: NDArray[np.floating], original: NDArray[np.floating]) -> float:
-    """Mean distance of joints (t, 14, 2) px from the original's at the same time, in the original's torso lengths."""
-    scale = common_scale([original])
-    apart = in_torso_lengths(dance, scale) - in_torso_lengths(original, scale)
-    return float(np.linalg.norm(apart, axis=-1).mean())
 
 
 @dataclass
@@ -133,7 +126,7 @@ def study(
             seen = unseen if judged is None else generator.genre_of_motion(judged[version])
             found.rows.append({
                 "song": info.name, "genre": info.genre, "to": to, "version": version, "video": video,
-                "kinetic_energy": read_motion(dance, scale)["energy"],
+                "kinetic_energy": mean_energy(dance, scale),
                 "content_distance": content_distance(dance, poses["original"]),
                 **music, **{f"motion_{g}": p for g, p in seen.items()},
             })  # fmt: skip
