@@ -70,6 +70,11 @@ def dance_to_recording(generator: DanceGenerator, corpus: Corpus, i: int, seed: 
     return dance_to(generator, features, corpus.song_beats(i), len(features), seed=seed, **options)
 
 
+def real_scale(corpus: Corpus, i: int) -> float:
+    """Torso length (px) of a recording's real dance, all views: the scale of every dance to its song."""
+    return common_scale([corpus.song_poses(i, v) for v in range(corpus.n_views(i))])
+
+
 Numbers = dict[str, float]
 
 
@@ -99,7 +104,7 @@ def motion_by_genre(
         row = table.setdefault(genre, {"boundary": [], "below_threshold": []})
         views = [corpus.song_poses(i, v) for v in range(corpus.n_views(i))]
         dances = [dance_to_recording(generator, corpus, i, s) for s in seeds]
-        scale = common_scale(views)
+        scale = real_scale(corpus, i)
         both = metrics.setdefault(genre, {"real": [], "generated": []})
         both["real"].append(_mean([measure_motion(p, scale) for p in views]))
         both["generated"].append(_mean([measure_motion(d.poses["original"], scale) for d in dances]))
@@ -136,7 +141,7 @@ def edit_energy(
 ) -> dict[str, Any]:
     """Mean shift of the source genre's songs towards the target's, all noise shared.
 
-    Returns the mean kinetic energy (torso lengths^2/s^2, the original's) of the original, the neutral and the target
+    Returns the mean kinetic energy (torso lengths^2/s^2, the real dance's torso) of the original, the neutral and the target
     dance, the share of (song, seed) pairs
     whose energy rose, how many pairs, and whether strength 0 gave the original to the bit in all of them; with a motion
     classifier also "target_probability_*" of the three by its judge, beside the judge's held-out accuracy.
@@ -152,7 +157,7 @@ def edit_energy(
             dance = dance_to_recording(generator, corpus, i, seed, edit=edit)
             same = dance_to_recording(generator, corpus, i, seed, edit=edit, strength=0.0)
             exact &= np.array_equal(same.poses["target"], dance.poses["original"])
-            scale = common_scale([dance.poses["original"]])
+            scale = real_scale(corpus, i)
             energies.append([mean_energy(dance.poses[k], scale) for k in ("original", "neutral", "target")])
             if generator.motion_style is not None:
                 votes.append(target_votes(generator, corpus, i, seed, edit))

@@ -15,7 +15,8 @@ from d2m.dance.generator import DanceGenerator
 from d2m.dance.song_dance import dance_to
 from d2m.data.corpus import Corpus
 from d2m.draw.video import render_dance
-from d2m.metrics.motion import common_scale, mean_energy
+from d2m.metrics.motion import mean_energy
+from d2m.reports.evaluation import real_scale
 from d2m.train.callbacks.loggers import log_video
 
 
@@ -79,7 +80,7 @@ class DanceVideo(pl.Callback):
         caption = f"{recording.name}, epoch {epoch}"
         render_dance(path, [poses], captions=[caption], audio=corpus.song_wave(self.song, n), seconds=n / FPS)
         batch = int(trainer.fit_loop.total_batch_idx)
-        energy = mean_energy(poses, common_scale([corpus.song_poses(self.song)]))
+        energy = mean_energy(poses, real_scale(corpus, self.song))
         for logger in trainer.loggers:
             log_video(logger, "val/dance", path, batch, caption)
             logger.log_metrics({"val/dance_kinetic_energy": energy, "batch": float(batch)}, step=batch)
