@@ -17,6 +17,7 @@ HELP = """The latent laboratory.
       Killed and run again, it goes on.
   d2m study fit bundle=DIR latents=FILE|music=DIR|corpus=DIR out=DIR edit=NAME source=GENRE target=GENRE
       A direction in OUT, for infer.py edit.file=OUT. NAME: mean_shift, boundary, erasure, transport, axes, random.
+      Erasure takes no source. Fitted on the training rows, with rows=all on all.
       [method=lda|logistic] boundary, [shrinkage=0..1] erasure and transport, [axis=0] axes, [kind=sphere|songs] random
   d2m study means bundle=DIR music=DIR out=DIR [keep=true]
       The bundle with genre means of your own songs, in OUT (which may be the bundle itself). keep: also the old genres.
@@ -37,7 +38,7 @@ _OWN: dict[str, dict[str, Any]] = {
     "extract": {"logger": "none"},
     "fit": {
         "logger": "none", "edit": "mean_shift", "source": None, "target": None, "method": None, "shrinkage": None,
-        "axis": None, "kind": None,
+        "axis": None, "kind": None, "rows": "train",
     },
     "means": {"keep": True},
     "report": {"source": None, "target": None, "permutations": 999, "edits": 1, "dances": 4},
