@@ -15,7 +15,7 @@ from d2m.core.machine import git_revision, versions
 from d2m.core.seeds import check_seed
 from d2m.core.skeleton import SAMPLE_RATE
 from d2m.dance import files
-from d2m.dance.extraction import Extraction, encode_songs
+from d2m.dance.extraction import song_latent
 from d2m.dance.generator import DanceGenerator
 from d2m.dance.song_dance import AnyEdit, SongDance, StrengthCurve, dance_to, fit_z_dan, segments_needed
 from d2m.music.audio import features, load_song, n_frames
@@ -132,8 +132,7 @@ class Dancer:
             D2MError: see :func:`hear`.
         """
         heard = song if isinstance(song, HeardSong) else self.hear(song)
-        table = encode_songs(self.generator, [("", "", "", heard.features)], Extraction(n_draws=1, seed=seed))[0]
-        return np.asarray(table.mu[0])
+        return song_latent(self.generator, heard.features, seed=seed)
 
     def __call__(
         self,

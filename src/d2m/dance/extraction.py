@@ -31,6 +31,7 @@ from d2m.data.songs import SongFile, song_wave
 from d2m.music.audio import features
 from d2m.nets.music_style import windows
 
+Array = NDArray[np.float32]
 #: (songs done so far, song seconds done so far) -> nothing.
 Progress = Callable[[int, float], None]
 _STYLE_BATCH, _NOISE_BATCH, _UNIT_BATCH = 4096, 16384, 256
@@ -330,12 +331,11 @@ def extract_dance(
     return stack(tables, _meta(generator, "dance", how, corpus=corpus.folder.name))
 
 
-def wave_encoder(generator: DanceGenerator, how: Extraction) -> Callable[[NDArray[np.float32]], NDArray[np.floating]]:
-    """wave (n,) at 22,050 Hz -> noise-averaged z_dan (d,); the same noise for every wave."""
+def song_latent(generator: DanceGenerator, x: NDArray[np.floating], n_noise: int = 64, seed: int = 0) -> Array:
+    """Raw features (t, 28) of a song -> noise-averaged z_dan (d,); the same noise for every song."""
+    return np.asarray(encode_songs(generator, [("", "", "", x)], Extraction(None, 1, n_noise, seed))[0].mu[0])
 
-    def encode(wave: NDArray[np.float32]) -> NDArray[np.floating]:
-        whole = Extraction(None, 1, how.n_noise, how.seed)
-        table = encode_songs(generator, [("", "", "", features(wave, generator.front_end))], whole)[0]
-        return np.asarray(table.mu[0])
 
-    return encode
+def wave_encoder(generator: DanceGenerator, how: Extraction) -> Callable[[Array], Array]:
+    """wave (n,) at 22,050 Hz -> :func:`song_latent`."""
+    return lambda wave: song_latent(generator, features(wave, generator.front_end), how.n_noise, how.seed)

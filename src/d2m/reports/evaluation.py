@@ -141,10 +141,10 @@ def edit_energy(
 ) -> dict[str, Any]:
     """Mean shift of the source genre's songs towards the target's, all noise shared.
 
-    Returns the mean kinetic energy (torso lengths^2/s^2, the real dance's torso) of the original, the neutral and the target
-    dance, the share of (song, seed) pairs
-    whose energy rose, how many pairs, and whether strength 0 gave the original to the bit in all of them; with a motion
-    classifier also "target_probability_*" of the three by its judge, beside the judge's held-out accuracy.
+    Returns the mean kinetic energy (torso lengths^2/s^2, the real dance's torso) of the original, the neutral and the
+    target dance, the share of (song, seed) pairs whose energy rose, how many pairs, and whether strength 0 gave the
+    original to the bit in all of them; with a motion classifier also "target_probability_*" of the three by its judge,
+    beside the judge's held-out accuracy.
     """
     edit = MeanShift(source, target).from_means(generator.genre_means)
     energies: list[list[float]] = []
