@@ -109,7 +109,7 @@ def describe(dance: Dance) -> dict[str, Any]:
             "strength": amount if constant else None,
             "schedule": None if constant else amount.table(),  # type: ignore[union-attr]
             "params": getattr(edit, "params", {}),
-            **getattr(edit, "origin", {}),
+            **{"file": None, "latents": None, "rows": None, **getattr(edit, "origin", {})},
             **dance.versions.edit_facts,
         }
     return {

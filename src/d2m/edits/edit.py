@@ -70,8 +70,8 @@ class LatentEdit(ABC):
             D2MError: a genre has no mean, or means are too little for this edit.
         """
         raise D2MError(
-            f"{self.name} is fitted on the latents of songs: give edit.latents=FILE (d2m study extract) or "
-            f"edit.file=DIR (d2m study fit)"
+            f"{self.name} is fitted on the latents of songs, genre means are too little: give edit.latents=FILE (d2m "
+            f"study extract) or edit.file=DIR (d2m study fit), or call fit(z, genre)"
         )
 
     def fitted(self, generator: DanceGenerator) -> Self:

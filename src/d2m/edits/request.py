@@ -129,11 +129,11 @@ def build_edit(request: EditRequest, generator: DanceGenerator) -> LatentEdit | 
             edit.fit_on_songs(training_songs(table, request.rows))
             edit.origin = {"latents": request.latents, "rows": request.rows}
         elif request.rows != "train":
-            raise D2MError("rows is given without edit.latents=FILE, whose rows they would be")
+            raise D2MError(f"rows={request.rows}: is of edit.latents=FILE; give that too, or leave edit.rows= away")
         return edit.fitted(generator)
     except D2MError as e:
-        of_a_key = re.split("[=.]", str(e))[0] in EDITS[request.name].parameters()
-        raise D2MError(f"edit.{e}" if of_a_key else f"edit={request.name}: {e}") from e
+        of_a_key = re.split("[=.]", str(e))[0] in ("rows", *EDITS[request.name].parameters())
+        raise D2MError(f"edit.{e}" if of_a_key else str(e)) from e
 
 
 def _from_file(request: EditRequest, generator: DanceGenerator) -> LatentEdit:
