@@ -17,21 +17,19 @@ import numpy as np
 
 from d2m.bundle import read_bundle
 from d2m.bundle.run_folder import RunFolder
-from d2m.cli.infer import check_out
 from d2m.core.errors import D2MError
-from d2m.core.files import write_json
+from d2m.core.files import check_out, write_json
 from d2m.core.machine import git_revision, versions
+from d2m.core.progress import bar
 from d2m.core.skeleton import FPS
+from d2m.dance.dancer import HeardSong, hear
 from d2m.dance.extraction import Extraction, extract_corpus_music, extract_music, space_of
 from d2m.dance.generator import DanceGenerator
 from d2m.dance.song_dance import SongDance, dance_to
 from d2m.dance.table import LatentTable
 from d2m.data.corpus import Corpus
 from d2m.data.songs import SongFile, find_music, song_wave
-from d2m.metrics.motion import mean_kinetic_energy
-from d2m.music.audio import n_frames
-from d2m.music.beats import track
-from d2m.music.front_ends import features
+from d2m.metrics.motion import mean_energy
 from d2m.reports.evaluation import HELD_OUT, energy_extremes
 from d2m.reports.page import Section, write_page
 from d2m.reports.readings import Reading
@@ -164,31 +162,32 @@ def load(a: Mapping[str, Any], draws: int = 8) -> Material:
 
 
 def _loudest(generator: DanceGenerator, files: Sequence[SongFile], seed: int) -> tuple[str, str]:
-    """The genres to whose songs the bundle dances with most and least kinetic energy (px²/s²)."""
+    """The genres to whose songs the bundle dances with most and least kinetic energy (torso lengths²/s²)."""
     means: dict[str, float] = {}
     for genre in sorted({s.genre for s in files}):
         own = [s for s in files if s.genre == genre][:_RANK_SONGS]
         heard = [Heard.of(generator, s, _RANK_SECONDS) for s in own]
-        means[genre] = float(np.mean([mean_kinetic_energy(h.dance(generator, seed).poses["original"]) for h in heard]))
+        means[genre] = float(np.mean([mean_energy(h.dance(generator, seed).poses["original"]) for h in heard]))
     return max(means, key=lambda g: means[g]), min(means, key=lambda g: means[g])
 
 
 @dataclass(frozen=True)
 class Heard:
-    """A song ready to be danced to: wave (n,), features (t, 28) and beats (s) of its whole, frames of the dance."""
+    """A song ready to be danced to, heard in whole; a dance to it lasts ``frames``."""
 
     song: SongFile
-    wave: Any = field(repr=False)
-    features: Any = field(repr=False)
-    beats: Any = field(repr=False)
-    frames: int = 0
+    heard: HeardSong = field(repr=False)
+    frames: int
 
     @classmethod
     def of(cls, generator: DanceGenerator, song: SongFile, seconds: float) -> Heard:
         """Read a song; the style is the whole song's, the dance lasts its first ``seconds``."""
-        wave = song_wave(song)
-        frames = min(n_frames(len(wave)), round(seconds * FPS))
-        return cls(song, wave, features(wave, generator.front_end), track(wave, generator.beat_tracker), frames)
+        heard = hear(generator, song_wave(song))
+        return cls(song, heard, min(heard.frames, round(seconds * FPS)))
+
+    @property
+    def wave(self) -> Any:
+        return self.heard.wave
 
     @property
     def title(self) -> str:
@@ -196,20 +195,14 @@ class Heard:
 
     def dance(self, generator: DanceGenerator, seed: int, **edit: Any) -> SongDance:
         """See :func:`d2m.dance.song_dance.dance_to`; one seed, one noise, whatever the edit."""
-        return dance_to(generator, self.features, self.beats, self.frames, seed=seed, **edit)
+        return dance_to(generator, self.heard.features, self.heard.beats, self.frames, seed=seed, **edit)
 
 
 @contextmanager
 def progress(total: int, what: str) -> Iterator[Any]:
     """A bar on a terminal; the value is a function of how many are done."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done: bar.update(task, completed=done)
+    with bar(total, what) as update:
+        yield lambda done: update(done=done)
 
 
 def publish(

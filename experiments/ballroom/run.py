@@ -59,7 +59,7 @@ def markdown(report: dict[str, Any]) -> str:
     """The report as tables."""
     judged = all("judged" in row for row in report["energy"].values())
     lines = [
-        "| genre | held-out songs | real KE (px²/s²) | generated KE | ratio | boundary step |"
+        "| genre | held-out songs | real KE (torso lengths²/s²) | generated KE | ratio | boundary step |"
         + (" judged as its genre: real | generated |" if judged else ""),
         "|---" * (8 if judged else 6) + "|",
     ]
@@ -67,7 +67,7 @@ def markdown(report: dict[str, Any]) -> str:
         ratio = row["generated"] / row["real"]
         seam = f"{row['boundary']:.2f}" if "boundary" in row else "-"
         lines.append(
-            f"| {genre} | {row['songs']:.0f} | {row['real']:.0f} | {row['generated']:.0f} | {ratio:.2f} | {seam} |"
+            f"| {genre} | {row['songs']:.0f} | {row['real']:.3g} | {row['generated']:.3g} | {ratio:.2f} | {seam} |"
             + (f" {row['judged_real']:.2f} | {row['judged']:.2f} |" if judged else "")
         )
     lines += [
@@ -79,7 +79,7 @@ def markdown(report: dict[str, Any]) -> str:
     for e in report["edits"]:
         votes = [f" {e[f'target_probability_{k}']:.2f} |" for k in ("original", "neutral", "edited")] if judged else []
         lines.append(
-            f"| {e['source']} to {e['target']} | {e['original']:.0f} | {e['neutral']:.0f} | {e['edited']:.0f} "
+            f"| {e['source']} to {e['target']} | {e['original']:.3g} | {e['neutral']:.3g} | {e['edited']:.3g} "
             f"| {e['share_higher'] * e['pairs']:.0f} of {e['pairs']} |" + "".join(votes)
         )
     if judged:

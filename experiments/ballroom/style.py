@@ -21,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from d2m.core.skeleton import STYLE_FRAMES
 from d2m.data.corpus import Corpus
 from d2m.data.sampling import GenrePools
+from d2m.stats.nulls import permutation_p
 from d2m.train.modules.music_style import MusicStyleModule
 
 Songs = list[NDArray[np.float32]]
@@ -52,12 +53,11 @@ def votes(module: MusicStyleModule, song: NDArray[np.float32]) -> int:
     return int(module.net.song_probabilities(torch.from_numpy(song)).argmax())
 
 
-def permutation_p(truth: NDArray[np.int64], predicted: NDArray[np.int64], n: int, seed: int) -> tuple[float, float]:
-    """(p, 95th percentile of the null) of the balanced accuracy under shuffled song labels, p = (1 + b) / (1 + n)."""
+def accuracy_test(truth: NDArray[np.int64], predicted: NDArray[np.int64], n: int, seed: int) -> tuple[float, float]:
+    """(p, 95th percentile of the null) of the balanced accuracy under n shuffles of the songs' labels."""
     rng = np.random.default_rng(seed)
-    observed = balanced_accuracy_score(truth, predicted)
     null = np.array([balanced_accuracy_score(rng.permutation(truth), predicted) for _ in range(n)])
-    return float((1 + (null >= observed - 1e-12).sum()) / (1 + n)), float(np.percentile(null, 95))
+    return permutation_p(balanced_accuracy_score(truth, predicted), null), float(np.percentile(null, 95))
 
 
 def cross_validate(
@@ -83,8 +83,8 @@ def cross_validate(
         gru[test] = [votes(module, songs[i]) for i in test]
         line = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=2000))
         logistic[test] = line.fit(summary[train], genre[train]).predict(summary[test])
-    p, null = permutation_p(genre, gru, permutations, seed)
-    p_logistic, _ = permutation_p(genre, logistic, permutations, seed)
+    p, null = accuracy_test(genre, gru, permutations, seed)
+    p_logistic, _ = accuracy_test(genre, logistic, permutations, seed)
     return {
         "songs": float(len(genre)),
         "gru": float(balanced_accuracy_score(genre, gru)),

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from d2m.bundle.run_folder import RunFolder
-from d2m.core.skeleton import FPS
 from d2m.data.corpus import Corpus
 from d2m.draw.plots import genre_energy_bars, kinetic_energy_bars, training_curves
-from d2m.motion.kinematics import kinetic_energy
+from d2m.metrics.motion import common_scale, energy_map
+from d2m.motion.kinematics import ENERGY_UNIT
 from d2m.reports.page import Section, write_page
 
 _TERMS = (
@@ -53,7 +53,8 @@ def edit_figure(npz: Path, source: str, target: str) -> Any:
     with np.load(npz) as f:
         dances = {f"original ({source})": f["poses_original"], "neutral": f["poses_neutral"]}
         dances[f"target ({target})"] = f["poses"]
-    energies = {k: kinetic_energy(v, FPS).mean(0) for k, v in dances.items()}
+    scale = common_scale([dances[f"original ({source})"]])
+    energies = {k: energy_map(v, scale).mean(0) for k, v in dances.items()}
     return kinetic_energy_bars(energies, title=f"{npz.stem}: kinetic energy per joint, all noise shared")
 
 
@@ -79,8 +80,9 @@ def write_demo_page(out: Path, corpus: Corpus, report: dict[str, Any], commands:
         Section(
             "Kinetic energy by genre",
             table=[{"genre": g, **row} for g, row in energy.items()],
-            table_caption="1/2 v² per joint in px²/s², mean over frames, joints, seeds and songs. boundary: step from "
-            "unit to unit over step within units. below_threshold: share of segments where every draw was too still.",
+            table_caption=f"1/2 v² per joint in {ENERGY_UNIT}, mean over frames, joints, seeds and songs. boundary: "
+            "step from unit to unit over step within units. below_threshold: share of segments where every draw "
+            "was too still.",
             figures=[(bars, "Real dances beside those generated to the same songs.")],
         ),
         Section(
@@ -88,8 +90,8 @@ def write_demo_page(out: Path, corpus: Corpus, report: dict[str, Any], commands:
             text="z_dan - mean(source) is neutral, adding mean(target) gives the target. Noise, accepted draws and "
             "beats are the original's, so what differs is the edit.",
             table=[{k: v for k, v in e.items() if k != "strength_0_exact"} for e in report["edits"]],
-            table_caption="Mean kinetic energy in px²/s² over all held-out songs of the source genre and all seeds; "
-            "share_higher: pairs whose energy rose.",
+            table_caption=f"Mean kinetic energy in {ENERGY_UNIT} over all held-out songs of the source genre and all "
+            "seeds; share_higher: pairs whose energy rose.",
             figures=[
                 (edit_figure(p.with_suffix(".npz"), *direction[p.stem]), "One song's three dances.") for p in edits
             ],

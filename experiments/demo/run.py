@@ -76,20 +76,22 @@ def copy_held_out_songs(corpus: Any, folder: Path) -> list[Path]:
 
 def summary(report: dict[str, Any]) -> str:
     """The report's claims, one line each, true or false as measured."""
+    from d2m.motion.kinematics import ENERGY_UNIT
+
     energy, (down, up) = report["energy"], report["edits"]
     high, low = report["most_energetic"], report["least_energetic"]
     claims = [
         (
             f"generated {high} has more kinetic energy than generated {low}: "
-            f"{energy[high]['generated']:.0f} > {energy[low]['generated']:.0f} px²/s²",
+            f"{energy[high]['generated']:.3g} > {energy[low]['generated']:.3g} {ENERGY_UNIT}",
             energy[high]["generated"] > energy[low]["generated"],
         ),
         (
-            f"{high} - mean({high}) + mean({low}) lowers it: {down['original']:.0f} -> {down['edited']:.0f} px²/s²",
+            f"{high} - mean({high}) + mean({low}) lowers it: {down['original']:.3g} -> {down['edited']:.3g}",
             down["edited"] < down["original"],
         ),
         (
-            f"{low} - mean({low}) + mean({high}) raises it: {up['original']:.0f} -> {up['edited']:.0f} px²/s²",
+            f"{low} - mean({low}) + mean({high}) raises it: {up['original']:.3g} -> {up['edited']:.3g}",
             up["edited"] > up["original"],
         ),
         ("strength 0 returns the original to the bit", down["strength_0_exact"] and up["strength_0_exact"]),

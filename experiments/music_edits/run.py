@@ -27,7 +27,8 @@ def main() -> None:
     from d2m.dance.extraction import Extraction, wave_encoder
     from d2m.data.songs import song_wave
     from d2m.edits.mean_shift import MeanShift
-    from d2m.reports.music_edits import MUSIC_EDITS, measure_music_edits
+    from d2m.music.transforms import MUSIC_EDITS
+    from d2m.reports.music_edits import measure_music_edits
     from d2m.reports.readings import Reading, music_edits_reading
     from experiments.material import COMMON, load, progress, publish
 

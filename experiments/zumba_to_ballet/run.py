@@ -99,20 +99,20 @@ def fit_edits(
 
     Transport is left out where a genre has a single song to fit on.
     """
-    from d2m.edits.directions import fit_on_songs, make_direction
+    from d2m.edits.directions import direction_between
     from d2m.reports.readings import matched_strength
 
     z, genre = table.mu.astype("float64"), table.genre
     draws = table.draws[genre == source].reshape(-1, table.mu.shape[1])
-    reference = make_direction("mean_shift", source, target).fit(z, genre)
+    reference = direction_between("mean_shift", source, target).fit(z, genre)
     edits: dict[str, tuple[Direction, float]] = {"mean_shift": (reference, 1.0)}
     few = min((genre == source).sum(), (genre == target).sum()) < 2
     for name in OTHERS:
         if not (name == "transport" and few):
-            other = fit_on_songs(make_direction(name, source, target), table)
+            other = direction_between(name, source, target).fit_on_songs(table)
             edits[name] = (other, matched_strength(other, reference, draws))
     for k in range(controls):
-        control = make_direction("random", source, target, seed=1000 * (seed + 1) + k).fit(z, genre)
+        control = direction_between("random", source, target, seed=1000 * (seed + 1) + k).fit(z, genre)
         edits[f"random {k + 1}"] = (control, 1.0)
     return edits
 

@@ -13,7 +13,7 @@ from d2m.dance.table import LatentTable
 from d2m.edits.axes import PrincipalAxes, RandomDirection
 from d2m.edits.boundary import LinearBoundary
 from d2m.edits.direction import ARRAYS, INDEX, save_direction
-from d2m.edits.directions import DIRECTIONS, fit_on_songs, load_direction, make_direction
+from d2m.edits.directions import DIRECTIONS, direction_between, load_direction
 from d2m.edits.erasure import Erasure
 from d2m.edits.mean_shift import MeanShift
 from d2m.edits.strength import Schedule
@@ -37,7 +37,7 @@ def planted(
 
 
 def make(name: str) -> object:
-    return make_direction(name, SOURCE, TARGET)
+    return direction_between(name, SOURCE, TARGET)
 
 
 # 62 songs in 512 dimensions, as in the study.
@@ -116,9 +116,9 @@ def test_rows_follow_their_own_strength(name: str) -> None:
 def test_a_direction_needs_its_genres(name: str) -> None:
     z, genre, _ = SONGS
     with pytest.raises(D2MError, match=r"'polka'.*chacha, waltz"):
-        make_direction(name, SOURCE, "polka").fit(z, genre)
+        direction_between(name, SOURCE, "polka").fit(z, genre)
     with pytest.raises(D2MError):
-        make_direction(name, SOURCE, TARGET).fit(np.full((4, 3), np.nan), ["waltz"] * 4)
+        make(name).fit(np.full((4, 3), np.nan), ["waltz"] * 4)
 
 
 def test_schedules() -> None:
@@ -329,7 +329,7 @@ def test_transport_of_songs_carries_draws_onto_the_targets_draws() -> None:
         song=np.arange(16).astype(str), genre=genre, split=np.full(16, ""), start_s=np.zeros(16), end_s=np.ones(16),
         mu=mu, sigma=blank, spread=blank, draws=(mu[:, None] + noise).astype(np.float32), style=blank[:, :0],
     )  # fmt: skip
-    moved = fit_on_songs(make("transport"), songs).transform(songs.draws[:8].reshape(-1, d))
+    moved = make("transport").fit_on_songs(songs).transform(songs.draws[:8].reshape(-1, d))
     there = songs.draws[8:].reshape(-1, d)
 
     def spread(z: np.ndarray) -> float:
@@ -339,7 +339,7 @@ def test_transport_of_songs_carries_draws_onto_the_targets_draws() -> None:
     assert spread(moved) == pytest.approx(spread(there), rel=0.15)
     assert spread(make("transport").fit(mu, genre).transform(songs.draws[:8].reshape(-1, d))) > 5 * spread(there)
     # The other directions only use means: those over the noise.
-    assert_allclose(fit_on_songs(make("mean_shift"), songs).source_mean_, mu[:8].mean(0), atol=1e-6)
+    assert_allclose(make("mean_shift").fit_on_songs(songs).source_mean_, mu[:8].mean(0), atol=1e-6)
 
 
 # -- axes and the control ---------------------------------------------------------------------------------------

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from d2m.dance.generator import DanceGenerator
-from d2m.edits.mean_shift import MeanShift
-from d2m.edits.optimise import WEIGHTS, GaussianPrior, beat_energy, content_distance, optimise
+from d2m.edits.optimise import WEIGHTS, GaussianPrior, beat_energy, content_loss, optimise
 from d2m.edits.optimised_dance import DanceObjective, OptimisedEdit, Settings
 from d2m.nets.motion_style import MotionStyle
 from d2m.nets.sizes import MotionSizes
@@ -89,8 +88,8 @@ def test_a_dance_that_stops_on_its_beats_has_no_beat_energy() -> None:
 
 def test_content_is_zero_for_the_same_dance_and_feels_position_and_speed() -> None:
     poses = torch.randn(2, 64, 28, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(content_distance(poses, poses), torch.zeros(2))
-    torch.testing.assert_close(content_distance(poses + 0.5, poses), torch.full((2,), 0.5))
+    assert torch.equal(content_loss(poses, poses), torch.zeros(2))
+    torch.testing.assert_close(content_loss(poses + 0.5, poses), torch.full((2,), 0.5))
 
 
 # --- through the decoders ------------------------------------------------------------------------------------
@@ -163,12 +162,12 @@ def test_content_holds_the_choreography(generator: DanceGenerator) -> None:
 
 
 def test_strength_zero_optimises_nothing_and_one_is_what_was_found(generator: DanceGenerator) -> None:
-    edit = OptimisedEdit(generator, MeanShift("drive", "groove").from_means(generator.genre_means), Settings(steps=5))
+    edit = OptimisedEdit("drive", "groove", steps=5)
     z = latents(1, 3)[0].numpy()
     noise = generator.draw_noise(3, torch.Generator().manual_seed(5), max_draws=1)
-    none = edit.for_dance(noise)
+    none = edit.for_dance(generator, noise)
     assert np.array_equal(none.transform(z, 0.0), z) and none.facts["steps"] == 0 and "optimised" not in none.facts
-    whole, part = edit.for_dance(noise), edit.for_dance(noise)
+    whole, part = edit.for_dance(generator, noise), edit.for_dance(generator, noise)
     one, mixed = whole.transform(z, 1.0), part.transform(z, np.array([0.0, 1.0, 0.5]))
     assert np.array_equal(mixed[0], z[0]) and np.array_equal(mixed[1], one[1])
     np.testing.assert_allclose(mixed[2], 0.5 * (z[2] + one[2]), atol=1e-6)

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +12,19 @@ import pytest
 import soundfile
 from hydra import compose, initialize_config_dir
 
-from d2m.bundle import read_bundle
+from d2m.bundle import read_bundle, write_bundle
 from d2m.cli.overrides import prepare_overrides
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import SAMPLE_RATE
+from d2m.dance.dancer import Dancer
+from d2m.dance.files import describe
 from d2m.dance.generator import DanceGenerator
 from d2m.dance.song_dance import dance_to
 from d2m.dance.table import LatentTable
-from d2m.edits.request import BUILDERS, EditRequest, build_edit
+from d2m.edits.optimised_dance import OptimisedEdit
+from d2m.edits.request import EditRequest, build_edit, training_songs
 from d2m.edits.strength import Schedule
-from d2m.reports.study import two_genres
+from d2m.reports.report import two_genres
 from tests.commands import d2m
 
 REPO = Path(__file__).parents[2]
@@ -93,16 +97,15 @@ def test_fit_writes_what_infer_reads(
     name: str, tiny_bundle: Path, latents: Path, tmp_path: Path, generator: DanceGenerator, song_features: np.ndarray
 ) -> None:
     out = tmp_path / "dir ection"
-    d2m("study", "fit", f"bundle={tiny_bundle}", f"latents={latents}", f"out={out}", f"edit={name}", "source=waltz",
-          "target=cha cha")  # fmt: skip
+    d2m("study", "fit", f"bundle={tiny_bundle}", f"latents={latents}", f"out={out}", f"edit={name}", "target=cha cha",
+          *([] if name == "erasure" else ["source=waltz"]))  # fmt: skip
     request = EditRequest(file=str(out))
     edit = build_edit(request, generator)
     dance = dance_to(generator, song_features, BEATS[BEATS < 10], 150, seed=0, edit=edit)
     assert not np.allclose(dance.poses["target"], dance.poses["original"])
-    if name in BUILDERS:
-        same = build_edit(EditRequest(name, "waltz", "cha cha", latents=str(latents)), generator)
-        z = dance.z_dan["original"]
-        assert np.array_equal(edit.transform(z, 0.5), same.transform(z, 0.5))
+    same = build_edit(EditRequest(name, source, "cha cha", latents=str(latents)), generator)
+    z = dance.z_dan["original"]
+    assert np.array_equal(edit.transform(z, 0.5), same.transform(z, 0.5))
 
 
 def test_what_does_not_fit_is_refused(
@@ -134,7 +137,7 @@ def test_what_does_not_fit_is_refused(
         build_edit(EditRequest(file=str(index)), generator)
     for name in ("boundary", "erasure", "transport"):
         with pytest.raises(D2MError, match=r"edit\.latents=FILE"):
-            build_edit(EditRequest(name, "flow", "drive"), generator)
+            build_edit(EditRequest(name, None if name == "erasure" else "flow", "drive"), generator)
     with pytest.raises(D2MError, match=r"needs edit\.target=GENRE; genres are drive, flow, groove"):
         build_edit(EditRequest("mean_shift", "flow"), generator)
     with pytest.raises(D2MError, match="without an edit"):
@@ -154,6 +157,75 @@ def test_report(tiny_bundle: Path, music: Path, tmp_path: Path) -> None:
     page = (out / "index.html").read_text()
     assert page.count("<img") == len(list((out / "figures").glob("*.png"))) >= 8
     assert "NaN" not in json.dumps(report["structure"])
+
+
+# -- what is fitted on, and what is refused ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["mean_shift", "boundary", "transport"])
+def test_infer_and_fit_take_the_same_training_rows(
+    name: str, tiny_bundle: Path, latents: Path, tmp_path: Path, generator: DanceGenerator
+) -> None:
+    table = LatentTable.load(latents)
+    split = np.where(np.arange(len(table)) % 3 == 0, "test", "train")
+    path = replace(table, split=split, mu=table.mu + 5 * (split == "test")[:, None]).save(tmp_path / "splits.npz")
+    z = np.ones((1, 8), np.float32)
+
+    def by_infer(**more: str) -> np.ndarray:
+        return build_edit(EditRequest(name, "waltz", "cha cha", latents=str(path), **more), generator).transform(z)
+
+    def by_fit(*more: str) -> np.ndarray:
+        d2m("study", "fit", f"bundle={tiny_bundle}", f"latents={path}", f"out={tmp_path / 'd'}", f"edit={name}",
+              "source=waltz", "target=cha cha", *more)  # fmt: skip
+        return build_edit(EditRequest(file=str(tmp_path / "d")), generator).transform(z)
+
+    assert np.array_equal(by_infer(), by_fit())
+    everything = by_infer(rows="all")
+    assert not np.allclose(everything, by_infer(), atol=1e-6)
+    with pytest.raises(D2MError, match="rows=some: choose train"):
+        by_infer(rows="some")
+
+
+def test_the_optimisers_prior_is_of_training_rows(tiny_bundle: Path, latents: Path) -> None:
+    table = LatentTable.load(latents)
+    split = np.where(np.arange(len(table)) % 3 == 0, "test", "train")
+    marked = replace(table, split=split, draws=table.draws + 100 * (split == "test")[:, None, None])
+    edit = OptimisedEdit("waltz", "cha cha").fit_on_songs(training_songs(marked))
+    assert float(edit.prior_.mean.abs().max()) < 10 and edit.start_.width == 8
+
+
+@pytest.mark.parametrize("given", [{"strength": 0.5}, {"latents": "x.npz"}, {"rows": "all"}, {"steps": 3}])
+def test_what_is_asked_of_no_edit_is_refused(given: dict[str, object], generator: DanceGenerator) -> None:
+    with pytest.raises(D2MError, match=f"edit.{next(iter(given))} is given without an edit"):
+        build_edit(EditRequest.of({"name": "none", **given}), generator)
+
+
+def test_erasure_takes_no_source(tiny_bundle: Path, latents: Path, tmp_path: Path, generator: DanceGenerator) -> None:
+    with pytest.raises(D2MError, match="erasure does not take source"):
+        d2m("study", "fit", f"bundle={tiny_bundle}", f"latents={latents}", f"out={tmp_path}", "edit=erasure",
+            "source=waltz")  # fmt: skip
+    with pytest.raises(D2MError, match="erasure does not take source"):
+        build_edit(EditRequest("erasure", "waltz", "cha cha", latents=str(latents)), generator)
+
+
+def test_the_json_names_the_latents(tiny_bundle: Path, latents: Path, music: Path, generator: DanceGenerator) -> None:
+    edit = build_edit(EditRequest("boundary", "waltz", "cha cha", latents=str(latents)), generator)
+    told = describe(Dancer(generator)(music / "waltz" / "0.wav", edit=edit))["edit"]
+    assert told["latents"] == str(latents) and told["rows"] == "train" and told["params"]["method"] == "lda"
+
+
+def test_means_rewrite_the_cards_line(tiny_bundle: Path, music: Path, tmp_path: Path) -> None:
+    a = read_bundle(tiny_bundle)
+    config = {k: v for k, v in a.config.items() if k != "format"}
+    text = "# an import\n\n- Genres: x\n- Genre means: none. They come from songs.\n\nLicence: theirs.\n"
+    bare = write_bundle(
+        tmp_path / "import", config=config, state=a.state, normalizer=a.normalizer, genres=a.genres, genre_means={},
+        provenance={}, card=text,
+    )  # fmt: skip
+    d2m("study", "means", f"bundle={bare}", f"music={music}", f"out={bare}")
+    card = (bare / "CARD.md").read_text()
+    assert "Genre means: none" not in card and card.count("- Genre means:") == 1
+    assert "waltz (6 songs)" in card and card.endswith("Licence: theirs.\n")
 
 
 # -- strength over time -------------------------------------------------------------------------------------------

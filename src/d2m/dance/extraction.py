@@ -31,6 +31,7 @@ from d2m.data.songs import SongFile, song_wave
 from d2m.music.front_ends import features
 from d2m.nets.music_style import windows
 
+Array = NDArray[np.float32]
 #: (songs done so far, song seconds done so far) -> nothing.
 Progress = Callable[[int, float], None]
 _STYLE_BATCH, _NOISE_BATCH, _UNIT_BATCH = 4096, 16384, 256
@@ -73,10 +74,10 @@ def space_of(generator: DanceGenerator) -> str:
 
 @torch.no_grad()
 def encode_styles(generator: DanceGenerator, slices: Sequence[Tensor]) -> Tensor:
-    """Normalised features (t, 28) of many songs or windows -> styles (n, 30), together."""
+    """Normalised features (t, 28) of many songs or windows -> styles (n, 30), together; of one, its own to the bit."""
     net = generator.net.music_style
-    if generator.style_mode == "legacy":
-        return torch.stack([net.song_style(s, "legacy") for s in slices])
+    if generator.style_mode == "legacy" or len(slices) == 1:
+        return torch.stack([net.song_style(s, generator.style_mode) for s in slices])
     parts = [windows(s) for s in slices]
     owner = torch.repeat_interleave(torch.tensor([len(p) for p in parts])).to(generator.device)
     flat = torch.cat(parts)
@@ -235,23 +236,46 @@ def _check_front_end(generator: DanceGenerator, corpus: Corpus) -> None:
 
 
 def extract_corpus_music(
-    generator: DanceGenerator, corpus: Corpus, how: Extraction, splits: Sequence[str] = ("train", "val", "test")
+    generator: DanceGenerator,
+    corpus: Corpus,
+    how: Extraction,
+    splits: Sequence[str] = ("train", "val", "test"),
+    recordings: Sequence[int] | None = None,
+    batch: int = 64,
 ) -> LatentTable:
     """Latents of a corpus's songs from their stored features; no decoding.
+
+    Args:
+        recordings: these, in this order, instead of all with music of the splits.
+        batch: songs that are encoded together; with 1 a song's latents do not depend on the others, to the bit.
 
     Raises:
         D2MError: another front end, or no song of 2 s.
     """
     _check_front_end(generator, corpus)
-    chosen = [int(i) for s in splits for i in corpus.recordings_in(s, with_music=True)]
-    chosen = sorted(i for i in chosen if corpus.feature_bounds[i, 1] >= STYLE_FRAMES)
+    if recordings is None:
+        recordings = sorted(int(i) for s in splits for i in corpus.recordings_in(s, with_music=True))
+    chosen = [i for i in recordings if corpus.feature_bounds[i, 1] >= STYLE_FRAMES]
     if not chosen:
         raise D2MError(f"{corpus.folder}: no song of 2 s or more in {', '.join(splits)}")
     tables: list[LatentTable] = []
-    for k in range(0, len(chosen), 64):
-        part = [(corpus.recordings[i], np.array(corpus.song_features(i))) for i in chosen[k : k + 64]]
+    for k in range(0, len(chosen), batch):
+        part = [(corpus.recordings[i], np.array(corpus.song_features(i))) for i in chosen[k : k + batch]]
         tables += encode_songs(generator, [(r.name, r.genre, r.split, x) for r, x in part], how)
     return stack(tables, _meta(generator, "music", how, corpus=corpus.folder.name))
+
+
+def genre_means(generator: DanceGenerator, corpus: Corpus, seed: int = 0) -> dict[str, NDArray[np.float32]]:
+    """Genre -> mean noise-averaged z_dan (z_dan,) of a corpus's training songs, in the order of the corpus's genres.
+
+    Songs weigh the same; a genre without a training song has none.
+
+    Raises:
+        D2MError: see :func:`extract_corpus_music`.
+    """
+    how = Extraction(n_draws=1, seed=seed)
+    found = extract_corpus_music(generator, corpus, how, ("train",), batch=1).genre_means()
+    return {g: found[g] for g in corpus.genres if g in found}
 
 
 @torch.no_grad()
@@ -307,12 +331,11 @@ def extract_dance(
     return stack(tables, _meta(generator, "dance", how, corpus=corpus.folder.name))
 
 
-def wave_encoder(generator: DanceGenerator, how: Extraction) -> Callable[[NDArray[np.float32]], NDArray[np.floating]]:
-    """wave (n,) at 22,050 Hz -> noise-averaged z_dan (d,); the same noise for every wave."""
+def song_latent(generator: DanceGenerator, x: NDArray[np.floating], n_noise: int = 64, seed: int = 0) -> Array:
+    """Raw features (t, 28) of a song -> noise-averaged z_dan (d,); the same noise for every song."""
+    return np.asarray(encode_songs(generator, [("", "", "", x)], Extraction(None, 1, n_noise, seed))[0].mu[0])
 
-    def encode(wave: NDArray[np.float32]) -> NDArray[np.floating]:
-        whole = Extraction(None, 1, how.n_noise, how.seed)
-        table = encode_songs(generator, [("", "", "", features(wave, generator.front_end))], whole)[0]
-        return np.asarray(table.mu[0])
 
-    return encode
+def wave_encoder(generator: DanceGenerator, how: Extraction) -> Callable[[Array], Array]:
+    """wave (n,) at 22,050 Hz -> :func:`song_latent`."""
+    return lambda wave: song_latent(generator, features(wave, generator.front_end), how.n_noise, how.seed)

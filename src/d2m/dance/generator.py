@@ -184,7 +184,7 @@ class DanceGenerator:
 
         Args:
             features: raw features (t, 28), t >= 30.
-            generator: source of the noise; the global one where None.
+            generator: source of the noise; fresh entropy where None.
             n_segments: how many z_dan; by default ceil(t / 96).
             noise: all noise instead of a generator (its first draw is used).
 
@@ -206,25 +206,19 @@ class DanceGenerator:
         z = self.net.style_to_dance(rows, noise.audio.reshape(b * n * k, -1).to(rows.dtype)).reshape(b, n, k)
         return ZDan(z.mu, z.logvar, z.sample(noise.z_dan.to(rows.dtype)))
 
-    @torch.no_grad()
-    def song_latent(self, features: np.ndarray | Tensor, generator: torch.Generator, n_draws: int = 64) -> ZDan:
-        """Noise-averaged z_dan of a song: mu (1, z_dan), mean over ``n_draws`` of the 30-d noise; logvar likewise.
-
-        The sample is one draw around that mean. Genre means and directions are made of mu.
-        """
-        style = self.style(features).expand(n_draws, -1)
-        noise = randn(n_draws, self.net.style_to_dance.noise_dim, generator=generator, like=style)
-        z = self.net.style_to_dance(style, noise)
-        mean = type(z)(z.mu.mean(0, keepdim=True), z.logvar.mean(0, keepdim=True))
-        return ZDan(mean.mu, mean.logvar, mean.sample(generator=generator))
-
     # -- z_dan -> poses ------------------------------------------------------------------------------------
 
     def draw_noise(
         self, n_segments: int, generator: torch.Generator | None, max_draws: int | None = None
     ) -> DanceNoise:
-        """Noise for one dance, on the CPU, so that a seed means the same dance on every device."""
-        generator = generator or torch.Generator().manual_seed(torch.seed() % 2**63)
+        """Noise for one dance, on the CPU, so that a seed means the same dance on every device.
+
+        Without a generator it comes from the operating system's entropy; torch's global generator is neither read nor
+        reseeded.
+        """
+        if generator is None:
+            generator = torch.Generator()
+            generator.seed()
         return DanceNoise.draw(self.net.sizes, 1, n_segments, max_draws or self.max_draws, generator)
 
     @torch.no_grad()
@@ -332,7 +326,7 @@ class DanceGenerator:
         """z_dan (n, z_dan) -> poses (n_frames, 14, 2) in pixels at 15 fps, n_frames <= 96 n.
 
         Args:
-            generator: source of the movements' and initial poses' noise.
+            generator: source of the movements' and initial poses' noise; fresh entropy where None.
             noise: all noise instead of a generator; edits of one dance are given the same.
 
         Raises:

@@ -25,13 +25,16 @@ class Edit(Protocol):
 
 
 @runtime_checkable
-class NoiseEdit(Protocol):
-    """An edit that has to know what it dances like: it is bound to a dance's noise (1, n, 1) first.
+class DanceEdit(Protocol):
+    """An edit that wants to know the bundle and the noise (1, n, 1) that it dances with, and becomes an Edit then.
 
-    What it returns may have a dict ``facts`` afterwards, for :attr:`SongDance.edit_facts`.
+    What it returns may have a dict ``facts`` after the dance, for :attr:`SongDance.edit_facts`.
     """
 
-    def for_dance(self, noise: DanceNoise) -> Edit: ...
+    def for_dance(self, generator: DanceGenerator, noise: DanceNoise) -> Edit: ...
+
+
+AnyEdit = Edit | DanceEdit
 
 
 class StrengthCurve(Protocol):
@@ -39,6 +42,10 @@ class StrengthCurve(Protocol):
 
     def at(self, seconds: NDArray[np.float64]) -> NDArray[np.float64]:
         """Strength at these times (n,) -> (n,)."""
+        ...
+
+    def table(self) -> list[list[float]]:
+        """[[seconds, strength], ...]."""
         ...
 
 
@@ -135,7 +142,7 @@ def dance_to(
     n_frames: int,
     *,
     seed: int,
-    edit: Edit | NoiseEdit | None = None,
+    edit: AnyEdit | None = None,
     strength: float | StrengthCurve = 1.0,
     warp: bool = True,
     z_dan: NDArray[np.floating] | None = None,
@@ -168,7 +175,7 @@ def dance_to(
     latents = {"original": base}
     facts: dict[str, Any] = {}
     if edit is not None:
-        edit = edit.for_dance(noise) if isinstance(edit, NoiseEdit) else edit
+        edit = edit.for_dance(generator, noise) if isinstance(edit, DanceEdit) else edit
         amount = strength if isinstance(strength, int | float) else strength.at(clock.segment_centres_s(n))
         latents |= {"neutral": edit.neutral(base, amount), "target": edit.transform(base, amount)}
         facts = getattr(edit, "facts", {})

@@ -63,6 +63,11 @@ class LatentTable:
         arrays = {k: getattr(self, k)[rows] for k in TEXT + NUMBERS}
         return type(self)(**arrays, meta=self.meta)
 
+    def training_rows(self) -> Self:
+        """What may be fitted on: the rows of the training split, or everything if there are no splits (own music)."""
+        train = self.split == "train"
+        return self.select(train) if train.any() else self
+
     def by_song(self) -> Self:
         """One row per song: windows averaged (mu, sigma, spread, style; the draws of the first window)."""
         names, first, of_row = np.unique(self.song, return_index=True, return_inverse=True)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from d2m.core.errors import D2MError
-from d2m.core.skeleton import JOINTS, LEFT_HIP, N_JOINTS, NECK, RIGHT_HIP
+from d2m.core.skeleton import JOINTS, N_JOINTS
+from d2m.motion.kinematics import torso_length
 
 Poses = NDArray[np.float64]
 
@@ -64,13 +65,6 @@ def poses_at(poses: Poses, frames: NDArray[np.float64]) -> Poses:
     return placed
 
 
-def _torso(poses: Poses) -> float:
-    """Median distance from the neck to the middle of the hips; NaN where none is known."""
-    length = np.linalg.norm(poses[:, NECK] - (poses[:, RIGHT_HIP] + poses[:, LEFT_HIP]) / 2, axis=-1)
-    length = length[np.isfinite(length)]
-    return float(np.median(length)) if len(length) else float("nan")
-
-
 def _range(low: NDArray[np.float64], high: NDArray[np.float64], slack: float) -> tuple[float, float]:
     """Range of per-frame extremes, without the frames that leave the 1-99 % range by more than ``slack``."""
     a, b = float(np.percentile(low, 1)) - slack, float(np.percentile(high, 99)) + slack
@@ -93,7 +87,7 @@ def box(poses: Poses) -> tuple[float, float, float, float, float]:
         floor = float(np.percentile(poses[standing][:, _ANKLES, 1].max(1), 90))
     else:
         floor = float(np.percentile(high[:, 1], 90))
-    torso = _torso(poses)
+    torso = torso_length(poses)
     slack = 2 * torso if torso > 0 else 0.5 * float(np.median((high - low).max(1)))
     left, right = _range(low[:, 0], high[:, 0], slack)
     top, bottom = _range(low[:, 1], high[:, 1], slack)
@@ -124,7 +118,7 @@ def fit(panels: Sequence[Poses], size: tuple[int, int], top: int, bottom: int) -
     boxes = np.array([box(p) for p in panels])
     left, right, high, low, floor = boxes.T
     height = max(float((low - high).max()), 1e-6)
-    torsos = [t for t in map(_torso, panels) if t > 0]
+    torsos = [t for t in map(torso_length, panels) if t > 0]
     torso = float(np.clip(max(torsos, default=0.3 * height), 0.05 * height, height))
     half = float((right - left).max()) / 2 + 0.30 * torso
     above = float((floor - high).max()) + 0.42 * torso  # the head is a circle round the nose

@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike
 from d2m.core.errors import D2MError
 from d2m.edits.direction import Direction
 from d2m.edits.strength import Array
-from d2m.stats.covariance import row_space
 from d2m.stats.labels import check_latents, of_genre
 
 
@@ -33,6 +32,7 @@ class PrincipalAxes(Direction):
     """
 
     name = "axes"
+    needs = ()
     fitted_arrays = ("mean_", "components_", "deviations_")
     fitted_values = ("axis_", "sign_")
 
@@ -47,15 +47,17 @@ class PrincipalAxes(Direction):
         Raises:
             D2MError: no such axis or genre, or latents that are all the same.
         """
+        from sklearn.decomposition import PCA
+
         x, labels = check_latents(z, genre)
-        self.mean_ = x.mean(0)
-        _, s, v = row_space(x - self.mean_)
-        k = min(self.n_axes, len(s))
-        if k == 0:
+        if len(x) < 2 or not np.ptp(x, axis=0).any():
             raise D2MError("all latents are the same; there is no principal axis")
-        peaks = v[np.arange(k), np.abs(v[:k]).argmax(1)]
-        self.components_ = v[:k] * np.sign(peaks)[:, None]
-        self.deviations_ = s[:k] / np.sqrt(max(1, len(x) - 1))
+        model = PCA(svd_solver="full").fit(x)
+        deviations = np.sqrt(model.explained_variance_)
+        k = min(self.n_axes, int((deviations > 1e-12 * deviations[0]).sum()))
+        v = model.components_[:k]
+        self.mean_, self.deviations_ = model.mean_, deviations[:k]
+        self.components_ = v * np.sign(v[np.arange(k), np.abs(v).argmax(1)])[:, None]
         self.axis_, self.sign_ = self.axis or 0, 1
         if self.axis is None and self.source is not None and self.target is not None:
             gap = of_genre(x, labels, self.target).mean(0) - of_genre(x, labels, self.source).mean(0)

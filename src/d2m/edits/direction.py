@@ -1,4 +1,4 @@
-"""What all edits of z_dan share: fit / transform / neutral, and files without pickle.
+"""Edits that add to a latent, fit / transform / neutral, and their files without pickle.
 
 A direction file is a folder with ``direction.safetensors`` (fitted arrays) and ``direction.json`` (class, parameters,
 fitted numbers, the digest of the arrays, the latent space it was fitted in). The json is written last and vouches for
@@ -8,41 +8,35 @@ the arrays.
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from d2m.core.errors import D2MError
 from d2m.core.files import atomic_path
+from d2m.dance.generator import DanceGenerator, DanceNoise
+from d2m.edits.edit import LatentEdit
 from d2m.edits.strength import Array, blend
 
 FORMAT = 1
 ARRAYS, INDEX = "direction.safetensors", "direction.json"
 
 
-class Direction(ABC):
-    """An edit of latents, scikit-learn style: parameters in ``__init__``, fitted attributes end in ``_``.
+class Direction(LatentEdit):
+    """An edit that adds something to every latent, whatever the dance.
 
     Subclasses implement :meth:`fit` and :meth:`shift`; those for which "without a genre" means something also
     :meth:`neutral_shift`.
     """
 
-    #: Name in configs and files.
-    name: ClassVar[str]
     #: Attributes that :meth:`fit` sets: arrays, and plain values for the json.
     fitted_arrays: ClassVar[tuple[str, ...]]
     fitted_values: ClassVar[tuple[str, ...]] = ()
-
-    @abstractmethod
-    def fit(self, z: ArrayLike, genre: ArrayLike) -> Self:
-        """From latents z (n, d) and their genres (n,) of strings."""
 
     @abstractmethod
     def shift(self, z: Array) -> Array:
@@ -60,15 +54,13 @@ class Direction(ABC):
         """The latents without their genre (..., d). Strength 0 returns z to the bit."""
         return blend(z, self.neutral_shift(np.asarray(z, np.float64)), strength)
 
-    @property
-    def params(self) -> dict[str, Any]:
-        """Arguments of ``__init__``, plain values."""
-        return {k: getattr(self, k) for k in inspect.signature(type(self).__init__).parameters if k != "self"}
+    def for_dance(self, generator: DanceGenerator, noise: DanceNoise) -> Self:
+        return self.fitted(generator)
 
     @property
-    def width(self) -> int:
-        """d of the latents that it was fitted on."""
-        return int(getattr(self, self.fitted_arrays[0]).shape[-1])
+    def width(self) -> int | None:
+        first = getattr(self, self.fitted_arrays[0], None)
+        return None if first is None else int(first.shape[-1])
 
 
 def save_direction(

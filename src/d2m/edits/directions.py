@@ -1,61 +1,74 @@
-"""All directions by name, and reading one back."""
+"""All edits by name, and reading one back. A new edit is a class of this folder and its name in :data:`EDITS`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from d2m.core.errors import D2MError
-from d2m.dance.table import LatentTable
 from d2m.edits.axes import PrincipalAxes, RandomDirection
 from d2m.edits.boundary import LinearBoundary
 from d2m.edits.direction import Direction, read_direction
+from d2m.edits.edit import LatentEdit
 from d2m.edits.erasure import Erasure
 from d2m.edits.mean_shift import MeanShift
+from d2m.edits.optimised_dance import OptimisedEdit
 from d2m.edits.transport import GaussianTransport
 
-DIRECTIONS: dict[str, type[Direction]] = {
-    kind.name: kind for kind in (MeanShift, LinearBoundary, Erasure, GaussianTransport, PrincipalAxes, RandomDirection)
-}
+#: The one list: configs, ``d2m study fit``, reports and files know an edit by its name here.
+EDITS: dict[str, type[LatentEdit]] = {
+    kind.name: kind
+    for kind in (
+        MeanShift, LinearBoundary, Erasure, GaussianTransport, PrincipalAxes, RandomDirection, OptimisedEdit,
+    )
+}  # fmt: skip
+#: Those that can be kept in a file.
+DIRECTIONS: dict[str, type[Direction]] = {n: kind for n, kind in EDITS.items() if issubclass(kind, Direction)}
 
 
-def make_direction(name: str, source: str | None, target: str | None, **options: Any) -> Direction:
-    """An unfitted direction by its name; erasure and axes can do without genres.
+def make_edit(name: str, source: str | None = None, target: str | None = None, **options: Any) -> LatentEdit:
+    """An unfitted edit by its name.
+
+    Args:
+        options: its other parameters.
 
     Raises:
-        D2MError: an unknown name, a genre that is needed and not given, one genre twice, or an option that the
-            direction does not take.
+        D2MError: an unknown name, a genre that is needed and not given or given and not taken, one genre twice, or
+            an option that the edit does not take.
+    """
+    if name not in EDITS:
+        raise D2MError(f"unknown edit '{name}'; choose one of {', '.join(EDITS)}")
+    kind = EDITS[name]
+    given = {k: v for k, v in {"source": source, "target": target, **options}.items() if v is not None}
+    for key in kind.needs:
+        if key not in given:
+            raise D2MError(f"{name} goes from one genre to another; give {key}")
+    foreign = [k for k in given if k not in kind.parameters()]
+    if foreign:
+        raise D2MError(f"{name} does not take {', '.join(foreign)}; it takes {', '.join(kind.parameters())}")
+    if source is not None and source == target:
+        raise D2MError(f"source and target are both '{source}'; give two genres")
+    return kind(**given)
+
+
+def make_direction(name: str, source: str | None = None, target: str | None = None, **options: Any) -> Direction:
+    """:func:`make_edit` of those that can be kept in a file.
+
+    Raises:
+        D2MError: see there.
     """
     if name not in DIRECTIONS:
         raise D2MError(f"unknown direction '{name}'; choose one of {', '.join(DIRECTIONS)}")
-    given = {k: v for k, v in (("source", source), ("target", target)) if v is not None}
-    if name == "erasure":
-        given.pop("source", None)
-    elif name != "axes" and len(given) < 2:
-        raise D2MError(f"{name} goes from one genre to another; give {'source' if source is None else 'target'}")
-    if source is not None and source == target and name != "erasure":
-        raise D2MError(f"source and target are both '{source}'; give two genres")
-    try:
-        return DIRECTIONS[name](**given, **options)
-    except TypeError as e:
-        raise D2MError(f"{name} does not take {', '.join(options)}") from e
+    direction = make_edit(name, source, target, **options)
+    assert isinstance(direction, Direction)
+    return direction
 
 
-def fit_on_songs(direction: Direction, songs: LatentTable) -> Direction:
-    """Fit a direction on a table of one row per song; returns it.
-
-    On mu, but transport on the complete draws: it maps spreads too, and what is danced to are draws. The spread of mu
-    is the songs' alone, a fraction of a draw's; its map throws draws far off (docs/adr/0049-transport-on-draws.md).
-
-    Raises:
-        D2MError: see the direction's ``fit``.
-    """
-    k = songs.draws.shape[1]
-    if isinstance(direction, GaussianTransport) and k > 1:
-        return direction.fit(songs.draws.reshape(-1, songs.mu.shape[1]), np.repeat(songs.genre, k))
-    return direction.fit(songs.mu.astype(np.float64), songs.genre)
+def direction_between(name: str, source: str, target: str, **options: Any) -> Direction:
+    """The direction of this name from source to target; one that takes less (erasure has no source) gets less."""
+    taken = DIRECTIONS[name].parameters()
+    genres = {k: v for k, v in (("source", source), ("target", target)) if k in taken}
+    return make_direction(name, **genres, **options)
 
 
 def load_direction(path: str | Path) -> tuple[Direction, dict[str, Any]]:

@@ -36,6 +36,7 @@ class Erasure(Direction):
     """
 
     name = "erasure"
+    needs = ()
     fitted_arrays = ("mean_", "read_", "write_", "written_")
     fitted_values = ("intensity_",)
 

@@ -24,6 +24,7 @@ class MeanShift(Direction):
     """
 
     name = "mean_shift"
+    fitted_on = "means"
     fitted_arrays = ("source_mean_", "target_mean_")
 
     def __init__(self, source: str, target: str) -> None:
@@ -43,8 +44,10 @@ class MeanShift(Direction):
         """Take means (d,) that are known already, a bundle's for instance.
 
         Raises:
-            D2MError: a genre has no mean.
+            D2MError: a genre has no mean, or both are the same.
         """
+        if self.source == self.target:
+            raise D2MError(f"source and target are both '{self.source}'; give two genres")
         for name in (self.source, self.target):
             if name not in means:
                 raise D2MError(f"unknown genre '{name}'; there are {', '.join(sorted(means)) or 'none'}")

@@ -78,7 +78,7 @@ class GaussianPrior:
         return out
 
 
-def content_distance(poses: Tensor, original: Tensor) -> Tensor:
+def content_loss(poses: Tensor, original: Tensor) -> Tensor:
     """Dances (b, t, 28), normalised -> (b,): L1 of poses + 4 x L1 of frame steps."""
     position = (poses - original).abs().mean(dim=(1, 2))
     velocity = (poses.diff(dim=1) - original.diff(dim=1)).abs().mean(dim=(1, 2))
@@ -119,7 +119,7 @@ class DanceTerms:
         poses = self.dance(z)
         return {
             "target": -self.log_p(poses)[..., self.target].mean(1),
-            "content": content_distance(poses, self.original),
+            "content": content_loss(poses, self.original),
             "prior": self.prior(z).mean(1),
             "beat": beat_energy(poses),
         }

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from d2m.core.errors import D2MError
 from d2m.dance.generator import DanceGenerator, DanceNoise
+from d2m.dance.table import LatentTable
+from d2m.edits.edit import LatentEdit
 from d2m.edits.mean_shift import MeanShift
 from d2m.edits.optimise import WEIGHTS, DanceTerms, GaussianPrior, Optimised, optimise
 from d2m.edits.strength import blend
+from d2m.stats.labels import check_latents
 
 
 @contextmanager
@@ -36,7 +39,7 @@ class Settings:
     prior: GaussianPrior | None = None
 
 
-class Reading(NamedTuple):
+class Judged(NamedTuple):
     """b dances by the terms and by both classifiers. target_probability: "guide", "judge" -> (b,)."""
 
     terms: dict[str, Tensor]
@@ -89,62 +92,142 @@ class DanceObjective:
             return optimise(start, self.terms, s.weights, steps=s.steps, rate=s.rate)
 
     @torch.no_grad()
-    def read(self, z: Tensor) -> Reading:
+    def judge(self, z: Tensor) -> Judged:
         """What these latents (b, n, z_dan) dance."""
         poses = self.terms.dance(z)
         guide = self.classifier.guide_log_probabilities(poses).exp().mean(1)
         judge = self.classifier.dance_probabilities(poses)
-        return Reading(self.terms(z), {"guide": guide[:, self.target], "judge": judge[:, self.target]})
+        return Judged(self.terms(z), {"guide": guide[:, self.target], "judge": judge[:, self.target]})
 
 
-class OptimisedEdit:
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
+def all_weights(given: Mapping[str, float]) -> dict[str, float]:
+    """These weights over :data:`d2m.edits.optimise.WEIGHTS`.
+
+    Raises:
+        D2MError: an unknown term, or a weight that is not a number of at least 0.
+    """
+    if not isinstance(given, Mapping) or not given.keys() <= WEIGHTS.keys():
+        raise D2MError(f"weights={given}: give numbers for some of {', '.join(WEIGHTS)}")
+    for name, value in given.items():
+        if not _is_number(value) or value < 0:
+            raise D2MError(f"weights.{name}={value}: give a number of at least 0")
+    return {**WEIGHTS, **{str(k): float(v) for k, v in given.items()}}
+
+
+class OptimisedEdit(LatentEdit):
     """From a source genre to a target: mean shift, then the optimiser. "neutral" is the mean shift's.
 
     Strength s goes the share s of the way from the original to what the optimiser found; 0 returns the original to
-    the bit and optimises nothing.
+    the bit and optimises nothing. Needs a bundle with stage motion_style.
+
+    Args:
+        steps, rate: see :func:`d2m.edits.optimise.optimise`.
+        weights: of some of the terms; the others have those of :data:`d2m.edits.optimise.WEIGHTS`.
+
+    Fitted attributes: ``start_``, the mean shift, and ``prior_`` of the target's draws; N(0, I), None, where only genre
+    means are known.
+
+    Raises:
+        D2MError: a setting that is not a number in its range.
     """
 
     name = "optimise"
+    fitted_on = "means"
 
-    def __init__(self, generator: DanceGenerator, start: MeanShift, settings: Settings) -> None:
-        self.generator, self.start, self.settings = generator, start, settings
-        self.source, self.target = start.source, start.target
-        generator.motion_classifier()  # refuses a bundle without one before any song is read
+    def __init__(
+        self, source: str, target: str, steps: int = 100, rate: float = 0.05,
+        weights: Mapping[str, float] | None = None,
+    ) -> None:  # fmt: skip
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
+            raise D2MError(f"steps={steps}: give a whole number of at least 0")
+        if not _is_number(rate) or rate <= 0:
+            raise D2MError(f"rate={rate}: give a number above 0")
+        self.source, self.target, self.steps, self.rate = source, target, steps, rate
+        self.weights = all_weights(weights or {})
+        self.start_: MeanShift | None = None
+        self.prior_: GaussianPrior | None = None
 
-    def for_dance(self, noise: DanceNoise) -> OptimisedDance:
-        """The edit of the dance with this noise (1, n, 1)."""
-        return OptimisedDance(self, noise)
+    @property
+    def width(self) -> int | None:
+        return None if self.start_ is None else self.start_.width
+
+    def from_means(self, means: Mapping[str, NDArray[np.floating]]) -> Self:
+        """The mean shift's; the prior is N(0, I)."""
+        self.start_, self.prior_ = MeanShift(self.source, self.target).from_means(means), None
+        return self
+
+    def fit(self, z: ArrayLike, genre: ArrayLike) -> Self:
+        """The mean shift of latents z (n, d) with genres (n,), and the prior of those of the target.
+
+        Raises:
+            D2MError: no latent of a genre, or fewer than two different ones of the target.
+        """
+        x, labels = check_latents(z, genre)
+        self.start_ = MeanShift(self.source, self.target).fit(x, labels)
+        self.prior_ = self._prior(x[labels == self.target])
+        return self
+
+    def fit_on_songs(self, songs: LatentTable) -> Self:
+        """The mean shift on mu, the prior on the target's complete draws."""
+        draws = songs.draws[songs.genre == self.target].reshape(-1, songs.mu.shape[1])
+        self.start_ = MeanShift(self.source, self.target).fit_on_songs(songs)
+        self.prior_ = self._prior(draws if len(draws) > 1 else songs.mu[songs.genre == self.target])
+        return self
+
+    def _prior(self, z: NDArray[np.floating]) -> GaussianPrior:
+        try:
+            return GaussianPrior.fit(z)
+        except ValueError as e:
+            raise D2MError(f"{e}; extract more songs of {self.target}") from e
+
+    def fitted(self, generator: DanceGenerator) -> Self:
+        """See the base class; also refuses a bundle whose motion classifier is missing or does not know the target."""
+        generator.motion_classifier()
+        edit = super().fitted(generator)
+        if self.target not in generator.genres:
+            known = ", ".join(generator.genres)
+            raise D2MError(f"target={self.target}: the motion classifier knows {known}; choose one")
+        return edit
+
+    def for_dance(self, generator: DanceGenerator, noise: DanceNoise) -> OptimisedDance:
+        return OptimisedDance(self.fitted(generator), generator, noise)
 
 
 class OptimisedDance:
     """An :class:`OptimisedEdit` of one dance; :attr:`facts` says afterwards what was reached, and by which judge."""
 
-    def __init__(self, edit: OptimisedEdit, noise: DanceNoise) -> None:
-        self.edit, self.noise = edit, noise
+    def __init__(self, edit: OptimisedEdit, generator: DanceGenerator, noise: DanceNoise) -> None:
+        assert edit.start_ is not None
+        self.edit, self.generator, self.noise, self.start = edit, generator, noise, edit.start_
         self.facts: dict[str, Any] = {}
 
     def neutral(self, z: NDArray[np.floating], strength: float | NDArray[np.floating]) -> NDArray[np.floating]:
         """Mean shift's, (n, z_dan)."""
-        return self.edit.start.neutral(z, strength)
+        return self.start.neutral(z, strength)
 
     def transform(self, z: NDArray[np.floating], strength: float | NDArray[np.floating]) -> NDArray[np.floating]:
         """Latents (n, z_dan) -> optimised ones; strength a number or (n,)."""
         edit, s = self.edit, np.asarray(strength, np.float64)
         self.facts = {
-            "weights": dict(edit.settings.weights),
-            "rate": edit.settings.rate,
+            "weights": dict(edit.weights),
+            "rate": edit.rate,
             "steps": 0,
-            "motion_classifier_held_out": edit.generator.motion_style_held_out,
+            "motion_classifier_held_out": self.generator.motion_style_held_out,
         }
         if not s.any():
             return z
 
         def rows(x: NDArray[np.floating]) -> Tensor:
-            like = next(edit.generator.net.parameters())
+            like = next(self.generator.net.parameters())
             return torch.from_numpy(np.array(x)).to(like)[None]
 
-        objective = DanceObjective(edit.generator, rows(z), self.noise, edit.target, edit.settings)
-        arithmetic = edit.start.transform(z, 1.0)
+        settings = Settings(edit.weights, edit.steps, edit.rate, edit.prior_)
+        objective = DanceObjective(self.generator, rows(z), self.noise, edit.target, settings)
+        arithmetic = self.start.transform(z, 1.0)
         found = objective.optimise(rows(arithmetic))
         best = found.z[0].cpu().numpy().astype(z.dtype)
         moved = blend(z, best - z, s)
@@ -153,8 +236,8 @@ class OptimisedDance:
         self.facts |= {
             "steps": int(found.steps[0]),
             "history": {k: [round(float(x), 5) for x in v[:, 0]] for k, v in found.history.items()},
-            "original": objective.read(rows(z)).of(0),
-            "arithmetic": objective.read(rows(arithmetic)).of(0),
-            "optimised": objective.read(rows(moved)).of(0),
+            "original": objective.judge(rows(z)).of(0),
+            "arithmetic": objective.judge(rows(arithmetic)).of(0),
+            "optimised": objective.judge(rows(moved)).of(0),
         }
         return moved

@@ -44,6 +44,10 @@ class Schedule:
         """Strength at these times (n,) -> (n,)."""
         return np.asarray(np.interp(seconds, self.seconds, self.strength), np.float64)
 
+    def table(self) -> list[list[float]]:
+        """What :meth:`parse` reads."""
+        return [list(row) for row in zip(self.seconds, self.strength, strict=True)]
+
     def __str__(self) -> str:
         return ", ".join(f"{v:g} at {t:g} s" for t, v in zip(self.seconds, self.strength, strict=True))
 

@@ -5,8 +5,8 @@ x -> m_t + A (x - m_s), A = S^{-1/2} (S^{1/2} T S^{1/2})^{1/2} S^{-1/2}
 (Dowson and Landau 1982; Peyré and Cuturi, "Computational Optimal Transport", 2019, remark 2.31). Part of the way,
 (1 - s) x + s T(x), is McCann's interpolation, itself optimal. Covariances are shrunk (:mod:`d2m.stats.covariance`) by
 one common intensity, the larger of the two: off the span of the songs the map then only scales by the ratio of the
-genres' overall spreads. Fit it on latents of the kind that it will move: complete draws, where dances are edited
-(:func:`d2m.edits.directions.fit_on_songs`).
+genres' overall spreads. Fit it on latents of the kind that it will move: complete draws, where dances are edited. The
+spread of mu is the songs' alone, a fraction of a draw's; its map throws draws far off.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ class GaussianTransport(Direction):
     """
 
     name = "transport"
+    #: It maps spreads too, and what is danced to are draws (docs/adr/0049-transport-on-draws.md).
+    fitted_on = "draws"
     fitted_arrays = ("source_mean_", "target_mean_", "basis_", "core_")
     fitted_values = ("scale_", "intensity_")
 

@@ -16,6 +16,9 @@ from scipy.signal import find_peaks
 from d2m.core.skeleton import LEFT_HIP, NECK, RIGHT_HIP
 
 Array = NDArray[np.floating]
+
+#: Of every energy that a user sees: v^2 / 2 per joint of mass 1, where a torso is 1 long.
+ENERGY_UNIT = "torso lengths²/s²"
 Floats = NDArray[np.float64]
 
 
@@ -56,11 +59,13 @@ def hip_midpoint(poses: Array) -> Floats:
 def torso_length(poses: Array) -> float:
     """(t, 14, c) -> median distance from neck to hip midpoint; frames that are not finite are passed over.
 
-    The unit in which errors of differently sized bodies compare. In 2-D a forward bend shortens it; the
+    nan if there is none. The unit in which differently sized bodies compare. In 2-D a forward bend shortens it; the
     median forgives that.
     """
     poses = _check(poses, 1)
-    return float(np.nanmedian(np.linalg.norm(poses[:, NECK] - hip_midpoint(poses), axis=-1)))
+    length = np.linalg.norm(poses[:, NECK] - hip_midpoint(poses), axis=-1)
+    length = length[np.isfinite(length)]
+    return float(np.median(length)) if len(length) else float("nan")
 
 
 def expansion(poses: Array) -> Floats:

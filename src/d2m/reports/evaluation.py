@@ -14,7 +14,13 @@ from d2m.dance.generator import DanceGenerator
 from d2m.dance.song_dance import SongDance, dance_to
 from d2m.data.corpus import Corpus
 from d2m.edits.mean_shift import MeanShift
-from d2m.metrics.motion import boundary_jump_ratio, joint_position_error, mean_kinetic_energy
+from d2m.metrics.motion import (
+    boundary_jump_ratio,
+    common_scale,
+    joint_position_error,
+    mean_energy,
+    measure_motion,
+)  # fmt: skip
 
 HELD_OUT = ("val", "test")
 
@@ -64,24 +70,44 @@ def dance_to_recording(generator: DanceGenerator, corpus: Corpus, i: int, seed: 
     return dance_to(generator, features, corpus.song_beats(i), len(features), seed=seed, **options)
 
 
-def energy_by_genre(
-    generator: DanceGenerator, corpus: Corpus, songs: Sequence[int], seeds: Sequence[int]
-) -> dict[str, dict[str, float]]:
-    """Genre -> mean kinetic energy (px^2/s^2) of the real dances and of those generated to the same songs.
+def real_scale(corpus: Corpus, i: int) -> float:
+    """Torso length (px) of a recording's real dance, all views: the scale of every dance to its song."""
+    return common_scale([corpus.song_poses(i, v) for v in range(corpus.n_views(i))])
 
-    Real dances are averaged over camera yaws, generated ones over seeds; songs weigh the same. Both keep the
-    dancer's hips in place. "boundary" is the jump at unit boundaries of unwarped dances, 1 where there is no seam. With
-    a motion classifier "judged" and "judged_real" are its judge's probability of the song's own genre for the generated
-    dance, unwarped, and for the real one.
+
+Numbers = dict[str, float]
+
+
+def _mean(rows: Sequence[Numbers]) -> Numbers:
+    return {k: float(np.nanmean([r[k] for r in rows])) for k in rows[0]} if rows else {}
+
+
+def motion_by_genre(
+    generator: DanceGenerator, corpus: Corpus, songs: Sequence[int], seeds: Sequence[int]
+) -> tuple[dict[str, Numbers], dict[str, dict[str, Numbers]]]:
+    """The real dances, and those generated to the same songs.
+
+    Returns:
+        Genre -> "songs"; "real" and "generated", mean kinetic energy (torso lengths^2/s^2); "boundary", the jump at
+        unit boundaries of unwarped dances, 1 where there is no seam; "below_threshold", the share of segments where
+        every draw was too still; with a motion classifier "judged" and "judged_real", its judge's probability of the
+        song's own genre for the generated dance, unwarped, and for the real one. And genre -> "real", "generated" ->
+        all of :data:`d2m.metrics.motion.MOTION_METRICS`.
+
+    The scale is the real dance's for all dances to a song. Real dances are averaged over camera yaws, generated ones
+    over seeds; songs weigh the same. Both keep the dancer's hips in place.
     """
     table: dict[str, dict[str, list[float]]] = {}
+    metrics: dict[str, dict[str, list[Numbers]]] = {}
     for i in songs:
         genre = corpus.recordings[i].genre
-        row = table.setdefault(genre, {"real": [], "generated": [], "boundary": [], "below_threshold": []})
-        views = range(corpus.n_views(i))
-        row["real"].append(float(np.mean([mean_kinetic_energy(corpus.song_poses(i, v)) for v in views])))
+        row = table.setdefault(genre, {"boundary": [], "below_threshold": []})
+        views = [corpus.song_poses(i, v) for v in range(corpus.n_views(i))]
         dances = [dance_to_recording(generator, corpus, i, s) for s in seeds]
-        row["generated"].append(float(np.mean([mean_kinetic_energy(d.poses["original"]) for d in dances])))
+        scale = real_scale(corpus, i)
+        both = metrics.setdefault(genre, {"real": [], "generated": []})
+        both["real"].append(_mean([measure_motion(p, scale) for p in views]))
+        both["generated"].append(_mean([measure_motion(d.poses["original"], scale) for d in dances]))
         row["below_threshold"].append(float(np.mean([(~d.accepted).mean() for d in dances])))
         unwarped = dance_to_recording(generator, corpus, i, seeds[0], warp=False).poses["original"]
         if len(unwarped) > 64:
@@ -89,10 +115,15 @@ def energy_by_genre(
         if generator.motion_style is not None and len(unwarped) >= UNIT_FRAMES:
             row.setdefault("judged", []).append(generator.genre_of_motion(unwarped)[genre])
             row.setdefault("judged_real", []).append(generator.genre_of_motion(corpus.song_poses(i))[genre])
-    return {
-        genre: {"songs": float(len(row["real"])), **{k: float(np.mean(v)) for k, v in row.items() if v}}
-        for genre, row in sorted(table.items())
-    }
+    motion = {g: {k: _mean(rows) for k, rows in both.items()} for g, both in sorted(metrics.items())}
+    energy = {
+        g: {
+            "songs": float(len(metrics[g]["real"])), **{k: both[k]["energy"] for k in ("real", "generated")},
+            **{k: float(np.mean(v)) for k, v in table[g].items() if v},
+        }
+        for g, both in motion.items()
+    }  # fmt: skip
+    return energy, motion
 
 
 def _named(three: NDArray[np.floating]) -> dict[str, float]:
@@ -110,9 +141,10 @@ def edit_energy(
 ) -> dict[str, Any]:
     """Mean shift of the source genre's songs towards the target's, all noise shared.
 
-    Returns the mean kinetic energy of the original, the neutral and the target dance, the share of (song, seed) pairs
-    whose energy rose, how many pairs, and whether strength 0 gave the original to the bit in all of them; with a motion
-    classifier also "target_probability_*" of the three by its judge, beside the judge's held-out accuracy.
+    Returns the mean kinetic energy (torso lengths^2/s^2, the real dance's torso) of the original, the neutral and the
+    target dance, the share of (song, seed) pairs whose energy rose, how many pairs, and whether strength 0 gave the
+    original to the bit in all of them; with a motion classifier also "target_probability_*" of the three by its judge,
+    beside the judge's held-out accuracy.
     """
     edit = MeanShift(source, target).from_means(generator.genre_means)
     energies: list[list[float]] = []
@@ -125,7 +157,8 @@ def edit_energy(
             dance = dance_to_recording(generator, corpus, i, seed, edit=edit)
             same = dance_to_recording(generator, corpus, i, seed, edit=edit, strength=0.0)
             exact &= np.array_equal(same.poses["target"], dance.poses["original"])
-            energies.append([mean_kinetic_energy(dance.poses[k]) for k in ("original", "neutral", "target")])
+            scale = real_scale(corpus, i)
+            energies.append([mean_energy(dance.poses[k], scale) for k in ("original", "neutral", "target")])
             if generator.motion_style is not None:
                 votes.append(target_votes(generator, corpus, i, seed, edit))
     table = np.array(energies).reshape(-1, 3)
@@ -146,12 +179,12 @@ def edit_energy(
 
 
 def energy_extremes(corpus: Corpus) -> tuple[str, str]:
-    """The genres whose real training dances have the most and the least kinetic energy (px^2/s^2)."""
+    """The genres whose real training dances have the most and the least kinetic energy (torso lengths^2/s^2)."""
     means: dict[str, float] = {}
     for genre in corpus.genres:
         songs = [int(i) for i in corpus.recordings_in("train", genre, with_music=True)]
         if songs:
-            means[genre] = float(np.mean([mean_kinetic_energy(corpus.song_poses(i)) for i in songs]))
+            means[genre] = float(np.mean([mean_energy(corpus.song_poses(i)) for i in songs]))
     return max(means, key=lambda g: means[g]), min(means, key=lambda g: means[g])
 
 
@@ -159,18 +192,20 @@ def evaluate(generator: DanceGenerator, corpus: Corpus, seeds: Sequence[int] = (
     """Everything above and below on the held-out songs: the report of a run.
 
     Returns:
-        "energy" (:func:`energy_by_genre`), "reconstruction" (:func:`reconstruction_error`), "style"
+        "energy" and "motion" (:func:`motion_by_genre`), "reconstruction" (:func:`reconstruction_error`), "style"
         (:func:`style_accuracy`), "motion_style" (:func:`d2m.train.release.motion_style_accuracy`; {} without a motion
         classifier), "edits": :func:`edit_energy` from the most energetic genre to the least and back.
     """
     songs = held_out_songs(corpus)
     high, low = energy_extremes(corpus)
+    energy, motion = motion_by_genre(generator, corpus, songs, seeds)
     return {
         "most_energetic": high,
         "least_energetic": low,
         "held_out_songs": [corpus.recordings[i].name for i in songs],
         "seeds": list(seeds),
-        "energy": energy_by_genre(generator, corpus, songs, seeds),
+        "energy": energy,
+        "motion": motion,
         "reconstruction": reconstruction_error(generator, corpus),
         "style": style_accuracy(generator, corpus, songs),
         "motion_style": generator.motion_style_held_out,

@@ -12,15 +12,14 @@ from numpy.typing import NDArray
 
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import FPS, STYLE_FRAMES, UNIT_FRAMES
-from d2m.dance.extraction import Extraction, encode_songs, space_of
 from d2m.dance.generator import DanceGenerator
 from d2m.dance.song_dance import dance_to
-from d2m.dance.table import LatentTable, stack
+from d2m.dance.table import LatentTable
 from d2m.data.corpus import Corpus
 from d2m.draw.render import still
 from d2m.draw.video import render_dance
 from d2m.edits.mean_shift import MeanShift
-from d2m.metrics.reading import common_scale, in_torso_lengths, read_motion
+from d2m.metrics.motion import common_scale, content_distance, mean_energy
 from d2m.reports.readings import Reading, motion_reading, structure_reading
 
 VERSIONS = ("original", "neutral", "target")
@@ -42,14 +41,6 @@ def fixed_songs(corpus: Corpus, per_genre: int, seed: int, splits: Sequence[str]
     return chosen
 
 
-def song_latents(generator: DanceGenerator, corpus: Corpus, songs: Sequence[int], how: Extraction) -> LatentTable:
-    """z_dan of some of a corpus's songs, a row each; the same noise behind every mu."""
-    rows = [(corpus.recordings[i], np.array(corpus.song_features(i))) for i in songs]
-    tables = encode_songs(generator, [(r.name, r.genre, r.split, x) for r, x in rows], how)
-    meta = {"side": "music", "space": space_of(generator), "front_end": generator.front_end, "seed": how.seed}
-    return stack(tables, {**meta, "n_noise": how.n_noise, "n_draws": how.n_draws, "corpus": corpus.folder.name})
-
-
 def cosine(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     """Of two directions (d,); nan where one of them has no length."""
     x, y = a.astype(np.float64), b.astype(np.float64)
@@ -66,16 +57,12 @@ def mean_scalars(means: dict[str, NDArray[np.float32]]) -> dict[str, float]:
     return found
 
 
-def content_distance(dance: NDArray[np.floating], original: NDArray[np.floating]) -> float:
-    """Mean distance of joints (t, 14, 2) px from the original's at the same time, in the original's torso lengths."""
-    scale = common_scale([original])
-    apart = in_torso_lengths(dance, scale) - in_torso_lengths(original, scale)
-    return float(np.linalg.norm(apart, axis=-1).mean())
-
-
 @dataclass
 class Study:
-    """What :func:`study` found. rows: of the table, "video" a path. figures: name -> PNG. contact: a strip of poses."""
+    """What :func:`study` found.
+
+    rows: of the table, "video" a path. figures: name -> PNG; "contact" is a strip of poses.
+    """
 
     scalars: dict[str, float]
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -110,9 +97,8 @@ def study(
     Raises:
         D2MError: dances that cannot be read or drawn (not finite, no torso), a full disk.
     """
-    train = table.split == "train"
     unseen = dict.fromkeys(generator.genres if generator.motion_style is not None else (), float("nan"))
-    means = (table.select(train) if train.any() else table).genre_means()
+    means = table.training_rows().genre_means()
     found = Study(mean_scalars(means))
     by_genre: dict[str, list[dict[str, NDArray[np.float32]]]] = {}
     strips: list[NDArray[np.float32]] = []
@@ -140,7 +126,7 @@ def study(
             seen = unseen if judged is None else generator.genre_of_motion(judged[version])
             found.rows.append({
                 "song": info.name, "genre": info.genre, "to": to, "version": version, "video": video,
-                "kinetic_energy": read_motion(dance, scale)["energy"],
+                "kinetic_energy": mean_energy(dance, scale),
                 "content_distance": content_distance(dance, poses["original"]),
                 **music, **{f"motion_{g}": p for g, p in seen.items()},
             })  # fmt: skip

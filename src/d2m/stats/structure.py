@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from d2m.core.errors import D2MError
-from d2m.stats.covariance import Floats, ShrunkCovariance, row_space
+from d2m.stats.covariance import Floats, ShrunkCovariance
 from d2m.stats.labels import Ints, song_labels
 from d2m.stats.nulls import permutation_p, shuffles
 
@@ -54,16 +54,17 @@ def pca(z: ArrayLike, n_components: int = 2) -> tuple[Floats, Floats]:
 
     Signs are such that each component's largest score is positive; missing components are zeros.
     """
+    from sklearn.decomposition import PCA
+
     x = np.asarray(z, np.float64)
-    u, s, _ = row_space(x - x.mean(0))
+    model = PCA(svd_solver="full")
+    found = model.fit_transform(x)
     scores = np.zeros((len(x), n_components))
-    k = min(n_components, len(s))
-    scores[:, :k] = u[:, :k] * s[:k]
+    k = min(n_components, found.shape[1])
+    scores[:, :k] = found[:, :k]
     peak = scores[np.abs(scores).argmax(0), np.arange(n_components)]
-    shares = np.zeros(max(1, min(len(x) - 1, x.shape[1])))
-    square = np.square(s)[: len(shares)]
-    shares[: len(square)] = square / max(float(square.sum()), 1e-300)
-    return scores * np.where(peak < 0, -1.0, 1.0), shares
+    variance = model.explained_variance_[: max(1, min(len(x) - 1, x.shape[1]))]
+    return scores * np.where(peak < 0, -1.0, 1.0), variance / max(float(variance.sum()), 1e-300)
 
 
 def explained_variance(z: ArrayLike, draws: int = 200, seed: int = 0, level: float = 0.95) -> VarianceCurve:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from d2m.bundle import sha256, write_bundle
 from d2m.bundle.run_folder import RunFolder
 from d2m.core.machine import git_revision, versions
+from d2m.dance.extraction import genre_means
 from d2m.dance.generator import DanceGenerator, motion
 from d2m.data.corpus import Corpus
 from d2m.data.normalizer import Normalizer
@@ -26,8 +27,6 @@ from d2m.train.stage import MOTION_STYLE, STAGES, Stage
 MOTION_SHARE = 0.5
 MOTION_PERCENTILE = 1.0
 MAX_DRAWS = 8
-#: Draws of the 30-d noise that a song's mean z_dan averages over.
-LATENT_DRAWS = 64
 
 
 def motion_threshold(corpus: Corpus, normalizer: Normalizer) -> float:
@@ -36,17 +35,6 @@ def motion_threshold(corpus: Corpus, normalizer: Normalizer) -> float:
     train = train[:: max(1, len(train) // 20000)]
     real = torch.from_numpy(normalizer.normalize_poses(np.asarray(corpus.units[train])))
     return MOTION_SHARE * float(np.percentile(motion(real).numpy(), MOTION_PERCENTILE))
-
-
-def genre_means(
-    generator: DanceGenerator, corpus: Corpus, split: str = "train", seed: int = 0
-) -> dict[str, np.ndarray]:
-    """Genre -> mean over its songs of the noise-averaged z_dan (z_dan,). Songs weigh the same."""
-    found: dict[str, list[np.ndarray]] = {g: [] for g in corpus.genres}
-    for i in corpus.recordings_in(split, with_music=True):
-        z = generator.song_latent(corpus.song_features(i), torch.Generator().manual_seed(seed), LATENT_DRAWS)
-        found[corpus.recordings[i].genre].append(z.mu[0].cpu().numpy())
-    return {g: np.mean(z, axis=0) for g, z in found.items() if z}
 
 
 def read_composition(checkpoint: Path) -> tuple[Composition, dict[str, Any]]:

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from d2m.core.errors import D2MError
 from d2m.core.files import atomic_path
 from d2m.core.skeleton import FPS, JOINTS
+from d2m.motion.kinematics import ENERGY_UNIT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#B8A900")
 MARKERS = "os^DvP*X"
 JOINT_LABELS = tuple(j.replace("right_", "R ").replace("left_", "L ") for j in JOINTS)
-
-#: Kinetic energy of a joint of mass 1 where a pixel is a pixel (projected data: a centimetre).
-ENERGY_UNIT = "px²/s²"
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -76,13 +74,11 @@ def kinetic_energy_bars(
     energies: Mapping[str, ArrayLike],
     *,
     title: str = "Mean kinetic energy per joint",
-    unit: str = ENERGY_UNIT,
 ) -> Figure:
     """Bars of each joint's mean kinetic energy, a colour per label.
 
     Args:
         energies: label -> (14,) in the order of :data:`d2m.core.skeleton.JOINTS` (COCO / OpenPose).
-        unit: of the energies.
 
     Raises:
         D2MError: nothing to plot, or a wrong shape.
@@ -93,7 +89,7 @@ def kinetic_energy_bars(
     series = {k: _per_joint(k, v, 1).tolist() for k, v in energies.items()}
     _grouped_bars(axes, JOINT_LABELS, series, with_values=False)
     axes.tick_params("x", rotation=45)
-    axes.set(title=title, xlabel="joint", ylabel=f"kinetic energy ({unit})")
+    axes.set(title=title, xlabel="joint", ylabel=f"kinetic energy ({ENERGY_UNIT})")
     return figure
 
 
@@ -102,7 +98,6 @@ def kinetic_energy_heatmap(
     *,
     fps: float = FPS,
     title: str = "Kinetic energy over time",
-    unit: str = ENERGY_UNIT,
 ) -> Figure:
     """Joints by time, one panel per label under a common colour scale (cut at the 99.5th percentile).
 
@@ -133,7 +128,7 @@ def kinetic_energy_heatmap(
         )
         axes.set_yticks(range(len(JOINTS)), JOINT_LABELS, fontsize=8)
         axes.set(title=label, xlabel="time (s)", ylabel="joint")
-    figure.colorbar(image, ax=list(panels), label=f"kinetic energy ({unit})", extend="max")  # type: ignore[arg-type]
+    figure.colorbar(image, ax=list(panels), label=f"kinetic energy ({ENERGY_UNIT})", extend="max")  # type: ignore[arg-type]
     figure.suptitle(title)
     return figure
 
@@ -203,7 +198,6 @@ def genre_energy_bars(
     energies: Mapping[str, Mapping[str, float]],
     *,
     title: str = "Kinetic energy by genre",
-    unit: str = ENERGY_UNIT,
 ) -> Figure:
     """Bars per genre, a colour per label (say, "real" beside "generated"); a missing genre leaves a gap.
 
@@ -220,7 +214,7 @@ def genre_energy_bars(
     axes = figure.add_subplot()
     series = {label: [float(row.get(g, np.nan)) for g in genres] for label, row in energies.items()}
     _grouped_bars(axes, genres, series, with_values=True)
-    axes.set(title=title, xlabel="genre", ylabel=f"mean kinetic energy ({unit})")
+    axes.set(title=title, xlabel="genre", ylabel=f"mean kinetic energy ({ENERGY_UNIT})")
     return figure
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from d2m.draw.plots import COLOURS, _figure, _some, _tidy
+from d2m.motion.kinematics import ENERGY_UNIT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,7 +18,7 @@ _NULL = "0.6"
 
 
 def edit_effects(
-    changes: Mapping[str, ArrayLike], controls: ArrayLike, gap: float, *, source: str, target: str, unit: str
+    changes: Mapping[str, ArrayLike], controls: ArrayLike, gap: float, *, source: str, target: str
 ) -> Figure:
     """A bar per edit: the mean change of a dance's kinetic energy, a dot per dance, over what random directions do.
 
@@ -25,7 +26,6 @@ def edit_effects(
         changes: edit -> change of every dance (n,).
         controls: mean change under each random direction (m,); may be empty.
         gap: how far the unedited dances of the target's songs lie from those of the source's.
-        unit: of all of them.
 
     Raises:
         D2MError: nothing to plot.
@@ -46,7 +46,7 @@ def edit_effects(
     axes.invert_yaxis()
     axes.set(
         title=f"{source} to {target}: what edits of equal length do to the dance",
-        xlabel=f"change of mean kinetic energy ({unit})", ylabel="edit",
+        xlabel=f"change of mean kinetic energy ({ENERGY_UNIT})", ylabel="edit",
     )  # fmt: skip
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     _tidy(axes, "x")

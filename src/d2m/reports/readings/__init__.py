@@ -1,7 +1,7 @@
 """Analyses of the latent and of dances, each as numbers, figures and a section of a page.
 
-Reports, experiments and callbacks are made of these; the analyses themselves are in :mod:`d2m.latent` and
-:mod:`d2m.metrics.reading`.
+Reports, experiments and callbacks are made of these; the analyses themselves are in :mod:`d2m.stats` and
+:mod:`d2m.metrics`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from d2m.core.errors import D2MError
 from d2m.draw.plots.edits import edit_effects
 from d2m.edits.direction import Direction
-from d2m.metrics.reading import ENERGY_UNIT, common_scale, read_motion
+from d2m.metrics.motion import UNITS, common_scale, measure_motion
+from d2m.motion.kinematics import ENERGY_UNIT
 from d2m.reports.readings.reading import Reading
 from d2m.stats.nulls import permutation_p
 
@@ -56,15 +57,15 @@ def comparison_reading(
     the target.
     """
     first = next(iter(dances.values()))
-    before = [read_motion(d["original"], common_scale([d["original"]])) for d in first]
-    there = [read_motion(p, common_scale([p])) for p in unedited_target]
+    before = [measure_motion(d["original"], common_scale([d["original"]])) for d in first]
+    there = [measure_motion(p, common_scale([p])) for p in unedited_target]
     start, gap = float(np.mean([r["energy"] for r in before])), 0.0
     if there:
         gap = float(np.mean([r["energy"] for r in there])) - start
     sign = 1.0 if gap >= 0 else -1.0
 
     def after(group: Dances, kind: str = "target") -> list[dict[str, float]]:
-        return [read_motion(d[kind], common_scale([d["original"]])) for d in group if kind in d]
+        return [measure_motion(d[kind], common_scale([d["original"]])) for d in group if kind in d]
 
     null = [float(np.mean([r["energy"] for r in after(group)])) - start for group in controls]
     rows: list[dict[str, Any]] = []
@@ -101,12 +102,12 @@ def comparison_reading(
         text,
         {"edits": rows, "unedited": unedited, "gap": gap, "random_changes": null},
         {"edit_effects": (
-            edit_effects(changes, null, gap, source=source, target=target, unit=ENERGY_UNIT),
+            edit_effects(changes, null, gap, source=source, target=target),
             f"A full success of the edit alone would reach the dashed line; p compares with {len(null)} random "
             "directions.",
         )},
         [*rows, *unedited],
-        f"energy and change in {ENERGY_UNIT}, jerk torso/s³, expansion torso, symmetry and verticality 0 to 1; "
+        f"{UNITS}; change: of the energy; "
         "neutral energy: of the same edit's neutral dance; towards: dances that moved towards the target; p: (1 + "
         "random directions that go as far) / (1 + all random directions)",
     )  # fmt: skip

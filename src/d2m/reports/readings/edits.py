@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from d2m.core.skeleton import JOINTS
 from d2m.draw import plots
 from d2m.draw.plots import latent as figures
-from d2m.metrics.reading import ENERGY_UNIT, common_scale, energy_map, read_motion
+from d2m.metrics.motion import UNITS, common_scale, energy_map, measure_motion
 from d2m.reports.readings.reading import Reading
 
 
@@ -48,7 +48,7 @@ def motion_reading(dances: Sequence[Mapping[str, NDArray[np.floating]]], source:
     per_joint = {k: np.mean([m.mean(0) for m in maps[k]], axis=0) for k in kinds}
     rows = []
     for k in kinds:
-        read = [read_motion(d[k], common_scale([d["original"]])) for d in dances]
+        read = [measure_motion(d[k], common_scale([d["original"]])) for d in dances]
         means = {f: float(np.nanmean([r[f] for r in read])) for f in read[0]}
         rows.append({"dance": k, **means})
     energies = {k: np.array([m.mean() for m in maps[k]]) for k in kinds}
@@ -63,18 +63,18 @@ def motion_reading(dances: Sequence[Mapping[str, NDArray[np.floating]]], source:
         {
             "energy_per_joint": (
                 plots.kinetic_energy_bars(
-                    per_joint, title=f"Mean kinetic energy per joint, {source} to {target}", unit=ENERGY_UNIT
+                    per_joint, title=f"Mean kinetic energy per joint, {source} to {target}"
                 ),
                 "Joints in COCO/OpenPose order; the mean over frames and dances.",
             ),
             "energy_over_time": (
                 plots.kinetic_energy_heatmap(
                     {k: m[0] for k, m in maps.items()},
-                    title=f"Kinetic energy over time, {source} to {target}", unit=ENERGY_UNIT,
+                    title=f"Kinetic energy over time, {source} to {target}",
                 ),
                 "The first dance; all noise is shared between the rows.",
             ),
         },
         rows,
-        "energy torso²/s², jerk torso/s³, expansion torso, symmetry and verticality 0 to 1; means over dances",
+        f"Means over dances. {UNITS}",
     )  # fmt: skip

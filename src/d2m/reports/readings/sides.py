@@ -9,7 +9,7 @@ from d2m.core.errors import D2MError
 from d2m.dance.table import LatentTable
 from d2m.draw.plots import latent as figures
 from d2m.edits.direction import Direction
-from d2m.edits.directions import fit_on_songs, make_direction
+from d2m.edits.directions import DIRECTIONS, direction_between
 from d2m.edits.erasure import Erasure
 from d2m.reports.readings.reading import Reading
 from d2m.stats.joint import cka_test, direction_cosine, mmd, retrieval
@@ -27,11 +27,13 @@ def directions_reading(
     """
     songs = table.by_song()
     z, genre = songs.mu.astype(np.float64), songs.genre
-    fitted = {n: make_direction(n, source, target).fit(z, genre) for n in ("mean_shift", "boundary", "axes", "random")}
-    fitted["erasure"] = make_direction("erasure", source, target).fit(z, genre)
     own = z[genre == source]
-    if (genre == source).sum() > 1 and (genre == target).sum() > 1:
-        fitted["transport"] = fit_on_songs(make_direction("transport", source, target), songs)
+    few = min((genre == source).sum(), (genre == target).sum()) < 2
+    fitted = {
+        name: direction_between(name, source, target).fit_on_songs(songs)
+        for name, kind in DIRECTIONS.items()
+        if not (few and kind.fitted_on == "draws")
+    }
     shifts = {n: np.broadcast_to(d.shift(own), own.shape).mean(0) for n, d in fitted.items()}
     reference = fitted["mean_shift"].shift(own)
     span = float(np.linalg.norm(reference))

@@ -15,7 +15,8 @@ from d2m.dance.generator import DanceGenerator
 from d2m.dance.song_dance import dance_to
 from d2m.data.corpus import Corpus
 from d2m.draw.video import render_dance
-from d2m.motion.kinematics import kinetic_energy
+from d2m.metrics.motion import mean_energy
+from d2m.reports.evaluation import real_scale
 from d2m.train.callbacks.guard import evaluating
 from d2m.train.callbacks.loggers import log_video
 
@@ -28,6 +29,8 @@ class DanceVideo(pl.Callback):
         seconds: how much of the song.
         seed: of the dance's noise, the same every time, so that what changes is the model.
         stage, run, corpus: given by the curriculum: its stage, the run's folder, where the song comes from.
+
+    Logged besides: ``val/dance_kinetic_energy`` in torso lengths²/s², at the real dance's scale.
 
     Runs on rank zero only, under no_grad, and never in the sanity check.
 
@@ -72,7 +75,7 @@ class DanceVideo(pl.Callback):
         caption = f"{recording.name}, epoch {epoch}"
         render_dance(path, [poses], captions=[caption], audio=corpus.song_wave(self.song, n), seconds=n / FPS)
         batch = int(trainer.fit_loop.total_batch_idx)
-        energy = float(kinetic_energy(poses, FPS).mean())
+        energy = mean_energy(poses, real_scale(corpus, self.song))
         for logger in trainer.loggers:
             log_video(logger, "val/dance", path, batch, caption)
             logger.log_metrics({"val/dance_kinetic_energy": energy, "batch": float(batch)}, step=batch)

@@ -16,14 +16,14 @@ from d2m.bundle import read_bundle
 from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
 from d2m.core.files import atomic_path, write_json
-from d2m.dance.extraction import Extraction
+from d2m.dance.extraction import Extraction, extract_corpus_music
 from d2m.dance.generator import DanceGenerator
 from d2m.data.corpus import Corpus
 from d2m.edits.direction import save_direction
 from d2m.edits.directions import load_direction
 from d2m.edits.mean_shift import MeanShift
 from d2m.reports.evaluation import energy_extremes
-from d2m.reports.manipulation import Study, cosine, fixed_songs, song_latents, study
+from d2m.reports.manipulation import Study, cosine, fixed_songs, study
 from d2m.train.callbacks.guard import evaluating
 from d2m.train.callbacks.loggers import log_study
 from d2m.train.checkpoints import read_checkpoint
@@ -144,13 +144,14 @@ class LatentManipulation(pl.Callback):
             generator = DanceGenerator(
                 pl_module.net, corpus.normalizer, corpus.genres, front_end=corpus.front_end, motion_style=judge
             )
-            table = song_latents(generator, corpus, self.latents, Extraction(seed=self.seed))
+            table = extract_corpus_music(
+                generator, corpus, Extraction(seed=self.seed), recordings=self.latents, batch=len(self.latents)
+            )
             found = study(
                 generator, corpus, songs=self.songs, table=table, source=str(self.source), target=str(self.target),
                 seconds=self.seconds, seed=self.seed, out=folder, size=self.size, permutations=self.permutations,
             )  # fmt: skip
-        train = table.split == "train"
-        direction = self._direction((table.select(train) if train.any() else table).genre_means(), "latent study")
+        direction = self._direction(table.training_rows().genre_means(), "latent study")
         here = direction.shift(np.zeros(1))
         before = self._previous(epoch)
         if before is not None and before.shape == here.shape:

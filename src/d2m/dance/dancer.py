@@ -1,0 +1,180 @@
+"""The short way from a song to a dance: decode it, hear it once, dance to it, keep the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d2m.core.machine import git_revision, versions
+from d2m.core.seeds import check_seed
+from d2m.core.skeleton import SAMPLE_RATE
+from d2m.dance import files
+from d2m.dance.extraction import song_latent
+from d2m.dance.generator import DanceGenerator
+from d2m.dance.song_dance import AnyEdit, SongDance, StrengthCurve, dance_to, fit_z_dan, segments_needed
+from d2m.music.audio import load_song, n_frames
+from d2m.music.beats import track
+from d2m.music.front_ends import features
+
+
+@dataclass(frozen=True, eq=False)
+class HeardSong:
+    """A song as the networks hear it: wave (n,) at 22,050 Hz, features (t, 28) and beats (s) of the whole of it.
+
+    path: of its file; None for a wave.
+    """
+
+    wave: NDArray[np.float32]
+    features: NDArray[np.float32]
+    beats: NDArray[np.float64]
+    path: Path | None = None
+
+    @property
+    def seconds(self) -> float:
+        return len(self.wave) / SAMPLE_RATE
+
+    @property
+    def frames(self) -> int:
+        """Of a dance to the whole song, at 15 fps."""
+        return n_frames(len(self.wave))
+
+
+def hear(generator: DanceGenerator, song: str | Path | NDArray[np.floating]) -> HeardSong:
+    """Read a song, once, for everything that a bundle does with it.
+
+    Args:
+        song: an audio file, or a wave (n,) at 22,050 Hz, mono, full scale at 1.
+
+    Raises:
+        D2MError: unreadable, silent or shorter than 2 s.
+    """
+    path = Path(song) if isinstance(song, str | Path) else None
+    wave = np.asarray(song, np.float32) if path is None else load_song(path)
+    return HeardSong(wave, features(wave, generator.front_end), track(wave, generator.beat_tracker), path)
+
+
+@dataclass(frozen=True, eq=False)
+class Dance:
+    """A dance to a song, and with an edit the three that belong together; see :meth:`save`.
+
+    song: what was danced to. versions: "original" and, with an edit, "neutral" and "target". edit, strength: as asked
+    for. facts: of the bundle and the machine, for the json.
+    """
+
+    song: HeardSong
+    versions: SongDance
+    seed: int
+    warp: bool
+    edit: AnyEdit | None = None
+    strength: float | StrengthCurve = 1.0
+    music_style: Mapping[str, float] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def _shown(self) -> str:
+        return "original" if self.edit is None else "target"
+
+    @property
+    def poses(self) -> NDArray[np.float32]:
+        """(t, 14, 2) pixels at 15 fps; with an edit the target's."""
+        return self.versions.poses[self._shown]
+
+    @property
+    def z_dan(self) -> NDArray[np.float32]:
+        """(n, z_dan), one per 96 frames of dance; with an edit the target's."""
+        return self.versions.z_dan[self._shown]
+
+    def save(self, path: str | Path) -> Path:
+        """Write ``.npz`` (arrays), ``.mp4`` (a video with the song's sound) or ``.json`` (how it was made).
+
+        Raises:
+            D2MError: another suffix, or it cannot be written.
+        """
+        return files.save_dance(self, Path(path))
+
+
+class Dancer:
+    """Dances to songs: a :class:`d2m.dance.generator.DanceGenerator` and ears.
+
+        dancer = Dancer.load("bundle")
+        dancer("song.ogg", seed=0).save("dance.mp4")
+
+    Args:
+        generator: the networks.
+        name: of the bundle, for what is written about its dances.
+    """
+
+    def __init__(self, generator: DanceGenerator, name: str = "") -> None:
+        self.generator, self.name = generator, name
+
+    @classmethod
+    def load(cls, bundle: str | Path, device: str = "cpu") -> Dancer:
+        """Read a bundle.
+
+        Raises:
+            D2MError: a file is missing, altered or does not fit the others; no such device here.
+        """
+        return cls(DanceGenerator.load(bundle, device), Path(bundle).name)
+
+    def hear(self, song: str | Path | NDArray[np.floating]) -> HeardSong:
+        """See :func:`hear`: for a song that is danced to more than once."""
+        return hear(self.generator, song)
+
+    def latent(self, song: str | Path | NDArray[np.floating] | HeardSong, seed: int = 0) -> NDArray[np.float32]:
+        """The noise-averaged z_dan (d,) of a song, as directions and genre means are made of.
+
+        Raises:
+            D2MError: see :func:`hear`.
+        """
+        heard = song if isinstance(song, HeardSong) else self.hear(song)
+        return song_latent(self.generator, heard.features, seed=seed)
+
+    def __call__(
+        self,
+        song: str | Path | NDArray[np.floating] | HeardSong,
+        *,
+        seed: int = 0,
+        edit: AnyEdit | None = None,
+        strength: float | StrengthCurve = 1.0,
+        warp: bool = True,
+        z_dan: NDArray[np.floating] | None = None,
+    ) -> Dance:
+        """Dance to a whole song.
+
+        Args:
+            song: an audio file, a wave (n,) at 22,050 Hz, or what :meth:`hear` returned.
+            seed: of all noise; two edits with one seed share it.
+            edit: such as ``d2m.MeanShift("drive", "flow")``; one that is not fitted takes the bundle's genre means.
+            strength, warp: see :func:`d2m.dance.song_dance.dance_to`.
+            z_dan: (d,) for the whole song, or (n, d), instead of the song's own.
+
+        Raises:
+            D2MError: a song that cannot be read, an edit that needs more than genre means, a latent or seed that does
+                not fit.
+        """
+        check_seed(seed, -(2**63), 2**63 - 1)  # torch's
+        g = self.generator
+        heard = song if isinstance(song, HeardSong) else self.hear(song)
+        if z_dan is not None:
+            z_dan = fit_z_dan(z_dan, segments_needed(heard.beats, heard.frames, warp), g.net.sizes.z_dan)
+        danced = dance_to(
+            g, heard.features, heard.beats, heard.frames, seed=seed, edit=edit, strength=strength, warp=warp,
+            z_dan=z_dan,
+        )  # fmt: skip
+        facts = {**self._facts, "z_dan": None if z_dan is None else "given"}
+        return Dance(heard, danced, seed, warp, edit, strength, g.genre_probabilities(heard.features), facts)
+
+    @cached_property
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "bundle": self.name,
+            "bundle_weights_sha256": self.generator.provenance.get("files", {}).get("weights.safetensors"),
+            "git": git_revision(),
+            "versions": versions(),
+        }
