@@ -97,8 +97,9 @@ def test_fit_writes_what_infer_reads(
     name: str, tiny_bundle: Path, latents: Path, tmp_path: Path, generator: DanceGenerator, song_features: np.ndarray
 ) -> None:
     out = tmp_path / "dir ection"
+    source = None if name == "erasure" else "waltz"
     d2m("study", "fit", f"bundle={tiny_bundle}", f"latents={latents}", f"out={out}", f"edit={name}", "target=cha cha",
-          *([] if name == "erasure" else ["source=waltz"]))  # fmt: skip
+          *([f"source={source}"] if source else []))  # fmt: skip
     request = EditRequest(file=str(out))
     edit = build_edit(request, generator)
     dance = dance_to(generator, song_features, BEATS[BEATS < 10], 150, seed=0, edit=edit)

@@ -84,7 +84,7 @@ class LatentEdit(ABC):
         if edit.width != generator.net.sizes.z_dan:
             raise D2MError(
                 f"{self.name}: fitted on latents of width {edit.width}, this bundle's have "
-                f"{generator.net.sizes['z_dan']}; fit it with this bundle"
+                f"{generator.net.sizes.z_dan}; fit it with this bundle"
             )
         return edit
 
