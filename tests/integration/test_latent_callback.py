@@ -156,7 +156,7 @@ def test_a_killed_run_logs_no_epoch_twice(
     cfg = compose_train(corpora, *STUDY, *inits(tiny_run), "logger=wandb", "fit.mm_gan.max_epochs=3")
     original: Callable[..., Any] = curriculum.build_callbacks
     with monkeypatch.context() as m:
-        m.setattr(curriculum, "build_callbacks", lambda *a: [*original(*a), Bomb()])
+        m.setattr(curriculum, "build_callbacks", lambda *a, **k: [*original(*a, **k), Bomb()])
         with pytest.raises(RuntimeError, match="bomb"):
             curriculum.run(cfg, tmp_path)
     curriculum.run(cfg, tmp_path)
