@@ -49,13 +49,14 @@ def own_processes() -> Iterator[None]:
 @job("train")
 def train(cfg: DictConfig) -> float | None:
     """Returns the last stage's monitored value, for sweepers."""
+    check_trainer(cfg.trainer)
+    check_data_root(cfg.data)
+    # Late: what is wrong above is told at once.
     from hydra.core.hydra_config import HydraConfig
 
     from d2m.train.curriculum import objective
     from d2m.train.curriculum import run as run_curriculum
 
-    check_trainer(cfg.trainer)
-    check_data_root(cfg.data)
     restart_as_this_job()
     with own_processes():
         run_dir = run_curriculum(cfg, Path(HydraConfig.get().runtime.output_dir))
