@@ -216,6 +216,29 @@ def test_a_data_folder_that_is_not_there_is_named() -> None:
     check_data_root(composed("train").data)
 
 
+def test_lightning_restarts_the_very_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its launcher takes sys.argv and hydra.run.dir; a job of a sweep must not sweep again."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from d2m.train import curriculum
+
+    seen = []
+
+    def watch(cfg: Any, run_dir: Path) -> Path:
+        assert HydraConfig.get().run.dir == str(run_dir)
+        seen.append((sys.argv[1:], run_dir.name))
+        return run_dir
+
+    monkeypatch.setattr(curriculum, "run", watch)
+    monkeypatch.setattr(sys, "argv", ["d2m", "train"])
+    (tmp_path / "my").mkdir()
+    monkeypatch.setenv("D2M_TRACEBACK", "1")
+    words = ["train", "-m", "--config-dir", str(tmp_path / "my"), "project=a b", "seed=1,2"]
+    dispatch([*words, f"hydra.sweep.dir={tmp_path}/s"], ["train"])
+    start = ["train", "--config-dir", str(tmp_path / "my"), "project='a b'"]
+    assert seen == [([*start, f"seed={i + 1}", "hydra.mode=RUN"], str(i)) for i in range(2)]
+
+
 # -- types --------------------------------------------------------------------------------------------------------
 
 

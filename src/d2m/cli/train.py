@@ -13,7 +13,7 @@ from d2m.bundle.run_folder import RunFolder
 from d2m.cli.job import job, restart_as_this_job
 from d2m.cli.resume import check_same_run
 from d2m.core.errors import D2MError
-from d2m.core.machine import is_rank_zero
+from d2m.train.trainer_options import check_options
 
 
 def check_data_root(data: DictConfig) -> None:
@@ -51,15 +51,18 @@ def own_processes() -> Iterator[None]:
 @job("train")
 def train(cfg: DictConfig) -> float | None:
     """Returns the last stage's monitored value, for sweepers."""
+    check_options(cfg.trainer)
+    check_data_root(cfg.data)
+    # Late: what is wrong above is told at once.
     from hydra.core.hydra_config import HydraConfig
 
+    from d2m.core.machine import is_rank_zero
     from d2m.train.curriculum import objective
     from d2m.train.curriculum import run as run_curriculum
 
     hydra_cfg = HydraConfig.get()
     overrides = list(hydra_cfg.overrides.task)
     folder = RunFolder(Path(hydra_cfg.runtime.output_dir))
-    check_data_root(cfg.data)
     if is_rank_zero() and cfg.resume is None:
         check_same_run(folder, overrides)
     restart_as_this_job()
