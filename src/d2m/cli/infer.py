@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import glob
 import io
-import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -18,15 +16,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from d2m.bundle import sha256
 from d2m.cli.command_line import check_types, prepare_overrides
 from d2m.core.errors import D2MError
-from d2m.core.files import appear_together, check_out, write_json
+from d2m.core.files import appear_together, check_out, exit_on_signals, write_json
 from d2m.core.machine import git_revision, versions
 from d2m.core.seeds import check_seed
 from d2m.core.skeleton import FPS, JOINTS, SAMPLE_RATE
 from d2m.dance.generator import DanceGenerator
 from d2m.dance.song_dance import Edit, NoiseEdit, SongDance, dance_to, fit_z_dan, segments_needed
+from d2m.data.songs import find_songs
 from d2m.draw.video import render_dance
 from d2m.edits.request import EditRequest, build_edit, describe
-from d2m.music.audio import AUDIO_SUFFIXES, features, load_song, n_frames
+from d2m.music.audio import features, load_song, n_frames
 from d2m.music.beats import music_beats
 
 HELP = """Dance to songs with a trained bundle.
@@ -38,33 +37,9 @@ HELP = """Dance to songs with a trained bundle.
                   [edit.file=DIR]  a direction fitted before (d2m study fit)
                   [edit.schedule=[[0,0],[30,1]]]  strength over the song: seconds, strength
 
-Writes NAME.npz (poses, beats, z_dan), NAME.mp4 (with the song's sound) and NAME.json for every song.
+Writes NAME.npz (poses, beats, z_dan), NAME.mp4 (with the song's sound) and NAME.json for every song. With video=false
+an older NAME.mp4 goes: it would show another dance than NAME.npz.
 """
-
-
-def find_songs(audio: str) -> list[Path]:
-    """The songs that ``audio`` names: a file, a folder's audio files, or a glob; sorted.
-
-    In a glob ``**`` is any depth of folders. The leading folders that exist are taken by their names.
-
-    Raises:
-        D2MError: there is none.
-    """
-    path = Path(audio)
-    if path.is_dir():
-        songs = sorted(p for p in path.iterdir() if p.is_file() and p.suffix.lower() in AUDIO_SUFFIXES)
-        if not songs:
-            raise D2MError(f"{audio}: no audio file in this folder; put wav, flac, ogg, mp3 or m4a files there")
-        return songs
-    if path.exists():
-        return [path]
-    there = next((p for p in path.parents if p.is_dir()), Path())
-    pattern = os.path.join(glob.escape(str(there)), path.relative_to(there))
-    found = (Path(p) for p in glob.glob(pattern, recursive=True))
-    songs = sorted(p for p in found if p.is_file() and p.suffix.lower() in AUDIO_SUFFIXES)
-    if not songs:
-        raise D2MError(f"{audio}: no such file, folder or glob; check the path")
-    return songs
 
 
 def output_names(songs: list[Path]) -> list[str]:
@@ -223,7 +198,7 @@ def infer(cfg: DictConfig) -> list[Path]:
         for song, name in zip(songs, output_names(songs), strict=True):
             progress.update(task, description=song.name[:40])
             try:
-                with appear_together(out) as part:
+                with appear_together(out, instead_of=(f"{name}.mp4",)) as part:
                     dance_file(generator, song, part, name, cfg, request, edit, z_dan, provenance)
                 done.append(song)
             except D2MError as e:
@@ -253,5 +228,6 @@ def main() -> None:
     keys = ("seed", "warp", "video", "edit.strength")
     check_types({k: OmegaConf.select(cfg, k) for k in keys}, {k: OmegaConf.select(defaults, k) for k in keys})
 
+    exit_on_signals()
     done = infer(cfg)
     print(f"{len(done)} {'dance' if len(done) == 1 else 'dances'} in {cfg.out}")

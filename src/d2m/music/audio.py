@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 AUDIO_SUFFIXES: frozenset[str] = frozenset((
     ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".m4a", ".m4b",
     ".aac", ".aif", ".aiff", ".aifc", ".au", ".caf", ".wma", ".ac3", ".mka", ".w64",
+    ".mpga", ".weba", ".amr", ".spx", ".ape", ".wv", ".tta",
 ))  # fmt: skip
 FRONT_ENDS: tuple[str, ...] = ("mfcc", "legacy", "mfcc_loudness")
 MFCC_BACKENDS: tuple[str, ...] = ("torch", "torchaudio", "librosa")

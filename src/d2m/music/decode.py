@@ -34,7 +34,7 @@ Blocks = Iterator[tuple[int, Planes]]
 T = TypeVar("T")
 
 # Never given to libsndfile: its MPEG decoder keeps the encoder's padding and writes to stderr about broken headers.
-_MPEG_SUFFIXES = frozenset((".mp3", ".mp2"))
+_MPEG_SUFFIXES = frozenset((".mp3", ".mp2", ".mpga"))
 _BLOCK = 1 << 17  # samples of all channels together
 _RATES = (1000, 1_000_000)  # Hz
 # Time stamps may be this far off before samples are added or dropped: some containers count milliseconds, phones
