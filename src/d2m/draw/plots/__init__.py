@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from d2m.core.errors import D2MError
 from d2m.core.files import atomic_path
 from d2m.core.skeleton import FPS, JOINTS
+from d2m.draw.text import canvas
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,11 +31,10 @@ ENERGY_UNIT = "px²/s²"
 
 
 def _figure(width: float, height: float) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
+    canvas()(figure)
     return figure
 
 
