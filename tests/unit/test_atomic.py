@@ -1,5 +1,8 @@
 """Files that appear together or not at all."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,3 +40,34 @@ def test_json_that_cannot_be_written_is_an_error_of_use(tmp_path: Path, monkeypa
     with pytest.raises(D2MError, match=r"facts\.json.*No space left"):
         write_json(tmp_path / "facts.json", {})
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_not_written_anew_goes_with_the_others(tmp_path: Path) -> None:
+    for name in ("a.npz", "a.mp4", "b.mp4"):
+        (tmp_path / name).write_text("old")
+    with pytest.raises(ZeroDivisionError), appear_together(tmp_path, instead_of=["a.mp4"]) as part:
+        (part / "a.npz").write_text(str(1 / 0))
+    assert (tmp_path / "a.mp4").read_text() == "old"
+    with appear_together(tmp_path, instead_of=["a.mp4"]) as part:
+        (part / "a.npz").write_text("new")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.npz", "b.mp4"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
+def test_a_process_that_is_ended_leaves_no_folder(tmp_path: Path, number: signal.Signals) -> None:
+    code = (
+        "import sys, time; from d2m.core.files import appear_together, exit_on_signals\n"
+        "exit_on_signals()\n"
+        "with appear_together(sys.argv[1]): print('in', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert process.stdout is not None and process.stdout.readline() == "in\n"
+    process.send_signal(number)
+    assert process.wait(timeout=30) != 0
+    if number == signal.SIGKILL:  # nothing can be done then: the next run removes it
+        assert len(list(tmp_path.iterdir())) == 1
+        with appear_together(tmp_path) as part:
+            assert list(tmp_path.iterdir()) == [part]
+    assert list(tmp_path.iterdir()) == []

@@ -38,10 +38,43 @@ def test_a_second_process_waits_for_the_first(cache_folder: Path) -> None:
     assert second.returncode == 0 and out == "librosa.version\n"
 
 
-def test_where_nothing_can_be_written_it_goes_on(cache_folder: Path) -> None:
-    cache_folder.write_text("a file where Numba's folder should be")
-    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, timeout=120)
+#: As in a read-only environment, for a user without a home.
+NOWHERE = """
+import os
+from pathlib import Path
+from d2m.music import compiled
+compiled._cache_folders = lambda: [Path("/proc/nowhere")]
+"""
+
+
+def _run(code: str, **environment: str) -> subprocess.CompletedProcess:
+    env = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"} | environment
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=env)
+
+
+def test_where_nothing_can_be_written_it_compiles_to_a_temporary_folder(tmp_path: Path) -> None:
+    done = _run(NOWHERE + "compiled.librosa('core.audio'); print(os.environ['NUMBA_CACHE_DIR'])", TMPDIR=str(tmp_path))
     assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).parent == tmp_path and any(tmp_path.rglob("*.nbi"))
+
+
+def test_a_temporary_folder_that_others_can_write_is_not_trusted(tmp_path: Path) -> None:
+    (planted := tmp_path / f"d2m-numba-{os.getuid()}").mkdir()
+    planted.chmod(0o777)
+    done = _run(NOWHERE + "print(compiled._writable())", TMPDIR=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()) != planted and Path(done.stdout.strip()).parent == tmp_path
+
+
+def test_no_folder_at_all_is_one_line() -> None:
+    code = NOWHERE + (
+        "import tempfile; tempfile.tempdir = '/proc/nowhere'\n"
+        "from d2m.core.errors import D2MError\n"
+        "try: compiled._writable()\n"
+        "except D2MError as e: print(e)"
+    )
+    done = _run(code)
+    assert "set NUMBA_CACHE_DIR" in done.stdout and done.stdout.count("\n") == 1, done.stderr
 
 
 def test_the_lock_stands_beside_numbas_own_cache(monkeypatch: pytest.MonkeyPatch) -> None:

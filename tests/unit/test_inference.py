@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from d2m.cli.infer import check_values, find_songs, output_names
+from d2m.cli.infer import check_values, output_names
 from d2m.core.errors import D2MError
 from d2m.dance.generator import DanceGenerator
 
@@ -25,15 +25,6 @@ def test_no_two_songs_share_a_name(tmp_path: Path) -> None:
     assert output_names(_songs(tmp_path, "s.wav", "s.ogg", "t.mp3")) == ["s_wav", "s_ogg", "t"]
     names = output_names(_songs(tmp_path, "s.wav", "s.ogg", "s_wav.mp3"))
     assert len(set(names)) == 3
-
-
-def test_globs(tmp_path: Path) -> None:
-    songs = _songs(tmp_path, "my [live] songs/a.wav", "my [live] songs/deep/er/b.wav", "my [live] songs/c.txt")
-    folder = tmp_path / "my [live] songs"
-    assert find_songs(str(folder / "*")) == songs[:1]
-    assert find_songs(str(folder / "**" / "*.wav")) == songs[:2]
-    assert find_songs(str(tmp_path / "my*" / "*.wav")) == songs[:1]
-    assert find_songs(str(folder)) == songs[:1]
 
 
 @pytest.mark.parametrize(

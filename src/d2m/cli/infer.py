@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import glob
-import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -12,39 +10,14 @@ from omegaconf import DictConfig
 
 from d2m.cli.job import job
 from d2m.core.errors import D2MError
-from d2m.core.files import appear_together, check_out
+from d2m.core.files import appear_together, check_out, exit_on_signals
 from d2m.core.progress import bar
 from d2m.core.seeds import check_seed
 from d2m.dance.dancer import Dancer
 from d2m.dance.files import read_z_dan
+from d2m.data.songs import find_songs
 from d2m.edits.request import EditRequest, build_edit
-from d2m.music.audio import AUDIO_SUFFIXES
 from d2m.music.beats import check_tracker
-
-
-def find_songs(audio: str) -> list[Path]:
-    """The songs that ``audio`` names: a file, a folder's audio files, or a glob; sorted.
-
-    In a glob ``**`` is any depth of folders. The leading folders that exist are taken by their names.
-
-    Raises:
-        D2MError: there is none.
-    """
-    path = Path(audio)
-    if path.is_dir():
-        songs = sorted(p for p in path.iterdir() if p.is_file() and p.suffix.lower() in AUDIO_SUFFIXES)
-        if not songs:
-            raise D2MError(f"{audio}: no audio file in this folder; put wav, flac, ogg, mp3 or m4a files there")
-        return songs
-    if path.exists():
-        return [path]
-    there = next((p for p in path.parents if p.is_dir()), Path())
-    pattern = os.path.join(glob.escape(str(there)), path.relative_to(there))
-    found = (Path(p) for p in glob.glob(pattern, recursive=True))
-    songs = sorted(p for p in found if p.is_file() and p.suffix.lower() in AUDIO_SUFFIXES)
-    if not songs:
-        raise D2MError(f"{audio}: no such file, folder or glob; check the path")
-    return songs
 
 
 def output_names(songs: list[Path]) -> list[str]:
@@ -105,7 +78,7 @@ def infer(cfg: DictConfig) -> list[Path]:
                 dance = dancer(song, seed=cfg.seed, edit=edit, strength=strength, warp=cfg.warp, z_dan=z_dan)
                 if cfg.z_dan is not None:
                     dance = replace(dance, facts={**dance.facts, "z_dan": Path(cfg.z_dan).name})
-                with appear_together(out) as part:
+                with appear_together(out, instead_of=(f"{name}.mp4",)) as part:
                     for suffix in formats:
                         dance.save(part / f"{name}{suffix}")
                 done.append(song)
@@ -122,5 +95,6 @@ def infer(cfg: DictConfig) -> list[Path]:
 @job("infer")
 def main(cfg: DictConfig) -> None:
     """Dance to the songs that the config names."""
+    exit_on_signals()
     done = infer(cfg)
     print(f"{len(done)} {'dance' if len(done) == 1 else 'dances'} in {cfg.out}")

@@ -6,9 +6,12 @@ import hashlib
 import json
 import math
 import os
+import platform
 import shutil
+import signal
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -48,20 +51,25 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
-def appear_together(folder: str | os.PathLike[str]) -> Iterator[Path]:
+def appear_together(folder: str | os.PathLike[str], instead_of: Iterable[str] = ()) -> Iterator[Path]:
     """A temporary folder in ``folder``, which exists: what the block writes to it moves up if the block succeeds.
 
-    Files move in the order in which they were written. If the block raises, ``folder`` is as it was before.
+    Files move in the order in which they were written; then older files named in ``instead_of`` that were not written
+    anew go. If the block raises, ``folder`` is as it was before. What a killed process of this machine left goes, too.
 
     Raises:
         D2MError: the disk is full or the folder cannot be written; names of the block's errors are the final ones.
     """
     target, temp = Path(folder), None
     try:
-        temp = Path(tempfile.mkdtemp(prefix=".", suffix=".tmp", dir=target))
+        _remove_left(target)
+        temp = Path(tempfile.mkdtemp(prefix=f"{_mine()}{os.getpid()}-", suffix=".tmp", dir=target))
         yield temp
-        for file in sorted(temp.iterdir(), key=lambda f: f.stat().st_mtime_ns):
+        written = sorted(temp.iterdir(), key=lambda f: f.stat().st_mtime_ns)
+        for file in written:
             os.replace(file, target / file.name)
+        for name in set(instead_of) - {file.name for file in written}:
+            (target / name).unlink(missing_ok=True)
     except D2MError as e:
         raise D2MError(str(e).replace(str(temp), str(target))) from e
     except OSError as e:
@@ -69,6 +77,40 @@ def appear_together(folder: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         if temp is not None:
             shutil.rmtree(temp, ignore_errors=True)
+
+
+def _mine() -> str:
+    """How the temporary folders of this machine begin: process numbers mean nothing on others that share its disk."""
+    return f".d2m-{hashlib.sha256(platform.node().encode()).hexdigest()[:8]}-"
+
+
+def _remove_left(folder: Path) -> None:
+    """Remove temporary folders of processes that are no more."""
+    for left in folder.glob(f"{_mine()}*.tmp"):
+        number = left.name.removeprefix(_mine()).partition("-")[0]
+        if number.isdecimal() and not _runs(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # it is somebody else's
+        return True
+    return True
+
+
+def exit_on_signals() -> None:
+    """Let SIGTERM and SIGHUP end the program as Ctrl-C does: temporary files are removed on the way out."""
+
+    def leave(number: int, _: Any) -> None:
+        sys.exit(128 + number)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        if (number := getattr(signal, name, None)) is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, leave)
 
 
 def finite(value: Any) -> Any:

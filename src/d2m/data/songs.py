@@ -1,8 +1,12 @@
-"""Songs for study: files with a genre each, from folders, a raw corpus or a table."""
+"""What is a song, and which songs a request names: for a dance each, or for study, with a genre each."""
 
 from __future__ import annotations
 
 import csv
+import glob
+import logging
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +18,14 @@ from d2m.core.skeleton import FPS, SAMPLE_RATE, STYLE_FRAMES
 from d2m.data.manifest import MANIFEST, read_manifest
 from d2m.music.audio import AUDIO_SUFFIXES, load_song
 
+#: Suffixes, lower case, of films: they are songs if they hold sound, as downloads of songs often do.
+FILM_SUFFIXES: frozenset[str] = frozenset((
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".3gp", ".3g2", ".flv", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg",
+    ".wmv", ".ogv",
+))  # fmt: skip
+
+_log = logging.getLogger(__name__)
+
 
 class SongFile(NamedTuple):
     """A song to extract. name: unique; start_s, end_s: the part to use."""
@@ -23,6 +35,65 @@ class SongFile(NamedTuple):
     path: Path
     start_s: float = 0.0
     end_s: float | None = None
+
+
+def songs_among(files: Iterable[Path]) -> list[Path]:
+    """The songs among some files, sorted; the others are named in one warning.
+
+    A song has one of :data:`d2m.music.audio.AUDIO_SUFFIXES`, or one of :data:`FILM_SUFFIXES` and sound. Names that
+    begin with a dot (macOS' ``._track.mp3``) and folders are passed over in silence, films of dances that we drew
+    (NAME.mp4 beside NAME.npz and NAME.json) are not danced to again.
+    """
+    songs: list[Path] = []
+    others: list[str] = []
+    for file in sorted(files):
+        if file.name.startswith(".") or not file.is_file():
+            continue
+        kind = file.suffix.lower()
+        drawn = kind == ".mp4" and all(file.with_suffix(s).is_file() for s in (".npz", ".json"))
+        if kind in AUDIO_SUFFIXES or (kind in FILM_SUFFIXES and not drawn and _has_sound(file)):
+            songs.append(file)
+        else:
+            others.append(file.name)
+    if others:
+        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+        _log.warning("left out, no songs: %s%s", ", ".join(others[:5]), more)
+    return songs
+
+
+def _has_sound(file: Path) -> bool:
+    from d2m.music.decode import has_sound
+
+    return has_sound(file)
+
+
+def find_songs(audio: str | Path) -> list[Path]:
+    """The songs that ``audio`` names: a file, a folder's songs, or a glob's (see :func:`songs_among`); sorted.
+
+    In a glob ``**`` is any depth of folders. The leading folders that exist are taken by their names.
+
+    Raises:
+        D2MError: there is none.
+    """
+    path = Path(audio)
+    if path.is_dir():
+        songs = songs_among(path.iterdir())
+        if not songs:
+            raise D2MError(f"{audio}: no song in this folder; put wav, flac, ogg, mp3 or m4a files there")
+        return songs
+    if path.exists():
+        return [path]
+    there = next((p for p in path.parents if p.is_dir()), Path())
+    pattern = os.path.join(glob.escape(str(there)), path.relative_to(there))
+    matches = [Path(p) for p in glob.glob(pattern, recursive=True)]
+    if not matches:
+        raise D2MError(f"{audio}: no such file, folder or glob; check the path")
+    songs = songs_among(matches)
+    if not songs:
+        raise D2MError(
+            f"{audio}: none of the {len(matches)} files of this glob is a song ({matches[0].name}); name others"
+        )
+    return songs
 
 
 def find_music(music: str | Path) -> list[SongFile]:
@@ -42,14 +113,10 @@ def find_music(music: str | Path) -> list[SongFile]:
         listed = [r for r in read_manifest(root) if r.audio is not None]
         songs = [SongFile(r.name, r.genre, r.audio, r.start_s, r.end_s) for r in listed if r.audio is not None]
     elif root.is_dir():
-        songs = [
-            SongFile(f"{folder.name}/{p.name}", folder.name, p)
-            for folder in sorted(root.iterdir())
-            if folder.is_dir() and not folder.name.startswith(".")
-            for p in sorted(folder.rglob("*"))
-            if p.is_file() and p.suffix.lower() in AUDIO_SUFFIXES and not p.name.startswith(".")
-        ]
-        songs = [s._replace(name=s.path.relative_to(root).as_posix()) for s in songs]
+        folders = [f for f in root.iterdir() if f.is_dir() and not f.name.startswith(".")]
+        files = songs_among(p for folder in folders for p in folder.rglob("*"))
+        parts = [p.relative_to(root) for p in files]
+        songs = [SongFile(part.as_posix(), part.parts[0], p) for part, p in zip(parts, files, strict=True)]
     else:
         raise D2MError(f"music={music}: no such folder or file; give a folder with one folder of songs per genre")
     if not songs:

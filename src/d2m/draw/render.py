@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from d2m.core.errors import D2MError
 from d2m.core.files import atomic_path
 from d2m.core.skeleton import FPS, JOINTS, LIMBS
+from d2m.draw.text import drawable
 from d2m.draw.view import Poses, View, box, check_panels, fit, poses_at
 
 Colour = tuple[int, int, int]
@@ -103,15 +104,15 @@ def _write_text(
     anchor: str = "mm",
 ) -> None:
     """Write one line with its middle ("mm") or left end ("lm") at (x, y), cut to ``room`` pixels."""
-    from matplotlib import get_data_path  # its font is the one that is everywhere with the package
     from PIL import Image, ImageDraw, ImageFont
 
-    font = ImageFont.truetype(os.path.join(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), height)
-    text = " ".join(text.split())
+    text, file = drawable(text)
+    font = ImageFont.truetype(file, height)
     if font.getlength(text) > room:
-        while text and font.getlength(text + "…") > room:
+        dots = "…" if drawable("…", (file,))[1] == file else "..."
+        while text and font.getlength(text + dots) > room:
             text = text[:-1]
-        text += "…"
+        text += dots
     canvas = Image.fromarray(image)
     ImageDraw.Draw(canvas).text(at, text, fill=colour, font=font, anchor=anchor)
     image[:] = np.asarray(canvas)

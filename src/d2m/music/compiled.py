@@ -4,6 +4,9 @@ librosa compiles its inner loops with Numba when one of its modules is first imp
 processes that do so at once (two workers on a new machine, the ranks of a job on a shared file system) can leave a
 cache in which the halves of a function do not fit each other, and every later process that loads it dies of a
 segmentation fault (numba issue 10128). So nothing in d2m imports librosa but through here.
+
+Numba does not work without a cache. If it can write nowhere (a read-only environment, no home), it gets a temporary
+folder.
 """
 
 from __future__ import annotations
@@ -11,10 +14,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-from contextlib import ExitStack
+import sys
+import tempfile
+from contextlib import ExitStack, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from d2m.core.errors import D2MError
 
 # What the others compile on: librosa would import these late, at a call, outside the lock.
 _SHARED = ("util.utils", "core.audio", "core.pitch")
@@ -25,26 +32,62 @@ _PATIENCE = 180.0  # s
 
 @cache
 def librosa(module: str) -> Any:
-    """``librosa.<module>``, such as ``beat``, imported and compiled. Goes on without a lock where none can be had."""
+    """``librosa.<module>``, such as ``beat``, imported and compiled. After three minutes of waiting, without the lock.
+
+    Raises:
+        D2MError: Numba, which insists on a cache, finds no folder that can be written, not even a temporary one.
+    """
     from filelock import FileLock
 
     with ExitStack() as held:
-        for folder in _cache_folders():
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                held.enter_context(FileLock(folder / LOCK_NAME, timeout=_PATIENCE))
-                break
-            except OSError:  # nothing can be written there, or filelock.Timeout
-                continue
+        folder = _writable()
+        with suppress(OSError):  # e.g. filelock.Timeout
+            held.enter_context(FileLock(folder / LOCK_NAME, timeout=_PATIENCE))
         for name in (*_SHARED, module):
             loaded = importlib.import_module(f"librosa.{name}")
     return loaded
 
 
+def _writable() -> Path:
+    """The folder that Numba will keep its cache in: where it would itself, else a temporary one of the user's own."""
+    for folder in _cache_folders():
+        if _can_write(folder):
+            return folder
+    own = Path(tempfile.gettempdir()) / f"d2m-numba-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+    if not _can_write(own) or _is_of_another(own):
+        try:
+            own = Path(tempfile.mkdtemp(prefix="d2m-numba-"))
+        except OSError:
+            raise D2MError(
+                "librosa needs a folder to compile to; set NUMBA_CACHE_DIR to one that you can write"
+            ) from None
+    os.environ["NUMBA_CACHE_DIR"] = str(own)
+    if (numba := sys.modules.get("numba")) is not None:  # it has read the environment already
+        numba.config.CACHE_DIR = str(own)
+    return own
+
+
+def _can_write(folder: Path) -> bool:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True
+
+
+def _is_of_another(folder: Path) -> bool:
+    """Whether others can change what a folder holds: its compiled code would run as ours."""
+    status = folder.lstat()
+    return hasattr(os, "getuid") and (
+        status.st_uid != os.getuid() or bool(status.st_mode & 0o022) or folder.is_symlink()
+    )
+
+
 def _cache_folders() -> list[Path]:
     """Where Numba looks for a place to keep what it compiled, in its order."""
-    if named := os.environ.get("NUMBA_CACHE_DIR"):
-        return [Path(named)]
+    named = [Path(name)] if (name := os.environ.get("NUMBA_CACHE_DIR")) else []
     found = importlib.util.find_spec("librosa")
     beside = [Path(found.origin).parent / "__pycache__"] if found and found.origin else []
-    return [*beside, Path.home() / ".cache" / "numba"]
+    home = os.path.expanduser("~")  # "~" itself for a user id without a name
+    return [*named, *beside, *([Path(home) / ".cache" / "numba"] if os.path.isabs(home) else [])]

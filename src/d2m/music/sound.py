@@ -6,32 +6,28 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import av
 import numpy as np
-import soundfile as sf
 from numpy.typing import ArrayLike, NDArray
 
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import SAMPLE_RATE
+from d2m.music.decode import Blocks, Plan, blocks, decode
 
 _BLOCK = 1 << 16
-# Decoded by FFmpeg, as for the model's own audio: soundfile keeps the encoder's padding (0.16 s in one song) and
-# writes to stderr about broken headers.
-_MPEG_SUFFIXES = (".mp3", ".mp2")
 
 Block = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Sound:
-    """Sound that can be read once or many times; ``channels`` is 1 or 2."""
+    """Sound that can be read once or many times; ``channels`` is 1 or 2. plan: how a file is read."""
 
-    source: str | NDArray[np.float32]
+    source: Path | NDArray[np.float32]
     rate: int
     channels: int
     n_samples: int
+    plan: Plan | None = None
 
     @property
     def seconds(self) -> float:
@@ -59,25 +55,19 @@ class Sound:
         if isinstance(self.source, np.ndarray):
             for i in range(0, self.n_samples, _BLOCK):
                 yield self.source[:, i : i + _BLOCK]
-        elif _soundfile_reads(self.source):
-            try:
-                with sf.SoundFile(self.source) as f:
-                    for block in f.blocks(_BLOCK, dtype="float32", always_2d=True):
-                        yield _mono_or_stereo(block.T)
-            except sf.SoundFileError as e:
-                raise _unreadable(self.source, e) from e
-        else:
-            yield from _decode(self.source)
+        elif self.plan is not None:
+            for _, planes in blocks(self.source, self.plan):
+                yield _mono_or_stereo(planes)
 
 
 def open_sound(audio: ArrayLike | str | os.PathLike[str] | Sound, sample_rate: int = SAMPLE_RATE) -> Sound:
     """Sound of a waveform, (n,) or (n, channels) at ``sample_rate``, or of a file at the file's own rate.
 
-    Files are read as the model's own audio is: MPEG by FFmpeg, others by soundfile, and by FFmpeg where it
-    cannot. More than two channels become their mean.
+    Files are read as the model's own audio is (:mod:`d2m.music.decode`), once from end to end. More than two channels
+    become their mean.
 
     Raises:
-        D2MError: a file that is missing, a folder or no audio; a waveform of a wrong shape; no sample at all.
+        D2MError: a file that cannot be decoded to its end; a waveform of a wrong shape; no sample at all.
     """
     if isinstance(audio, Sound):
         return audio
@@ -87,67 +77,19 @@ def open_sound(audio: ArrayLike | str | os.PathLike[str] | Sound, sample_rate: i
             raise D2MError(f"audio: a waveform of shape {wave.shape} at {sample_rate} Hz; give (n,) or (n, channels)")
         planes = _mono_or_stereo(wave[None] if wave.ndim == 1 else wave.T)
         return Sound(planes, int(sample_rate), len(planes), planes.shape[1])
-    path = str(Path(audio).absolute())
-    if not os.path.isfile(path):
-        raise D2MError(f"{audio}: no such audio file; check the path")
-    if _soundfile_reads(path):
-        info = sf.info(path)
-        rate, channels, n = int(info.samplerate), 1 if info.channels != 2 else 2, int(info.frames)
-    else:
-        rate, channels, n = 0, 0, 0
-        for file_rate, block in _decode_with_rate(path):
-            rate, channels, n = file_rate, len(block), n + block.shape[1]
+    file = Path(audio).absolute()
+    plan, (rate, channels, n) = decode(file, _measure)
     if n == 0:
-        raise D2MError(f"{audio}: holds no sound; give an audio file that plays")
-    return Sound(path, rate, channels, n)
+        raise D2MError(f"{file}: holds no sound; give an audio file that plays")
+    return Sound(file, rate, channels, n, plan)
+
+
+def _measure(read: Blocks) -> tuple[int, int, int]:
+    rate, channels, n = 0, 0, 0
+    for rate, planes in read:  # noqa: B007
+        channels, n = 2 if len(planes) == 2 else 1, n + planes.shape[1]
+    return rate, channels, n
 
 
 def _mono_or_stereo(planes: NDArray[np.float32]) -> Block:
     return planes if len(planes) <= 2 else planes.mean(0, keepdims=True, dtype=np.float32)
-
-
-def _soundfile_reads(path: str) -> bool:
-    if path.lower().endswith(_MPEG_SUFFIXES):
-        return False
-    try:
-        return bool(sf.info(path).frames > 0)
-    except (sf.SoundFileError, OSError):
-        return False
-
-
-def _unreadable(path: str, e: Exception) -> D2MError:
-    return D2MError(f"{path}: cannot be decoded as audio ({str(e).splitlines()[0]}); convert it to wav, flac or mp3")
-
-
-def _decode(path: str) -> Iterator[Block]:
-    for _, block in _decode_with_rate(path):
-        yield block
-
-
-def _decode_with_rate(path: str) -> Iterator[tuple[int, Block]]:
-    """(rate, block) of the file's first audio stream, by FFmpeg; broken packets are left out, as players do."""
-    left: float = float("inf")
-    try:
-        with av.open(path, metadata_errors="ignore") as container:
-            if not container.streams.audio:
-                raise D2MError(f"{path}: holds no audio; give a file with sound")
-            stream = container.streams.audio[0]
-            if "mp4" in container.format.name and stream.duration and stream.time_base:
-                left = round(stream.duration * stream.time_base * stream.rate)  # cuts the coder's padding
-            resampler = av.AudioResampler(format="fltp", rate=stream.rate)
-            for packet in container.demux(stream):
-                for frame in _whole_frames(packet):
-                    for even in resampler.resample(frame):
-                        planes = even.to_ndarray()[:, : int(min(left, _BLOCK))]
-                        left -= planes.shape[1]
-                        if planes.size:
-                            yield stream.rate, _mono_or_stereo(planes.astype(np.float32, copy=False))
-    except (av.FFmpegError, OSError) as e:
-        raise _unreadable(path, e) from e
-
-
-def _whole_frames(packet: Any) -> list[Any]:
-    try:
-        return list(packet.decode())
-    except av.FFmpegError:
-        return []

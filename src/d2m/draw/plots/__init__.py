@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from d2m.core.errors import D2MError
 from d2m.core.files import atomic_path
 from d2m.core.skeleton import FPS, JOINTS
+from d2m.draw.text import canvas
 from d2m.motion.kinematics import ENERGY_UNIT
 
 if TYPE_CHECKING:
@@ -28,11 +29,10 @@ JOINT_LABELS = tuple(j.replace("right_", "R ").replace("left_", "L ") for j in J
 
 
 def _figure(width: float, height: float) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
+    canvas()(figure)
     return figure
 
 

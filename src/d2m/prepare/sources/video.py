@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import N_JOINTS
+from d2m.music.decode import pictures_of, start_of
 from d2m.prepare.sources.clip import PoseClip, from_coco17, make_clip
 from d2m.prepare.sources.follow import follow
 
@@ -25,6 +26,9 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpe
 WEIGHTS_VARIABLE = "D2M_POSE_WEIGHTS"
 #: More pictures a second than this show nothing more of a dance at 15 fps; the rest is not looked at.
 _MAX_FPS = 31.0
+
+# Decoders of some containers (avi) put the first picture this much after the header's start.
+_DELAY_S = 0.1
 
 Picture = NDArray[np.uint8]
 
@@ -43,7 +47,8 @@ def decode(path: str | Path, max_fps: float = _MAX_FPS) -> tuple[float, Iterator
     Every second, third... picture is left out until there are at most ``max_fps`` a second.
 
     Returns:
-        The frame rate of what is yielded, and (seconds since the first picture, RGB picture).
+        The frame rate of what is yielded, and (seconds, RGB picture), on the clock of the film's own sound
+        (:func:`d2m.music.decode.start_of`): a film whose sound starts first does not start with a picture at 0.
 
     Raises:
         D2MError: not a video, no picture, or broken from some point on (while iterating).
@@ -53,9 +58,9 @@ def decode(path: str | Path, max_fps: float = _MAX_FPS) -> tuple[float, Iterator
         raise D2MError(f"{path}: no such video; mend the pose column of the manifest")
     try:
         with av.open(str(path.absolute())) as f:
-            if not f.streams.video:
+            if not (streams := pictures_of(f)):
                 raise D2MError(f"{path}: holds no picture; give a video")
-            rate = float(f.streams.video[0].average_rate or f.streams.video[0].guessed_rate or 0)
+            rate = float(streams[0].average_rate or streams[0].guessed_rate or 0)
     except (av.FFmpegError, OSError) as e:
         raise D2MError(f"{path}: not a video that can be read ({str(e).splitlines()[0]})") from e
     if not 1 <= rate <= 1000:
@@ -67,14 +72,19 @@ def decode(path: str | Path, max_fps: float = _MAX_FPS) -> tuple[float, Iterator
 def _pictures(path: Path, step: int) -> Iterator[tuple[float, Picture]]:
     try:
         with av.open(str(path.absolute())) as f:
-            stream = f.streams.video[0]
+            stream = pictures_of(f)[0]
             stream.thread_type = "AUTO"
+            zero, head = start_of(f), stream.start_time
+            ahead = float(head * (stream.time_base or 0) - zero) if zero is not None and head is not None else 0.0
             start: float | None = None
             for number, frame in enumerate(f.decode(stream)):
                 if number % step:
                     continue
                 time = float(frame.time) if frame.time is not None else number / float(stream.average_rate or 1)
-                start = time if start is None else start
+                if start is None:
+                    # Not at the header's start if the first pictures cannot be decoded: then by its own time stamp.
+                    begins = 0.0 if zero is None else time - float(zero)
+                    start = time - (ahead if abs(begins - ahead) <= _DELAY_S else begins)
                 picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
                 turns = round(getattr(frame, "rotation", 0) / 90) % 4
                 yield time - start, np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
