@@ -19,7 +19,8 @@ from d2m.data.corpus import Corpus
 from d2m.data.datamodule import DanceDataModule
 from d2m.edits.request import EditRequest, build_edit
 from d2m.metrics.classification import balanced_accuracy, confusion
-from d2m.nets.motion_style import MotionStyle, dance_windows
+from d2m.nets.blocks import windows
+from d2m.nets.motion_style import MotionStyle
 from d2m.nets.sizes import MotionSizes
 from d2m.train.modules.motion_style import read_motion_style
 from d2m.train.release import motion_style_accuracy
@@ -34,11 +35,11 @@ def test_balanced_accuracy_counts_classes_alike() -> None:
 
 def test_windows_cover_a_dance_and_keep_its_beats() -> None:
     frames = torch.arange(96.0)[None, :, None].expand(2, 96, 28)
-    windows = dance_windows(frames)
-    assert windows.shape == (2, 5, 32, 28) and windows[0, :, 0, 0].tolist() == [0, 16, 32, 48, 64]
-    assert dance_windows(frames[:, :33])[0, :, 0, 0].tolist() == [0, 1]
+    cut = windows(frames, 32)
+    assert cut.shape == (2, 5, 32, 28) and cut[0, :, 0, 0].tolist() == [0, 16, 32, 48, 64]
+    assert windows(frames[:, :33], 32)[0, :, 0, 0].tolist() == [0, 1]
     with pytest.raises(ValueError, match="31 frames"):
-        dance_windows(frames[:, :31])
+        windows(frames[:, :31], 32)
 
 
 @pytest.fixture(scope="module")

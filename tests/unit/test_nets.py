@@ -6,11 +6,10 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from d2m.nets.blocks import ConstantInputDecoder, SequenceEncoder
+from d2m.nets.blocks import ConstantInputDecoder, SequenceEncoder, windows
 from d2m.nets.composition import Composition
 from d2m.nets.du_vae import DUVAE
 from d2m.nets.mm_gan import Discriminator
-from d2m.nets.music_style import MusicStyle, windows
 from d2m.nets.sizes import Sizes
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -86,7 +85,7 @@ def test_discriminator_gives_one_logit() -> None:
 @pytest.mark.parametrize(("t", "n"), [(30, 1), (31, 2), (45, 2), (46, 3), (60, 3), (900, 59)])
 def test_windows_cover_the_song(t: int, n: int) -> None:
     x = torch.arange(t).float()[:, None]
-    w = windows(x)
+    w = windows(x, 30)
     assert w.shape == (n, 30, 1)
     assert w[0, 0, 0] == 0 and w[-1, -1, 0] == t - 1
     assert (w[1:, 0, 0] - w[:-1, 0, 0]).le(15).all()
@@ -94,13 +93,13 @@ def test_windows_cover_the_song(t: int, n: int) -> None:
 
 def test_windows_refuse_a_song_that_is_too_short() -> None:
     with pytest.raises(ValueError, match="29 frames"):
-        windows(torch.zeros(29, 28))
+        windows(torch.zeros(29, 28), 30)
 
 
 def test_song_style_modes() -> None:
     net = MusicStyle(3, 28, 30).eval()
     song = torch.randn(75, 28)
-    torch.testing.assert_close(net.song_style(song), net.style(windows(song)).mean(0))
+    torch.testing.assert_close(net.song_style(song), net.style(windows(song, 30)).mean(0))
     torch.testing.assert_close(net.song_style(song, "legacy"), net.style(song[None])[0])
     assert net.song_probabilities(song).sum().item() == pytest.approx(1.0)
 

@@ -37,8 +37,7 @@ BEAT_PERIOD = 8
 SEQUENCE_UNITS = 3
 SEQUENCE_FRAMES = SEQUENCE_UNITS * UNIT_FRAMES
 
-#: Music features: 28 numbers a frame at FPS; the style network sees windows of STYLE_FRAMES (2 s).
-FEATURE_DIM = 28
+#: The style network sees windows of STYLE_FRAMES (2 s) of music features, which come at FPS.
 STYLE_FRAMES = 30
 SAMPLE_RATE = 22050
 HOP = SAMPLE_RATE // FPS

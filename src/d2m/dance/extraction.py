@@ -29,7 +29,7 @@ from d2m.dance.table import LatentTable, stack
 from d2m.data.corpus import Corpus
 from d2m.data.songs import SongFile, song_wave
 from d2m.music.front_ends import features
-from d2m.nets.music_style import windows
+from d2m.nets.blocks import windows
 
 Array = NDArray[np.float32]
 #: (songs done so far, song seconds done so far) -> nothing.
@@ -78,7 +78,7 @@ def encode_styles(generator: DanceGenerator, slices: Sequence[Tensor]) -> Tensor
     net = generator.net.music_style
     if generator.style_mode == "legacy" or len(slices) == 1:
         return torch.stack([net.song_style(s, generator.style_mode) for s in slices])
-    parts = [windows(s) for s in slices]
+    parts = [windows(s, STYLE_FRAMES) for s in slices]
     owner = torch.repeat_interleave(torch.tensor([len(p) for p in parts])).to(generator.device)
     flat = torch.cat(parts)
     states = torch.cat([net.style(chunk) for chunk in flat.split(_STYLE_BATCH)])

@@ -11,27 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from d2m.core.skeleton import POSE_DIM, UNIT_FRAMES
-from d2m.nets.blocks import SequenceEncoder
+from d2m.nets.blocks import SequenceEncoder, windows
 from d2m.nets.sizes import MotionSizes
 
 #: Frame steps of normalised poses are about a quarter of the poses; the networks should see both alike.
 STEP_GAIN = 4.0
-
-
-def dance_windows(poses: Tensor) -> Tensor:
-    """Dances (b, t, 28) -> (b, n, 32, 28): windows that overlap by at least half and cover the dance.
-
-    Where t is a multiple of 32, every other window is a unit and the ones between begin two beats later.
-
-    Raises:
-        ValueError: fewer than 32 frames.
-    """
-    t = poses.shape[1]
-    if t < UNIT_FRAMES:
-        raise ValueError(f"{t} frames are fewer than one window of {UNIT_FRAMES}")
-    n = -(-2 * (t - UNIT_FRAMES) // UNIT_FRAMES) + 1
-    starts = torch.linspace(0, t - UNIT_FRAMES, n, device=poses.device).round().long()
-    return poses[:, starts[:, None] + torch.arange(UNIT_FRAMES, device=poses.device)]
 
 
 def with_steps(units: Tensor) -> Tensor:
@@ -84,12 +68,12 @@ class MotionStyle(nn.Module):
 
     def guide_log_probabilities(self, poses: Tensor) -> Tensor:
         """Dances (b, t, 28), t >= 32 -> the guide's log-probabilities of every window (b, n, n_genres)."""
-        x = dance_windows(poses)
+        x = windows(poses, UNIT_FRAMES)
         out: Tensor = self.guide(x.flatten(0, 1)).log_softmax(-1).unflatten(0, x.shape[:2])
         return out
 
     def dance_probabilities(self, poses: Tensor) -> Tensor:
         """Dances (b, t, 28), t >= 32 -> (b, n_genres): the judge's mean vote over windows."""
-        x = dance_windows(poses)
+        x = windows(poses, UNIT_FRAMES)
         out: Tensor = self.judge(x.flatten(0, 1)).softmax(-1).unflatten(0, x.shape[:2]).mean(1)
         return out

@@ -7,27 +7,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from d2m.core.skeleton import STYLE_FRAMES
-from d2m.nets.blocks import SequenceEncoder
+from d2m.nets.blocks import SequenceEncoder, windows
 
 StyleMode = Literal["windows", "legacy"]
-
-
-def windows(features: Tensor, length: int = STYLE_FRAMES) -> Tensor:
-    """(t, f) -> (n, length, f): windows of ``length`` frames that overlap by at least half and cover the song.
-
-    Raises:
-        ValueError: fewer frames than one window.
-    """
-    t = features.shape[0]
-    if t < length:
-        raise ValueError(f"{t} frames are fewer than one window of {length}")
-    n = 1 if t == length else int(-(-2 * (t - length) // length)) + 1
-    starts = torch.linspace(0, t - length, n, device=features.device).round().long()
-    return features[starts[:, None] + torch.arange(length, device=features.device)]
 
 
 class MusicStyle(nn.Module):
@@ -57,8 +42,8 @@ class MusicStyle(nn.Module):
         """
         if mode == "legacy":
             return self.style(features.unsqueeze(0))[0]
-        return self.style(windows(features)).mean(0)
+        return self.style(windows(features, STYLE_FRAMES)).mean(0)
 
     def song_probabilities(self, features: Tensor) -> Tensor:
         """(t, n_features) of a whole song -> (n_genres,): the mean vote of its 2 s windows."""
-        return self.forward(windows(features)).softmax(-1).mean(0)
+        return self.forward(windows(features, STYLE_FRAMES)).softmax(-1).mean(0)
