@@ -10,6 +10,7 @@ from d2m.nets.blocks import ConstantInputDecoder, SequenceEncoder, windows
 from d2m.nets.composition import Composition
 from d2m.nets.du_vae import DUVAE
 from d2m.nets.mm_gan import Discriminator
+from d2m.nets.music_style import MusicStyle
 from d2m.nets.sizes import Sizes
 
 CONF = Path(__file__).parents[2] / "conf"
