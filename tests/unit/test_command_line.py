@@ -150,6 +150,7 @@ def test_the_last_of_two_wins() -> None:
         (["train", "fit.du_vae=3"], r"fit\.du_vae=3: expected its keys"),
         (["train", "torch_threads=two"], "torch_threads=two: expected a whole number"),
         (["train", "data=ballrom"], r"data=ballrom: did you mean ballroom\? choose from aistpp"),
+        (["train", "logger=null"], "logger=null: choose from csv"),
         (["train", "--nonsense"], "unrecognized arguments: --nonsense; d2m train --help"),
         (["train", "--config-dir", "nowhere"], "nowhere: no such folder"),
         (["train", "song.ogg"], "'song.ogg': write key=value"),
@@ -194,6 +195,18 @@ def test_what_nothing_reads_is_refused(words: list[str], told: str, tmp_path: Pa
 def test_what_is_read_is_taken(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     d2m(*words, "--cfg", "job")
     assert OmegaConf.create(capfd.readouterr().out)
+
+
+def test_experiments_combine_with_any_data(capfd: pytest.CaptureFixture[str]) -> None:
+    """And experiment=null, as --help prints it, is no experiment."""
+    roots = {"corpus": "roots", "ballroom": "raw_root", "synthetic": "n_songs_per_genre"}
+    for data, argument in roots.items():
+        d2m("train", "experiment=quickstart", f"data={data}", "--cfg", "job")
+        shown = OmegaConf.create(capfd.readouterr().out)
+        assert argument in shown.data.corpus and shown.size.z_dan == 32
+        assert ("n_songs_per_genre" in shown.data.corpus) == (data == "synthetic")
+    d2m("train", "experiment=null", "hparams_search=null", "--cfg", "job")
+    assert OmegaConf.create(capfd.readouterr().out).size.hidden == 256
 
 
 def test_trainer_options_of_a_users_own_config_are_refused(tmp_path: Path, monkeypatch: Any) -> None:

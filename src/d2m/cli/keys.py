@@ -73,7 +73,7 @@ def _refusal(plain: Any, written: str, key: str, command: str) -> D2MError:
 
 def _check_choice(group: str, value: Any, options: list[str]) -> None:
     for choice in value if isinstance(value, list) else [value]:
-        if choice is not None and str(choice) not in options:
+        if str(choice) not in options:
             near = get_close_matches(str(choice), options, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
             raise D2MError(f"{group}={choice}: {hint}choose from {', '.join(options)}")
@@ -112,6 +112,7 @@ def check_overrides(overrides: list[str], config_name: str, command: str, multir
     groups: list[str] = []
     values: list[tuple[str, str, Any]] = []
     sweeps: list[str] = []
+    nulls: list[str] = []
     for argument in overrides:
         try:
             override = parser.parse_override(argument)
@@ -125,6 +126,9 @@ def check_overrides(overrides: list[str], config_name: str, command: str, multir
             continue
         if (options or "/" in key or override.package) and not isinstance(override.value(), dict):
             given = _values(override)
+            if given == [None]:
+                nulls.append(argument)
+                continue
             if options:
                 for value in given:
                     _check_choice(key, value, options)
@@ -137,6 +141,10 @@ def check_overrides(overrides: list[str], config_name: str, command: str, multir
     if sweeps and not multirun and str(base.hydra.mode).rpartition(".")[2] != "MULTIRUN":
         raise D2MError(f"{sweeps[0]}: several values; write a list as [a,b], or run once for each value with -m")
     plain: Any = OmegaConf.to_container(base, resolve=False)
+    for argument in nulls:  # Hydra takes no null for a group; it is the default of some that set keys elsewhere
+        group = argument.partition("=")[0]
+        if group in plain:
+            raise D2MError(f"{argument}: choose from {', '.join(loader.get_group_options(group))}")
     for written, key, override in values:
         path = key.split(".")
         exists = _exists(plain, path)
@@ -158,4 +166,4 @@ def check_overrides(overrides: list[str], config_name: str, command: str, multir
         key, text = f"hydra.{mode}.dir", str(plain["hydra"][mode]["dir"])
         if expand_home(text) != text and not any(v[1] == key for v in values):
             added.append(f"{key}={quote(expand_home(text), interpolate=True)}")
-    return [*overrides, *added]
+    return [*(o for o in overrides if o not in nulls), *added]
