@@ -37,7 +37,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(folder / "in", {**SIZES, "n_genres": 3})
     out = folder / "bundle"
     stats = write_stats(folder / "stats")
-    made = command("-m", "d2m", "import-original", *arguments(folder / "in", out, "--genres", GENRES, "--stats", str(stats)))
+    made = command(
+        "-m", "d2m", "import-original", *arguments(folder / "in", out, "--genres", GENRES, "--stats", str(stats))
+    )
     assert made.returncode == 0 and made.stderr == "" and str(out) in made.stdout, made.stderr
     return out
 

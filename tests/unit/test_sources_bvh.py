@@ -216,7 +216,7 @@ def test_units_are_inferred_from_the_legs(tmp_path: Path, unit: float) -> None:
         (tmp_path / "x.bvh").write_text(write(tree, motion))
         joints = read_bvh(tmp_path / "x.bvh").joints
         assert np.linalg.norm(joints[:, 8] - joints[:, 9], axis=-1) == pytest.approx(42 * size, rel=1e-2)
-    assert np.ptp(read_bvh(tmp_path / "x.bvh", unit_cm=unit * 2).joints) == pytest.approx(2 * np.ptp(joints), rel=1e-3)
+    assert np.ptp(read_bvh(tmp_path / "x.bvh", unit=unit * 2).joints) == pytest.approx(2 * np.ptp(joints), rel=1e-3)
 
 
 def test_a_body_of_no_size_and_bad_options_are_refused(tmp_path: Path) -> None:
@@ -224,10 +224,10 @@ def test_a_body_of_no_size_and_bad_options_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.bvh").write_text(write(tree, swing(tree, 0.2)))
     with pytest.raises(D2MError, match="no usual unit"):
         read_bvh(tmp_path / "x.bvh")
-    with pytest.raises(D2MError, match="unit_cm is -1"):
-        read_bvh(tmp_path / "x.bvh", unit_cm=-1)
-    with pytest.raises(D2MError, match="up is 'x'"):
-        read_bvh(tmp_path / "x.bvh", up="x")
+    with pytest.raises(D2MError, match="unit=-1"):
+        read_bvh(tmp_path / "x.bvh", unit=-1)
+    with pytest.raises(D2MError, match="up is 'w'"):
+        read_bvh(tmp_path / "x.bvh", up="w")
 
 
 def test_z_up_is_turned_up(tmp_path: Path) -> None:

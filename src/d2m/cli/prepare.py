@@ -9,6 +9,7 @@ from typing import Any
 from d2m.core.errors import D2MError
 from d2m.prepare.plan import SplitOptions, parse_shard
 from d2m.prepare.run import merge, prepare_into, read_options
+from d2m.prepare.stated import STATED
 
 # --- command line --------------------------------------------------------------------------------------------
 
@@ -32,9 +33,8 @@ def run_config(cfg: Any) -> None:
         merge(out)
     else:
         plain: Any = OmegaConf.to_container(cfg, resolve=True)
-        options = read_options(*(plain[k] for k in (
-            "source", "yaws", "front_end", "beats", "beats_checkpoint", "max_gap_s", "clean", "camera"
-        )))  # fmt: skip
+        keys = ("source", "yaws", "front_end", "beats", "beats_checkpoint", "max_gap_s", "clean", "camera")
+        options = read_options(**{k: plain[k] for k in keys}, stated={k: plain[k] for k in STATED})
         splits = SplitOptions(cfg.seed, float(cfg.val_fraction), float(cfg.test_fraction))
         usable = prepare_into(
             out, str(cfg.raw), options, splits, cfg.workers, cfg.shard, cfg.strict, cfg.group_by, plain["groups"],
