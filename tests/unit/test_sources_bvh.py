@@ -187,6 +187,28 @@ def test_rigs_are_known(tmp_path: Path, rig: str, left: str, right: str, prefix:
         np.testing.assert_allclose(clip.joints[:, i], where[names[joint]], atol=1e-2)
 
 
+@pytest.mark.parametrize(
+    "rig, spell",
+    [
+        ("rigify", "{part}.{s}"), ("rigify", "DEF-{part}.{s}"), ("unity", "{part}_{s}"), ("unity", "J_Bip_{s}_{part}"),
+        ("unreal", "{part}_{l}"), ("biped", "{part}-{l}"), ("mixamo", "{part}{side}"), ("rokoko", "{side}{part}"),
+    ],
+)  # fmt: skip
+def test_sides_stand_before_or_behind_the_part(tmp_path: Path, rig: str, spell: str) -> None:
+    parts = dict(zip(("shoulder", "elbow", "wrist", "hip", "knee", "ankle"), RIGS[rig], strict=True))
+    names = {
+        f"{side}_{part}": spell.format(part=theirs, s=side[0].upper(), l=side[0], side=side.capitalize())
+        for side in ("left", "right")
+        for part, theirs in parts.items()
+    }
+    tree = body(names | {"neck": "Neck", "head": "Head", "hips": "Hips"})
+    motion = swing(tree, 0.2)
+    (tmp_path / "x.bvh").write_text(write(tree, motion))
+    joints, where = read_bvh(tmp_path / "x.bvh").joints, by_hand(tree, motion, "ZXY")
+    for joint, name in names.items():
+        np.testing.assert_allclose(joints[:, JOINTS.index(joint)], where[name], atol=1e-2)
+
+
 def test_a_rig_of_its_own_names(tmp_path: Path) -> None:
     mine = {j: f"bone{i}" for i, j in enumerate(JOINTS) if j != "nose"} | {"head": "skull"}
     tree = body(mine)

@@ -141,6 +141,61 @@ def test_brace_segments_are_read(tmp_path: Path) -> None:
     np.testing.assert_allclose(clip.joints[6], neck_is_mean(picture(1, 30))[6], rtol=1e-5)
 
 
+def two_people(seconds: float = 2.0) -> list[np.ndarray]:
+    """Per frame (2, 17, 3): a dancer, and a small bystander who is listed first in every other frame."""
+    one, other = coco17(picture(seconds, 30)), coco17(picture(seconds, 30, seed=1, torso_px=50))
+    other += np.array([300, 100])
+    frames = np.concatenate([np.stack([one, other], 1), np.full((len(one), 2, 17, 1), 0.9)], -1)
+    return [f[::-1] if k % 2 else f for k, f in enumerate(frames)]
+
+
+def detections(kind: str, frames: list[np.ndarray]) -> object:
+    if kind in ("alphapose", "coco results"):
+        name = (lambda k: f"{k}.jpg") if kind == "alphapose" else (lambda k: k)
+        return [{"image_id": name(k), "keypoints": p.ravel().tolist()} for k, f in enumerate(frames) for p in f]
+    if kind.startswith("mmpose"):
+        entries = [
+            {"frame_id": k, "instances": [
+                {"keypoints": p[:, :2].tolist(), "keypoint_scores": p[:, 2].tolist()} for p in f
+            ]}
+            for k, f in enumerate(frames)
+        ]  # fmt: skip
+        return {"meta_info": {}, "instance_info": entries} if kind == "mmpose video" else entries
+    return [
+        [{"name": "person", "keypoints": dict(zip(("x", "y", "visible"), p.T.tolist(), strict=True))} for p in f]
+        for f in frames
+    ]
+
+
+@pytest.mark.parametrize("kind", ["alphapose", "coco results", "mmpose", "mmpose video", "ultralytics"])
+def test_detectors_are_read_and_the_dancer_is_followed(tmp_path: Path, kind: str) -> None:
+    frames = two_people()
+    frames[20] = frames[20][:0]
+    (tmp_path / "x.json").write_text(json.dumps(detections(kind, frames)))
+    clip = read_coco17(tmp_path / "x.json", fps=25)
+    assert clip.fps == 25 and np.isnan(clip.joints[20]).all()
+    expected = neck_is_mean(picture(2, 30))
+    np.testing.assert_allclose(np.delete(clip.joints, 20, 0), np.delete(expected, 20, 0), atol=1e-2)
+    np.save(tmp_path / "x.npy", np.stack(two_people()))  # frames x people
+    np.testing.assert_allclose(read_coco17(tmp_path / "x.npy").joints, expected, atol=1e-2)
+
+
+def test_detections_that_do_not_say_their_frames_are_refused(tmp_path: Path) -> None:
+    path, frames = tmp_path / "x.json", two_people(0.5)
+    for content, told in (
+        ([p for f in detections("ultralytics", frames) for p in f],
+         r"json.dump\(\[json.loads\(r.to_json\(\)\) for r in results\]"),
+        ([{"image_id": f"{film}_1.jpg", "keypoints": [1.0] * 51} for film in "ab"], "two films, 'a_' and 'b_'"),
+        (detections("mmpose", frames) * 2, "a frame_id is there twice"),
+        ([{"image_id": "x.jpg", "keypoints": [1.0] * 51}], "not readable as detections"),
+        ([{"image_id": k, "keypoints": [1.0] * n} for k, n in ((0, 51), (1, 75))], r"people of \[17, 25\] points"),
+    ):  # fmt: skip
+        path.write_text(json.dumps(content))
+        with pytest.raises(D2MError, match=told) as e:
+            read_coco17(path)
+        assert "\n" not in str(e.value)
+
+
 @pytest.mark.parametrize(
     "name, content",
     [

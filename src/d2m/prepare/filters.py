@@ -35,7 +35,7 @@ def seen(joints: Array) -> Mask:
     return np.asarray(np.isfinite(joints).all(axis=-1))
 
 
-def mend_sides(joints: Array, apart: float = 0.3, ratio: float = 0.25) -> tuple[Floats, int]:
+def mend_sides(joints: Array, apart: float = 0.2, ratio: float = 0.25) -> tuple[Floats, int]:
     """Exchange left and right back in frames whose detector took one for the other.
 
     From one frame to the next the whole body has exchanged its sides where, of its arms and legs, the labels as they
@@ -52,27 +52,35 @@ def mend_sides(joints: Array, apart: float = 0.3, ratio: float = 0.25) -> tuple[
     if len(out) < 3 or not torso > 0:
         return out, 0
     sides = np.stack([out[:, _RIGHT], out[:, _LEFT]], axis=1)
-    last = sides[:-1]
-    going = np.concatenate([last[:1], 2 * last[1:] - last[:-1]])
+    last, before = sides[:-1], np.concatenate([sides[:1], sides[:-2]])
 
-    def away(now: Floats) -> Floats:
-        """(t - 1, 2, 6, c) -> (t - 1,): mean distance from where the joints were, or were going, in torsos."""
-        steps = [np.linalg.norm(now - then, axis=-1).reshape(len(now), -1) for then in (last, going)]
-        known = np.isfinite(steps[0])
-        means = [np.where(np.isfinite(s), s, 0).sum(1) / np.maximum(np.isfinite(s).sum(1), 1) for s in steps]
-        means[1][np.isfinite(steps[1]).sum(1) == 0] = np.inf
-        return np.where(known.mean(axis=1) > 0.6, np.minimum(*means) / torso, np.nan)
+    def changes(before: Floats) -> list[bool]:
+        """(t - 1) whether sides change from one frame to the next, going by this frame before both."""
+        known = np.isfinite(np.linalg.norm(sides[1:] - last, axis=-1)).mean(axis=(1, 2)) > 0.6
+        stay, change = (_from_path(now, last, before) for now in (sides[1:], sides[1:, ::-1]))
+        return list(known & (stay > apart * torso) & (change < ratio * stay))
 
-    stay, change = away(sides[1:]), away(sides[1:, ::-1])
-    with np.errstate(invalid="ignore"):
-        changes = (stay > apart) & (change < ratio * stay)
-    exchanged = np.concatenate([[False], np.cumsum(changes) % 2 == 1])
+    after_none, after_one = changes(before), changes(before[:, ::-1])
+    exchanged, changed = np.zeros(len(out), bool), False
+    for k in range(1, len(out)):
+        changed = (after_one if changed else after_none)[k - 1]
+        exchanged[k] = exchanged[k - 1] ^ changed
     if exchanged.mean() > 0.5:
         exchanged = ~exchanged
     mended = out[exchanged]
     mended[:, _RIGHT + _LEFT] = mended[:, _LEFT + _RIGHT]
     out[exchanged] = mended
     return out, int(exchanged.sum())
+
+
+def _from_path(now: Floats, last: Floats, before: Floats) -> Floats:
+    """(t, 2, 6, c) each -> (t,): mean distance of joints from where they were, or were going, whichever is less."""
+    means = []
+    for expected in (last, 2 * last - before):
+        away = np.linalg.norm(now - expected, axis=-1).reshape(len(now), -1)
+        there = np.isfinite(away)
+        means.append(np.where(there.any(axis=1), np.where(there, away, 0).sum(1) / np.maximum(there.sum(1), 1), np.inf))
+    return np.asarray(np.minimum(*means), np.float64)
 
 
 def drop_jumps(joints: Array, fps: float, max_speed: float = 25.0, max_s: float = 0.25) -> Floats:

@@ -49,7 +49,8 @@ def read_aistpp(path: str | Path, fps: float = AIST_FPS) -> PoseClip:
     points = np.asarray(data[found[0]])
     if points.ndim != 3 or points.shape[1:] != (17, 3):
         raise D2MError(f"{path}: {found[0]} is {points.shape}; (frames, 17, 3) is AIST++'s layout")
-    points = points.astype(np.float32)
+    with np.errstate(over="ignore"):  # to infinity: unseen
+        points = points.astype(np.float32)
     seen = np.isfinite(points).all(axis=-1) & (points != 0).any(axis=-1)
     ours = reorder(np.concatenate([points, seen[..., None]], axis=-1), "coco17")
     return make_clip(ours[..., :3], fps, str(path), ours[..., 3], aist_genre(path))

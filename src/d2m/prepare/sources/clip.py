@@ -48,7 +48,8 @@ def make_clip(
     Raises:
         D2MError: a wrong shape, fewer than 2 frames, a frame rate that is none.
     """
-    joints = np.array(joints, np.float32)
+    with np.errstate(over="ignore"):  # to infinity: unseen
+        joints = np.array(joints, np.float32)
     if joints.ndim != 3 or joints.shape[1] != N_JOINTS or joints.shape[2] not in (2, 3):
         raise D2MError(f"{where}: poses are {joints.shape}; (frames, 14 joints, 2 or 3) are needed")
     if not np.isfinite(fps) or not 1 <= fps <= 1000:
