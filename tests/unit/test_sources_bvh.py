@@ -187,6 +187,28 @@ def test_rigs_are_known(tmp_path: Path, rig: str, left: str, right: str, prefix:
         np.testing.assert_allclose(clip.joints[:, i], where[names[joint]], atol=1e-2)
 
 
+@pytest.mark.parametrize(
+    "rig, spell",
+    [
+        ("rigify", "{part}.{s}"), ("rigify", "DEF-{part}.{s}"), ("unity", "{part}_{s}"), ("unity", "J_Bip_{s}_{part}"),
+        ("unreal", "{part}_{l}"), ("biped", "{part}-{l}"), ("mixamo", "{part}{side}"), ("rokoko", "{side}{part}"),
+    ],
+)  # fmt: skip
+def test_sides_stand_before_or_behind_the_part(tmp_path: Path, rig: str, spell: str) -> None:
+    parts = dict(zip(("shoulder", "elbow", "wrist", "hip", "knee", "ankle"), RIGS[rig], strict=True))
+    names = {
+        f"{side}_{part}": spell.format(part=theirs, s=side[0].upper(), l=side[0], side=side.capitalize())
+        for side in ("left", "right")
+        for part, theirs in parts.items()
+    }
+    tree = body(names | {"neck": "Neck", "head": "Head", "hips": "Hips"})
+    motion = swing(tree, 0.2)
+    (tmp_path / "x.bvh").write_text(write(tree, motion))
+    joints, where = read_bvh(tmp_path / "x.bvh").joints, by_hand(tree, motion, "ZXY")
+    for joint, name in names.items():
+        np.testing.assert_allclose(joints[:, JOINTS.index(joint)], where[name], atol=1e-2)
+
+
 def test_a_rig_of_its_own_names(tmp_path: Path) -> None:
     mine = {j: f"bone{i}" for i, j in enumerate(JOINTS) if j != "nose"} | {"head": "skull"}
     tree = body(mine)
@@ -216,7 +238,7 @@ def test_units_are_inferred_from_the_legs(tmp_path: Path, unit: float) -> None:
         (tmp_path / "x.bvh").write_text(write(tree, motion))
         joints = read_bvh(tmp_path / "x.bvh").joints
         assert np.linalg.norm(joints[:, 8] - joints[:, 9], axis=-1) == pytest.approx(42 * size, rel=1e-2)
-    assert np.ptp(read_bvh(tmp_path / "x.bvh", unit_cm=unit * 2).joints) == pytest.approx(2 * np.ptp(joints), rel=1e-3)
+    assert np.ptp(read_bvh(tmp_path / "x.bvh", unit=unit * 2).joints) == pytest.approx(2 * np.ptp(joints), rel=1e-3)
 
 
 def test_a_body_of_no_size_and_bad_options_are_refused(tmp_path: Path) -> None:
@@ -224,10 +246,10 @@ def test_a_body_of_no_size_and_bad_options_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.bvh").write_text(write(tree, swing(tree, 0.2)))
     with pytest.raises(D2MError, match="no usual unit"):
         read_bvh(tmp_path / "x.bvh")
-    with pytest.raises(D2MError, match="unit_cm is -1"):
-        read_bvh(tmp_path / "x.bvh", unit_cm=-1)
-    with pytest.raises(D2MError, match="up is 'x'"):
-        read_bvh(tmp_path / "x.bvh", up="x")
+    with pytest.raises(D2MError, match="unit=-1"):
+        read_bvh(tmp_path / "x.bvh", unit=-1)
+    with pytest.raises(D2MError, match="up is 'w'"):
+        read_bvh(tmp_path / "x.bvh", up="w")
 
 
 def test_z_up_is_turned_up(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from dancing import coco17, dancer, picture
 
 from d2m.core.errors import D2MError
 from d2m.prepare.sources import SOURCES, SUFFIXES
-from d2m.prepare.sources.aistpp import aist_dancer, aist_genre, read_aistpp
-from d2m.prepare.sources.coco17 import camera_names, read_coco17
+from d2m.prepare.sources.aistpp import aist_genre, read_aistpp
+from d2m.prepare.sources.coco17 import read_coco17
 from d2m.prepare.sources.pickles import load_arrays
 
 
@@ -53,7 +53,6 @@ def test_the_table_of_sources_is_complete() -> None:
 def test_aist_2d_is_read_camera_by_camera(tmp_path: Path) -> None:
     path = tmp_path / "gHO_sFM_cAll_d19_mHO0_ch01.pkl"
     aist_pickle(path)
-    assert camera_names(path) == [f"c{k:02d}" for k in range(1, 10)]
     first = read_coco17(path)
     assert (first.fps, first.genre, first.joints.shape) == (60.0, "house", (120, 14, 2))
     expected = neck_is_mean(picture(2, 60))
@@ -86,14 +85,13 @@ def test_aist_3d_is_cm_and_y_up(tmp_path: Path) -> None:
 
 def test_aist_names() -> None:
     assert aist_genre("a/gMH_sFM_c01_d22_mMH0_ch01.pkl") == "middle hip-hop"
-    assert aist_dancer("gMH_sFM_cAll_d22_mMH0_ch01.pkl") == "d22"
-    assert aist_genre("waltz.pkl") is None and aist_dancer("waltz.pkl") is None
+    assert aist_genre("waltz.pkl") is None
 
 
 @pytest.mark.parametrize(
     "data, told",
     [
-        ({"keypoints2d": np.zeros((9, 10, 16, 3))}, "17, 2 or 3"),
+        ({"keypoints2d": np.zeros((9, 10, 16, 3))}, "16 points a body"),
         ({"keypoints2d": np.zeros((9, 1, 17, 3))}, "1 frames"),
         ({"smpl_poses": np.zeros((10, 72))}, "no array keypoints2d"),
         (3, "no array keypoints2d"),
@@ -141,6 +139,61 @@ def test_brace_segments_are_read(tmp_path: Path) -> None:
     clip = read_coco17(path)
     assert clip.joints.shape == (30, 14, 2) and np.isnan(clip.joints[4:6]).all()
     np.testing.assert_allclose(clip.joints[6], neck_is_mean(picture(1, 30))[6], rtol=1e-5)
+
+
+def two_people(seconds: float = 2.0) -> list[np.ndarray]:
+    """Per frame (2, 17, 3): a dancer, and a small bystander who is listed first in every other frame."""
+    one, other = coco17(picture(seconds, 30)), coco17(picture(seconds, 30, seed=1, torso_px=50))
+    other += np.array([300, 100])
+    frames = np.concatenate([np.stack([one, other], 1), np.full((len(one), 2, 17, 1), 0.9)], -1)
+    return [f[::-1] if k % 2 else f for k, f in enumerate(frames)]
+
+
+def detections(kind: str, frames: list[np.ndarray]) -> object:
+    if kind in ("alphapose", "coco results"):
+        name = (lambda k: f"{k}.jpg") if kind == "alphapose" else (lambda k: k)
+        return [{"image_id": name(k), "keypoints": p.ravel().tolist()} for k, f in enumerate(frames) for p in f]
+    if kind.startswith("mmpose"):
+        entries = [
+            {"frame_id": k, "instances": [
+                {"keypoints": p[:, :2].tolist(), "keypoint_scores": p[:, 2].tolist()} for p in f
+            ]}
+            for k, f in enumerate(frames)
+        ]  # fmt: skip
+        return {"meta_info": {}, "instance_info": entries} if kind == "mmpose video" else entries
+    return [
+        [{"name": "person", "keypoints": dict(zip(("x", "y", "visible"), p.T.tolist(), strict=True))} for p in f]
+        for f in frames
+    ]
+
+
+@pytest.mark.parametrize("kind", ["alphapose", "coco results", "mmpose", "mmpose video", "ultralytics"])
+def test_detectors_are_read_and_the_dancer_is_followed(tmp_path: Path, kind: str) -> None:
+    frames = two_people()
+    frames[20] = frames[20][:0]
+    (tmp_path / "x.json").write_text(json.dumps(detections(kind, frames)))
+    clip = read_coco17(tmp_path / "x.json", fps=25)
+    assert clip.fps == 25 and np.isnan(clip.joints[20]).all()
+    expected = neck_is_mean(picture(2, 30))
+    np.testing.assert_allclose(np.delete(clip.joints, 20, 0), np.delete(expected, 20, 0), atol=1e-2)
+    np.save(tmp_path / "x.npy", np.stack(two_people()))  # frames x people
+    np.testing.assert_allclose(read_coco17(tmp_path / "x.npy").joints, expected, atol=1e-2)
+
+
+def test_detections_that_do_not_say_their_frames_are_refused(tmp_path: Path) -> None:
+    path, frames = tmp_path / "x.json", two_people(0.5)
+    for content, told in (
+        ([p for f in detections("ultralytics", frames) for p in f],
+         r"json.dump\(\[json.loads\(r.to_json\(\)\) for r in results\]"),
+        ([{"image_id": f"{film}_1.jpg", "keypoints": [1.0] * 51} for film in "ab"], "two films, 'a_' and 'b_'"),
+        (detections("mmpose", frames) * 2, "a frame_id is there twice"),
+        ([{"image_id": "x.jpg", "keypoints": [1.0] * 51}], "not readable as detections"),
+        ([{"image_id": k, "keypoints": [1.0] * n} for k, n in ((0, 51), (1, 75))], r"people of \[17, 25\] points"),
+    ):  # fmt: skip
+        path.write_text(json.dumps(content))
+        with pytest.raises(D2MError, match=told) as e:
+            read_coco17(path)
+        assert "\n" not in str(e.value)
 
 
 @pytest.mark.parametrize(

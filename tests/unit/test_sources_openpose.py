@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dancing import picture
+from dancing import coco17, picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -83,6 +83,28 @@ def test_unseen_joints_and_broken_files_are_nan(tmp_path: Path) -> None:
     assert np.isnan(clip.joints[10, 4]).all() and np.isfinite(clip.joints[10, 3]).all()
     gone = np.flatnonzero(np.isnan(clip.joints).all(axis=(1, 2)))
     assert gone.tolist() == [20, 30, 31, 32, 40, 41] and (clip.confidence[gone] == 0).all()
+
+
+def test_two_films_in_one_folder_are_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path / "c", people(picture(1, 30)))
+    (folder / "film2_000000000003_keypoints.json").write_text('{"people": []}')
+    with pytest.raises(D2MError, match="frames of two films, 'clip_' and 'film2_'; give each film a folder"):
+        read_openpose(folder)
+    (folder / "film2_000000000003_keypoints.json").rename(folder / "clip_3_keypoints.json")
+    with pytest.raises(D2MError, match="are both frame 3; keep one"):
+        read_openpose(folder)
+
+
+def test_body_25b_is_told_and_read(tmp_path: Path) -> None:
+    clip, folder = picture(2, 30), tmp_path / "c"
+    folder.mkdir()
+    for k, p in enumerate(clip):
+        points = np.concatenate([coco17(p), p[1:2], p[:1] - 20, np.repeat(p[[13, 10]], 3, axis=0)])
+        numbers = np.concatenate([points, np.full((25, 1), 0.9)], -1).reshape(-1).tolist()
+        (folder / f"f_{k:03d}_keypoints.json").write_text(json.dumps({"people": [{"pose_keypoints_2d": numbers}]}))
+    with pytest.raises(D2MError, match="no body in the order body25, but in body25b; say order=body25b"):
+        read_openpose(folder)
+    np.testing.assert_allclose(read_openpose(folder, order="body25b").joints, clip, atol=1e-3)
 
 
 @pytest.mark.parametrize(

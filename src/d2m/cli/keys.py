@@ -13,7 +13,7 @@ from d2m.core.errors import D2MError
 from d2m.train.trainer_options import ELSEWHERE
 
 #: Nodes whose keys are the user's, checked by whoever reads them.
-FREE = ("hydra", "clean", "groups", "data.corpus.clean", "data.corpus.groups")
+FREE = ("hydra", "clean", "groups", "names", "data.corpus.clean", "data.corpus.groups")
 
 
 def _walk(plain: Any, prefix: str = "") -> Iterator[str]:

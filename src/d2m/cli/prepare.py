@@ -22,6 +22,7 @@ def main(cfg: DictConfig) -> None:
     from d2m.prepare.plan import SplitOptions, parse_shard
     from d2m.prepare.report import report_table
     from d2m.prepare.run import merge, prepare_into, read_options
+    from d2m.prepare.stated import STATED
 
     for key in ("val_fraction", "test_fraction"):
         if cfg[key] is None:
@@ -31,9 +32,8 @@ def main(cfg: DictConfig) -> None:
         merge(out)
     else:
         plain: Any = OmegaConf.to_container(cfg, resolve=True)
-        options = read_options(*(plain[k] for k in (
-            "source", "yaws", "front_end", "beats", "beats_checkpoint", "max_gap_s", "clean", "camera"
-        )))  # fmt: skip
+        keys = ("source", "yaws", "front_end", "beats", "beats_checkpoint", "max_gap_s", "clean", "camera")
+        options = read_options(**{k: plain[k] for k in keys}, stated={k: plain[k] for k in STATED})
         splits = SplitOptions(cfg.seed, float(cfg.val_fraction), float(cfg.test_fraction))
         usable = prepare_into(
             out, str(cfg.raw), options, splits, cfg.workers, cfg.shard, cfg.strict, cfg.group_by, plain["groups"],

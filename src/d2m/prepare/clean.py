@@ -1,8 +1,9 @@
 """A clip as a file holds it -> poses at 15 fps without holes, and where they are not to be believed.
 
-The order: unsure joints, leaps and impossible limbs are taken out; what is missing is filled; native-rate noise is
-smoothed; 15 fps; scale. Nothing is cut out and nothing moves in time, so that the music stays in step: stretches that
-could not be repaired are filled all the same and named in ``rejected``, for those who cut units to keep off.
+The order: unsure joints are taken out; exchanged sides are exchanged back; leaps and impossible limbs are taken out;
+what is missing is filled; native-rate noise is smoothed; 15 fps; scale. Nothing is cut out and nothing moves in time,
+so that the music stays in step: stretches that could not be repaired are filled all the same and named in
+``rejected``, for those who cut units to keep off.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from d2m.prepare.filters import (
     drop_long_limbs,
     fill_gaps,
     long_gaps,
+    mend_sides,
     normalise_scale,
     one_euro,
     runs,
@@ -111,6 +113,7 @@ def clean(
     if not there.any():
         raise D2MError(f"{name}: no dancer is seen in it; leave it out, or lower min_confidence")
     _check_joints(raw, name)
+    raw, _ = mend_sides(raw)
     joints = drop_jumps(raw, clip.fps, max_speed)
     joints = drop_broken_frames(drop_long_limbs(joints, clip.fps))
     known = seen(joints)

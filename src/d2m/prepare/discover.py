@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,14 +12,13 @@ from d2m.core.errors import D2MError
 from d2m.data.manifest import MANIFEST, Recording, read_manifest
 from d2m.music.audio import AUDIO_SUFFIXES
 from d2m.prepare.sources import SOURCES, SUFFIXES
+from d2m.prepare.sources.aistpp import AIST_NAME
 
 #: Folders that sort files by kind; the genre is the nearest folder above that is not one of them.
 KIND_FOLDERS = frozenset((
     "audio", "music", "songs", "wav", "mp3", "pose", "poses", "pose2d", "pose3d", "json", "npz", "bvh", "keypoints",
     "keypoints2d", "keypoints3d", "openpose", "motion", "motions", "video", "videos", "raw",
 ))  # fmt: skip
-#: AIST++ names its files gGENRE_sSITUATION_cCAMERA_dDANCER_mMUSIC_chCHOREOGRAPHY (Li et al., "AI Choreographer", 2021).
-AIST_NAME = re.compile(r"^g[A-Z]{2}_s\w{2}_c\w+_(?P<dancer>d\d+)_(?P<music>m[A-Z]{2}\d)_ch\d+")
 AIST_IGNORE = "ignore_list.txt"
 #: Of AIST++'s folders, the one a source reads.
 _AIST_FOLDERS = {"aistpp": "keypoints3d", "coco17": "keypoints2d"}

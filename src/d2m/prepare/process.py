@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from d2m.core.errors import D2MError
 from d2m.core.files import sha256
-from d2m.core.skeleton import FPS, POSE_DIM, SAMPLE_RATE
+from d2m.core.skeleton import FPS, N_JOINTS, POSE_DIM, SAMPLE_RATE
 from d2m.data.manifest import Recording
 from d2m.motion.camera import centre, lift, project, project_pinhole
 from d2m.motion.units import cut_units, select_units, track_beats
@@ -22,7 +22,9 @@ from d2m.music.audio import load_song, seconds
 from d2m.music.beats import BEAT_TRACKERS, WEIGHTS_VARIABLE, onset_strength, onsets_from, tempo, track
 from d2m.music.front_ends import front_end
 from d2m.prepare.clean import check_options, clean
+from d2m.prepare.plausible import check_stated, likely_rate, read_pose
 from d2m.prepare.sources import SOURCES
+from d2m.prepare.stated import Stated
 
 #: Raised whenever the same inputs would give other arrays.
 CODE_VERSION = 4
@@ -42,6 +44,7 @@ class Options:
     beats: who tracks the music's beats, one of :data:`d2m.music.beats.BEAT_TRACKERS`; beats_checkpoint: its weights.
     max_gap_s: by how much the length of music and motion may differ; None cuts the longer one instead.
     clean: options of :func:`d2m.prepare.clean.clean`.
+    stated: what the user says of the poses.
     """
 
     source: str = "npz"
@@ -52,6 +55,7 @@ class Options:
     max_gap_s: float | None = 1.0
     clean: Mapping[str, Any] = field(default_factory=dict)
     camera: str = "orthographic"
+    stated: Stated = field(default_factory=Stated)
 
     def __post_init__(self) -> None:
         for key in ("source", "front_end", "beats", "camera"):
@@ -69,6 +73,7 @@ class Options:
         if self.max_gap_s is not None and not self.max_gap_s >= 0:
             raise D2MError(f"max_gap_s={self.max_gap_s}: give seconds, 0 or more, or null")
         check_options(self.clean)
+        check_stated(self.source, self.stated)
 
     @cached_property
     def checkpoint(self) -> Path | None:
@@ -81,9 +86,10 @@ class Options:
         return {"beats_weights": sha256(self.checkpoint)} if self.checkpoint and self.checkpoint.is_file() else {}
 
     def plain(self) -> dict[str, Any]:
-        """As JSON holds it: the checkpoint by its digest, without the machine's own path."""
-        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items() if k != "beats_checkpoint"}
-        return {**plain, **self._weights}
+        """As JSON holds it: the checkpoint by its digest, without the machine's path; ``stated`` if anything was."""
+        kept = {k: v for k, v in asdict(self).items() if k not in ("beats_checkpoint", "stated")}
+        stated = {"stated": said} if (said := self.stated.plain()) else {}
+        return {**{k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}, **stated, **self._weights}
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,13 +130,13 @@ def process(recording: Recording, options: Options) -> Prepared:
     Raises:
         D2MError: whatever is wrong with its files.
     """
-    clip = SOURCES[options.source](recording.pose)
+    clip = read_pose(options.source, recording.pose, options.stated)
     cleaned = clean(clip, **{"name": str(recording.pose), **options.clean})
     joints = cleaned.joints
     joints = _excerpt(joints, recording, FPS)
     wave = _song(recording, options)
     if wave is not None:
-        joints, wave = _match(joints, wave, recording, options.max_gap_s)
+        joints, wave = _match(joints, wave, recording, options.max_gap_s, clip.fps)
     if len(joints) < MIN_MOTION_S * FPS:
         raise D2MError(f"{recording.pose}: {len(joints) / FPS:.2f} s of motion; at least {MIN_MOTION_S:g} s are needed")
     hears = front_end(options.front_end)
@@ -154,7 +160,7 @@ def process(recording: Recording, options: Options) -> Prepared:
     poses = look(body, yaws).reshape(len(yaws), -1, POSE_DIM)
     # The cut is in 3-D: views are pictures of the warped body.
     n, frames = cut.units.shape[:2]
-    units = look(cut.units.reshape(n * frames, -1, 3), yaws).reshape(len(yaws), n, frames, POSE_DIM)
+    units = look(cut.units.reshape(n * frames, N_JOINTS, 3), yaws).reshape(len(yaws), n, frames, POSE_DIM)
     return Prepared(
         length, bpm, clip.genre or "", int((~usable).sum()) * len(yaws), poses, units, cut.beats, cut.spans, cut.runs,
         motion_beats, song_features, beats, onsets,
@@ -183,7 +189,11 @@ def _has_sound(video: Path) -> bool:
 
 
 def _match(
-    joints: NDArray[np.float32], wave: NDArray[np.float32], recording: Recording, max_gap_s: float | None
+    joints: NDArray[np.float32],
+    wave: NDArray[np.float32],
+    recording: Recording,
+    max_gap_s: float | None,
+    fps: float,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Refuse a pair of unlike lengths, or cut the longer of the two."""
     motion, song = len(joints) / FPS, len(wave) / SAMPLE_RATE
@@ -191,8 +201,10 @@ def _match(
         frames = min(len(joints), int(song * FPS + 0.5))
         return joints[:frames], wave[: round(frames / FPS * SAMPLE_RATE)]
     if abs(motion - song) > max_gap_s:
+        whole = recording.start_s == 0.0 and recording.end_s is None
+        hint = likely_rate(fps, motion, song) if whole else ""
         raise D2MError(
             f"{recording.pose}: {motion:.1f} s of motion but {song:.1f} s of music ({recording.audio}); "
-            f"they may differ by max_gap_s={max_gap_s:g}"
+            f"they may differ by max_gap_s={max_gap_s:g}{hint}"
         )
     return joints, wave

@@ -19,6 +19,7 @@ from d2m.prepare.discover import find_recordings
 from d2m.prepare.parts import HASHES, Hashes, unwritable
 from d2m.prepare.plan import SplitOptions, make_plan, parse_shard
 from d2m.prepare.process import YAWS, Options
+from d2m.prepare.stated import read_stated
 
 __all__ = ["YAWS", "merge", "prepare", "prepare_into"]
 
@@ -52,6 +53,7 @@ def prepare(
     groups: Mapping[str, Sequence[str]] | None = None,
     licence: str = "",
     camera: str = "orthographic",
+    stated: Mapping[str, Any] | None = None,
 ) -> Path:
     """Prepare a raw corpus, or find it prepared.
 
@@ -61,6 +63,7 @@ def prepare(
         out_root: where prepared corpora live; made where missing.
         yaws, front_end, source, beats, beats_checkpoint, max_gap_s, clean, camera: see
             :class:`d2m.prepare.process.Options`.
+        stated: options of :class:`d2m.prepare.stated.Stated`, for what a format does not say.
         seed, val_fraction, test_fraction: of the splits, see :func:`d2m.data.splits.assign_splits`.
         workers: processes; by default the processors there are (8 at most), or none for a small corpus.
 
@@ -74,7 +77,7 @@ def prepare(
     if raw_root is None:
         raise D2MError("give data.root=DIR, the folder of the raw recordings")
     raw, out = Path(raw_root).expanduser().resolve(), Path(out_root).expanduser().resolve()
-    options = read_options(source, yaws, front_end, beats, beats_checkpoint, max_gap_s, clean, camera)
+    options = read_options(source, yaws, front_end, beats, beats_checkpoint, max_gap_s, clean, camera, stated)
     splits = SplitOptions(int(seed), float(val_fraction), float(test_fraction))
     found = find_recordings(raw, source, group_by, groups, licence, skip=out)
     try:
@@ -138,6 +141,7 @@ def _kept(out: Path) -> int:
 def read_options(
     source: str, yaws: Sequence[float], front_end: str, beats: str, beats_checkpoint: str | None,
     max_gap_s: float | None, clean: Mapping[str, Any] | None, camera: str,
+    stated: Mapping[str, Any] | None = None,
 ) -> Options:  # fmt: skip
     angles = [y for y in yaws if isinstance(y, int | float) and not isinstance(y, bool) and math.isfinite(y)]
     if len(angles) < len(yaws):
@@ -147,6 +151,7 @@ def read_options(
     options = Options(
         source, tuple(float(y) for y in angles), front_end, beats, beats_checkpoint,
         None if max_gap_s is None else float(max_gap_s), dict(clean or {}), camera,
+        read_stated(stated),
     )  # fmt: skip
     check_tracker(BeatTracker(options.beats), options.checkpoint)
     return options

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from d2m.core.errors import D2MError
-from d2m.prepare.sources.clip import PoseClip, from_coco17, make_clip
+from d2m.prepare.sources.clip import PoseClip, make_clip
+from d2m.prepare.sources.orders import reorder
 from d2m.prepare.sources.pickles import load_arrays
 
 AIST_FPS = 60.0
@@ -24,20 +25,15 @@ GENRES = {
     "BR": "break", "PO": "pop", "LO": "lock", "MH": "middle hip-hop", "LH": "la hip-hop", "HO": "house",
     "WA": "waack", "KR": "krump", "JS": "street jazz", "JB": "ballet jazz",
 }  # fmt: skip
-_NAME = re.compile(r"^g([A-Z]{2})_s[A-Z]{2}_c\w+?_d(\d+)_m([A-Z]{2}\d)_ch(\d+)$")
+#: gGENRE_sSITUATION_cCAMERA_dDANCER_mMUSIC_chCHOREOGRAPHY, at the start of a file's name.
+AIST_NAME = re.compile(r"^g(?P<genre>[A-Z]{2})_s[A-Z]{2}_c\w+?_(?P<dancer>d\d+)_(?P<music>m[A-Z]{2}\d)_ch\d+")
 _KEYS = ("keypoints3d_optim", "keypoints3d")
 
 
 def aist_genre(path: str | Path) -> str | None:
     """The genre that an AIST file name spells, or None."""
-    match = _NAME.match(Path(path).name.split(".")[0])
-    return GENRES.get(match[1]) if match else None
-
-
-def aist_dancer(path: str | Path) -> str | None:
-    """The dancer (``d04``) that an AIST file name spells, or None: what a split must keep together."""
-    match = _NAME.match(Path(path).name.split(".")[0])
-    return f"d{match[2]}" if match else None
+    match = AIST_NAME.match(Path(path).name)
+    return GENRES.get(match["genre"]) if match else None
 
 
 def read_aistpp(path: str | Path, fps: float = AIST_FPS) -> PoseClip:
@@ -53,7 +49,8 @@ def read_aistpp(path: str | Path, fps: float = AIST_FPS) -> PoseClip:
     points = np.asarray(data[found[0]])
     if points.ndim != 3 or points.shape[1:] != (17, 3):
         raise D2MError(f"{path}: {found[0]} is {points.shape}; (frames, 17, 3) is AIST++'s layout")
-    points = points.astype(np.float32)
+    with np.errstate(over="ignore"):  # to infinity: unseen
+        points = points.astype(np.float32)
     seen = np.isfinite(points).all(axis=-1) & (points != 0).any(axis=-1)
-    ours = from_coco17(np.concatenate([points, seen[..., None]], axis=-1))
+    ours = reorder(np.concatenate([points, seen[..., None]], axis=-1), "coco17")
     return make_clip(ours[..., :3], fps, str(path), ours[..., 3], aist_genre(path))

@@ -4,8 +4,8 @@ Format: Meredith and Maddock, "Motion Capture File Formats Explained", Universit
 applied in the order of its channels, the first outermost; positions of the root are absolute. Where a rig has
 position channels on inner joints they replace the joint's offset (Vicon, MotionBuilder), unless all of them are zero.
 
-BVH names neither unit nor up axis. The unit is the one of :data:`UNITS` that makes thigh and shin a human's (83 cm);
-up is y, or z where the neck is above the hips along z. Both can be given instead.
+BVH names neither unit nor up axis. The unit is the one of :data:`d2m.prepare.sources.axes.UNITS` that makes thigh and
+shin a human's (83 cm); up is the direction in which the body stands. Both can be given instead.
 """
 
 from __future__ import annotations
@@ -18,14 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m.core.errors import D2MError
-from d2m.core.skeleton import JOINTS, LEFT_HIP, NECK, RIGHT_HIP
+from d2m.prepare.sources.axes import UPS, cm_per_unit, guess_up, leg_length, turn_up
 from d2m.prepare.sources.clip import PoseClip, make_clip
 from d2m.prepare.sources.rigs import nose, resolve
 
-#: Centimetres per unit: metres, decimetres, CMU's own (1 / 0.45 inch), inches, centimetres, millimetres.
-UNITS = (100.0, 10.0, 2.54 / 0.45, 2.54, 1.0, 0.1)
-_LEG_CM = 83.0  # of an adult: greater trochanter to ankle joint, about 0.48 of the height
-_LEG_RANGE_CM = (50.0, 130.0)
 _CHANNELS = ("Xposition", "Yposition", "Zposition", "Xrotation", "Yrotation", "Zrotation")
 
 Floats = NDArray[np.float64]
@@ -157,46 +153,27 @@ def forward_kinematics(bvh: Bvh, wanted: list[int] | None = None) -> tuple[Float
     return places, turns
 
 
-def _unit(joints: Floats, where: str) -> float:
-    bones = [("hip", "knee"), ("knee", "ankle")]
-    legs = [
-        sum(
-            float(np.median(np.linalg.norm(joints[:, index(side, a)] - joints[:, index(side, b)], axis=-1)))
-            for a, b in bones
-        )
-        for side in ("left", "right")
-    ]
-    leg = float(np.mean(legs))
-    unit = min(UNITS, key=lambda u: abs(np.log(max(leg, 1e-9) * u / _LEG_CM)))
-    if not _LEG_RANGE_CM[0] <= leg * unit <= _LEG_RANGE_CM[1]:
-        raise D2MError(f"{where}: legs of {leg:.3g} units are a human's in no usual unit; give cm per unit (unit_cm=)")
-    return unit
-
-
-def index(side: str, joint: str) -> int:
-    """Number of ``left``/``right`` + joint in :data:`d2m.core.skeleton.JOINTS`."""
-    return JOINTS.index(f"{side}_{joint}")
-
-
 def read_bvh(
     path: str | Path,
     names: Mapping[str, str] | None = None,
-    unit_cm: float | None = None,
+    unit: str | float = "auto",
     up: str = "auto",
+    fps: float | None = None,
 ) -> PoseClip:
-    """Read a motion at its own rate.
+    """Read a motion.
 
     Args:
         names: our joint -> the rig's, for rigs unknown to :mod:`d2m.prepare.sources.rigs`; the rest is looked up.
-        unit_cm: centimetres per unit of the file; by default inferred from the legs.
-        up: "y", "z" or "auto".
+        unit: one of :data:`d2m.prepare.sources.axes.UNITS`, or centimetres per unit; "auto" goes by the legs.
+        up: one of :data:`d2m.prepare.sources.axes.UPS`; "auto" goes by the body.
+        fps: instead of the file's.
 
     Raises:
         D2MError: missing or broken file, a joint that cannot be found, a body that is none.
     """
     path = Path(path)
-    if up not in ("auto", "y", "z"):
-        raise D2MError(f"{path}: up is '{up}'; give y, z or auto")
+    if up not in ("auto", *UPS):
+        raise D2MError(f"{path}: up is '{up}'; give {', '.join(UPS)} or auto")
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError as e:
@@ -209,12 +186,8 @@ def read_bvh(
         raise D2MError(f"{path}: 1 frame; a motion needs at least 2")
     places, turns = forward_kinematics(bvh, sorted(set(rig.joints) | {rig.head, *rig.face}))
     joints = places[:, list(rig.joints)]
-    scale = unit_cm if unit_cm is not None else _unit(joints, str(path))
-    if not np.isfinite(scale) or scale <= 0:
-        raise D2MError(f"{path}: unit_cm is {scale:g}; give the centimetres per unit, above 0")
+    scale = cm_per_unit(unit, leg_length(joints), str(path))
     joints[:, 0] = nose(places, turns, rig)
     joints *= scale
-    spine = (joints[:, NECK] - 0.5 * (joints[:, LEFT_HIP] + joints[:, RIGHT_HIP])).mean(axis=0)
-    if up == "z" or (up == "auto" and abs(spine[2]) > abs(spine[1])):
-        joints = joints[..., [0, 2, 1]] * np.array([1.0, 1.0, -1.0])
-    return make_clip(joints, bvh.fps, str(path))
+    joints = turn_up(joints, guess_up(joints) if up == "auto" else up)
+    return make_clip(joints, bvh.fps if fps is None else fps, str(path))

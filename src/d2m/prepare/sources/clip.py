@@ -10,11 +10,6 @@ from numpy.typing import NDArray
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import N_JOINTS
 
-#: COCO's 17 keypoints: nose, eyes, ears, then left and right of shoulder, elbow, wrist, hip, knee, ankle
-#: (Lin et al., "Microsoft COCO", ECCV 2014). Ours are 0, the shoulders' mean, and these.
-_FROM_COCO17 = (0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15)
-_COCO17_SHOULDERS = (5, 6)
-
 
 @dataclass(frozen=True, eq=False)
 class PoseClip:
@@ -53,7 +48,8 @@ def make_clip(
     Raises:
         D2MError: a wrong shape, fewer than 2 frames, a frame rate that is none.
     """
-    joints = np.array(joints, np.float32)
+    with np.errstate(over="ignore"):  # to infinity: unseen
+        joints = np.array(joints, np.float32)
     if joints.ndim != 3 or joints.shape[1] != N_JOINTS or joints.shape[2] not in (2, 3):
         raise D2MError(f"{where}: poses are {joints.shape}; (frames, 14 joints, 2 or 3) are needed")
     if not np.isfinite(fps) or not 1 <= fps <= 1000:
@@ -67,20 +63,3 @@ def make_clip(
     unseen = ~np.isfinite(joints).all(axis=-1) | (sure <= 0)
     joints[unseen], sure[unseen] = np.nan, 0.0
     return PoseClip(joints, sure, float(fps), genre or None)
-
-
-def from_coco17(keypoints: NDArray[np.floating]) -> NDArray[np.float32]:
-    """COCO-17 -> our 14: the neck is the mean of the shoulders, and as sure as the less sure one.
-
-    Args:
-        keypoints: (..., 17, c), the last of the c numbers a confidence.
-
-    Returns:
-        (..., 14, c).
-    """
-    keypoints = np.asarray(keypoints, np.float32)
-    out = keypoints[..., _FROM_COCO17, :]
-    left, right = (keypoints[..., i, :] for i in _COCO17_SHOULDERS)
-    out[..., 1, :] = 0.5 * (left + right)
-    out[..., 1, -1] = np.minimum(left[..., -1], right[..., -1])
-    return out

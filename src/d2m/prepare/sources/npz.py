@@ -1,4 +1,4 @@
-"""Poses from npz: ``joints`` (t, j, 2 or 3), ``fps``, and where known ``joint_names``, ``confidence`` and ``genre``."""
+"""Poses from npz: ``joints`` (t, j, 2 or 3) and ``fps``; optional ``joint_names, confidence, genre, units``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import JOINTS, N_JOINTS
+from d2m.prepare.sources.axes import UNITS
 from d2m.prepare.sources.clip import PoseClip, make_clip
+from d2m.prepare.sources.orders import check_order, of_count, order_for, reorder
 
 _ALIASES = {"nose_or_head": "nose", "head": "nose"}
 
@@ -38,18 +40,21 @@ def select_joints(joints: NDArray[np.floating], names: list[str], where: str) ->
     return joints[:, [known.index(j) for j in JOINTS]]
 
 
-def _load(path: Path) -> tuple[NDArray[np.floating], float, NDArray[np.floating] | None, str | None]:
+def _load(
+    path: Path, fps: float | None, order: str | None, unit: str | float | None
+) -> tuple[NDArray[np.floating], float, NDArray[np.floating] | None, str | None]:
     """joints (t, 14, c), fps, confidence and genre of a file; everything but finiteness is checked."""
     try:
         with np.load(path, allow_pickle=False) as f:
             if isinstance(f, np.ndarray):
                 raise ValueError("a single array")
             keys = set(f.files)
-            missing = {"joints", "fps"} - keys
+            missing = ({"joints", "fps"} if fps is None else {"joints"}) - keys
             if missing:
                 raise D2MError(f"{path}: no key {', '.join(sorted(missing))}; an npz of poses holds joints and fps")
-            joints, fps = np.asarray(f["joints"]), float(f["fps"])
+            joints, fps = np.asarray(f["joints"]), float(f["fps"]) if fps is None else fps
             names = [str(n) for n in f["joint_names"]] if "joint_names" in keys else None
+            length = str(f["units"]) if "units" in keys else ""
             genre = str(f["genre"]) if "genre" in keys else None
             sure = np.asarray(f["confidence"], np.float32) if "confidence" in keys else None
     except FileNotFoundError as e:
@@ -66,18 +71,45 @@ def _load(path: Path) -> tuple[NDArray[np.floating], float, NDArray[np.floating]
         joints = select_joints(joints, names, str(path))
         if sure is not None:
             sure = select_joints(sure[..., None], names, str(path))[..., 0]
-    elif joints.shape[1] != N_JOINTS:
-        raise D2MError(f"{path}: {joints.shape[1]} joints without joint_names; name them or give the 14 in order")
+    else:
+        joints, sure = _unnamed(joints, sure, order, str(path))
     if len(joints) < 2:
         raise D2MError(f"{path}: {len(joints)} frames; a motion needs at least 2")
+    if joints.shape[2] == 3 and unit is None and UNITS.get(length, 1.0) != 1.0:
+        joints = joints * UNITS[length]
     return joints, fps, sure, genre
 
 
-def read_npz_clip(path: str | Path) -> PoseClip:
-    """Read one motion at its own rate; joints that are not finite are unseen, ``confidence`` (t, j) may be there.
+def _unnamed(
+    joints: NDArray[np.floating], sure: NDArray[np.floating] | None, order: str | None, where: str
+) -> tuple[NDArray[np.floating], NDArray[np.floating] | None]:
+    """(t, n, c) in a known order -> (t, 14, c), and the same of the confidence."""
+    if order is None and joints.shape[1] != N_JOINTS:
+        known = " or ".join(f"order={name}" for name in of_count(joints.shape[1]))
+        raise D2MError(
+            f"{where}: {joints.shape[1]} joints without joint_names; name them, or " + (f"say {known}" if known else
+            "give the 14 in order")
+        )  # fmt: skip
+    order = order_for(joints.shape[1], order, where)
+    if order != "d2m":
+        check_order(joints, order, where, sure)
+    certain = np.ones(joints.shape[:2]) if sure is None else sure
+    ours = reorder(np.concatenate([joints, certain[..., None]], axis=-1), order)
+    return (joints, sure) if order == "d2m" else (ours[..., :-1], ours[..., -1])
+
+
+def read_npz_clip(
+    path: str | Path, fps: float | None = None, order: str | None = None, unit: str | float | None = None
+) -> PoseClip:
+    """Read one motion; joints that are not finite are unseen, ``confidence`` (t, j) may be there.
+
+    Args:
+        fps: instead of the file's.
+        order: of joints that are not named, one of :data:`d2m.prepare.sources.orders.ORDERS`; by default our 14.
+        unit: a unit that whoever calls will apply; by default 3-D joints are brought to cm from the file's ``units``.
 
     Raises:
         D2MError: missing or unreadable file, missing key, wrong shape, bad fps.
     """
-    joints, fps, sure, genre = _load(Path(path))
-    return make_clip(joints, fps, str(path), sure, genre)
+    joints, rate, sure, genre = _load(Path(path), fps, order, unit)
+    return make_clip(joints, rate, str(path), sure, genre)

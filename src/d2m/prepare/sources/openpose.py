@@ -1,70 +1,68 @@
-"""OpenPose's JSON, a file a frame in one folder: ``NAME_000000000123_keypoints.json``; BODY_25 or COCO-18.
+"""OpenPose's JSON, a file a frame in one folder: ``NAME_000000000123_keypoints.json``; BODY_25, BODY_25B or COCO-18.
 
-Each holds ``people``, a list of ``pose_keypoints_2d`` (``pose_keypoints`` before version 1.1): x, y, confidence of 25
-or 18 points in pixels; three zeros are an unseen point (OpenPose documentation, "Output"). In both orders the first
-eight points are ours; BODY_25 puts the hips' middle before the hips. The format knows no frame rate: ``fps.txt`` in
-the folder, one number, tells it.
+Each holds ``people``, a list of ``pose_keypoints_2d`` (``pose_keypoints`` before version 1.1): x, y, confidence of all
+points in pixels; three zeros are an unseen point (OpenPose documentation, "Output"). The format names neither the
+order of the points, which their count and the body tell (:mod:`d2m.prepare.sources.orders`), nor a frame rate:
+``fps.txt`` in the folder, one number, tells it.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from d2m.core.errors import D2MError
-from d2m.core.skeleton import N_JOINTS
 from d2m.prepare.sources.clip import PoseClip, make_clip
 from d2m.prepare.sources.follow import follow
+from d2m.prepare.sources.frames import in_order, number_frames
+from d2m.prepare.sources.orders import check_order, of_count, order_for, reorder
 
 SUFFIX = "_keypoints.json"
-_ORDERS = {18: tuple(range(14)), 25: (*range(8), *range(9, 15))}
-_NUMBER = re.compile(r"(\d+)" + re.escape(SUFFIX) + "$")
 _KEYS = ("pose_keypoints_2d", "pose_keypoints")
-_MAX_FRAMES = 1_000_000
+_DEFAULT_FPS = 30.0
 
 
 def read_people(path: Path) -> NDArray[np.float32] | None:
-    """One frame: (people, 14, 3), (0, 14, 3) where there is nobody, None where the file is broken."""
+    """One frame: (people, points, 3), (0, 0, 3) if there is nobody, None if the file is broken."""
     try:
         people = json.loads(path.read_text(encoding="utf-8"))["people"]
-        out = np.zeros((len(people), N_JOINTS, 3), np.float32)
-        for i, person in enumerate(people):
-            numbers = next(person[k] for k in _KEYS if k in person)
-            if not numbers:  # a hand or a face without a body
-                continue
-            points = np.asarray(numbers, np.float32).reshape(-1, 3)
-            out[i] = points[list(_ORDERS[len(points)])]
+        numbers = [next(person[k] for k in _KEYS if k in person) for person in people]
+        bodies = [np.asarray(n, np.float32).reshape(-1, 3) for n in numbers if n]  # or a hand, a face without a body
+        out = np.stack(bodies) if bodies else np.zeros((0, 0, 3), np.float32)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError):
         return None
     out[~np.isfinite(out).all(axis=-1)] = 0.0
     return out
 
 
-def _fps(folder: Path, default: float) -> float:
+def _fps(folder: Path) -> float:
     path = folder / "fps.txt"
     if not path.is_file():
-        return default
+        return _DEFAULT_FPS
     try:
         return float(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:
         raise D2MError(f"{path}: holds no number; write the frames per second in it") from e
 
 
-def read_openpose(path: str | Path, fps: float = 30.0) -> PoseClip:
+def read_openpose(path: str | Path, fps: float | None = None, order: str | None = None) -> PoseClip:
     """Read a folder of frames and follow one dancer through it (:mod:`d2m.prepare.sources.follow`).
 
     Broken files, and numbers missing between the first and the last, are frames in which nobody is seen.
 
     Args:
         path: the folder.
-        fps: of the film, where the folder holds no ``fps.txt``.
+        fps: of the film; by default what ``fps.txt`` says, or 30.
+        order: of the points; by default BODY_25 or COCO-18, by their count.
 
     Raises:
-        D2MError: no folder, no frames in it, none that can be read, a bad frame rate.
+        D2MError: no folder, no frames in it, frames of two films, none that can be read, a bad frame rate, points
+            that are no body in their order.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -73,20 +71,26 @@ def read_openpose(path: str | Path, fps: float = 30.0) -> PoseClip:
         names = sorted(p.name for p in folder.iterdir())
     except OSError as e:
         raise D2MError(f"{folder}: cannot be listed ({e.strerror}); make it readable") from e
-    numbered = {int(m[1]): name for name in names if (m := _NUMBER.search(name))}
+    numbered = number_frames(names, str(folder), re.escape(SUFFIX))
     if not numbered:
         raise D2MError(f"{folder}: holds no *{SUFFIX}; write them with OpenPose's --write_json")
-    first, last = min(numbered), max(numbered)
-    if last - first >= _MAX_FRAMES:
-        raise D2MError(f"{folder}: frames {first} to {last}; the numbers are too far apart to be one film")
-    rate = _fps(folder, fps)
+    rate = _fps(folder) if fps is None else fps
     if not np.isfinite(rate) or not 1 <= rate <= 1000:
         raise D2MError(f"{folder}: fps is {rate:g}; give the frames per second, 1 to 1000")
     read = {number: read_people(folder / name) for number, name in numbered.items()}
     if all(people is None for people in read.values()):
-        raise D2MError(f"{folder}: none of its {len(read)} frames can be read; they are no OpenPose JSON (25 or 18)")
-    nobody = np.zeros((0, N_JOINTS, 3), np.float32)
-    frames = [people if (people := read.get(n)) is not None else nobody for n in range(first, last + 1)]
+        raise D2MError(f"{folder}: none of its {len(read)} frames can be read; they are no OpenPose JSON")
+    counts = Counter(people.shape[1] for people in read.values() if people is not None and len(people))
+    if not counts:
+        raise D2MError(f"{folder}: no dancer in {len(read)} frames; film somebody, or leave the recording out")
+    points = max(counts, key=lambda n: (bool(of_count(n)), counts[n]))
+    order = order_for(points, order, str(folder))
+    bodies = np.concatenate([p for p in read.values() if p is not None and len(p) and p.shape[1] == points])
+    check_order(np.where(bodies[..., 2:] > 0, bodies[..., :2], np.nan), order, str(folder), bodies[..., 2])
+    frames = in_order(
+        {n: reorder(p, order) if p is not None and len(p) and p.shape[1] == points else None for n, p in read.items()},
+        14,
+    )
     poses = follow(frames, rate)
     if not (poses[..., 2] > 0).any():
         raise D2MError(f"{folder}: no dancer in {len(frames)} frames; film somebody, or leave the recording out")

@@ -2,8 +2,9 @@
 
 Rigs: Mixamo, MotionBuilder, CMU's "MotionBuilder-friendly" and Motorica (arm, forearm, hand); CMU's "Daz-friendly"
 (shldr, forearm, hand); Perfume and SMPL (shoulder, elbow, wrist); CMU's ASF names (humerus, radius, wrist); Xsens;
-3ds Max biped. A rig is taken where all of its joints are there. Names are compared without namespace, separators and
-case: ``mixamorig:LeftUpLeg`` is ``leftupleg``.
+3ds Max biped; Unity, VRM and Bandai Namco (lower arm, lower leg); Unreal; Blender's Rigify; Rokoko. The side stands
+before the part or behind it (``UpperArm_L``, ``thigh.R``). A rig is taken if all of its joints are there. Names are
+compared without namespace, separators and case: ``mixamorig:LeftUpLeg`` is ``leftupleg``.
 """
 
 from __future__ import annotations
@@ -30,10 +31,14 @@ RIGS: dict[str, tuple[str, ...]] = {
     "xsens": ("upperarm", "forearm", "hand", "upperleg", "lowerleg", "foot"),
     "lowarm": ("uparm", "lowarm", "hand", "upleg", "lowleg", "foot"),
     "biped": ("upperarm", "forearm", "hand", "thigh", "calf", "foot"),
+    "unity": ("upperarm", "lowerarm", "hand", "upperleg", "lowerleg", "foot"),
+    "unreal": ("upperarm", "lowerarm", "hand", "thigh", "calf", "foot"),
+    "rigify": ("upperarm", "forearm", "hand", "thigh", "shin", "foot"),
+    "rokoko": ("arm", "forearm", "hand", "thigh", "shin", "foot"),
 }
 _SIDES = {"right": ("right", "r"), "left": ("left", "l")}
-_NECKS = ("neck", "neck1", "lowerneck")
-_HEADS = ("head", "head1")
+_NECKS = ("neck", "neck1", "lowerneck", "neck01", "spine004")
+_HEADS = ("head", "head1", "head01", "spine006")
 #: From the head's joint (base of the skull) to the nose: as far up as forward, 8 cm of a leg of 83 cm, as the eyes of
 #: CMU's rig lie.
 _NOSE_OF_LEG = 8.0 / 83.0
@@ -52,7 +57,7 @@ class Rig:
 def plain(name: str) -> str:
     """``mixamorig:Left Up_Leg`` -> ``leftupleg``; ``Bip01 R Thigh`` -> ``rthigh``."""
     bare = re.sub(r"[^a-z0-9]", "", re.split(r"[:|]", name)[-1].lower())
-    return re.sub(r"^(mixamorig\d*|bip0?\d+|character\d+)(?=.)", "", bare)
+    return re.sub(r"^(mixamorig\d*|bip0?\d+|character\d+|jbipc?|def|org)(?=.)", "", bare)
 
 
 def resolve(names: Sequence[str], parents: Sequence[int], given: Mapping[str, str] | None, where: str) -> Rig:
@@ -78,11 +83,11 @@ def resolve(names: Sequence[str], parents: Sequence[int], given: Mapping[str, st
     best: dict[str, int] = {}
     for parts in RIGS.values():
         found = {
-            f"{side}_{part}": numbers[short + rigs]
+            f"{side}_{part}": numbers[name]
             for side, shorts in _SIDES.items()
             for part, rigs in zip(_PARTS, parts, strict=True)
-            for short in shorts[::-1]
-            if short + rigs in numbers
+            for name in (*(rigs + s for s in shorts[::-1]), *(s + rigs for s in shorts[::-1]))
+            if name in numbers
         }
         if len({**found, **chosen}) > len({**best, **chosen}):
             best = found
@@ -94,7 +99,8 @@ def resolve(names: Sequence[str], parents: Sequence[int], given: Mapping[str, st
     missing = [j for j in JOINTS if j not in best]
     if missing:
         raise D2MError(
-            f"{where}: no {', '.join(missing)} in this rig; name them (names=), it has {', '.join(names[:20])}"
+            f"{where}: no {', '.join(missing)} in this rig; name them, names={{{missing[0]}:JOINT,...}}; "
+            f"it has {', '.join(n for n in names if not n.endswith('_end'))}"
         )
     face = tuple(numbers[e] for e in ("lefteye", "righteye") if e in numbers)
     joints = tuple(best[j] for j in JOINTS)

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import N_JOINTS
 from d2m.music.decode import pictures_of, start_of
-from d2m.prepare.sources.clip import PoseClip, from_coco17, make_clip
+from d2m.prepare.sources.clip import PoseClip, make_clip
 from d2m.prepare.sources.follow import follow
+from d2m.prepare.sources.orders import reorder
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts")
 WEIGHTS_VARIABLE = "D2M_POSE_WEIGHTS"
@@ -127,7 +128,7 @@ def read_video(
     people: list[NDArray[np.float32]] = []
     for time, picture in pictures:
         times.append(time)
-        people.append(from_coco17(np.asarray(find(picture), np.float32).reshape(-1, 17, 3)))
+        people.append(reorder(np.asarray(find(picture), np.float32).reshape(-1, 17, 3), "coco17"))
     if not times:
         raise D2MError(f"{path}: holds no picture; give a video that plays")
     nobody = np.zeros((0, N_JOINTS, 3), np.float32)

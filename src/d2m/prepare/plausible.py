@@ -1,0 +1,188 @@
+"""Whether a recording is a plausible upright human in the unit, order, orientation and rate it is said to have.
+
+One look for all sources, right after reading. What cannot be a human is refused in a line that names the option that
+mends it. Numbers behind the thresholds, and what cannot be known: docs/adr/0059, docs/data.md.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import JOINTS, LEFT_HIP, NECK, RIGHT_HIP
+from d2m.motion.kinematics import hip_midpoint, torso_length
+from d2m.prepare.sources import SOURCES, PoseClip
+from d2m.prepare.sources.axes import LEG_CM, UNITS, guess_unit, leg_length, uprightness
+from d2m.prepare.sources.orders import check_order
+from d2m.prepare.stated import Stated, bring
+
+Floats = NDArray[np.float64]
+
+#: Legs in cm, hip to ankle: of a child of four to a giant; and of anybody, where the unit is stated.
+_LEGS_CM, _ANY_LEGS_CM = (45.0, 130.0), (15.0, 250.0)
+#: A torso below this many pixels is no torso on a picture.
+_TORSO_PX = 3.0
+#: Nor does one fill so many pictures.
+_PICTURES = 3.0
+#: Cosines of ankles to neck: below the first it does not stand, above the second it stands in another direction.
+_LIES, _STANDS = 0.35, 0.75
+#: A knee is bent where it is this share of the leg off the line from hip to ankle.
+_BENT = 0.04
+_BACKWARDS, _SOMETIMES_BENT = 0.9, 0.2
+#: Median speed of hands and feet about the hips, torsos/s over 0.1 s: of dancers 0.4 to 3.5.
+_TOO_FAST = 7.0
+_FEWEST_FRAMES = 8
+_MIN_CONFIDENCE = 0.1
+_RATES = (10.0, 12.0, 12.5, 15.0, 20.0, 23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0, 100.0, 120.0, 240.0)
+_ENDS = tuple(JOINTS.index(f"{side}_{joint}") for joint in ("wrist", "ankle") for side in ("right", "left"))
+#: Options that only some sources read.
+_READ_BY = {
+    "order": ("npz", "openpose", "coco17"), "names": ("bvh",),
+    "fps": ("npz", "openpose", "coco17", "aistpp", "bvh"),
+}  # fmt: skip
+
+
+def check_stated(source: str, stated: Stated) -> None:
+    """Refuse what a source does not read. Raises: D2MError."""
+    for option in stated.plain():
+        if source not in _READ_BY.get(option, (source,)):
+            raise D2MError(f"source={source} reads no {option}=; {', '.join(_READ_BY[option])} do")
+
+
+def read_pose(source: str, path: Path, stated: Stated) -> PoseClip:
+    """Read a recording as was stated, and look at it.
+
+    Raises:
+        D2MError: as the readers, and as :func:`look`.
+    """
+    given: dict[str, Any] = {k: v for k in _READ_BY if (v := getattr(stated, k)) and source in _READ_BY[k]}
+    rest = stated
+    if source == "npz":
+        given["unit"] = stated.unit
+    if source == "bvh":  # finds out both itself: a BVH says neither
+        given |= {"unit": stated.unit or "auto", "up": stated.up or "auto"}
+        rest = replace(stated, unit=None, up=None)
+    clip = bring(SOURCES[source](path, **given), rest, str(path))
+    look(clip, stated, str(path))
+    return clip
+
+
+def look(clip: PoseClip, stated: Stated, where: str) -> None:
+    """Refuse what is no upright human: a unit, an orientation, sides or a rate that cannot be.
+
+    Too few frames to tell are passed over: cleaning refuses them.
+
+    Raises:
+        D2MError: one line that names the option that mends it.
+    """
+    x = np.array(clip.joints, np.float64)
+    x[clip.confidence < _MIN_CONFIDENCE] = np.nan
+    seen = np.isfinite(x[:, [NECK, RIGHT_HIP, LEFT_HIP]]).all(axis=(1, 2))
+    if seen.sum() < _FEWEST_FRAMES:
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # joints that are never seen
+        if x.shape[-1] == 3:
+            _look_at_unit(x, stated, where)
+        else:
+            _look_at_pixels(x, stated, where)
+        check_order(x, "d2m", where)
+        _look_at_up(x, stated, where)
+        if x.shape[-1] == 3:
+            _look_at_sides(x, stated, where)
+        _look_at_rate(x, clip.fps, where)
+
+
+def _look_at_unit(x: Floats, stated: Stated, where: str) -> None:
+    leg = leg_length(x)
+    low, high = _LEGS_CM if stated.unit is None else _ANY_LEGS_CM
+    if not np.isfinite(leg) or low <= leg <= high:
+        return
+    if stated.unit is None:
+        unit = guess_unit(leg)
+        mend = f"unit={unit}" if unit and UNITS[unit] != 1.0 else f"unit={LEG_CM / max(leg, 1e-9):.4g}"
+        raise D2MError(f"{where}: its legs would be {leg:.3g} cm long; say {mend}, or unit=auto if recordings differ")
+    raise D2MError(
+        f"{where}: its legs would be {leg:.3g} cm long with unit={stated.unit}; say unit=auto, or the right one"
+    )
+
+
+def _look_at_pixels(x: Floats, stated: Stated, where: str) -> None:
+    torso = torso_length(x)
+    if torso < _TORSO_PX:
+        raise D2MError(
+            f"{where}: a torso of {torso:.2g} pixels; if its coordinates are shares of the picture (0 to 1), "
+            "say picture=[WIDTH,HEIGHT], its size in pixels, e.g. picture=[1280,720]"
+        )  # fmt: skip
+    if stated.picture is not None and torso > _PICTURES * max(stated.picture):
+        raise D2MError(f"{where}: a torso of {torso:.0f} pixels; its coordinates are pixels: leave picture= out")
+
+
+def _look_at_up(x: Floats, stated: Stated, where: str) -> None:
+    ours = "y" if x.shape[-1] == 3 else "-y"
+    if stated.up in (ours, "auto"):
+        return  # a head that stays below the feet is then a dancer's own
+    along = uprightness(x)
+    if stated.up is not None and along[ours] < -_LIES:
+        raise D2MError(f"{where}: with up={stated.up} the body stands on its head; say up=auto if recordings differ")
+    if stated.up is not None and along[ours] < _LIES and max(along.values()) > _STANDS:
+        raise D2MError(f"{where}: with up={stated.up} the body lies on its side; say up=auto if recordings differ")
+    best = max(along, key=lambda d: along[d])
+    if along[ours] < _LIES and along[best] > _STANDS:
+        how = "stands on its head" if along[ours] < -_STANDS else "lies on its side"
+        raise D2MError(f"{where}: the body {how} throughout; say up={best} (or up={ours} if it does)")
+
+
+def _look_at_sides(x: Floats, stated: Stated, where: str) -> None:
+    """Knees bend forward, and forward is where left is on the left: an exchange of sides, or one axis, undoes that."""
+    if False in (stated.mirror, stated.swap_sides):
+        return
+    hips = hip_midpoint(x)
+    across = (
+        x[:, JOINTS.index("left_shoulder")] - x[:, JOINTS.index("right_shoulder")] + x[:, LEFT_HIP] - x[:, RIGHT_HIP]
+    )
+    ahead = np.cross(across, x[:, NECK] - hips)
+    ahead /= np.linalg.norm(ahead, axis=-1, keepdims=True)
+    leg = leg_length(x)
+    for hip in (RIGHT_HIP, LEFT_HIP):
+        off = ((x[:, hip + 1] - 0.5 * (x[:, hip] + x[:, hip + 2])) * ahead).sum(axis=-1) / leg
+        bent = np.abs(off) > _BENT
+        if bent.sum() < _SOMETIMES_BENT * len(x) or not (off[bent] < 0).mean() > _BACKWARDS:
+            return
+    if ((x[:, 0] - x[:, NECK]) * ahead).sum(axis=-1).mean() > 0.03 * leg:
+        return  # the nose is in front
+    if stated.mirror or stated.swap_sides:
+        said = "mirror=true" if stated.mirror else "swap_sides=true"
+        raise D2MError(f"{where}: with {said} its knees bend backwards; prepare this recording apart, without it")
+    raise D2MError(
+        f"{where}: its knees bend backwards: the sides are exchanged (say swap_sides=true) or one axis points the "
+        "other way (say mirror=true; mirror=false if it is right)"
+    )
+
+
+def _look_at_rate(x: Floats, fps: float, where: str) -> None:
+    step = max(1, round(0.1 * fps))
+    about = x[:, _ENDS] - hip_midpoint(x)[:, None]
+    torso = torso_length(x)
+    if len(about) <= step or not torso > 0:
+        return
+    away = np.linalg.norm(about[step:] - about[:-step], axis=-1) * (fps / step) / torso
+    if np.isfinite(away).sum() >= _FEWEST_FRAMES and (speed := float(np.nanmedian(away))) > _TOO_FAST:
+        raise D2MError(
+            f"{where}: at {fps:g} frames per second hands and feet move at {speed / 2:.0f} m/s; "
+            "say the right rate, e.g. fps=25"
+        )
+
+
+def likely_rate(fps: float, motion_s: float, music_s: float) -> str:
+    """A hint at the rate at which a motion would last as long as its music, "" if none is usual."""
+    rate = fps * motion_s / max(music_s, 1e-9)
+    best = min(_RATES, key=lambda r: abs(np.log(r / max(rate, 1e-9))))
+    near = abs(rate / best - 1.0) * music_s < max(0.3, 0.004 * music_s) and abs(best / fps - 1.0) > 0.002
+    return f"; at {best:g} frames per second they would be equally long: say fps={best:g}" if near else ""

@@ -1,0 +1,97 @@
+"""Units of length and the direction that is up: their names, how a body tells them, and how it is turned."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import JOINTS, LEFT_HIP, NECK, RIGHT_HIP
+
+Floats = NDArray[np.float64]
+
+#: Centimetres per unit, by its name. cmu: of the CMU database's files, 1 / 0.45 inch.
+UNITS: dict[str, float] = {
+    "m": 100.0, "dm": 10.0, "cmu": 2.54 / 0.45, "inch": 2.54, "cm": 1.0, "mm": 0.1, "foot": 30.48,
+}  # fmt: skip
+#: What a unit is guessed from; feet (legs of 2.7) are too rare to compete.
+_GUESSED = ("m", "dm", "cmu", "inch", "cm", "mm")
+LEG_CM = 83.0  # of an adult: greater trochanter to ankle joint, about 0.48 of the height
+LEG_RANGE_CM = (50.0, 130.0)
+#: Up in the file -> (for our x, y, z the file's axis, its sign): rotations, nothing is mirrored.
+UPS: dict[str, tuple[tuple[int, int, int], tuple[float, float, float]]] = {
+    "y": ((0, 1, 2), (1.0, 1.0, 1.0)), "z": ((0, 2, 1), (1.0, 1.0, -1.0)), "x": ((1, 0, 2), (-1.0, 1.0, 1.0)),
+    "-y": ((0, 1, 2), (1.0, -1.0, -1.0)), "-z": ((0, 2, 1), (1.0, -1.0, 1.0)), "-x": ((1, 0, 2), (1.0, -1.0, 1.0)),
+}  # fmt: skip
+_AXES = "xyz"
+_ANKLES = (JOINTS.index("right_ankle"), JOINTS.index("left_ankle"))
+_MOSTLY = 0.6
+
+
+def leg_length(joints: Floats) -> float:
+    """(t, 14, 3) -> thigh and shin, the mean of both sides, in the file's unit; NaN where never seen."""
+    legs = [
+        sum(float(np.nanmedian(np.linalg.norm(joints[:, k] - joints[:, k + 1], axis=-1))) for k in (hip, hip + 1))
+        for hip in (LEFT_HIP, RIGHT_HIP)
+    ]
+    return float(np.mean(legs))
+
+
+def guess_unit(leg: float) -> str | None:
+    """The unit in which a leg is nearest to an adult's, None where it is a human's in none."""
+    best = min(_GUESSED, key=lambda name: abs(np.log(max(leg, 1e-9) * UNITS[name] / LEG_CM)))
+    return best if LEG_RANGE_CM[0] <= leg * UNITS[best] <= LEG_RANGE_CM[1] else None
+
+
+def cm_per_unit(unit: str | float, leg: float, where: str) -> float:
+    """Centimetres per unit: of a name, a number, or "auto", of a leg's length in that unit.
+
+    Raises:
+        D2MError: none of these, or legs that are a human's in no unit.
+    """
+    if unit == "auto":
+        guessed = guess_unit(leg)
+        if guessed is None:
+            raise D2MError(
+                f"{where}: legs of {leg:.3g} units are a human's in no usual unit; say unit=CENTIMETRES_PER_UNIT"
+            )
+        return UNITS[guessed]
+    scale = UNITS.get(unit, float("nan")) if isinstance(unit, str) else float(unit)
+    if not np.isfinite(scale) or scale <= 0:
+        raise D2MError(f"{where}: unit={unit}: give {', '.join(UNITS)}, auto, or the centimetres of one unit, above 0")
+    return scale
+
+
+def uprightness(joints: Floats) -> dict[str, float]:
+    """(t, 14, c) -> for every direction the mean cosine between it and the body from the ankles to the neck."""
+    body = joints[:, NECK] - 0.5 * (joints[:, _ANKLES[0]] + joints[:, _ANKLES[1]])
+    with np.errstate(invalid="ignore"):
+        body = body / np.linalg.norm(body, axis=-1, keepdims=True)
+    body = body[np.isfinite(body).all(axis=-1)]
+    mean = body.mean(axis=0) if len(body) else np.zeros(joints.shape[-1])
+    names = _AXES[: joints.shape[-1]]
+    return {sign + a: float(m if not sign else -m) for a, m in zip(names, mean, strict=True) for sign in ("", "-")}
+
+
+def guess_up(joints: Floats) -> str:
+    """The direction in which a body stands; if it stands in none, y or z, whichever is nearer."""
+    along = uprightness(joints)
+    best = max(along, key=lambda d: along[d])
+    if along[best] > _MOSTLY:
+        return best
+    return "z" if abs(along.get("z", 0.0)) > abs(along["y"]) else "y"
+
+
+def turn_up(joints: Floats, up: str) -> Floats:
+    """(t, j, 3) -> the same, turned so that y is up."""
+    if up == "y":
+        return joints
+    axes, signs = UPS[up]
+    return np.asarray(joints[..., list(axes)] * np.array(signs), np.float64)
+
+
+def turn_picture(points: Floats, up: str) -> Floats:
+    """(t, j, 2) -> y down, as pixels are: "-y" is that already, "y" turned over, "x" and "-x" a film on its side."""
+    x, y = points[..., 0], points[..., 1]
+    turned = {"-y": (x, y), "y": (x, -y), "x": (y, -x), "-x": (-y, x)}[up]
+    return np.stack(turned, axis=-1)

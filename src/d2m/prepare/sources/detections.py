@@ -1,0 +1,106 @@
+"""JSON of COCO-17 detectors: BRACE, AlphaPose, COCO results, MMPose, Ultralytics.
+
+* BRACE (github.com/dmoltisanti/brace): {``video/img-000123.png``: {"keypoints": 17 x [x, y, score]}}.
+* AlphaPose (``alphapose-results.json``) and COCO results: a list of {"image_id": ``123.jpg`` or 123, "keypoints": x, y,
+  score of all points, flat}, one entry per person.
+* MMPose (``--pred-out-dir``): a list, or {"instance_info": a list}, of {"frame_id": 123, "instances": [{"keypoints":
+  17 x [x, y], "keypoint_scores": 17 numbers}]}.
+* Ultralytics: of every frame a list of people, as its ``to_json`` writes one picture's: {"keypoints": {"x", "y",
+  "visible"}}. Its list of a single picture, or all pictures' lists put end to end, does not say which frame a person is
+  of, and is refused.
+
+All give pixels, of people in any order; frames whose numbers are not there are frames in which nobody is seen.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d2m.core.errors import D2MError
+from d2m.prepare.sources.frames import in_order, number_frames
+
+Person = NDArray[np.float32]
+
+
+def _flat(numbers: Any) -> Person:
+    return np.asarray(numbers, np.float32).reshape(-1, 3)
+
+
+def _mmpose(person: Any) -> Person:
+    points = np.asarray(person["keypoints"], np.float32).reshape(-1, 2)
+    scores = np.asarray(person.get("keypoint_scores", np.ones(len(points))), np.float32).reshape(-1, 1)
+    return np.concatenate([points, scores], axis=-1)
+
+
+def _ultralytics(person: Any) -> Person:
+    points = person["keypoints"]
+    seen = points.get("visible") or [1.0] * len(points["x"])
+    return np.stack([np.asarray(v, np.float32) for v in (points["x"], points["y"], seen)], axis=-1)
+
+
+def _by_image(people: list[Any], where: str) -> dict[int, list[Person]]:
+    names = {str(p["image_id"]) for p in people}
+    # A bare number is COCO's, a name AlphaPose's.
+    numbers = {name: n for n, name in number_frames(sorted(names), where, r"(?:\.\w+)?").items()}
+    frames: dict[int, list[Person]] = defaultdict(list)
+    for person in people:
+        frames[numbers[str(person["image_id"])]].append(_flat(person["keypoints"]))
+    return frames
+
+
+def _frames(data: Any, where: str) -> dict[int, list[Person]]:
+    if isinstance(data, dict) and "instance_info" in data:
+        data = data["instance_info"]
+    if isinstance(data, dict):
+        numbers = number_frames(data, where)
+        if len(numbers) < len(data):
+            raise ValueError("names without numbers")
+        return {n: [_flat(data[name]["keypoints"])] for n, name in numbers.items()}
+    if not isinstance(data, list) or not data:
+        raise ValueError("no list")
+    if all(isinstance(frame, list) for frame in data):
+        return {n: [_ultralytics(p) for p in frame if "keypoints" in p] for n, frame in enumerate(data)}
+    if "image_id" in data[0]:
+        return _by_image(data, where)
+    if "instances" in data[0]:
+        ids = [int(frame["frame_id"]) for frame in data]
+        if len(set(ids)) < len(ids):
+            raise D2MError(f"{where}: a frame_id is there twice; give each film a file of its own")
+        return {n: [_mmpose(p) for p in frame["instances"]] for n, frame in zip(ids, data, strict=True)}
+    if "keypoints" in data[0]:
+        raise D2MError(
+            f"{where}: does not say which frame its people are of; write a list of people per frame, for Ultralytics "
+            "json.dump([json.loads(r.to_json()) for r in results], file)"
+        )
+    raise ValueError("unknown")
+
+
+def read_detections(file: Path) -> list[NDArray[np.float32]]:
+    """People of every frame, (n, points, 3): x, y, confidence.
+
+    Raises:
+        D2MError: no JSON of these, two films, no person at all, people of unlike counts of points.
+    """
+    try:
+        frames = _frames(json.loads(file.read_text(encoding="utf-8")), str(file))
+        if max(frames) - min(frames) >= 1_000_000:
+            raise ValueError("frame numbers far apart")
+    except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OverflowError) as e:
+        raise D2MError(
+            f"{file}: not readable as detections ({type(e).__name__}); give JSON of BRACE, AlphaPose, MMPose, "
+            "COCO results or Ultralytics, or an npz"
+        ) from e
+    counts = {len(p) for people in frames.values() for p in people}
+    if len(counts) != 1:
+        raise D2MError(f"{file}: people of {sorted(counts) or 'no'} points; give one detector's, 17 points each")
+    points = counts.pop()
+    stacked: dict[int, NDArray[np.float32] | None] = {n: np.stack(p) for n, p in frames.items() if p}
+    for end in (min(frames), max(frames)):
+        stacked.setdefault(end, None)
+    return list(in_order(stacked, points))

@@ -1,0 +1,140 @@
+"""Orders in which formats list a body's points, and the look at whether points are a body in the order they are said
+to have.
+
+The look measures the limbs: each one's share of the sum of all, against that of 71 dancers (motion capture, and its
+pictures from eight sides). In a picture a limb is as long as it is seldom longer (80th percentile), in space its
+median. Of real recordings none differed by more than 0.27 in the mean of the logarithms; points read in another order
+differ by 0.35 to 0.9 (docs/adr/0059).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import LIMBS
+
+Place = int | tuple[int, int]
+
+_COCO17: tuple[Place, ...] = (0, (5, 6), 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15)
+_SMPL: tuple[Place, ...] = (15, 12, 17, 19, 21, 16, 18, 20, 2, 5, 8, 1, 4, 7)
+#: Order -> how many points it has, and where our 14 joints are among them; a pair stands for the middle of two.
+ORDERS: dict[str, tuple[int, tuple[Place, ...]]] = {
+    "coco17": (17, _COCO17),  # Lin et al., "Microsoft COCO", ECCV 2014
+    "h36m": (17, (9, 8, 14, 15, 16, 11, 12, 13, 1, 2, 3, 4, 5, 6)),  # Human3.6M as VideoPose3D and MotionBERT have it
+    "coco18": (18, tuple(range(14))),  # OpenPose's COCO model
+    "coco17_neck": (18, (0, 17, *_COCO17[2:])),
+    "body25": (25, (*range(8), *range(9, 15))),  # OpenPose
+    "body25b": (25, (0, 17, *_COCO17[2:])),  # OpenPose's train repository: COCO-17, upper neck, head top, feet
+    "halpe26": (26, (0, 18, *_COCO17[2:])),  # AlphaPose: COCO-17, head top, neck, hip, feet
+    "coco133": (133, _COCO17),  # COCO-WholeBody, after its first 17
+    "blazepose": (33, (0, (11, 12), 12, 14, 16, 11, 13, 15, 24, 26, 28, 23, 25, 27)),  # MediaPipe
+    "smpl22": (22, _SMPL),  # body joints of SMPL, SMPL-X; the head's joint stands for the nose
+    "smpl24": (24, _SMPL),
+    "d2m": (14, tuple(range(14))),  # d2m.core.skeleton.JOINTS
+    "lsp14": (14, (13, 12, 8, 7, 6, 9, 10, 11, 2, 1, 0, 3, 4, 5)),  # Leeds Sports Pose; the head's top for the nose
+}  # fmt: skip
+
+_SHARES_3D = np.array(
+    [0.0429, 0.0322, 0.0710, 0.0486, 0.0344, 0.0745, 0.0312, 0.1257, 0.1232, 0.0892, 0.1261, 0.1170, 0.0861]
+)
+_SHARES_2D = np.array(
+    [0.0424, 0.0305, 0.0685, 0.0483, 0.0322, 0.0702, 0.0298, 0.1277, 0.1259, 0.0892, 0.1278, 0.1210, 0.0850]
+)
+#: Below it a body is one; above it another order that is nearer by ``_NEARER`` is the right one; a body of no known
+#: order is far above.
+_A_BODY, _NEARER, _NO_BODY = 0.28, 0.7, 0.6
+_FEWEST = 8
+
+
+def of_count(points: int) -> list[str]:
+    """The orders of so many points; the one that is taken by default is first."""
+    return [name for name, (count, _) in ORDERS.items() if count == points]
+
+
+def reorder(points: NDArray[np.floating], order: str) -> NDArray[np.float32]:
+    """Points in a known order -> our 14; the middle of two points is as sure as the less sure one.
+
+    Args:
+        points: (..., n, c), the last of the c numbers a confidence.
+
+    Returns:
+        (..., 14, c).
+    """
+    points = np.asarray(points, np.float32)
+    places = ORDERS[order][1]
+    out = np.array(points[..., [p if isinstance(p, int) else p[0] for p in places], :])
+    for joint, place in enumerate(places):
+        if not isinstance(place, int):
+            a, b = (points[..., i, :] for i in place)
+            out[..., joint, :] = 0.5 * (a + b)
+            out[..., joint, -1] = np.minimum(a[..., -1], b[..., -1])
+    return out
+
+
+def order_for(points: int, order: str | None, where: str) -> str:
+    """The order that is stated, or the first of so many points.
+
+    Raises:
+        D2MError: none, or one of another count.
+    """
+    known = of_count(points)
+    if order is None:
+        if not known:
+            counts = ", ".join(str(n) for n in sorted({n for n, _ in ORDERS.values()}))
+            raise D2MError(f"{where}: {points} points a body are in no known order; give {counts}, or name the joints")
+        return known[0]
+    if order not in known:
+        raise D2MError(
+            f"{where}: order={order} has {ORDERS[order][0]} points, the file {points}; "
+            + (f"say order={' or order='.join(known)}" if known else "give the joints by name in an npz")
+        )
+    return order
+
+
+def strangeness(joints: NDArray[np.floating]) -> float:
+    """How far the limbs of bodies (m, 14, 2 or 3) are from a human's; NaN where too little is seen to say."""
+    x = np.asarray(joints, np.float64)
+    ends = np.array([(a, b) for a, b, _ in LIMBS])
+    lengths = np.linalg.norm(x[:, ends[:, 0]] - x[:, ends[:, 1]], axis=-1)
+    if (np.isfinite(lengths).sum(axis=0) < _FEWEST).any():
+        return float("nan")
+    flat = x.shape[-1] == 2
+    usual = np.nanpercentile(lengths, 80 if flat else 50, axis=0)
+    if not usual.sum() > 0:
+        return float("nan")
+    shares = usual / usual.sum() / (_SHARES_2D if flat else _SHARES_3D)
+    return float(np.minimum(np.abs(np.log(np.maximum(shares, 1e-6))), 1.5).mean())
+
+
+def check_order(points: NDArray[np.floating], order: str, where: str, sure: NDArray[np.floating] | None = None) -> None:
+    """Refuse points that make no body in their order, or a much better one in another of as many points.
+
+    Args:
+        points: (m, n, 2 or 3): bodies of any frames, NaN where unseen.
+        sure: (m, n) confidences; those below 0.1 are unseen.
+
+    Raises:
+        D2MError: naming the order that it is, if one is known.
+    """
+    x = np.array(points[:: max(1, len(points) // 2000)], np.float64)
+    if sure is not None:
+        x[np.asarray(sure)[:: max(1, len(points) // 2000)] < 0.1] = np.nan
+    known = {name: _score(x, name) for name in of_count(x.shape[1])}
+    stated = known.pop(order)
+    if not stated > _A_BODY:
+        return
+    best = min(known, key=lambda name: known[name] if known[name] == known[name] else np.inf, default=None)
+    if best is not None and known[best] < _NEARER * stated:
+        raise D2MError(f"{where}: its points make no body in the order {order}, but in {best}; say order={best}")
+    if stated > _NO_BODY:
+        raise D2MError(
+            f"{where}: its points make no body in the order {order}; "
+            "write them as an npz that names its joints (joint_names)"
+        )
+
+
+def _score(x: NDArray[np.float64], order: str) -> float:
+    certain = np.ones((*x.shape[:2], 1))
+    return strangeness(reorder(np.concatenate([x, certain], axis=-1), order)[..., :-1])

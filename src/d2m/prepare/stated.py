@@ -1,0 +1,124 @@
+"""What a user says of poses that a file does not: unit, up axis, rate, order of the points, size of the picture, sides.
+
+Everything is None by default: then the format's own is taken (docs/data.md), and :mod:`d2m.prepare.plausible` looks
+whether it can be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import JOINTS
+from d2m.prepare.sources.axes import UNITS, UPS, cm_per_unit, guess_up, leg_length, turn_picture, turn_up
+from d2m.prepare.sources.clip import PoseClip
+from d2m.prepare.sources.orders import ORDERS
+
+_SWAPPED = [
+    JOINTS.index(j.replace("right_", "?").replace("left_", "right_").replace("?", "left_"))
+    for j in JOINTS
+]  # fmt: skip
+#: Up in pictures whose y points down, as pixels do.
+_PIXELS = "-y"
+
+
+@dataclass(frozen=True)
+class Stated:
+    """Said by the user, for all recordings of a preparation.
+
+    unit: of 3-D poses, one of :data:`d2m.prepare.sources.axes.UNITS`, the centimetres of one unit, or "auto" (of each
+        recording's legs).
+    up: the direction in the file that is up, "y", "-y", "z", "-z", "x", "-x", or "auto" (of each recording's body).
+        Of pictures, whose y usually points down, it is "-y".
+    fps: frames per second, over whatever the file or format says.
+    order: of the points, one of :data:`d2m.prepare.sources.orders.ORDERS`.
+    picture: its (width, height) in pixels, for 2-D coordinates that are shares of it.
+    mirror: turn x over: of a film that was mirrored, or a left-handed file; False says that nothing is to be.
+    swap_sides: exchange the names left and right.
+    names: our joint -> the rig's, for BVH.
+    """
+
+    unit: str | float | None = None
+    up: str | None = None
+    fps: float | None = None
+    order: str | None = None
+    picture: tuple[float, float] | None = None
+    mirror: bool | None = None
+    swap_sides: bool | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.unit, str) and self.unit not in (*UNITS, "auto"):
+            raise D2MError(f"unit={self.unit}: give {', '.join(UNITS)}, auto, or the centimetres of one unit")
+        if not (self.unit is None or isinstance(self.unit, str) or _number(self.unit, 1e-6, 1e6)):
+            raise D2MError(f"unit={self.unit}: give the centimetres of one unit, above 0")
+        if self.up is not None and self.up not in (*UPS, "auto"):
+            raise D2MError(f"up={self.up}: give {', '.join(UPS)} or auto")
+        if self.fps is not None and not _number(self.fps, 1, 1000):
+            raise D2MError(f"fps={self.fps}: give the frames per second, 1 to 1000")
+        if self.order is not None and self.order not in ORDERS:
+            raise D2MError(f"order={self.order}: give one of {', '.join(ORDERS)}")
+        if self.picture is not None:
+            size = list(self.picture) if isinstance(self.picture, list | tuple) else []
+            if len(size) != 2 or not all(_number(n, 1e-6, 1e6) for n in size):
+                raise D2MError(f"picture={self.picture}: give its width and height in pixels, picture=[1280,720]")
+            object.__setattr__(self, "picture", (float(size[0]), float(size[1])))
+        for key in ("mirror", "swap_sides"):
+            if not isinstance(getattr(self, key), bool | None):
+                raise D2MError(f"{key}={getattr(self, key)}: give true or false")
+        if not isinstance(self.names, Mapping):
+            raise D2MError(f"names={self.names}: give our joints and the rig's, names={{left_wrist:Hand_L}}")
+        if strangers := [str(k) for k in self.names if k not in JOINTS]:
+            raise D2MError(f"names: '{strangers[0]}' is none of our joints; there are {', '.join(JOINTS)}")
+
+    def plain(self) -> dict[str, Any]:
+        """What was said, as JSON holds it; {} if nothing was."""
+        kept = {k: v for k, v in asdict(self).items() if v is not None and v != {}}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
+
+
+STATED = tuple(f.name for f in fields(Stated))
+
+
+def _number(value: object, low: float, high: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+
+
+def read_stated(given: Mapping[str, Any] | None) -> Stated:
+    """Options by name -> Stated. Raises: D2MError: an unknown one, or a wrong value."""
+    given = given or {}
+    if strangers := sorted(set(given) - set(STATED)):
+        raise D2MError(f"nothing can be stated of poses as '{strangers[0]}'; there are {', '.join(STATED)}")
+    return Stated(**{k: v for k, v in given.items() if v is not None})
+
+
+def bring(clip: PoseClip, stated: Stated, where: str) -> PoseClip:
+    """A clip as its reader gives it -> centimetres and y up, or pixels and y down, as was stated.
+
+    Raises:
+        D2MError: something was stated that these poses cannot have.
+    """
+    flat = clip.joints.shape[-1] == 2
+    if flat and stated.unit not in (None, "auto"):
+        raise D2MError(f"{where}: 2-D poses are in pixels; leave unit={stated.unit} out")
+    if not flat and stated.picture is not None:
+        raise D2MError(f"{where}: 3-D poses have no picture; leave picture= out")
+    x = np.asarray(clip.joints, np.float64)
+    sure = clip.confidence
+    if flat:
+        up = guess_up(x) if stated.up == "auto" else stated.up or _PIXELS
+        if "z" in up:
+            raise D2MError(f"{where}: 2-D poses have no z; say up=y, up=x or up=-x, or leave it out")
+        x = turn_picture(x * np.array(stated.picture or (1.0, 1.0)), up)
+    else:
+        x = x * cm_per_unit(stated.unit or "cm", leg_length(x), where)
+        x = turn_up(x, guess_up(x) if stated.up == "auto" else stated.up or "y")
+    if stated.mirror:
+        x = x * np.array([-1.0, 1.0, 1.0][: x.shape[-1]])
+    if stated.swap_sides:
+        x, sure = x[:, _SWAPPED], sure[:, _SWAPPED]
+    return replace(clip, joints=x.astype(np.float32), confidence=sure)
