@@ -69,6 +69,9 @@ def test_a_wave_is_the_song_and_edits_share_its_noise(dancer: d2m.Dancer, song: 
     assert captions(ramp)["target"] == "target (flow, x0 to x1)"
     with pytest.raises(D2MError, match="z_dan"):
         dancer(heard, z_dan=np.zeros((0, 8)))
+    for bad in (heard.wave[:22050], np.stack([heard.wave] * 2), np.full(66150, np.nan)):
+        with pytest.raises(D2MError, match="a wave of shape"):
+            dancer(bad)
     with pytest.raises(D2MError, match="seed"):
         dancer(heard, seed=2**63)
 

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from d2m.core.errors import D2MError
 from d2m.core.machine import git_revision, versions
 from d2m.core.seeds import check_seed
-from d2m.core.skeleton import SAMPLE_RATE
+from d2m.core.skeleton import SAMPLE_RATE, STYLE_FRAMES
 from d2m.dance import files
 from d2m.dance.extraction import song_latent
 from d2m.dance.generator import DanceGenerator
@@ -52,10 +53,12 @@ def hear(generator: DanceGenerator, song: str | Path | NDArray[np.floating]) -> 
         song: an audio file, or a wave (n,) at 22,050 Hz, mono, full scale at 1.
 
     Raises:
-        D2MError: unreadable, silent or shorter than 2 s.
+        D2MError: a file that is unreadable or silent, a wave of another shape, or less than 2 s.
     """
     path = Path(song) if isinstance(song, str | Path) else None
     wave = np.asarray(song, np.float32) if path is None else load_song(path)
+    if wave.ndim != 1 or n_frames(len(wave)) < STYLE_FRAMES or not np.isfinite(wave).all():
+        raise D2MError(f"a wave of shape {wave.shape}: give (n,) finite numbers, mono at 22,050 Hz, 2 s or more")
     return HeardSong(wave, features(wave, generator.front_end), track(wave, generator.beat_tracker), path)
 
 
