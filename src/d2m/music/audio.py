@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,9 +74,7 @@ def _mono(blocks: Blocks, file: Path, sample_rate: int) -> NDArray[np.float32]:
 
     parts: list[NDArray[np.float32]] = []
     resampler = None
-    for rate, planes in blocks:
-        with np.errstate(invalid="ignore"):  # infinities: see below
-            samples = planes.mean(axis=0, dtype=np.float32)
+    for rate, samples in _in_long_blocks(blocks):
         if not np.isfinite(samples).all():
             raise D2MError(f"{file}: holds NaN or infinite samples; export it again or leave it out")
         if len(samples) and (peak := float(np.abs(samples).max())) > _ABSURD_PEAK:
@@ -87,6 +86,21 @@ def _mono(blocks: Blocks, file: Path, sample_rate: int) -> NDArray[np.float32]:
     if resampler is not None:
         parts.append(resampler.resample_chunk(np.empty(0, np.float32), last=True))
     return np.concatenate(parts) if parts else np.empty(0, np.float32)
+
+
+def _in_long_blocks(blocks: Blocks) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """The mean of the channels, in blocks of a second or more: coded frames are so short that calls cost most."""
+    waiting: list[NDArray[np.float32]] = []
+    n = rate = 0
+    for rate, planes in blocks:
+        with np.errstate(invalid="ignore"):  # infinities: the caller looks
+            waiting.append(planes.mean(axis=0, dtype=np.float32))
+        n += len(waiting[-1])
+        if n >= rate:
+            yield rate, np.concatenate(waiting)
+            waiting, n = [], 0
+    if waiting:
+        yield rate, np.concatenate(waiting)
 
 
 def load_song(path: str | os.PathLike[str]) -> NDArray[np.float32]:
