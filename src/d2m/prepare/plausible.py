@@ -76,7 +76,7 @@ def read_pose(source: str, path: Path, stated: Stated) -> PoseClip:
 def look(clip: PoseClip, stated: Stated, where: str) -> None:
     """Refuse what is no upright human: a unit, an orientation, sides or a rate that cannot be.
 
-    Too few frames to tell are passed over: cleaning refuses them.
+    Too few frames to tell, and bodies without extent, are passed over: cleaning refuses them.
 
     Raises:
         D2MError: one line that names the option that mends it.
@@ -84,7 +84,7 @@ def look(clip: PoseClip, stated: Stated, where: str) -> None:
     x = np.array(clip.joints, np.float64)
     x[clip.confidence < _MIN_CONFIDENCE] = np.nan
     seen = np.isfinite(x[:, [NECK, RIGHT_HIP, LEFT_HIP]]).all(axis=(1, 2))
-    if seen.sum() < _FEWEST_FRAMES:
+    if seen.sum() < _FEWEST_FRAMES or not torso_length(x) > 0:
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # joints that are never seen
