@@ -52,19 +52,22 @@ def mend_sides(joints: Array, apart: float = 0.2, ratio: float = 0.25) -> tuple[
     if len(out) < 3 or not torso > 0:
         return out, 0
     sides = np.stack([out[:, _RIGHT], out[:, _LEFT]], axis=1)
-    last, before = sides[:-1], np.concatenate([sides[:1], sides[:-2]])
+    away = np.linalg.norm(np.diff(sides, axis=0), axis=-1).reshape(len(out) - 1, 2 * len(_RIGHT))
+    known = np.isfinite(away)
+    far = np.where(known, away, 0).sum(axis=1) > apart * torso * np.maximum(known.sum(axis=1), 1)
+    maybe = np.flatnonzero(far & (known.mean(axis=1) > 0.6)) + 1  # few frames; only there the rest is computed
+    now, last, before = sides[maybe], sides[maybe - 1], sides[np.maximum(maybe - 2, 0)]
 
     def changes(before: Floats) -> list[bool]:
-        """(t - 1) whether sides change from one frame to the next, going by this frame before both."""
-        known = np.isfinite(np.linalg.norm(sides[1:] - last, axis=-1)).mean(axis=(1, 2)) > 0.6
-        stay, change = (_from_path(now, last, before) for now in (sides[1:], sides[1:, ::-1]))
-        return list(known & (stay > apart * torso) & (change < ratio * stay))
+        """Whether sides change at those frames, going by the frame before and this one before that."""
+        stay, change = _from_path(now, last, before), _from_path(now[:, ::-1], last, before)
+        return list((stay > apart * torso) & (change < ratio * stay))
 
-    after_none, after_one = changes(before), changes(before[:, ::-1])
-    exchanged, changed = np.zeros(len(out), bool), False
-    for k in range(1, len(out)):
-        changed = (after_one if changed else after_none)[k - 1]
-        exchanged[k] = exchanged[k - 1] ^ changed
+    exchanged, at = np.zeros(len(out), bool), -1
+    for frame, after_none, after_one in zip(maybe, changes(before), changes(before[:, ::-1]), strict=True):
+        if after_one if at == frame - 1 else after_none:
+            exchanged[frame:] ^= True
+            at = int(frame)
     if exchanged.mean() > 0.5:
         exchanged = ~exchanged
     mended = out[exchanged]
@@ -77,9 +80,10 @@ def _from_path(now: Floats, last: Floats, before: Floats) -> Floats:
     """(t, 2, 6, c) each -> (t,): mean distance of joints from where they were, or were going, whichever is less."""
     means = []
     for expected in (last, 2 * last - before):
-        away = np.linalg.norm(now - expected, axis=-1).reshape(len(now), -1)
+        away = np.linalg.norm(now - expected, axis=-1)
         there = np.isfinite(away)
-        means.append(np.where(there.any(axis=1), np.where(there, away, 0).sum(1) / np.maximum(there.sum(1), 1), np.inf))
+        total, count = np.where(there, away, 0).sum(axis=(1, 2)), there.sum(axis=(1, 2))
+        means.append(np.where(count > 0, total / np.maximum(count, 1), np.inf))
     return np.asarray(np.minimum(*means), np.float64)
 
 

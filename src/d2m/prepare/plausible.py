@@ -37,7 +37,7 @@ _BENT = 0.04
 _BACKWARDS, _SOMETIMES_BENT = 0.9, 0.2
 #: Median speed of hands and feet about the hips, torsos/s over 0.1 s: of dancers 0.4 to 3.5.
 _TOO_FAST = 7.0
-_FEWEST_FRAMES = 8
+_FEWEST_FRAMES, _ENOUGH_FRAMES = 8, 600
 _MIN_CONFIDENCE = 0.1
 _RATES = (10.0, 12.0, 12.5, 15.0, 20.0, 23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0, 100.0, 120.0, 240.0)
 _ENDS = tuple(JOINTS.index(f"{side}_{joint}") for joint in ("wrist", "ankle") for side in ("right", "left"))
@@ -76,7 +76,7 @@ def read_pose(source: str, path: Path, stated: Stated) -> PoseClip:
 def look(clip: PoseClip, stated: Stated, where: str) -> None:
     """Refuse what is no upright human: a unit, an orientation, sides or a rate that cannot be.
 
-    Too few frames to tell are passed over: cleaning refuses them.
+    Too few frames to tell, and bodies without extent, are passed over: cleaning refuses them.
 
     Raises:
         D2MError: one line that names the option that mends it.
@@ -84,18 +84,19 @@ def look(clip: PoseClip, stated: Stated, where: str) -> None:
     x = np.array(clip.joints, np.float64)
     x[clip.confidence < _MIN_CONFIDENCE] = np.nan
     seen = np.isfinite(x[:, [NECK, RIGHT_HIP, LEFT_HIP]]).all(axis=(1, 2))
-    if seen.sum() < _FEWEST_FRAMES:
+    if seen.sum() < _FEWEST_FRAMES or not torso_length(x) > 0:
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # joints that are never seen
+        some = x[:: max(1, len(x) // _ENOUGH_FRAMES)]
         if x.shape[-1] == 3:
-            _look_at_unit(x, stated, where)
+            _look_at_unit(some, stated, where)
         else:
-            _look_at_pixels(x, stated, where)
-        check_order(x, "d2m", where)
-        _look_at_up(x, stated, where)
+            _look_at_pixels(some, stated, where)
+        check_order(some, "d2m", where)
+        _look_at_up(some, stated, where)
         if x.shape[-1] == 3:
-            _look_at_sides(x, stated, where)
+            _look_at_sides(some, stated, where)
         _look_at_rate(x, clip.fps, where)
 
 

@@ -30,11 +30,12 @@ _MOSTLY = 0.6
 
 def leg_length(joints: Floats) -> float:
     """(t, 14, 3) -> thigh and shin, the mean of both sides, in the file's unit; NaN where never seen."""
-    legs = [
-        sum(float(np.nanmedian(np.linalg.norm(joints[:, k] - joints[:, k + 1], axis=-1))) for k in (hip, hip + 1))
-        for hip in (LEFT_HIP, RIGHT_HIP)
+    bones = [
+        np.linalg.norm(joints[:, k] - joints[:, k + 1], axis=-1) for h in (LEFT_HIP, RIGHT_HIP) for k in (h, h + 1)
     ]
-    return float(np.mean(legs))
+    known = [bone[np.isfinite(bone)] for bone in bones]
+    thigh, shin, other_thigh, other_shin = (float(np.median(k)) if len(k) else float("nan") for k in known)
+    return 0.5 * ((thigh + shin) + (other_thigh + other_shin))
 
 
 def guess_unit(leg: float) -> str | None:

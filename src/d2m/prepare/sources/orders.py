@@ -118,13 +118,14 @@ def check_order(points: NDArray[np.floating], order: str, where: str, sure: NDAr
     Raises:
         D2MError: naming the order that it is, if one is known.
     """
-    x = np.array(points[:: max(1, len(points) // 2000)], np.float64)
+    every = max(1, len(points) // 1000)
+    x = np.array(points[::every], np.float64)
     if sure is not None:
-        x[np.asarray(sure)[:: max(1, len(points) // 2000)] < 0.1] = np.nan
-    known = {name: _score(x, name) for name in of_count(x.shape[1])}
-    stated = known.pop(order)
+        x[np.asarray(sure)[::every] < 0.1] = np.nan
+    stated = _score(x, order)
     if not stated > _A_BODY:
         return
+    known = {name: _score(x, name) for name in of_count(x.shape[1]) if name != order}
     best = min(known, key=lambda name: known[name] if known[name] == known[name] else np.inf, default=None)
     if best is not None and known[best] < _NEARER * stated:
         raise D2MError(f"{where}: its points make no body in the order {order}, but in {best}; say order={best}")
