@@ -28,8 +28,9 @@ from d2m.dance.table import LatentTable
 from d2m.data.corpus import Corpus
 from d2m.data.songs import SongFile, find_music, song_wave
 from d2m.metrics.motion import mean_kinetic_energy
-from d2m.music.audio import features, n_frames
+from d2m.music.audio import n_frames
 from d2m.music.beats import music_beats
+from d2m.music.front_ends import features
 from d2m.reports.evaluation import HELD_OUT, energy_extremes
 from d2m.reports.page import Section, write_page
 from d2m.reports.readings import Reading

@@ -24,8 +24,9 @@ from d2m.core.skeleton import FPS, SAMPLE_RATE, STYLE_FRAMES
 from d2m.data.corpus import LAYOUT, Corpus
 from d2m.data.datamodule import DanceDataModule
 from d2m.data.manifest import read_manifest
-from d2m.music.audio import features, load_song
+from d2m.music.audio import load_song
 from d2m.music.beats import beats_from, onset_strength, onsets_from
+from d2m.music.front_ends import features
 from experiments.command import arguments
 
 DEFAULTS = {"part": "all", "raw": "../shared/data/ballroom", "out": "outputs/throughput", "batch": 256, "minutes": 5.0,

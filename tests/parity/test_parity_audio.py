@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from parity_recording import arrays, needs_recording
 
-from d2m.music.audio import features
-from d2m.music.legacy_front_end import legacy_features
+from d2m.music.front_ends import features
+from d2m.music.front_ends.legacy import legacy_features
 
 
 def _songs() -> dict[str, tuple[np.ndarray, np.ndarray]]:

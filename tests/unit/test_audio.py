@@ -1,4 +1,4 @@
-"""Audio files in, features out: decoding, bad files, the clock, and the numbers of both front ends."""
+"""Audio files in: decoding, bad files, the clock."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
 
 from d2m.core.errors import D2MError
-from d2m.core.skeleton import FEATURE_DIM, HOP, SAMPLE_RATE
+from d2m.core.skeleton import SAMPLE_RATE
 from d2m.music import audio
-from d2m.music.legacy_front_end import legacy_features
+from d2m.music.front_ends import features
 
 SHARED = Path(os.environ.get("D2M_SHARED", Path(__file__).resolve().parents[2].parent / "shared"))
 
@@ -233,200 +232,6 @@ def test_frames_of_a_song(seconds: float) -> None:
     assert abs(audio.n_frames(n) / 15 - seconds) <= 0.5 / 15 + 1e-4
 
 
-@pytest.mark.parametrize("n", [0, 1, 734, 735, 736, 1469, 1470, 2205, 30_001, 44_100, 44_835, 90_405, 91_875])
-def test_features_have_exactly_the_frames_of_the_song(n: int) -> None:
-    wave = np.random.default_rng(n).standard_normal(n).astype("f4") * 0.1
-    rows = audio.features(wave)
-    assert rows.shape == (audio.n_frames(n), FEATURE_DIM) and rows.dtype == np.float32
-    assert np.isfinite(rows).all()
-    assert audio.features(wave, "legacy").shape == (n // HOP, FEATURE_DIM)
-
-
-# --- the mfcc front end ------------------------------------------------------------------------------------
-
-
-def test_torch_agrees_with_librosa() -> None:
-    wave = torch.from_numpy(music())[None]
-    torch.testing.assert_close(
-        audio.features_batch(wave, "torch"), audio.features_batch(wave, "librosa"), atol=2e-4, rtol=1e-4
-    )
-
-
-def test_the_dct_is_orthonormal_and_is_scipys() -> None:
-    from scipy.fft import dct
-
-    expected = dct(np.eye(audio.N_MELS), axis=0, norm="ortho")[: audio.N_CEPSTRA]
-    np.testing.assert_allclose(audio._dct(), expected, atol=1e-6)
-
-
-_TORCHAUDIO = """
-import sys, types
-import numpy as np, torch
-if {stub}:
-    stub = types.ModuleType("torchaudio._extension")
-    stub._IS_TORCHAUDIO_EXT_AVAILABLE = False
-    stub.fail_if_no_align = lambda f: f
-    stub._load_lib = lambda name: False
-    sys.modules["torchaudio._extension"] = stub
-from d2m.music import audio
-waves = torch.from_numpy(np.load(sys.argv[1]))
-np.save(sys.argv[2], audio.features_batch(waves, "torchaudio").numpy())
-"""
-
-
-def _torchaudio_state() -> str:
-    try:
-        import torchaudio  # noqa: F401
-    except ModuleNotFoundError:
-        return "absent"
-    except (ImportError, OSError):
-        return "broken"
-    return "works"
-
-
-def test_torch_agrees_with_torchaudio(tmp_path: Path) -> None:
-    """In a subprocess; where torchaudio's compiled extension does not load, without it (it is not used)."""
-    state = _torchaudio_state()
-    if state == "absent":
-        pytest.skip("torchaudio is not installed")
-    waves = np.stack([music(3.0), 0.01 * music(3.0, seed=1)])
-    np.save(tmp_path / "waves.npy", waves)
-    code = _TORCHAUDIO.format(stub=state == "broken")
-    command = [
-        sys.executable,
-        "-W",
-        "ignore",
-        "-c",
-        code,
-        str(tmp_path / "waves.npy"),
-        str(tmp_path / "out.npy"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    expected = audio.features_batch(torch.from_numpy(waves)).numpy()
-    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, atol=2e-4, rtol=1e-4)
-
-
-def test_a_backend_that_cannot_be_imported_says_so() -> None:
-    if _torchaudio_state() == "works":
-        pytest.skip("torchaudio imports here")
-    with pytest.raises(D2MError, match="use 'torch'"):
-        audio.features_batch(torch.zeros(1, 3 * HOP), "torchaudio")
-
-
-def test_loudness_moves_only_the_first_cepstrum_and_the_energy() -> None:
-    wave = music()
-    loud, soft = audio.features(wave), audio.features(0.1 * wave)
-    moved = loud - soft
-    gain = 2 * np.log(10.0)  # of the power, in nepers
-    np.testing.assert_allclose(moved[:, 0], gain * np.sqrt(audio.N_MELS), rtol=1e-4)
-    np.testing.assert_allclose(moved[:, 13], gain, rtol=1e-4)
-    np.testing.assert_allclose(moved[:, 1:13], 0, atol=2e-3)
-    np.testing.assert_allclose(moved[:, 14:], 0, atol=3e-3)
-
-
-def test_digital_silence_looks_like_the_noise_of_16_bits() -> None:
-    rng = np.random.default_rng(0)
-    hiss = (rng.uniform(-0.5, 0.5, 60 * HOP) / 32768).astype("f4")
-    silence, noise = audio.features(np.zeros(60 * HOP)), audio.features(hiss)
-    assert silence[10, 13] == pytest.approx(noise[5:-5, 13].mean(), abs=0.1)
-    assert silence[10, 0] / np.sqrt(40) == pytest.approx(noise[5:-5, 0].mean() / np.sqrt(40), abs=0.6)
-    assert np.ptp(silence, axis=0).max() == 0
-
-
-def test_energy_is_the_log_mean_square() -> None:
-    rows = audio.features(tone(rate=SAMPLE_RATE, level=0.5))
-    np.testing.assert_allclose(rows[2:-2, 13], np.log(0.5**2 / 2), atol=1e-3)
-
-
-def test_the_second_half_is_the_change_since_the_frame_before() -> None:
-    rows = audio.features(music())
-    assert (rows[0, 14:] == 0).all()
-    np.testing.assert_allclose(rows[1:, 14:], np.diff(rows[:, :14], axis=0), atol=1e-5)
-
-
-def test_a_frame_sees_its_own_moment() -> None:
-    """A click at sample 1470 k is loudest in frame k: the features are on the dance's clock."""
-    for k in (3, 10, 29):
-        wave = np.zeros(40 * HOP, np.float32)
-        wave[k * HOP] = 0.9
-        assert audio.features(wave)[:, 13].argmax() == k
-
-
-def test_an_excerpt_has_the_features_of_the_whole() -> None:
-    wave = music()
-    whole, excerpt = audio.features(wave), audio.features(wave[10 * HOP : 50 * HOP])
-    np.testing.assert_allclose(excerpt[2:-2], whole[12:48], atol=1e-3)
-
-
-def test_a_batch_is_its_songs() -> None:
-    songs = np.stack([music(seed=s) for s in range(3)])
-    together = audio.features_batch(torch.from_numpy(songs)).numpy()
-    np.testing.assert_allclose(together, np.stack([audio.features(song) for song in songs]), atol=1e-4)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_the_gpu_gives_the_same_numbers() -> None:
-    waves = torch.from_numpy(music())[None]
-    torch.testing.assert_close(
-        audio.features_batch(waves.cuda()).cpu(), audio.features_batch(waves), atol=1e-3, rtol=1e-3
-    )
-
-
-def test_the_input_is_left_alone() -> None:
-    wave = music()
-    before = wave.copy()
-    for front_end in audio.FRONT_ENDS:
-        audio.features(wave, front_end)
-    np.testing.assert_array_equal(wave, before)
-
-
-def test_unknown_names_and_wrong_shapes() -> None:
-    with pytest.raises(D2MError, match="mfcc, legacy"):
-        audio.features(music(), "mel")
-    with pytest.raises(D2MError, match="torch, torchaudio, librosa"):
-        audio.features_batch(torch.zeros(1, HOP), "essentia")
-    with pytest.raises(ValueError, match=r"shape \(2, 10\)"):
-        audio.features(np.zeros((2, 10)))
-    with pytest.raises(ValueError, match=r"shape \(2, 10\)"):
-        legacy_features(np.zeros((2, 10)))
-
-
-# --- the legacy front end ----------------------------------------------------------------------------------
-
-
-def test_legacy_constant_input_by_hand() -> None:
-    """Energy of a constant is known, and a steady sound has no differences."""
-    rows = legacy_features(np.full(10 * HOP, 1000, np.int16))
-    assert rows.shape == (10, FEATURE_DIM) and rows.dtype == np.float64
-    np.testing.assert_allclose(rows[:, 13], np.log(1 + 1000.0**2), rtol=1e-12)
-    assert (rows[1:-1, 14:27] == 0).all()  # frame 0 starts from nothing; the last, empty, frame is silence
-    assert rows[-1, 27] == pytest.approx(-np.log(1 + 1000.0**2))
-
-
-def test_legacy_silence_is_the_floor() -> None:
-    rows = legacy_features(np.zeros(5 * HOP))
-    # (1 / 40) (1/2 + 39) ln 1e-5: the first filter counts half.
-    np.testing.assert_allclose(rows[:, 0], np.log(1e-5) * 39.5 / 40, rtol=1e-12)
-    assert (rows[:, 14:] == 0).all()
-
-
-def test_legacy_short_last_frame_repeats() -> None:
-    rng = np.random.default_rng(0)
-    head, rest = rng.integers(-9999, 9999, 4 * HOP), rng.integers(-9999, 9999, 490)
-    short = legacy_features(np.concatenate([head, rest]))
-    spelled_out = legacy_features(np.concatenate([head, np.tile(rest, 3)]))
-    np.testing.assert_array_equal(short, spelled_out[:4])
-
-
-def test_legacy_takes_float_waves_on_the_int16_scale() -> None:
-    pcm = np.random.default_rng(0).integers(-32768, 32768, 5 * HOP).astype(np.int16)
-    np.testing.assert_array_equal(
-        audio.features(pcm / np.float32(32768), "legacy"), legacy_features(pcm).astype(np.float32)
-    )
-    assert np.isfinite(audio.features(np.full(5 * HOP, 1.5), "legacy")).all()  # clipped, not wrapped
-
-
 # --- real songs --------------------------------------------------------------------------------------------
 
 
@@ -436,12 +241,13 @@ def test_real_songs_load_and_have_features() -> None:
     assert files
     for file in files:
         wave = audio.load_song(file)
-        rows = audio.features(wave)
+        rows = features(wave)
         assert len(rows) == audio.n_frames(len(wave)) > 400 and np.isfinite(rows).all()
         assert rows.std(axis=0).min() > 0.05
 
 
 def test_importing_is_quick() -> None:
     """`--help` must not wait for torch or librosa."""
-    code = "import sys, d2m.music.audio, d2m.music.beats; assert not {'torch', 'librosa', 'av'} & set(sys.modules)"
+    modules = "d2m.music.audio, d2m.music.beats, d2m.music.front_ends"
+    code = f"import sys, {modules}; assert not {{'torch', 'librosa', 'av'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

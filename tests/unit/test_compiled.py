@@ -67,11 +67,11 @@ def test_what_is_loaded_covers_every_compiled_function_used() -> None:
         "    try: return inner(name)\n"
         "    finally: held.pop()\n"
         "compiled.importlib = mock.Mock(import_module=load, util=compiled.importlib.util)\n"
-        "from d2m.music import audio, beats\n"
+        "from d2m.music import beats, front_ends\n"
         "from d2m.reports import music_edits as m\n"
         "w = np.random.default_rng(0).standard_normal(3 * 22050).astype('f') * 0.1\n"
         "m.change_tempo(w, 1.1); m.separate(w); m.change_pitch(w, 1)\n"
-        "audio.features(w); beats.music_beats(w); beats.onsets(w)\n"
+        "front_ends.features(w); beats.music_beats(w); beats.onsets(w)\n"
         "print(late)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)

@@ -25,7 +25,8 @@ from d2m.dance.generator import DanceGenerator
 from d2m.dance.table import LatentTable
 from d2m.data.corpus import Corpus
 from d2m.data.songs import SongFile, find_music
-from d2m.music.audio import features, load_song
+from d2m.music.audio import load_song
+from d2m.music.front_ends import features
 from d2m.stats.joint import retrieval
 from d2m.toy.embedded import prepare_embedded
 

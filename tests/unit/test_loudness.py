@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from d2m.core.skeleton import SAMPLE_RATE
-from d2m.music.audio import features
-from d2m.music.loudness import loudness, normalize_loudness
+from d2m.music.front_ends import features
+from d2m.music.front_ends.loudness import loudness, normalize_loudness
 
 
 def tone(hz: float, seconds: float = 5.0, level: float = 1.0, rate: int = SAMPLE_RATE) -> np.ndarray:

@@ -18,8 +18,9 @@ from d2m.core.errors import D2MError
 from d2m.core.skeleton import FPS, HOP, JOINTS, LIMBS, SAMPLE_RATE
 from d2m.data.manifest import read_manifest
 from d2m.motion.kinematics import expansion, jerk, kinematic_beats, kinetic_energy, torso_length
-from d2m.music.audio import features, n_frames
+from d2m.music.audio import n_frames
 from d2m.music.beats import music_beats
+from d2m.music.front_ends import features
 from d2m.prepare.sources.npz import read_npz_clip
 from d2m.toy import ENERGETIC, FLOWING, GENRES, make_pair, write_corpus
 from d2m.toy.body import Posture, draw_body, joints

@@ -26,8 +26,9 @@ from d2m.dance.generator import DanceGenerator
 from d2m.dance.song_dance import Edit, NoiseEdit, SongDance, dance_to, fit_z_dan, segments_needed
 from d2m.draw.video import render_dance
 from d2m.edits.request import EditRequest, build_edit, describe
-from d2m.music.audio import AUDIO_SUFFIXES, features, load_song, n_frames
+from d2m.music.audio import AUDIO_SUFFIXES, load_song, n_frames
 from d2m.music.beats import music_beats
+from d2m.music.front_ends import features
 
 HELP = """Dance to songs with a trained bundle.
 

@@ -28,7 +28,7 @@ from d2m.dance.generator import DanceGenerator
 from d2m.dance.table import LatentTable, stack
 from d2m.data.corpus import Corpus
 from d2m.data.songs import SongFile, song_wave
-from d2m.music.audio import features
+from d2m.music.front_ends import features
 from d2m.nets.music_style import windows
 
 #: (songs done so far, song seconds done so far) -> nothing.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from d2m.core.errors import D2MError
+from d2m.core.progress import bar
 from d2m.data.corpus import REPORT, Corpus
 from d2m.data.manifest import Recording
 from d2m.prepare.assemble import DamagedPart, assemble, is_whole, write_sources
@@ -73,9 +74,12 @@ def make_parts(
     states = {key: parts.state(key) for _, key in jobs}
     todo = {key: (r, key) for r, key in jobs if states[key] is None or (retry and states[key] != "done")}
     task = partial(make_part, out=out, raw=raw, options=options)
-    for (recording, _), reason in _progress(_run(task, list(todo.values()), workers), len(jobs), len(todo)):
-        if strict and reason:
-            raise D2MError(f"strict=true: recording '{recording.name}' cannot be used: {reason}")
+    if todo:
+        with bar(len(jobs), "preparing", "recordings", len(jobs) - len(todo)) as update:
+            for (recording, _), reason in _run(task, list(todo.values()), workers):
+                if strict and reason:
+                    raise D2MError(f"strict=true: recording '{recording.name}' cannot be used: {reason}")
+                update()
     if strict:
         for recording, key in jobs:
             if (state := parts.state(key)) not in ("done", None):
@@ -103,26 +107,6 @@ def _run(task: partial[str], jobs: Sequence[Job], workers: int) -> Iterator[tupl
             raise D2MError("a worker process died (out of memory?); run again with fewer workers") from e
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _progress(results: Iterable[tuple[Job, str]], total: int, todo: int) -> Iterator[tuple[Job, str]]:
-    """A bar with rate and time to go on a terminal, nothing elsewhere."""
-    if not todo or not sys.stderr.isatty():
-        yield from results
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("preparing"), BarColumn(), MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"), TextColumn("ETA"), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("preparing", total=total, completed=total - todo, rate="")
-        for result in results:
-            speed = bar.tasks[0].speed
-            bar.update(task, advance=1, rate=f"{speed:.1f} recordings/s" if speed else "")
-            yield result
 
 
 def build(

@@ -15,8 +15,9 @@ from d2m.core.skeleton import FPS, POSE_DIM, SAMPLE_RATE
 from d2m.data.manifest import Recording
 from d2m.motion.camera import centre, lift, project, project_pinhole
 from d2m.motion.units import cut_units, select_units, track_beats
-from d2m.music.audio import FRONT_ENDS, features, load_song, seconds
+from d2m.music.audio import load_song, seconds
 from d2m.music.beats import BEAT_TRACKERS, onset_strength, onsets_from, tempo, track_music_beats
+from d2m.music.front_ends import FRONT_ENDS, features
 from d2m.prepare.clean import clean
 from d2m.prepare.sources import SOURCES
 
@@ -34,7 +35,7 @@ class Options:
 
     source: one of :data:`d2m.prepare.sources.SOURCES`.
     yaws, camera: angles in degrees, and "orthographic" or "pinhole", for 3-D motions; 2-D ones keep their own camera.
-    front_end: of the music features, one of :data:`d2m.music.audio.FRONT_ENDS`.
+    front_end: of the music features, one of :data:`d2m.music.front_ends.FRONT_ENDS`.
     beats: who tracks the music's beats, one of :data:`d2m.music.beats.BEAT_TRACKERS`; beats_checkpoint: its weights.
     max_gap_s: by how much the length of music and motion may differ; None cuts the longer one instead.
     clean: options of :func:`d2m.prepare.clean.clean`.

@@ -36,8 +36,9 @@ from d2m.data.songs import SongFile, find_music, song_wave
 from d2m.edits.direction import Direction, save_direction
 from d2m.edits.directions import fit_on_songs, make_direction
 from d2m.edits.request import check_space
-from d2m.music.audio import features, n_frames
+from d2m.music.audio import n_frames
 from d2m.music.beats import music_beats
+from d2m.music.front_ends import features
 from d2m.reports.music_edits import measure_music_edits
 from d2m.reports.page import Section, write_page
 from d2m.reports.readings import (

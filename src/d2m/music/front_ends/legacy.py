@@ -1,7 +1,7 @@
 """The audio front end that the reference's checkpoints were trained with, number for number.
 
 It is kept only so that old music-style and composition weights can be used; new training takes the `mfcc`
-front end of `d2m.music.audio`. Its flaw: only the first 512 samples (23 ms) of every 1470-sample (67 ms) window reach
+front end. Its flaw: only the first 512 samples (23 ms) of every 1470-sample (67 ms) window reach
 the FFT, so the spectrum is deaf to the other two thirds of the music, and to an onset in them; the energy alone
 hears the whole window. Its other oddities are part of the numbers, too: the cepstra are divided by the number of
 filters, and the energy lives on the int16 scale. (Sphinx-style MFCC, cf. Lee et al., "Dancing to Music", NeurIPS
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from d2m.core.skeleton import HOP, SAMPLE_RATE
+from d2m.music.front_ends.base import FrontEnd
 
 _N_FFT = 512
 _N_FILTERS = 40
@@ -94,3 +95,18 @@ def legacy_features(wave_int16: ArrayLike) -> NDArray[np.float64]:
     energy = np.log(1.0 + np.mean(frames**2, axis=1, keepdims=True))
     static = np.concatenate([cepstra, energy], axis=1)
     return np.concatenate([static[:-1], np.diff(static, axis=0)], axis=1)
+
+
+def _legacy(wave: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Samples beyond full scale are clipped to int16."""
+    pcm = np.clip(np.rint(wave.astype(np.float64) * 32768.0), -32768, 32767)
+    return legacy_features(pcm).astype(np.float32)
+
+
+_STATIC = (*(f"cepstrum_{k}" for k in range(_N_CEPSTRA)), "log_energy")
+FRONT_ENDS = (
+    FrontEnd(
+        "legacy", (*_STATIC, *(f"{name}_step" for name in _STATIC)), 2 * HOP / SAMPLE_RATE, _legacy,
+        {"n_fft": _N_FFT, "hop": HOP, "n_filters": _N_FILTERS, "n_cepstra": _N_CEPSTRA},
+    ),
+)  # fmt: skip
