@@ -29,7 +29,7 @@ from d2m.data.corpus import Corpus
 from d2m.data.songs import SongFile, find_music, song_wave
 from d2m.metrics.motion import mean_kinetic_energy
 from d2m.music.audio import n_frames
-from d2m.music.beats import music_beats
+from d2m.music.beats import track
 from d2m.music.front_ends import features
 from d2m.reports.evaluation import HELD_OUT, energy_extremes
 from d2m.reports.page import Section, write_page
@@ -57,11 +57,13 @@ def find_corpus(bundle: str | Path, corpus: str = "") -> Corpus:
     places = []
     if (folder.resolve().parent / RUN).is_file():
         places.append(run_corpus(folder.resolve().parent))
-    if fingerprint and data.get("cache"):
-        places.append(Path(data["cache"]) / fingerprint)
-    for place in places:
-        if place.is_dir() and (not fingerprint or place.name == fingerprint):
-            return Corpus.open(place)
+    if fingerprint and data.get("cache"):  # bundles of older versions name the folder itself
+        names = (fingerprint, f"corpus-{fingerprint[:16]}", f"mix-{fingerprint[:16]}")
+        places += [Path(data["cache"]) / name for name in names]
+    for place in filter(Path.is_dir, places):
+        found = Corpus.open(place)
+        if fingerprint in ("", place.name, found.digest):
+            return found
     raise D2MError(f"bundle={bundle}: the corpus of its run is not here; give corpus=DIR (prepared) or music=DIR")
 
 
@@ -185,7 +187,7 @@ class Heard:
         """Read a song; the style is the whole song's, the dance lasts its first ``seconds``."""
         wave = song_wave(song)
         frames = min(n_frames(len(wave)), round(seconds * FPS))
-        return cls(song, wave, features(wave, generator.front_end), music_beats(wave), frames)
+        return cls(song, wave, features(wave, generator.front_end), track(wave, generator.beat_tracker), frames)
 
     @property
     def title(self) -> str:

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from d2m.motion.beat_align import (
-    align,
     cover_beats,
     dance_beat_frames,
     interval_weights,
@@ -183,7 +182,7 @@ def test_covered_songs_are_danced_from_the_first_to_the_last_frame(beats: tuple,
     positions = time_map(dance_beat_frames(len(covered)), covered, n)
     assert positions[0] >= -1e-6 and positions[-1] <= n_source - 1 + 1e-6
     assert n_source - 1 < positions[-1] + 1 + 1e-6  # not more than needed
-    np.testing.assert_allclose(align(RAMP[:n_source], covered, n), positions, atol=1e-6)
+    np.testing.assert_allclose(warp(RAMP[:n_source], dance_beat_frames(len(covered)), covered, n), positions, atol=1e-6)
     # The song's own beats are danced on, each by some beat of the dance.
     danced = np.interp(music, covered, dance_beat_frames(len(covered)))
     np.testing.assert_allclose((danced - 3) % 8 % 8, 0, atol=1e-6)

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import csv
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from d2m.core.errors import D2MError
 from d2m.core.skeleton import SAMPLE_RATE
 from d2m.music import audio
-from d2m.music.beats import music_beats, onsets, tempo
+from d2m.music.beats import (
+    BEAT_TRACKERS,
+    WEIGHTS_VARIABLE,
+    BeatTracker,
+    check_tracker,
+    music_beats,
+    onsets,
+    tempo,
+    track,
+)
 
 SHARED = Path(os.environ.get("D2M_SHARED", Path(__file__).resolve().parents[2].parent / "shared"))
 SECONDS = 20.0
@@ -127,3 +138,48 @@ def test_real_tempi_come_out() -> None:
         assert well_formed(beats, wave) and len(beats) > 10
         right.append(abs(tempo(beats) / float(row["music_bpm"]) - 1) < 0.06)
     assert np.mean(right) >= 0.7
+
+
+# --- trackers ----------------------------------------------------------------------------------------------------
+
+
+def test_a_song_is_tracked_by_the_recorded_tracker(monkeypatch: pytest.MonkeyPatch) -> None:
+    wave = np.zeros(3 * SAMPLE_RATE, np.float32)
+    found = [2.0, 1.0, 1.0, -0.1, 3.5]
+    monkeypatch.setitem(BEAT_TRACKERS, "fake", lambda checkpoint, weights: lambda mono, envelope: found)
+    for recorded in (BeatTracker("fake", "ab"), {"name": "fake", "weights": "ab"}, "fake"):
+        np.testing.assert_array_equal(track(wave, recorded), [1.0, 2.0])
+    assert BeatTracker.of(None) == BeatTracker("librosa") == BeatTracker.of(BeatTracker().plain())
+
+
+def test_a_tracker_that_cannot_work_here_says_so_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(WEIGHTS_VARIABLE, raising=False)
+    (tmp_path / "w.ckpt").write_bytes(b"weights")
+    monkeypatch.setitem(sys.modules, "beat_this", None)
+    monkeypatch.setitem(sys.modules, "beat_this.inference", None)
+    for tracker, checkpoint, told in [
+        (BeatTracker("humming"), None, "no beat tracker 'humming'; there are librosa, beat_this"),
+        (BeatTracker("beat_this"), None, f"beats_checkpoint=null is no file; .* {WEIGHTS_VARIABLE}"),
+        (BeatTracker("beat_this", "0" * 64), tmp_path / "w.ckpt", "the music was prepared with 000000000000"),
+        (BeatTracker("beat_this"), tmp_path / "w.ckpt", r"pip install 'd2m\[beat_this\]'"),
+    ]:  # fmt: skip
+        with pytest.raises(D2MError, match=told) as e:
+            check_tracker(tracker, checkpoint)
+        assert "\n" not in str(e.value)
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path / "w.ckpt"))
+    with pytest.raises(D2MError, match="pip install"):
+        track(np.zeros(SAMPLE_RATE), "beat_this")
+
+
+def test_the_tracker_travels_with_the_bundle(tiny_bundle: Path, tmp_path: Path) -> None:
+    from d2m.bundle import read_bundle, write_bundle
+    from d2m.dance.generator import DanceGenerator
+
+    assert DanceGenerator.load(tiny_bundle).beat_tracker == BeatTracker("librosa")  # of a bundle that does not say
+    b = read_bundle(tiny_bundle)
+    config = {k: v for k, v in b.config.items() if k != "format"}
+    made = write_bundle(
+        tmp_path / "b", config={**config, "beat_tracker": {"name": "beat_this", "weights": "ab"}}, state=b.state,
+        normalizer=b.normalizer, genres=b.genres, genre_means=b.genre_means, provenance={}, card="",
+    )  # fmt: skip
+    assert DanceGenerator.load(made).beat_tracker == BeatTracker("beat_this", "ab")

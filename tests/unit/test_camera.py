@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from dancing import dancer, picture
+from dancing import dancer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from d2m.core.errors import D2MError
-from d2m.motion.camera import centre, centre_picture, project, project_pinhole
-from d2m.motion.kinematics import hip_midpoint
+from d2m.motion.camera import centre, project, project_pinhole
 
 
 def test_a_point_is_where_similar_triangles_put_it() -> None:
@@ -57,14 +56,3 @@ def test_what_no_camera_sees_is_refused() -> None:
     for distance, focal in ((0, None), (-1, None), (np.nan, None), (400, 0)):
         with pytest.raises(D2MError, match="give both above 0"):
             project_pinhole(np.zeros((1, 14, 3)), [0], distance, focal)
-
-
-def test_pictures_are_centred_as_bodies_are() -> None:
-    joints = picture(4, 15)
-    still = centre_picture(joints)
-    walking = joints + np.stack([12.0 * np.arange(60), np.full(60, 33.0)], -1)[:, None]
-    np.testing.assert_allclose(centre_picture(walking), still, atol=1e-9)
-    hips = hip_midpoint(still)
-    np.testing.assert_allclose(hips[:, 0], 0, atol=1e-9)
-    assert np.median(hips[:, 1]) == pytest.approx(0, abs=1e-9) and np.ptp(hips[:, 1]) > 5  # bounces stay
-    np.testing.assert_allclose(centre_picture(still), still, atol=1e-9)

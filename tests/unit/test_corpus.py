@@ -13,7 +13,7 @@ from corpora import write_raw
 
 from d2m.core.errors import D2MError
 from d2m.data import corpus as corpus_module
-from d2m.data.corpus import FORMAT, INDEX, LAYOUT, REPORT, TABLE, Corpus, RecordingInfo, write_table
+from d2m.data.corpus import FORMAT, INDEX, REPORT, TABLE, Corpus, RecordingInfo, layout, write_table
 from d2m.prepare.run import prepare
 
 N = 360_000
@@ -34,7 +34,7 @@ def sparse_corpus(folder: Path, n: int = N) -> Path:
         "runs": np.stack([PER * np.arange(n), np.full(n, PER)], axis=1),
         "feature_bounds": np.stack([150 * np.arange(n), np.full(n, 150)], axis=1),
     }  # fmt: skip
-    for name, (shape, dtype) in LAYOUT.items():
+    for name, (shape, dtype) in layout(28).items():
         array = np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, (rows[name], *shape))
         if name in real:
             array[:] = real[name]
@@ -63,7 +63,7 @@ def test_opening_is_cheap_by_structure(large: Path, monkeypatch: pytest.MonkeyPa
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1_000_000  # 360,000 of anything would be more
-    assert all(isinstance(getattr(corpus, name), np.memmap) for name in LAYOUT)
+    assert all(isinstance(getattr(corpus, name), np.memmap) for name in layout(28))
     assert corpus.units.shape == (N * PER, 32, 28)
     assert len(pickle.dumps(corpus)) < 1000  # workers get the folder, not the data
 

@@ -31,7 +31,6 @@ def test_constant_velocity(v: tuple[float, ...]) -> None:
     np.testing.assert_allclose(k.speed(poses, FPS), norm)
     np.testing.assert_allclose(k.kinetic_energy(poses, FPS), norm**2 / 2)
     np.testing.assert_allclose(k.joint_speed(poses, FPS), norm)
-    np.testing.assert_allclose(k.acceleration(poses, FPS), 0, atol=1e-8)
     np.testing.assert_allclose(k.jerk(poses, FPS), 0, atol=1e-6)
 
 
@@ -47,8 +46,6 @@ def test_third_difference_of_a_cubic_is_its_jerk() -> None:
     poses = np.zeros((12, 14, 3))
     poses[..., 1] = (2.0 * t**3)[:, None]
     np.testing.assert_allclose(k.jerk(poses, FPS), 12.0, rtol=1e-6)
-    poses[..., 1] = (5.0 * t**2)[:, None]
-    np.testing.assert_allclose(k.acceleration(poses, FPS), 10.0, rtol=1e-8)
 
 
 def test_torso_length_is_a_median_and_passes_over_nan() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from d2m.core.skeleton import FPS, SAMPLE_RATE
 from d2m.data.corpus import Corpus
 from d2m.data.manifest import read_manifest
 from d2m.prepare import parts as parts_module
+from d2m.prepare.discover import find_recordings
 from d2m.prepare.plan import SplitOptions
 from d2m.prepare.process import Options, process
 from d2m.prepare.run import merge, prepare, prepare_into
@@ -370,6 +372,36 @@ def test_unknown_options(options: dict) -> None:
         Options(**options)
 
 
+@pytest.mark.parametrize(
+    "clean, told",
+    [
+        ({"foo": 1}, r"clean\.foo: no such option; there are min_confidence, .*max_filled"),
+        ({"max_filled": "much"}, "clean.max_filled=much: give a number"),
+        ({"normalise": 1}, "clean.normalise=1: give true or false"),
+        ({"smoothing": "butter"}, "smoothing=butter: there is auto"),
+        ({"name": "x"}, r"clean\.name: no such option"),
+    ],
+)
+def test_options_of_cleaning_are_checked_once_before_the_work(
+    raw: Path, tmp_path: Path, clean: dict, told: str
+) -> None:
+    with pytest.raises(D2MError, match=told) as e:
+        prepare(raw, tmp_path / "o", clean=clean, workers=1)
+    assert "\n" not in str(e.value) and not (tmp_path / "o").exists()
+
+
+def test_finding_recordings_is_linear_in_their_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counting every name among all others took 6 s for 20,000 and 22 minutes for 360,000 of them."""
+    n = 20_000
+    files = [tmp_path / "salsa" / f"{i}.npz" for i in range(n - 1)] + [tmp_path / "tango" / "0.npz"]
+    monkeypatch.setattr("d2m.prepare.discover._walk", lambda root, skip: files)
+    began = time.process_time()
+    found = find_recordings(tmp_path, "npz").recordings
+    took = time.process_time() - began
+    names = {r.name for r in found}
+    assert len(names) == n and {"salsa/0", "tango/0", "1"} <= names and took < 4.0
+
+
 def test_beat_this_needs_its_checkpoint(raw: Path) -> None:
     with pytest.raises(D2MError, match="beats_checkpoint"):
         process(read_manifest(raw)[0], Options(beats="beat_this"))
@@ -388,19 +420,12 @@ def test_2d_motion_does_not_depend_on_the_cameras_distance(raw: Path, tmp_path: 
     assert far.poses.shape[0] == 1
 
 
-def test_progress_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    import io
-    import sys
-
-    from d2m.prepare.build import _progress
-
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    results = [((None, str(i)), "") for i in range(30)]
-    for stream, shown in [(Terminal(), True), (io.StringIO(), False)]:
-        monkeypatch.setattr(sys, "stderr", stream)
-        assert list(_progress(iter(results), 40, 30)) == results  # type: ignore[arg-type]
-        text = stream.getvalue()
-        assert ("40/40" in text and "ETA" in text) if shown else text == ""
+def test_progress_on_a_terminal_only(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for shown in (False, True):
+        if shown:
+            monkeypatch.setenv("FORCE_COLOR", "1")
+        run(tmp_path / f"o{shown}", raw)
+        err = capsys.readouterr().err
+        assert ("6/6" in err and "ETA" in err and "preparing" in err) if shown else err == ""

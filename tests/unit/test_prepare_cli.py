@@ -67,7 +67,7 @@ def test_errors_are_one_line_and_exit_2(raw: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_named() -> None:
-    from d2m.prepare.run import run_config
+    from d2m.cli.prepare import run_config
 
     with initialize_config_dir(CONF, version_base="1.3"):
         for overrides, told in [([], "give raw=... out=..."), (["merge=true"], "give out=...")]:
@@ -88,7 +88,7 @@ def test_what_is_missing_is_named() -> None:
     ],
 )
 def test_values_of_the_wrong_kind_are_named(raw: Path, tmp_path: Path, words: list[str], told: str) -> None:
-    from d2m.prepare.run import run_config
+    from d2m.cli.prepare import run_config
 
     with initialize_config_dir(CONF, version_base="1.3"):
         given = prepare_overrides([f"raw={raw}", f"out={tmp_path / 'o'}", *words])
@@ -98,7 +98,7 @@ def test_values_of_the_wrong_kind_are_named(raw: Path, tmp_path: Path, words: li
 
 
 def test_options_of_cleaning_groups_and_a_licence_as_documented(raw: Path, tmp_path: Path) -> None:
-    from d2m.prepare.run import run_config
+    from d2m.cli.prepare import run_config
 
     words = ["yaws=[0]", "clean={max_filled:0.5}", "groups={pair:[a,b]}", "licence=CC BY (Anna), 4.0"]
     for licence in (words[-1], "licence=3"):
@@ -167,7 +167,7 @@ def test_paired_and_unpaired_as_one(paired: Path, unpaired: Path, tmp_path: Path
     np.testing.assert_array_equal(both.units[both.sequence_starts("train")], np.array(spans))
     # The normaliser is that of both training splits.
     poses = np.concatenate([c.units[c.units_in("train")].reshape(-1, 28) for c in (a, b)])
-    fitted = Normalizer.fit([poses], [a.song_features(int(i)) for i in a.recordings_in("train")])
+    fitted = Normalizer.fit([poses], [a.song_features(int(i)) for i in a.recordings_in("train")], 28)
     for name in ("pose_mean", "pose_std", "feature_mean", "feature_std"):
         np.testing.assert_allclose(getattr(both.normalizer, name), getattr(fitted, name), rtol=1e-3, atol=1e-3)
     assert both.report["table"]["salsa"]["motion_beats"] > 0
@@ -193,7 +193,7 @@ def test_mixing_refuses_what_does_not_fit(paired: Path, unpaired: Path, tmp_path
             open_corpora(roots, tmp_path)
     raw = write_raw(tmp_path / "raw", {"a": "groove"}, seconds=9.0)
     legacy = prepare(raw, tmp_path, yaws=[0], front_end="legacy", workers=1)
-    with pytest.raises(D2MError, match="legacy and mfcc"):
+    with pytest.raises(D2MError, match=r"music features of legacy .* and mfcc .*one front_end"):
         open_corpora([paired, legacy], tmp_path)
 
 

@@ -116,11 +116,29 @@ def test_too_few_beats_make_no_unit(beats: list[float]) -> None:
     assert cut.units.shape == (0, 32, 28) and cut.runs.shape == (0, 2) and cut.spans.shape == (0, 2)
 
 
+def unwarp_units(units: np.ndarray, beats: np.ndarray, fps: float = FPS) -> tuple[np.ndarray, int]:
+    """The inverse of `cut_units` for one run: units back to the recording's own time.
+
+    Args:
+        units: (n, 32, d) consecutive.
+        beats: (n, 4) seconds.
+
+    Returns:
+        Poses (t, d) on the recording's frames, and the number of the first of these frames.
+    """
+    flat = np.asarray(units).reshape(len(units) * 32, -1)
+    beat_times = np.asarray(beats, np.float64).reshape(-1)
+    times = u._warp_map(beat_times, np.arange(len(flat)))
+    first, last = int(np.ceil(times[0] * fps - 1e-9)), int(np.floor(times[-1] * fps + 1e-9))
+    positions = np.interp(np.arange(first, last + 1) / fps, times, np.arange(len(flat)))
+    return u.resample(flat, positions).astype(np.float32), first
+
+
 def test_units_go_back_to_their_own_time() -> None:
     beats = beats_at(0.52, 16.0, jitter=0.1)
     poses = dancer(beats, 16.0)
     cut = u.cut_units(poses, FPS, beats)
-    back, first = u.unwarp_units(cut.units, cut.beats)
+    back, first = unwarp_units(cut.units, cut.beats)
     truth = poses.reshape(len(poses), -1)[first : first + len(back)]
     assert len(back) / FPS == pytest.approx(cut.spans[-1, 1] - cut.spans[0, 0], abs=0.15)
     moved = np.abs(np.diff(truth, axis=0)).mean()
@@ -184,7 +202,7 @@ def test_unit_to_sequence_to_unit(period: float, jitter: float, count: int, seed
     poses = np.sin(2 * np.pi * hz * t[:, None] + phase)
     cut = u.cut_units(poses, FPS, beats)
     assert len(cut.units) >= 2 and cut.runs.tolist() == [[0, len(cut.units)]]
-    sequence, first = u.unwarp_units(cut.units, cut.beats)
+    sequence, first = unwarp_units(cut.units, cut.beats)
     again = u.cut_units(sequence, FPS, cut.beats.reshape(-1) - first / FPS)
     n = len(again.units)
     assert n >= len(cut.units) - 1

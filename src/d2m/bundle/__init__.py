@@ -19,9 +19,9 @@ from d2m.bundle.format import (
     WEIGHTS,
     Bundle,
     read_bundle,
-    sha256,
     write_bundle,
 )
+from d2m.core.files import sha256
 
 __all__ = [
     "CARD", "CONFIG", "FILES", "FORMAT", "GENRES", "GENRE_MEANS", "MOTION_STYLE", "NORMALIZER", "PROVENANCE", "WEIGHTS",

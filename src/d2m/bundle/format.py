@@ -1,6 +1,6 @@
 """A trained system on disk: seven small files, no pickle, readable without Lightning and Hydra.
 
-config.json          sizes, front end, motion threshold
+config.json          sizes, front end, beat tracker, motion threshold
 weights.safetensors  every network but the discriminators
 normalizer.npz       pose and feature mean and standard deviation of the training split
 genres.json          names of the genres, in the order of the style network's classes
@@ -32,7 +32,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from d2m.core.errors import D2MError
+from d2m.core.files import sha256
 from d2m.data.normalizer import Normalizer
+from d2m.music.front_ends import FRONT_ENDS
 
 FORMAT = 1
 CONFIG, WEIGHTS, NORMALIZER, GENRES = "config.json", "weights.safetensors", "normalizer.npz", "genres.json"
@@ -83,12 +85,6 @@ class Bundle:
                     f"{CONFIG} asks for {expected.get(name, 'none (extra)')}; use a bundle written in one piece"
                 )
         net.load_state_dict(state, strict=True)
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file's bytes."""
-    with open(path, "rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def _seal(provenance: dict[str, Any]) -> str:
@@ -174,6 +170,21 @@ def write_bundle(
     return folder
 
 
+def _check_width(folder: Path, config: dict[str, Any], normalizer: Normalizer) -> None:
+    """See that networks, normaliser and front end agree on how many features a frame has.
+
+    Raises:
+        D2MError: they do not. What is not said, or is a front end that is not here, is not compared.
+    """
+    said = {"the normaliser": normalizer.n_features, "the networks": config["sizes"].get("n_features")}
+    if config["front_end"] in FRONT_ENDS:
+        said[f"front end {config['front_end']}"] = FRONT_ENDS[config["front_end"]].width
+    said = {who: n for who, n in said.items() if n is not None}
+    if len(set(said.values())) > 1:
+        widths = ", ".join(f"{who} {n}" for who, n in said.items())
+        raise D2MError(f"{folder}: features a frame differ ({widths}); use a bundle written in one piece")
+
+
 def read_bundle(folder: str | Path) -> Bundle:
     """Read and check a bundle.
 
@@ -206,13 +217,15 @@ def read_bundle(folder: str | Path) -> Bundle:
             raise D2MError(f"{folder / CONFIG}: bundle format {config.get('format')}, this version reads {FORMAT}")
         if (_MOTION_KEY in config) != (MOTION_STYLE in digests):
             raise ValueError(f"{CONFIG} and {MOTION_STYLE} do not belong together")
+        normalizer = Normalizer.load(folder / NORMALIZER)
+        _check_width(folder, config, normalizer)
         with np.load(folder / GENRE_MEANS, allow_pickle=False) as means:
             genre_means = {k: means[k] for k in means.files}
         return Bundle(
             folder=folder,
             config=config,
             state=load_file(folder / WEIGHTS),
-            normalizer=Normalizer.load(folder / NORMALIZER),
+            normalizer=normalizer,
             genres=tuple(json.loads((folder / GENRES).read_text())),
             genre_means=genre_means,
             provenance=provenance,

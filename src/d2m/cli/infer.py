@@ -27,7 +27,7 @@ from d2m.dance.song_dance import Edit, NoiseEdit, SongDance, dance_to, fit_z_dan
 from d2m.draw.video import render_dance
 from d2m.edits.request import EditRequest, build_edit, describe
 from d2m.music.audio import AUDIO_SUFFIXES, load_song, n_frames
-from d2m.music.beats import music_beats
+from d2m.music.beats import check_tracker, track
 from d2m.music.front_ends import features
 
 HELP = """Dance to songs with a trained bundle.
@@ -154,7 +154,7 @@ def dance_file(
     """One song to NAME.npz, NAME.mp4 and NAME.json in ``out``, an existing folder."""
     wave = load_song(song)
     t = n_frames(len(wave))
-    beats = music_beats(wave)
+    beats = track(wave, generator.beat_tracker)
     if z_dan is not None:
         z_dan = fit_z_dan(
             z_dan, segments_needed(beats, t, cfg.warp), generator.net.sizes["z_dan"], f"z_dan={cfg.z_dan}"
@@ -203,6 +203,7 @@ def infer(cfg: DictConfig) -> list[Path]:
     """
     check_values(cfg)
     generator = DanceGenerator.load(cfg.bundle, device=str(cfg.device))
+    check_tracker(generator.beat_tracker)
     request = EditRequest.of(cfg.edit)
     request.amount()
     edit = build_edit(request, generator)

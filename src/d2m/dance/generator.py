@@ -21,6 +21,7 @@ from d2m.core.gaussian import randn
 from d2m.core.machine import check_device
 from d2m.core.skeleton import N_JOINTS, POSE_DIM, SEQUENCE_FRAMES, SEQUENCE_UNITS, UNIT_FRAMES
 from d2m.data.normalizer import Normalizer
+from d2m.music.beats import BeatTracker
 from d2m.nets.composition import Composition
 from d2m.nets.motion_style import MotionStyle
 from d2m.nets.music_style import StyleMode
@@ -93,12 +94,13 @@ class DanceGenerator:
         net: the networks.
         normalizer: of poses and features, fitted on the training split.
         genres: names of the style network's classes.
-        front_end: which audio features it was trained on ("mfcc" or "legacy").
+        front_end: which audio features it was trained on, one of :data:`d2m.music.front_ends.FRONT_ENDS`.
         motion_threshold: a draw is redrawn where one of its units has less :func:`motion` than this.
         max_draws: candidates for a segment; where none passes, the one whose stillest unit moves most is taken.
         style_mode: "windows" or "legacy", see :meth:`d2m.nets.music_style.MusicStyle.song_style`.
         genre_means: genre -> (z_dan,) mean of the training songs' noise-averaged z_dan.
         motion_style: the motion classifier; None where stage motion_style was not trained.
+        beat_tracker: who found the beats of its training music, and finds those that it dances to.
         motion_style_held_out: what it is worth, see :func:`d2m.train.release.motion_style_accuracy`.
     """
 
@@ -113,6 +115,7 @@ class DanceGenerator:
     provenance: dict[str, Any] = field(default_factory=dict)
     motion_style: MotionStyle | None = None
     motion_style_held_out: dict[str, float] = field(default_factory=dict)
+    beat_tracker: BeatTracker = field(default_factory=BeatTracker)
 
     @classmethod
     def load(cls, folder: str | Path, device: torch.device | str = "cpu") -> DanceGenerator:
@@ -136,6 +139,7 @@ class DanceGenerator:
             normalizer=bundle.normalizer,
             genres=bundle.genres,
             front_end=c["front_end"],
+            beat_tracker=BeatTracker.of(c.get("beat_tracker")),
             motion_threshold=c["motion_threshold"],
             max_draws=c["max_draws"],
             style_mode=c["style_mode"],
@@ -154,9 +158,7 @@ class DanceGenerator:
     def normalize_features(self, features: np.ndarray | Tensor) -> Tensor:
         """Raw features (t, 28) -> normalised, on the networks' device and in their dtype."""
         x = torch.as_tensor(np.array(features), dtype=next(self.net.parameters()).dtype, device=self.device)
-        mean = torch.as_tensor(self.normalizer.feature_mean, dtype=x.dtype, device=self.device)
-        std = torch.as_tensor(self.normalizer.feature_std, dtype=x.dtype, device=self.device)
-        return (x - mean) / std
+        return self.normalizer.normalize_features(x)
 
     @torch.no_grad()
     def style(self, features: np.ndarray | Tensor) -> Tensor:
@@ -311,17 +313,14 @@ class DanceGenerator:
         x = torch.as_tensor(np.array(poses), dtype=next(judge.parameters()).dtype, device=self.device)
         if x.ndim != 3 or x.shape[1:] != (N_JOINTS, 2) or len(x) < UNIT_FRAMES:
             raise D2MError(f"poses of shape {tuple(x.shape)}; give (t, {N_JOINTS}, 2) with t >= {UNIT_FRAMES}")
-        mean, std = self.normalizer.tensors(self.device)[:2]
-        votes = judge.dance_probabilities(((x.flatten(1) - mean) / std)[None])[0]
+        votes = judge.dance_probabilities(self.normalizer.normalize_poses(x.flatten(1))[None])[0]
         return dict(zip(self.genres, votes.tolist(), strict=True))
 
     # -- poses ---------------------------------------------------------------------------------------------
 
     def to_pixels(self, poses: Tensor) -> Tensor:
         """Normalised (..., 28) -> pixels (..., 14, 2)."""
-        mean = torch.as_tensor(self.normalizer.pose_mean, dtype=poses.dtype, device=poses.device)
-        std = torch.as_tensor(self.normalizer.pose_std, dtype=poses.dtype, device=poses.device)
-        pixels: Tensor = (poses * std + mean).unflatten(-1, (N_JOINTS, 2))
+        pixels: Tensor = self.normalizer.denormalize_poses(poses).unflatten(-1, (N_JOINTS, 2))
         return pixels
 
     @torch.no_grad()

@@ -1,14 +1,15 @@
 """A prepared corpus: whole arrays on disk, mapped into memory, addressed by index.
 
 corpus.json            for people: a table per genre, every recording, kept or left out and why; there last
-index.json             for this module: genres, front end, numbers of rows; small however large the corpus
+index.json             for this module: genres, clock, units, joints, front end and its columns, beat tracker, numbers
+                       of rows; small however large the corpus
 recordings.arrow       one row per recording (Arrow IPC, mapped into memory)
 normalizer.npz         statistics of the training split
 recording_genre.npy    (n,) index into the genres; recording_split (n,) into SPLITS
 units.npy              (N, 32, 28) float32 px; unit_recording, unit_view, unit_genre (N,); unit_span (N, 2) s;
                        unit_beats (N, 4) s, the kinematic beats on frames 3, 11, 19, 27
 runs.npy               (R, 2) first unit and length: units that follow each other without a gap, in one view
-features.npy           (F, 28) float32 at 15 fps, whole songs, not normalised; feature_bounds (n, 2)
+features.npy           (F, f) float32 at 15 fps, whole songs, not normalised; feature_bounds (n, 2)
 poses.npy              (P, 28) float32 px at 15 fps, view after view; pose_bounds (n, 3): first, frames, views
 beats.npy              (B,) s, of the music; beat_bounds (n, 2); onsets.npy and onset_bounds alike
 sources.log            where the raw recordings lay on this machine: only used to find songs' files again
@@ -18,10 +19,12 @@ Opening reads index.json and the arrays' headers, nothing else.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
@@ -29,17 +32,21 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from d2m.core.errors import D2MError
-from d2m.core.skeleton import FEATURE_DIM, FPS, HOP, N_JOINTS, POSE_DIM, SAMPLE_RATE, SEQUENCE_UNITS, UNIT_FRAMES
+from d2m.core.skeleton import FPS, HOP, JOINTS, N_JOINTS, POSE_DIM, SAMPLE_RATE, SEQUENCE_UNITS, UNIT_FRAMES
 from d2m.data.normalizer import Normalizer
 from d2m.data.splits import SPLITS
 from d2m.music.audio import load_song
+from d2m.music.beats import BeatTracker
+from d2m.music.front_ends import FRONT_ENDS
 
 FORMAT = 2
 REPORT, INDEX, TABLE, NORMALIZER = "corpus.json", "index.json", "recordings.arrow", "normalizer.npz"
 SOURCES_LOG = "sources.log"
 
-#: name -> (shape of a row, type) of every array of a corpus.
-LAYOUT: dict[str, tuple[tuple[int, ...], DTypeLike]] = {
+Layout = dict[str, tuple[tuple[int, ...], DTypeLike]]
+#: What poses are in.
+UNITS = "px"
+_LAYOUT: Layout = {
     "recording_genre": ((), np.int64),
     "recording_split": ((), np.int64),
     "units": ((UNIT_FRAMES, POSE_DIM), np.float32),
@@ -49,7 +56,7 @@ LAYOUT: dict[str, tuple[tuple[int, ...], DTypeLike]] = {
     "unit_span": ((2,), np.float64),
     "unit_beats": ((4,), np.float64),
     "runs": ((2,), np.int64),
-    "features": ((FEATURE_DIM,), np.float32),
+    "features": ((0,), np.float32),  # as wide as the front end: see layout
     "feature_bounds": ((2,), np.int64),
     "poses": ((POSE_DIM,), np.float32),
     "pose_bounds": ((3,), np.int64),
@@ -60,8 +67,17 @@ LAYOUT: dict[str, tuple[tuple[int, ...], DTypeLike]] = {
 }
 
 
+def layout(n_features: int) -> Layout:
+    """name -> (shape of a row, type) of every array of a corpus whose front end is ``n_features`` wide."""
+    return {**_LAYOUT, "features": ((n_features,), np.float32)}
+
+
 class RecordingInfo(NamedTuple):
-    """A row of recordings.arrow. tempo: BPM, nan where unknown. audio: relative to the raw folder, or ""."""
+    """A row of recordings.arrow.
+
+    tempo: BPM, nan where unknown. audio: relative to the raw folder, or "". audio_sha256: of that file; "" without
+    music, and in corpora that were prepared before it was recorded.
+    """
 
     name: str
     genre: str
@@ -72,6 +88,7 @@ class RecordingInfo(NamedTuple):
     start_s: float
     audio: str
     licence: str
+    audio_sha256: str = ""
 
 
 _FLOATS = ("seconds", "tempo", "start_s")
@@ -85,7 +102,9 @@ class RecordingTable(Sequence[RecordingInfo]):
 
         try:
             table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-            self._columns = [table.column(name) for name in RecordingInfo._fields]
+            old = {n: pa.array([v] * len(table), pa.string()) for n, v in RecordingInfo._field_defaults.items()}
+            there = set(table.column_names)
+            self._columns = [old[n] if n in old and n not in there else table.column(n) for n in RecordingInfo._fields]
         except (OSError, pa.ArrowException, KeyError) as e:
             raise D2MError(f"{path}: not a readable table ({e}); delete the corpus and prepare it again") from e
 
@@ -125,6 +144,30 @@ def starts_in_runs(runs: NDArray[np.integer], length: int) -> NDArray[np.int64]:
     ends = np.cumsum(counts)
     within = np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - counts, counts)
     return np.asarray(np.repeat(runs[:, 0], counts) + within, np.int64)
+
+
+def _check_index(folder: Path, info: dict[str, Any]) -> int:
+    """See that a corpus is on this version's clock, in its units, of its joints and its front end's columns.
+
+    Returns:
+        How many features a frame has.
+
+    Raises:
+        D2MError: it is not. What an older index.json does not say is taken to be right.
+    """
+    here = FRONT_ENDS.get(info["front_end"])
+    expected = {"fps": FPS, "units": UNITS, "joints": list(JOINTS), **({"columns": list(here.columns)} if here else {})}
+    for key, value in expected.items():
+        if key in info and info[key] != value:
+            said, ours = info[key], value
+            if isinstance(value, list):
+                said, ours = next(pair for pair in zip_longest(said, value) if pair[0] != pair[1])
+            raise D2MError(f"{folder}: {key} says {said}, this version reads {ours}; prepare the corpus again")
+    if "columns" in info:
+        return len(info["columns"])
+    if here is None:
+        raise D2MError(f"{folder}: no front end '{info['front_end']}' here and no columns of it; prepare it again")
+    return here.width
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +220,7 @@ class Corpus:
                     f"{folder}: corpus format {info['format']}, this version reads {FORMAT}; prepare it again"
                 )
             arrays: dict[str, Any] = {}
-            for name, (shape, dtype) in LAYOUT.items():
+            for name, (shape, dtype) in layout(_check_index(folder, info)).items():
                 arrays[name] = array = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
                 if array.shape[1:] != shape or array.dtype != np.dtype(dtype) or len(array) != info["rows"][name]:
                     raise ValueError(f"{name}.npy is {array.dtype} {array.shape}")
@@ -196,6 +239,24 @@ class Corpus:
     @property
     def front_end(self) -> str:
         return str(self.info["front_end"])
+
+    @property
+    def n_features(self) -> int:
+        """The front end's width."""
+        return int(self.features.shape[1])
+
+    @property
+    def beat_tracker(self) -> BeatTracker:
+        """Who found the music's beats."""
+        return BeatTracker.of(self.info.get("beat_tracker", self.info["options"].get("beats")))
+
+    @cached_property
+    def digest(self) -> str:
+        """Hex digest of what the corpus was made from, contents and options: the same wherever it lies."""
+        if inputs := self.info.get("inputs"):
+            return str(inputs)
+        small = b"".join((self.folder / name).read_bytes() for name in (INDEX, TABLE, NORMALIZER))
+        return hashlib.sha256(small).hexdigest()
 
     @cached_property
     def recordings(self) -> Sequence[RecordingInfo]:
@@ -248,7 +309,7 @@ class Corpus:
         return np.asarray(starts[mine], np.int64)
 
     def song_features(self, recording: int) -> NDArray[np.float32]:
-        """(T, 28), not normalised; empty where there is no music."""
+        """(T, f), not normalised; empty where there is no music."""
         first, n = self.feature_bounds[recording]
         return self.features[first : first + n]
 
@@ -263,7 +324,7 @@ class Corpus:
         return np.asarray(self.onsets[first : first + n])
 
     def span_features(self, start: int, length: int = SEQUENCE_UNITS) -> NDArray[np.float32]:
-        """Features of the music over the whole span of ``length`` consecutive units: (frames, 28) at 15 fps.
+        """Features of the music over the whole span of ``length`` consecutive units: (frames, f) at 15 fps.
 
         The frames from the one at the first unit's begin to the one before the last unit's end, as far as there is
         music; :meth:`d2m.data.sampling.StageItems.read` draws the 2 s windows and, with ``span_features``, gives
@@ -286,20 +347,27 @@ class Corpus:
         return self.poses[first : first + frames].reshape(frames, N_JOINTS, 2)
 
     @cached_property
-    def _sources(self) -> list[tuple[int, Path]]:
+    def sources(self) -> list[tuple[int, Path | None]]:
+        """How many recordings came from which raw folder, in order; None where this machine does not know it."""
         try:
             found = json.loads((self.folder / SOURCES_LOG).read_text(encoding="utf-8"))
-            return [(int(n), Path(raw)) for n, raw in found]
+            known = [(int(n), Path(raw) if raw else None) for n, raw in found]
         except (OSError, ValueError, TypeError):
-            return []
+            known = []
+        left, out = len(self.recording_genre), []
+        for n, raw in (*known, (left, None)):
+            if n := min(n, left):
+                out.append((n, raw))
+                left -= n
+        return out
 
     @property
     def raw_root(self) -> Path | None:
         """The raw folder (of a mixed corpus, the first one's); None where this machine does not know it."""
-        return self._sources[0][1] if self._sources else None
+        return self.sources[0][1] if self.sources else None
 
     def _raw_of(self, recording: int) -> Path | None:
-        for n, raw in self._sources:
+        for n, raw in self.sources:
             if recording < n:
                 return raw
             recording -= n

@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader, Sampler
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import N_JOINTS
 from d2m.data.corpus import Corpus
-from d2m.data.normalizer import NormalizerTensors
 from d2m.data.sampling import STAGES, Batch, StageItems, TrainBatches, ValBatches
 
 
@@ -69,8 +68,8 @@ class DanceDataModule(pl.LightningDataModule):
     - du_vae: ``units1``, ``units2`` (b, 32, 28), two copies of a unit, each shifted as a whole by its own
       draw; ``genre`` (b,).
     - motion_style: ``units`` (b, 32, 28), shifted in training; ``genre`` (b,). No music.
-    - music_style: ``features`` (b, 30, 28), a 2 s window; ``genre`` (b,).
-    - mm_gan, generator: ``units`` (b, 3, 32, 28), consecutive; ``features`` (b, 30, 28), a 2 s window of
+    - music_style: ``features`` (b, 30, f), a 2 s window; ``genre`` (b,).
+    - mm_gan, generator: ``units`` (b, 3, 32, 28), consecutive; ``features`` (b, 30, f), a 2 s window of
       their own music (anywhere in their span; in its middle in validation); ``genre``, ``recording`` (b,).
 
     Training batches are drawn genre-uniform with replacement, validation is a fixed genre-balanced pass
@@ -88,7 +87,7 @@ class DanceDataModule(pl.LightningDataModule):
         num_workers: processes that read batches; the corpus is memory-mapped, 0 is mostly enough.
         max_val_batches: of all devices together.
         val_split: the split that validation walks through.
-        span_features: mm_gan and generator batches also hold ``span_features`` (b, 96, 28), the music under each
+        span_features: mm_gan and generator batches also hold ``span_features`` (b, 96, f), the music under each
             frame of their units.
     """
 
@@ -116,7 +115,6 @@ class DanceDataModule(pl.LightningDataModule):
         self.steps_per_epoch, self.shift, self.num_workers = steps_per_epoch, shift, num_workers
         self.max_val_batches, self.val_split, self.span_features = max_val_batches, val_split, span_features
         self._corpus: Corpus | None = None
-        self._stats: NormalizerTensors | None = None
 
     @property
     def corpus(self) -> Corpus:
@@ -157,7 +155,7 @@ class DanceDataModule(pl.LightningDataModule):
         return DataLoader(batches, **self._options())
 
     def predict_dataloader(self) -> DataLoader[Batch]:
-        """Whole songs of ``val_split``, one a batch: ``features`` (1, t, 28), ``recording`` and ``genre`` (1,)."""
+        """Whole songs of ``val_split``, one a batch: ``features`` (1, t, f), ``recording`` and ``genre`` (1,)."""
         songs = [int(i) for i in self.corpus.recordings_in(self.val_split, with_music=True)]
         batches = [
             {
@@ -171,21 +169,17 @@ class DanceDataModule(pl.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int = 0) -> dict[str, Tensor]:
         """Raw batch -> the batch described above."""
-        device = batch["genre"].device
-        if self._stats is None or self._stats.pose_mean.device != device:
-            self._stats = self.corpus.normalizer.tensors(device)
-        stats = self._stats
-        out = dict(batch)
+        normal, out = self.corpus.normalizer, dict(batch)
         for name in ("features", "span_features"):
             if name in out:
-                out[name] = (out[name] - stats.feature_mean) / stats.feature_std
+                out[name] = normal.normalize_features(out[name])
         if "shift" in out:
             units, shift = out.pop("units"), out.pop("shift")
             copies = shift.shape[1]
             for copy in range(copies):
                 moved = units + shift[:, copy].repeat(1, N_JOINTS)[:, None]
                 name = f"units{copy + 1}" if copies > 1 else "units"
-                out[name] = (moved - stats.pose_mean) / stats.pose_std
+                out[name] = normal.normalize_poses(moved)
         elif "units" in out:
-            out["units"] = (out["units"] - stats.pose_mean) / stats.pose_std
+            out["units"] = normal.normalize_poses(out["units"])
         return out

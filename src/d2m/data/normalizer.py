@@ -5,16 +5,16 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from d2m.core.errors import D2MError
-from d2m.core.skeleton import FEATURE_DIM, POSE_DIM
+from d2m.core.skeleton import POSE_DIM
 
 #: Below these a coordinate is constant in the data (the hips' x after centring, say) and would only amplify
 #: noise.
@@ -25,13 +25,8 @@ POSE_STD_SHARE = 0.2
 FEATURE_STD_FLOOR = 1e-3
 
 
-class NormalizerTensors(NamedTuple):
-    """The four statistics as (28,) tensors."""
-
-    pose_mean: torch.Tensor
-    pose_std: torch.Tensor
-    feature_mean: torch.Tensor
-    feature_std: torch.Tensor
+#: The four statistics, as files and fields call them.
+FIELDS = ("pose_mean", "pose_std", "feature_mean", "feature_std")
 
 
 def mean_and_std(chunks: Iterable[NDArray[np.floating]], floor: float, dim: int) -> tuple[NDArray[np.float32], ...]:
@@ -61,27 +56,45 @@ def mean_and_std(chunks: Iterable[NDArray[np.floating]], floor: float, dim: int)
 
 @dataclass(frozen=True, eq=False)
 class Normalizer:
-    """Statistics of the training split, (28,) float32: poses in pixels, features in the front end's unit."""
+    """Statistics of the training split, float32: poses (28,) in pixels, features (f,) in the front end's unit.
+
+    What it normalises is an array or a tensor. Arrays come out in float32, tensors on their device and in their dtype.
+    """
 
     pose_mean: NDArray[np.float32]
     pose_std: NDArray[np.float32]
     feature_mean: NDArray[np.float32]
     feature_std: NDArray[np.float32]
+    _tensors: dict[Any, torch.Tensor] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        for name, dim in zip(NormalizerTensors._fields, (POSE_DIM, POSE_DIM, FEATURE_DIM, FEATURE_DIM), strict=True):
+        width = np.size(self.feature_mean)
+        for name, dim in zip(FIELDS, (POSE_DIM, POSE_DIM, width, width), strict=True):
             value = np.ascontiguousarray(getattr(self, name), np.float32)
-            if value.shape != (dim,) or not np.isfinite(value).all() or (name.endswith("std") and value.min() <= 0):
+            positive = not name.endswith("std") or (value > 0).all()
+            if value.shape != (dim,) or not np.isfinite(value).all() or not positive:
                 raise D2MError(f"normalizer: {name} must be {dim} finite numbers, positive where a deviation")
             object.__setattr__(self, name, value)
 
+    @property
+    def n_features(self) -> int:
+        """The front end's width."""
+        return len(self.feature_mean)
+
     @classmethod
-    def fit(cls, units: Iterable[NDArray[np.floating]], features: Iterable[NDArray[np.floating]]) -> Normalizer:
-        """From chunks of poses (n, 28) and of features (n, 28) of the training split."""
+    def fit(
+        cls, units: Iterable[NDArray[np.floating]], features: Iterable[NDArray[np.floating]], n_features: int
+    ) -> Normalizer:
+        """From chunks of poses (n, 28) and of features (n, n_features) of the training split."""
         pose_mean, pose_std = mean_and_std(units, POSE_STD_FLOOR, POSE_DIM)
         pose_std = np.maximum(pose_std, POSE_STD_SHARE * pose_std.max())
-        feature_mean, feature_std = mean_and_std(features, FEATURE_STD_FLOOR, FEATURE_DIM)
+        feature_mean, feature_std = mean_and_std(features, FEATURE_STD_FLOOR, n_features)
         return cls(pose_mean, pose_std, feature_mean, feature_std)
+
+    @classmethod
+    def identity(cls, n_features: int) -> Normalizer:
+        """Means of zero and deviations of one."""
+        return cls(*(np.full(dim, v, np.float32) for dim in (POSE_DIM, n_features) for v in (0, 1)))
 
     @classmethod
     def load(cls, path: str | Path) -> Normalizer:
@@ -92,7 +105,7 @@ class Normalizer:
         """
         try:
             with np.load(path, allow_pickle=False) as f:
-                return cls(**{name: f[name] for name in NormalizerTensors._fields})
+                return cls(**{name: f[name] for name in FIELDS})
         except D2MError as e:
             raise D2MError(f"{path}: {e}; prepare the corpus or copy the bundle again") from e
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as e:
@@ -105,21 +118,49 @@ class Normalizer:
             OSError: it cannot be written.
         """
         buffer = io.BytesIO()  # numpy would add a suffix to the name
-        np.savez(buffer, **{name: getattr(self, name) for name in NormalizerTensors._fields})
+        np.savez(buffer, **{name: getattr(self, name) for name in FIELDS})
         Path(path).write_bytes(buffer.getvalue())
 
-    def tensors(self, device: torch.device | str | None = None) -> NormalizerTensors:
-        """As float32 tensors on a device."""
-        return NormalizerTensors(*(torch.from_numpy(getattr(self, n)).to(device) for n in NormalizerTensors._fields))
-
-    def normalize_poses(self, poses: NDArray[np.floating]) -> NDArray[np.float32]:
+    @overload
+    def normalize_poses(self, poses: NDArray[np.floating]) -> NDArray[np.float32]: ...
+    @overload
+    def normalize_poses(self, poses: torch.Tensor) -> torch.Tensor: ...
+    def normalize_poses(self, poses: Any) -> Any:
         """(..., 28) pixels -> (..., 28)."""
-        return ((poses - self.pose_mean) / self.pose_std).astype(np.float32)
+        return self._normalize(poses, "pose")
 
-    def denormalize_poses(self, poses: NDArray[np.floating]) -> NDArray[np.float32]:
+    @overload
+    def denormalize_poses(self, poses: NDArray[np.floating]) -> NDArray[np.float32]: ...
+    @overload
+    def denormalize_poses(self, poses: torch.Tensor) -> torch.Tensor: ...
+    def denormalize_poses(self, poses: Any) -> Any:
         """(..., 28) -> (..., 28) pixels."""
-        return (poses * self.pose_std + self.pose_mean).astype(np.float32)
+        return self._denormalize(poses, "pose")
 
-    def normalize_features(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
-        """(..., 28) -> (..., 28)."""
-        return ((features - self.feature_mean) / self.feature_std).astype(np.float32)
+    @overload
+    def normalize_features(self, features: NDArray[np.floating]) -> NDArray[np.float32]: ...
+    @overload
+    def normalize_features(self, features: torch.Tensor) -> torch.Tensor: ...
+    def normalize_features(self, features: Any) -> Any:
+        """(..., f) -> (..., f)."""
+        return self._normalize(features, "feature")
+
+    def _normalize(self, x: Any, what: str) -> Any:
+        mean, std = self._like(f"{what}_mean", x), self._like(f"{what}_std", x)
+        out = (x - mean) / std
+        return out.astype(np.float32) if isinstance(out, np.ndarray) else out
+
+    def _denormalize(self, x: Any, what: str) -> Any:
+        mean, std = self._like(f"{what}_mean", x), self._like(f"{what}_std", x)
+        out = x * std + mean
+        return out.astype(np.float32) if isinstance(out, np.ndarray) else out
+
+    def _like(self, name: str, x: Any) -> Any:
+        """The statistic as an array, or as a tensor beside ``x``, moved there once."""
+        if not isinstance(x, torch.Tensor):
+            return getattr(self, name)
+        key = name, x.device, x.dtype
+        if key not in self._tensors:
+            with torch.inference_mode(False):  # it may serve a gradient later
+                self._tensors[key] = torch.as_tensor(getattr(self, name), dtype=x.dtype, device=x.device)
+        return self._tensors[key]

@@ -141,7 +141,7 @@ class StageItems:
         return len(self)
 
     def windows(self, first: Ints) -> Tensor:
-        """Feature rows of the whole corpus (b,) -> (b, 30, 28), not normalised."""
+        """Feature rows of the whole corpus (b,) -> (b, 30, f), not normalised."""
         return torch.from_numpy(self.corpus.features[first[:, None] + np.arange(STYLE_FRAMES)])
 
     def read(self, items: Ints, rng: np.random.Generator, shift: tuple[float, float], centred: bool) -> Batch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 
@@ -16,6 +16,33 @@ SPLITS = ("train", "val", "test")
 def held_out(n: int, fraction: float) -> int:
     """How many of n groups of a genre to hold out: at least one where the fraction is positive."""
     return max(1, int(np.floor(fraction * n + 0.5))) if fraction > 0 else 0
+
+
+def strictest(splits: Sequence[str], links: Sequence[Sequence[Hashable]]) -> list[str]:
+    """Splits after which what is linked shares one: test if any of it was in test, else val if any was, else train.
+
+    So nothing that is held out is ever trained on, and nothing that is tested chose a model.
+
+    Args:
+        splits: of every recording.
+        links: of every recording, the keys that it shares with those it must stay together with; chains count.
+    """
+    leader: dict[Hashable, Hashable] = {}
+
+    def find(key: Hashable) -> Hashable:
+        while leader.setdefault(key, key) != key:
+            leader[key] = leader[leader[key]]
+            key = leader[key]
+        return key
+
+    for keys in links:
+        for key in keys[1:]:
+            leader[find(key)] = find(keys[0])
+    held: dict[Hashable, int] = {}
+    for split, keys in zip(splits, links, strict=True):
+        if keys:
+            held[find(keys[0])] = max(held.get(find(keys[0]), 0), SPLITS.index(split))
+    return [SPLITS[held[find(keys[0])]] if keys else split for split, keys in zip(splits, links, strict=True)]
 
 
 def assign_splits(

@@ -145,12 +145,6 @@ def warp(
     return _resample(poses, time_map(dance_beats_frames, music_beats_frames, n_frames))
 
 
-def align(poses: NDArray[np.floating], music_beats_frames: ArrayLike, n_frames: int) -> NDArray[np.floating]:
-    """`warp` for a choreography of dance units: its beats are on 3 + 8 k."""
-    music = _increasing(music_beats_frames, "music_beats_frames")
-    return warp(poses, dance_beat_frames(len(music)), music, n_frames)
-
-
 def interval_weights(n_out: int, n_in: int = 9) -> NDArray[np.float64]:
     """Linear weights that turn one beat interval of `n_in` frames, both beats included, into `n_out` frames.
 

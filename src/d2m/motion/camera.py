@@ -94,16 +94,6 @@ def project_pinhole(
     return np.asarray(np.stack([x, y], axis=-1) * (focal / depth)[..., None], np.float32)
 
 
-def centre_picture(joints: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(t, 14, 2) pixels -> the same with the hip midpoint's horizontal path, and its median height, taken out.
-
-    What :func:`centre` does for 3-D: travel goes, bounces and drops stay.
-    """
-    hips = hip_midpoint(joints)
-    origin = np.stack([hips[:, 0], np.full(len(hips), np.median(hips[:, 1]))], axis=-1)
-    return np.asarray(joints - origin[:, None], np.float64)
-
-
 def lift(joints: NDArray[np.floating], torso_cm: float = TORSO_CM) -> NDArray[np.float64]:
     """Pictures (t, 14, 2), y down -> (t, 14, 3), y up, z = 0, in the lengths of a body whose torso is ``torso_cm``.
 

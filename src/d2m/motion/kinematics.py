@@ -43,11 +43,6 @@ def kinetic_energy(poses: Array, fps: float) -> Floats:
     return np.asarray(0.5 * np.square(velocity(poses, fps)).sum(axis=-1), np.float64)
 
 
-def acceleration(poses: Array, fps: float) -> Floats:
-    """(t, j, c) -> (t - 2, j): length of the second difference, unit/s^2."""
-    return np.asarray(np.linalg.norm(np.diff(_check(poses, 1), n=2, axis=0), axis=-1) * fps**2, np.float64)
-
-
 def jerk(poses: Array, fps: float) -> Floats:
     """(t, j, c) -> (t - 3, j): length of the third difference, unit/s^3."""
     return np.asarray(np.linalg.norm(np.diff(_check(poses, 1), n=3, axis=0), axis=-1) * fps**3, np.float64)

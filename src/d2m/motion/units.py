@@ -268,21 +268,3 @@ def select_units(cut: UnitCut, keep: ArrayLike) -> UnitCut:
     first = np.flatnonzero(np.r_[True, (np.diff(label, axis=0) != 0).any(axis=1)]) if len(label) else np.empty(0, int)
     runs = np.stack([first, np.diff(np.r_[first, len(label)])], axis=1).astype(np.int64)
     return UnitCut(cut.units[keep], cut.beats[keep], cut.spans[keep], runs.reshape(-1, 2))
-
-
-def unwarp_units(units: Floats, beats: Floats, fps: float = FPS) -> tuple[NDArray[np.float32], int]:
-    """The inverse of :func:`cut_units` for one run: units back to the recording's own time.
-
-    Args:
-        units: (n, 32, d) consecutive.
-        beats: (n, 4) seconds.
-
-    Returns:
-        Poses (t, d) on the recording's frames, and the number of the first of these frames.
-    """
-    flat = np.asarray(units).reshape(len(units) * UNIT_FRAMES, -1)
-    beat_times = np.asarray(beats, np.float64).reshape(-1)
-    times = _warp_map(beat_times, np.arange(len(flat)))
-    first, last = int(np.ceil(times[0] * fps - 1e-9)), int(np.floor(times[-1] * fps + 1e-9))
-    positions = np.interp(np.arange(first, last + 1) / fps, times, np.arange(len(flat)))
-    return resample(flat, positions).astype(np.float32), first

@@ -8,14 +8,17 @@ latency, the trimming of the ends, and that sound without a beat has none.
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from d2m.core.errors import D2MError
+from d2m.core.files import sha256
 from d2m.core.skeleton import BEAT_PERIOD, FPS, SAMPLE_RATE
 from d2m.music.compiled import librosa
 
@@ -23,9 +26,8 @@ from d2m.music.compiled import librosa
 #: and rumbas come out at 3/2 or twice their tempo: of 45 ballroom songs of known tempo 27 were right at 120,
 #: 38 here.
 START_BPM = 60.0 * FPS / BEAT_PERIOD
-#: `librosa` is built in; `beat_this` (Foscarin et al., "Beat this! Accurate beat tracking without DBN
-#: postprocessing", ISMIR 2024) is the extra `beat_this` and needs its checkpoint as a file.
-BEAT_TRACKERS: tuple[str, ...] = ("librosa", "beat_this")
+#: Names the file of weights of a tracker that needs one, where no checkpoint is given.
+WEIGHTS_VARIABLE = "D2M_BEAT_WEIGHTS"
 _HOP = 512  # 23 ms
 # An attack shows in the onset strength once it has moved into the window: 14 to 24 ms late on pulse trains.
 _LATENCY = 0.75 * _HOP / SAMPLE_RATE
@@ -79,9 +81,37 @@ def beats_from(
     return _seconds(frames[heard[0] : heard[-1] + 1], n_samples)
 
 
-def track_music_beats(
+@dataclass(frozen=True)
+class BeatTracker:
+    """Who finds the music's beats, as corpora and bundles record it.
+
+    name: one of :data:`BEAT_TRACKERS`. weights: sha256 of its checkpoint's bytes; "" for none or an unknown one.
+    """
+
+    name: str = "librosa"
+    weights: str = ""
+
+    @classmethod
+    def of(cls, recorded: BeatTracker | Mapping[str, str] | str | None) -> BeatTracker:
+        """From a record's JSON, a name, or None for records that do not say: those are all librosa's."""
+        if isinstance(recorded, BeatTracker):
+            return recorded
+        if isinstance(recorded, Mapping):
+            return cls(**recorded)
+        return cls(recorded or "librosa")
+
+    def plain(self) -> dict[str, str]:
+        """As JSON holds it."""
+        return asdict(self)
+
+
+#: (mono (n,), its onset strength or None) -> beats in seconds.
+Track = Callable[[NDArray[np.float32], NDArray[np.float32] | None], ArrayLike]
+
+
+def track(
     wave: ArrayLike,
-    tracker: str = "librosa",
+    tracker: BeatTracker | str = "librosa",
     checkpoint: str | Path | None = None,
     envelope: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float64]:
@@ -89,38 +119,72 @@ def track_music_beats(
 
     Args:
         wave: (n,) mono at 22,050 Hz.
-        checkpoint: weights of `beat_this`; it would otherwise download them.
+        tracker: as a corpus or a bundle records it, or a name.
+        checkpoint: weights of `beat_this`, which would otherwise download them; by default the file that the
+            environment's ``D2M_BEAT_WEIGHTS`` names.
         envelope: the song's :func:`onset_strength`, where it is at hand.
 
     Returns:
         (m,) seconds, strictly increasing, inside the song.
 
     Raises:
-        D2MError: no such tracker, its extra is not installed, no or a bad checkpoint.
+        D2MError: no such tracker, its extra is not installed, no or a bad checkpoint, or another one than recorded.
     """
     mono = np.asarray(wave, np.float32)
-    if tracker == "librosa":
-        return beats_from(onset_strength(mono) if envelope is None else envelope, len(mono))
-    if tracker != "beat_this":
-        raise D2MError(f"no beat tracker '{tracker}'; there are {', '.join(BEAT_TRACKERS)}")
-    found, _ = _beat_this(str(checkpoint or ""))(mono, SAMPLE_RATE)
+    found = _tracker(BeatTracker.of(tracker), checkpoint)(mono, envelope)
     times = np.unique(np.asarray(found, np.float64))
     return np.asarray(times[(times >= 0) & (times < len(mono) / SAMPLE_RATE)], np.float64)
 
 
+def check_tracker(tracker: BeatTracker, checkpoint: str | Path | None = None) -> None:
+    """See that a tracker can work here, before the songs.
+
+    Raises:
+        D2MError: as :func:`track`.
+    """
+    _tracker(tracker, checkpoint)
+
+
+def _tracker(tracker: BeatTracker, checkpoint: str | Path | None) -> Track:
+    if tracker.name not in BEAT_TRACKERS:
+        raise D2MError(f"no beat tracker '{tracker.name}'; there are {', '.join(BEAT_TRACKERS)}")
+    return BEAT_TRACKERS[tracker.name](str(checkpoint or os.environ.get(WEIGHTS_VARIABLE, "")), tracker.weights)
+
+
+def _librosa_tracker(checkpoint: str, weights: str) -> Track:
+    return lambda mono, envelope: beats_from(onset_strength(mono) if envelope is None else envelope, len(mono))
+
+
 @cache
-def _beat_this(checkpoint: str) -> Any:
-    """A function (samples, rate) -> (beats, downbeats) in seconds."""
+def _beat_this_tracker(checkpoint: str, weights: str) -> Track:
     if not Path(checkpoint).is_file():
-        raise D2MError(f"beats_checkpoint={checkpoint or 'null'}: no such file; beat_this needs its .ckpt as a file")
+        raise D2MError(
+            f"beat tracker beat_this: beats_checkpoint={checkpoint or 'null'} is no file; "
+            f"give its .ckpt there, or as {WEIGHTS_VARIABLE}"
+        )
+    if weights and weights != (found := sha256(Path(checkpoint))):
+        raise D2MError(
+            f"beat tracker beat_this: {checkpoint} is {found[:12]}, the music was prepared with {weights[:12]}; "
+            f"give that .ckpt as {WEIGHTS_VARIABLE}"
+        )
     try:
         from beat_this.inference import Audio2Beats
     except (ImportError, OSError) as e:
-        raise D2MError(f"beats=beat_this cannot be imported ({e}); pip install 'd2m[beat_this]'") from e
+        raise D2MError(f"beat tracker beat_this cannot be imported ({e}); pip install 'd2m[beat_this]'") from e
     try:
-        return Audio2Beats(checkpoint_path=checkpoint, device="cpu", dbn=False)
+        model = Audio2Beats(checkpoint_path=checkpoint, device="cpu", dbn=False)
     except Exception as e:  # torch raises many kinds for a bad file
         raise D2MError(f"beats_checkpoint={checkpoint}: not a checkpoint of beat_this ({type(e).__name__})") from e
+    return lambda mono, envelope: model(mono, SAMPLE_RATE)[0]
+
+
+#: name -> (checkpoint, its recorded digest or "") -> the function that tracks. `librosa` is built in; `beat_this`
+#: (Foscarin et al., "Beat this! Accurate beat tracking without DBN postprocessing", ISMIR 2024) is the extra
+#: `beat_this` and needs its checkpoint as a file.
+BEAT_TRACKERS: dict[str, Callable[[str, str], Track]] = {
+    "librosa": _librosa_tracker,
+    "beat_this": _beat_this_tracker,
+}
 
 
 def onsets(wave: ArrayLike) -> NDArray[np.float64]:

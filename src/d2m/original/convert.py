@@ -10,11 +10,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from d2m.bundle.format import CONFIG, FILES, MOTION_STYLE, sha256, write_bundle
+from d2m.bundle.format import CONFIG, FILES, MOTION_STYLE, write_bundle
 from d2m.core.errors import D2MError
+from d2m.core.files import sha256
 from d2m.core.machine import git_revision, versions
-from d2m.core.skeleton import FEATURE_DIM, POSE_DIM
+from d2m.core.skeleton import POSE_DIM
 from d2m.data.normalizer import Normalizer
+from d2m.music.front_ends import FRONT_ENDS
 from d2m.original.names import STATS_FILES
 from d2m.original.read import Original, read_stage1, read_stage2, read_style
 from d2m.original.training_state import du_vae_checkpoint, mm_gan_checkpoint, music_style_checkpoint
@@ -22,6 +24,8 @@ from d2m.original.training_state import du_vae_checkpoint, mm_gan_checkpoint, mu
 #: The reference's demo redraws a dance with a unit below this motion (normalised units); ours stops after MAX_DRAWS.
 MOTION_THRESHOLD, MAX_DRAWS = 50.0, 8
 RESUME = "resume"
+#: What the reference's networks heard.
+FRONT_END = "legacy"
 
 UnitDecoderSource = Literal["stage1", "stage2"]
 
@@ -105,7 +109,7 @@ def import_original(
         out,
         config={
             "sizes": sizes,
-            "front_end": "legacy",
+            "front_end": FRONT_END,
             "style_mode": "legacy",
             "motion_threshold": MOTION_THRESHOLD,
             "max_draws": MAX_DRAWS,
@@ -124,8 +128,7 @@ def import_original(
 
 def identity_normalizer() -> Normalizer:
     """Numbers stay what they are."""
-    pose, feature = np.zeros(POSE_DIM, np.float32), np.zeros(FEATURE_DIM, np.float32)
-    return Normalizer(pose, pose + 1, feature, feature + 1)
+    return Normalizer.identity(FRONT_ENDS[FRONT_END].width)
 
 
 def read_stats(folder: Path) -> Normalizer:
@@ -137,7 +140,8 @@ def read_stats(folder: Path) -> Normalizer:
     if not folder.is_dir():
         raise D2MError(f"{folder}: no such folder; --stats takes the folder with {', '.join(STATS_FILES)}")
     values = []
-    for name, size in zip(STATS_FILES, (POSE_DIM, POSE_DIM, FEATURE_DIM, FEATURE_DIM), strict=True):
+    width = FRONT_ENDS[FRONT_END].width
+    for name, size in zip(STATS_FILES, (POSE_DIM, POSE_DIM, width, width), strict=True):
         path = folder / name
         if not path.is_file():
             raise D2MError(f"{path}: missing; --stats takes the folder with {', '.join(STATS_FILES)}")

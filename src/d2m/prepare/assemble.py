@@ -10,27 +10,31 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from d2m.core.errors import D2MError
-from d2m.core.skeleton import FPS, POSE_DIM
+from d2m.core.skeleton import FPS, JOINTS, POSE_DIM
 from d2m.data.corpus import (
     FORMAT,
     INDEX,
-    LAYOUT,
     NORMALIZER,
     REPORT,
     SOURCES_LOG,
     TABLE,
+    UNITS,
     Corpus,
     RecordingInfo,
+    layout,
     write_table,
 )
 from d2m.data.normalizer import Normalizer
 from d2m.data.splits import SPLITS, assign_splits
+from d2m.music.beats import BeatTracker
+from d2m.music.front_ends import front_end
 from d2m.prepare.parts import SCRATCH, Parts
 from d2m.prepare.plan import PLAN, SHARDS, Line, Plan
 from d2m.prepare.process import Prepared
@@ -38,6 +42,8 @@ from d2m.prepare.report import CARD, corpus_report, data_card
 from d2m.prepare.writer import array_writers
 
 _CHUNK = 4096
+#: What index.json says of the front end.
+HEARD = ("front_end", "columns", "front_end_params")
 T = TypeVar("T")
 
 
@@ -77,20 +83,24 @@ def assemble(out: Path, plan: Plan) -> None:
     genre_of = [line.genre or _whole(parts, line.key, parts.genre) or plan.default_genre for line in kept]
     # Genres without any usable recording stay: the style network's classes are the manifest's.
     genres = sorted({*genre_of, *(line.genre for line, _ in refused if line.genre)})
+    kept = join_equal_songs(kept)
     splits = assign_splits(genre_of, [line.group for line in kept], **plan.splits)
     table: list[RecordingInfo] = []
     counts: list[dict[str, int]] = []
-    with array_writers(work, LAYOUT) as arrays:
+    hears = front_end(plan.options["front_end"])
+    with array_writers(work, layout(hears.width)) as arrays:
         for number, (line, genre, split) in enumerate(zip(kept, genre_of, splits, strict=True)):
             part = _whole(parts, line.key, parts.load)
             _append(arrays, part, number, genres.index(genre), SPLITS.index(split))
             counts.append({"motion_beats": len(part.motion_beats), "rejected_units": part.rejected_units})
             table.append(
                 RecordingInfo(line.name, genre, line.group, split, part.seconds, part.tempo, line.start_s, line.audio,
-                              line.licence)
+                              line.licence, line.audio_sha256)
             )  # fmt: skip
         rows = {name: writer.rows for name, writer in arrays.items()}
-    finish(work, table, rows, genres, plan.options["front_end"], plan.digest, {**plan.options, **plan.splits})
+    tracker = BeatTracker(plan.options["beats"], plan.options.get("beats_weights", ""))
+    heard = dict(zip(HEARD, (hears.name, list(hears.columns), dict(hears.params)), strict=True))
+    finish(work, table, rows, genres, heard, tracker, plan.digest, {**plan.options, **plan.splits})
     corpus = Corpus.read(work)
     report = corpus_report(corpus, table, counts, [_refusal(line, reason, plan) for line, reason in refused])
     (work / REPORT).write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -98,6 +108,17 @@ def assemble(out: Path, plan: Plan) -> None:
     (work / PLAN).write_text(plan.text(), encoding="utf-8")
     del corpus
     publish(work, out, [line.key for line in plan.lines])
+
+
+def join_equal_songs(lines: Sequence[Line]) -> list[Line]:
+    """Lines whose group is no more than their audio file's path share it with all whose file has the same bytes."""
+    first: dict[str, str] = {}
+    return [
+        replace(line, group=first.setdefault(line.audio_sha256, line.group))
+        if line.audio_sha256 and line.group == os.path.normpath(line.audio)
+        else line
+        for line in lines
+    ]
 
 
 def _refusal(line: Line, reason: str, plan: Plan) -> dict[str, str]:
@@ -118,15 +139,21 @@ def finish(
     table: Sequence[RecordingInfo],
     rows: dict[str, int],
     genres: Sequence[str],
-    front_end: str,
+    heard: dict[str, Any],
+    tracker: BeatTracker,
     inputs: str,
     options: dict[str, Any],
 ) -> None:
-    """Index, table and the training split's normaliser beside arrays that are written."""
+    """Index, table and the training split's normaliser beside arrays that are written.
+
+    Args:
+        heard: :data:`HEARD`.
+        inputs: digest of what the corpus was made from.
+    """
     write_table(folder / TABLE, table)
     info = {
-        "format": FORMAT, "front_end": front_end, "fps": FPS, "genres": list(genres), "rows": rows,
-        "recordings": len(table), "inputs": inputs, "options": options,
+        "format": FORMAT, "fps": FPS, "units": UNITS, "joints": list(JOINTS), **heard, "beat_tracker": tracker.plain(),
+        "genres": list(genres), "rows": rows, "recordings": len(table), "inputs": inputs, "options": options,
     }  # fmt: skip
     (folder / INDEX).write_text(json.dumps(info, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     fit_normalizer(Corpus.read(folder)).save(folder / NORMALIZER)
@@ -144,9 +171,9 @@ def publish(work: Path, out: Path, keys: Sequence[str]) -> None:
     shutil.rmtree(out / SCRATCH, ignore_errors=True)
 
 
-def write_sources(folder: Path, sources: Sequence[tuple[int, Path]]) -> None:
+def write_sources(folder: Path, sources: Sequence[tuple[int, Path | None]]) -> None:
     """Where the recordings lay on this machine, [number of recordings, folder]: a log, not part of the corpus."""
-    text = json.dumps([[n, str(raw)] for n, raw in sources])
+    text = json.dumps([[n, str(raw) if raw else ""] for n, raw in sources])
     path = folder / SOURCES_LOG
     try:
         if path.is_file() and path.read_text(encoding="utf-8") == text:
@@ -184,5 +211,7 @@ def fit_normalizer(corpus: Corpus) -> Normalizer:
     blocks = np.split(units, np.arange(_CHUNK, len(units), _CHUNK))
     songs = corpus.recordings_in("train", with_music=True)
     return Normalizer.fit(
-        (corpus.units[b].reshape(-1, POSE_DIM) for b in blocks), (corpus.song_features(int(i)) for i in songs)
+        (corpus.units[b].reshape(-1, POSE_DIM) for b in blocks),
+        (corpus.song_features(int(i)) for i in songs),
+        corpus.n_features,
     )

@@ -7,7 +7,10 @@ could not be repaired are filled all the same and named in ``rejected``, for tho
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import signature
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -98,8 +101,7 @@ def clean(
     Raises:
         D2MError: naming the clip and why: too short, no dancer, a joint never seen, implausible, too many gaps.
     """
-    if smoothing not in SMOOTHINGS:
-        raise D2MError(f"smoothing={smoothing}: there is {', '.join(SMOOTHINGS)}")
+    _check_smoothing(smoothing)
     raw = np.array(clip.joints, np.float64)
     if len(raw) / clip.fps < min_seconds:
         raise D2MError(f"{name}: too short, {len(raw) / clip.fps:.2f} s of motion; {min_seconds:g} s are needed")
@@ -137,6 +139,31 @@ def clean(
         joints, scale = normalise_scale(joints)
     rejected = runs(bad).astype(np.float64) / clip.fps
     return CleanClip(joints.astype(np.float32), rejected, scale, float(filled), float(dropped), clip.genre)
+
+
+#: Option of :func:`clean` -> default.
+OPTIONS = {n: p.default for n, p in signature(clean).parameters.items() if p.kind is p.KEYWORD_ONLY and n != "name"}
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """See that :func:`clean` knows these options, once, before any recording.
+
+    Raises:
+        D2MError: an option that does not exist, or a value of another kind than its default.
+    """
+    for name, value in options.items():
+        if name not in OPTIONS:
+            raise D2MError(f"clean.{name}: no such option; there are {', '.join(OPTIONS)}")
+        default = OPTIONS[name]
+        if name == "smoothing":
+            _check_smoothing(str(value))
+        elif isinstance(default, bool) != isinstance(value, bool) or not isinstance(value, int | float):
+            raise D2MError(f"clean.{name}={value}: give {'true or false' if isinstance(default, bool) else 'a number'}")
+
+
+def _check_smoothing(smoothing: str) -> None:
+    if smoothing not in SMOOTHINGS:
+        raise D2MError(f"smoothing={smoothing}: there is {', '.join(SMOOTHINGS)}")
 
 
 def _check_joints(joints: NDArray[np.float64], name: str) -> None:

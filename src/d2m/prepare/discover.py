@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -95,7 +95,7 @@ def _scan(raw: Path, source: str, group_by: str, skip: Path | None) -> Found:
         if file.suffix.lower() in AUDIO_SUFFIXES:
             songs[file.stem].append(file)
     ignored = _ignore_list(raw)
-    stems = [stem for _, stem in poses]
+    stems = Counter(stem for _, stem in poses)
     recordings: list[Recording] = []
     refused: list[tuple[Recording, str]] = []
     used: set[Path] = set()
@@ -108,7 +108,7 @@ def _scan(raw: Path, source: str, group_by: str, skip: Path | None) -> Found:
         used.update(candidates)
         if audio is None and source == "video":
             audio = pose
-        name = stem if stems.count(stem) == 1 else pose.relative_to(raw).with_suffix("").as_posix()
+        name = stem if stems[stem] == 1 else pose.relative_to(raw).with_suffix("").as_posix()
         group = os.path.relpath(audio, raw) if audio else name
         if aist:
             group = aist[group_by]

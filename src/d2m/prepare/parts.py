@@ -87,7 +87,7 @@ def part_key(recording: Recording, options: Options, hashes: Hashes) -> str:
     pose, camera = split_camera(recording.pose)
     files = [hashes.of(pose), *([] if camera is None else [camera])]
     files.append("" if recording.audio is None else hashes.of(recording.audio))
-    extra = [options.beats_checkpoint] if options.beats_checkpoint else []
+    extra = []
     if options.source == "video" and os.environ.get(_WEIGHTS):
         extra.append(os.environ[_WEIGHTS])
     files += [hashes.of(Path(p)) for p in extra]

@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from d2m.core.errors import D2MError
 from d2m.data.manifest import Recording
 from d2m.data.splits import assign_splits
 from d2m.prepare.discover import Found
-from d2m.prepare.parts import Hashes, part_key
+from d2m.prepare.parts import MISSING, Hashes, part_key
 from d2m.prepare.process import CODE_VERSION, Options
 
 SHARDS, PLAN = "shards", "plan.json"
@@ -39,7 +39,10 @@ class SplitOptions:
 
 @dataclass(frozen=True)
 class Line:
-    """One recording. key: of its part; "" where ``reason`` says why it is not even tried."""
+    """One recording.
+
+    key: of its part; "" where ``reason`` says why it is not even tried. audio_sha256: of its audio file, or "".
+    """
 
     name: str
     genre: str
@@ -49,6 +52,7 @@ class Line:
     licence: str
     key: str
     reason: str = ""
+    audio_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,13 +71,18 @@ class Plan:
     def text(self) -> str:
         """As the file holds it; equal plans have equal texts."""
         head = {"code": self.code, "options": self.options, "splits": self.splits, "default_genre": self.default_genre}
-        lines = ",\n".join(json.dumps(asdict(line), ensure_ascii=False) for line in self.lines)
+        plain = ({k: v for k, v in asdict(line).items() if v or k != "audio_sha256"} for line in self.lines)
+        lines = ",\n".join(json.dumps(line, ensure_ascii=False) for line in plain)
         return f'{{"plan": {json.dumps(head)},\n"lines": [\n{lines}\n]}}\n'
 
     @property
     def digest(self) -> str:
-        """Hex digest: the same for the same contents and options, wherever they lie."""
-        return hashlib.sha256(self.text().encode()).hexdigest()
+        """Hex digest: the same for the same contents and options, wherever they lie.
+
+        Without the audio's digests, which the parts' keys hold: corpora of older plans keep their names.
+        """
+        lines = tuple(replace(line, audio_sha256="") for line in self.lines)
+        return hashlib.sha256(replace(self, lines=lines).text().encode()).hexdigest()
 
 
 def read_plan(path: Path) -> Plan:
@@ -114,9 +123,10 @@ def make_plan(
     for recording, reason in everything[number::count]:
         key = "" if reason else part_key(recording, options, hashes)
         audio = os.path.relpath(recording.audio, raw) if recording.audio else ""
+        sound = hashes.of(recording.audio) if key and recording.audio else ""
         lines.append(
             Line(recording.name, recording.genre, recording.group, recording.start_s, audio, recording.licence, key,
-                 reason)
+                 reason, "" if sound == MISSING else sound)
         )  # fmt: skip
         if key:
             jobs.append((recording, key))

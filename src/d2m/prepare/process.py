@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m.core.errors import D2MError
+from d2m.core.files import sha256
 from d2m.core.skeleton import FPS, POSE_DIM, SAMPLE_RATE
 from d2m.data.manifest import Recording
 from d2m.motion.camera import centre, lift, project, project_pinhole
 from d2m.motion.units import cut_units, select_units, track_beats
 from d2m.music.audio import load_song, seconds
-from d2m.music.beats import BEAT_TRACKERS, onset_strength, onsets_from, tempo, track_music_beats
-from d2m.music.front_ends import FRONT_ENDS, features
-from d2m.prepare.clean import clean
+from d2m.music.beats import BEAT_TRACKERS, WEIGHTS_VARIABLE, onset_strength, onsets_from, tempo, track
+from d2m.music.front_ends import front_end
+from d2m.prepare.clean import check_options, clean
 from d2m.prepare.sources import SOURCES
 
 #: Raised whenever the same inputs would give other arrays.
@@ -56,8 +59,7 @@ class Options:
                 raise D2MError(f"{key}={value}: give one name")
         if self.source not in SOURCES:
             raise D2MError(f"no source '{self.source}'; there are {', '.join(SOURCES)}")
-        if self.front_end not in FRONT_ENDS:
-            raise D2MError(f"no front end '{self.front_end}'; there are {', '.join(FRONT_ENDS)}")
+        front_end(self.front_end)
         if self.beats not in BEAT_TRACKERS:
             raise D2MError(f"no beat tracker '{self.beats}'; there are {', '.join(BEAT_TRACKERS)}")
         if self.camera not in CAMERAS:
@@ -66,10 +68,22 @@ class Options:
             raise D2MError("yaws is empty; give at least one camera angle in degrees")
         if self.max_gap_s is not None and not self.max_gap_s >= 0:
             raise D2MError(f"max_gap_s={self.max_gap_s}: give seconds, 0 or more, or null")
+        check_options(self.clean)
+
+    @cached_property
+    def checkpoint(self) -> Path | None:
+        """The beat tracker's weights; None for one without."""
+        given = self.beats_checkpoint or os.environ.get(WEIGHTS_VARIABLE)
+        return None if self.beats == "librosa" or not given else Path(given).expanduser()
+
+    @cached_property
+    def _weights(self) -> dict[str, str]:
+        return {"beats_weights": sha256(self.checkpoint)} if self.checkpoint and self.checkpoint.is_file() else {}
 
     def plain(self) -> dict[str, Any]:
-        """As JSON holds it, without the machine's own path."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items() if k != "beats_checkpoint"}
+        """As JSON holds it: the checkpoint by its digest, without the machine's own path."""
+        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items() if k != "beats_checkpoint"}
+        return {**plain, **self._weights}
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +93,7 @@ class Prepared:
     seconds: of the music, or of the motion where there is none. tempo: BPM, nan where unknown. genre: what the file
     says of itself, or "". rejected_units: in all views, in stretches that cleaning could not repair. poses: (v, t, 28)
     px. units: (v, n, 32, 28) px; unit_beats (n, 4), unit_spans (n, 2) s and runs (r, 2) as in
-    :class:`d2m.motion.units.UnitCut`. motion_beats: (k,) s, kinematic. features: (f, 28) of the whole song. beats,
+    :class:`d2m.motion.units.UnitCut`. motion_beats: (k,) s, kinematic. features: (t, f) of the whole song. beats,
     onsets: (m,) s, of the music.
     """
 
@@ -111,10 +125,7 @@ def process(recording: Recording, options: Options) -> Prepared:
         D2MError: whatever is wrong with its files.
     """
     clip = SOURCES[options.source](recording.pose)
-    try:
-        cleaned = clean(clip, **{"name": str(recording.pose), **options.clean})
-    except TypeError as e:
-        raise D2MError(f"clean={dict(options.clean)}: {e}; see d2m.prepare.clean.clean") from e
+    cleaned = clean(clip, **{"name": str(recording.pose), **options.clean})
     joints = cleaned.joints
     joints = _excerpt(joints, recording, FPS)
     wave = _song(recording, options)
@@ -122,12 +133,13 @@ def process(recording: Recording, options: Options) -> Prepared:
         joints, wave = _match(joints, wave, recording, options.max_gap_s)
     if len(joints) < MIN_MOTION_S * FPS:
         raise D2MError(f"{recording.pose}: {len(joints) / FPS:.2f} s of motion; at least {MIN_MOTION_S:g} s are needed")
-    song_features, beats, onsets = np.empty((0, 28), np.float32), np.empty(0), np.empty(0)
+    hears = front_end(options.front_end)
+    song_features, beats, onsets = np.empty((0, hears.width), np.float32), np.empty(0), np.empty(0)
     length, bpm = len(joints) / FPS, float("nan")
     if wave is not None:
         envelope = onset_strength(wave)
-        song_features, length = features(wave, options.front_end), seconds(wave)
-        beats = track_music_beats(wave, options.beats, options.beats_checkpoint, envelope=envelope)
+        song_features, length = hears.features(wave), seconds(wave)
+        beats = track(wave, options.beats, options.checkpoint, envelope)
         onsets, bpm = onsets_from(envelope, len(wave)), tempo(beats)
     body = centre(joints if joints.shape[-1] == 3 else lift(joints))
     period = float(np.median(np.diff(beats))) if len(beats) > 2 else None

@@ -30,9 +30,9 @@ def corpus_report(
         refused: name, genre, licence and reason of each recording that is left out.
 
     Returns:
-        format, front_end, options; ``table``: genre -> recordings (also per split), hours, minutes, units and
-        sequences (all views), music_beats, onsets, motion_beats, rejected_units, median_bpm, rejected;
-        ``recordings``: one entry each, kept or with the reason why not; ``left_out``: the latter again.
+        format, digest, front_end, n_features, beat_tracker, options; ``table``: genre -> recordings (also per split),
+        hours, minutes, units and sequences (all views), music_beats, onsets, motion_beats, rejected_units, median_bpm,
+        rejected; ``recordings``: one entry each, kept or with the reason why not; ``left_out``: the latter again.
     """
     rejected = Counter(r["genre"] for r in refused)
     genres = sorted({*corpus.genres, *rejected})
@@ -58,7 +58,8 @@ def corpus_report(
         for r, counts in zip(recordings, counted, strict=True)
     ]  # fmt: skip
     return {
-        "format": FORMAT, "front_end": corpus.front_end, "options": corpus.info["options"], "table": table,
+        "format": FORMAT, "digest": corpus.digest, "front_end": corpus.front_end, "n_features": corpus.n_features,
+        "beat_tracker": corpus.beat_tracker.plain(), "options": corpus.info["options"], "table": table,
         "left_out": [{"name": r["name"], "genre": r["genre"], "reason": r["reason"]} for r in refused],
         "recordings": [*kept, *({**r, "kept": False} for r in refused)],
     }  # fmt: skip
@@ -140,8 +141,8 @@ def data_card(report: dict[str, Any]) -> str:
         "hips' horizontal path and the floor's drift taken out; 3-D motions seen from yaws "
         f"{', '.join(f'{y:g}' for y in options['yaws'])} degrees.",
         "- Dance units: 32 frames, kinematic beats on frames 3, 11, 19, 27; counted in all views.",
-        f"- Music: front end `{options['front_end']}`, 28 features a frame over the whole song; beats by "
-        f"`{options['beats']}`, onsets by librosa.",
+        f"- Music: front end `{report['front_end']}`, {report['n_features']} features a frame over the whole song; "
+        f"beats by `{report['beat_tracker']['name']}`, onsets by librosa.",
         f"- Splits: by group (song, dancer, performance), stratified by genre, seed {options['seed']}, "
         f"{options['val_fraction']:g} to validate and {options['test_fraction']:g} to test.",
         "- Mean and deviation in normalizer.npz are the training split's.", "",

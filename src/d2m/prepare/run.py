@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from d2m.core.errors import D2MError
+from d2m.music.beats import BeatTracker, check_tracker
 from d2m.prepare.assemble import is_whole
 from d2m.prepare.build import build, build_shard, merge, refuse_foreign
 from d2m.prepare.discover import find_recordings
@@ -143,7 +144,9 @@ def read_options(
         raise D2MError(f"yaws={list(yaws)}: give angles in degrees, [0,45]")
     if not isinstance(clean, Mapping | None):
         raise D2MError(f"clean={clean}: give options of d2m.prepare.clean.clean, clean={{max_filled:0.5}}")
-    return Options(
+    options = Options(
         source, tuple(float(y) for y in angles), front_end, beats, beats_checkpoint,
         None if max_gap_s is None else float(max_gap_s), dict(clean or {}), camera,
     )  # fmt: skip
+    check_tracker(BeatTracker(options.beats), options.checkpoint)
+    return options

@@ -37,7 +37,7 @@ from d2m.edits.direction import Direction, save_direction
 from d2m.edits.directions import fit_on_songs, make_direction
 from d2m.edits.request import check_space
 from d2m.music.audio import n_frames
-from d2m.music.beats import music_beats
+from d2m.music.beats import track
 from d2m.music.front_ends import features
 from d2m.reports.music_edits import measure_music_edits
 from d2m.reports.page import Section, write_page
@@ -296,7 +296,8 @@ def _heard(
     for k, song in enumerate(_spread(songs, a["dances"])):
         wave = song_wave(song)
         x = features(wave, generator.front_end)
-        dance = dance_to(generator, x, music_beats(wave), n_frames(len(wave)), seed=a["seed"] + k, edit=direction)
+        beats = track(wave, generator.beat_tracker)
+        dance = dance_to(generator, x, beats, n_frames(len(wave)), seed=a["seed"] + k, edit=direction)
         dances.append(dance.poses)
     if dances:
         yield "motion", motion_reading(dances, source, target)

@@ -102,7 +102,7 @@ def write_release(cfg: DictConfig, run_dir: Path, corpus_dir: Path, stage: str) 
     stages = {p.parent.name: {"sha256": sha256(p), **_done(p)} for p in sorted(checkpoints.glob("*/last.ckpt"))}
     corpus_facts = {
         "name": cfg.data.name,
-        "fingerprint": corpus.folder.name,
+        "fingerprint": corpus.digest,
         "genres": list(corpus.genres),
         "songs": {s: [corpus.recordings[i].name for i in corpus.recordings_in(s)] for s in ("train", "val", "test")},
     }
@@ -116,6 +116,7 @@ def write_release(cfg: DictConfig, run_dir: Path, corpus_dir: Path, stage: str) 
         config={
             "sizes": net.sizes,
             "front_end": corpus.front_end,
+            "beat_tracker": corpus.beat_tracker.plain(),
             "style_mode": "windows",
             "motion_threshold": threshold,
             "max_draws": MAX_DRAWS,
@@ -160,7 +161,8 @@ def model_card(
         )
     return f"""# Dancing2Music bundle, trained on {name}
 
-Dances to music: 14 joints in 2-D at 15 frames per second, from 28 audio features ({corpus.front_end}).
+Dances to music: 14 joints in 2-D at 15 frames per second, from {corpus.n_features} audio features
+({corpus.front_end}); beats by {corpus.beat_tracker.name}.
 
 - Genres: {", ".join(corpus.genres)}
 - Songs: {counts["train"]} for training, {counts["val"]} for validation, {counts["test"]} for testing

@@ -66,11 +66,11 @@ class Node:
 
 
 def corpus_node(folder: Path) -> Node:
-    """A prepared corpus: its index, report and normaliser; the folder's name is the fingerprint of the rest."""
+    """A prepared corpus: its index, report and normaliser; the digest of its inputs is the fingerprint of the rest."""
     corpus, normalizer = Corpus.open(folder), folder / "normalizer.npz"
     files = tuple(p for p in (folder / "index.json", folder / "corpus.json", normalizer) if p.is_file())
-    digest = hashlib.sha256(f"{folder.name} {sha256(normalizer)}".encode()).hexdigest()
-    return Node("corpus", "corpus", digest, files, (), {"fingerprint": folder.name, "genres": list(corpus.genres)})
+    digest = hashlib.sha256(f"{corpus.digest} {sha256(normalizer)}".encode()).hexdigest()
+    return Node("corpus", "corpus", digest, files, (), {"fingerprint": corpus.digest, "genres": list(corpus.genres)})
 
 
 def checkpoint_node(stage: str, path: Path) -> Node:
