@@ -187,7 +187,13 @@ class Heard:
         """Read a song; the style is the whole song's, the dance lasts its first ``seconds``."""
         wave = song_wave(song)
         frames = min(n_frames(len(wave)), round(seconds * FPS))
-        return cls(song, wave, features(wave, generator.front_end), track(wave, generator.beat_tracker), frames)
+        return cls(
+            song,
+            wave,
+            features(wave, generator.front_end, song.path, song.start_s),
+            track(wave, generator.beat_tracker),
+            frames,
+        )
 
     @property
     def title(self) -> str:

@@ -160,7 +160,7 @@ def dance_file(
             z_dan, segments_needed(beats, t, cfg.warp), generator.net.sizes["z_dan"], f"z_dan={cfg.z_dan}"
         )
     dance = dance_to(
-        generator, features(wave, generator.front_end), beats, t,
+        generator, features(wave, generator.front_end, song), beats, t,
         seed=cfg.seed, edit=edit, strength=request.amount(), warp=cfg.warp, z_dan=z_dan,
     )  # fmt: skip
     save_dance(out / f"{name}.npz", dance, cfg.seed, edit is not None)
@@ -187,7 +187,7 @@ def dance_file(
             "warp": bool(cfg.warp),
             "edit": None if edit is None else {**describe(edit, request), **dance.edit_facts},
             "z_dan": None if cfg.z_dan is None else Path(cfg.z_dan).name,
-            "music_style": generator.genre_probabilities(features(wave, generator.front_end)),
+            "music_style": generator.genre_probabilities(features(wave, generator.front_end, song)),
             "draws": dance.draws.tolist(),
             "segments_below_motion_threshold": int((~dance.accepted).sum()),
         },

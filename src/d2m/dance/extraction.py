@@ -193,7 +193,7 @@ def extract_music(
                     return path, LatentTable.load(path)
                 except D2MError:
                     pass  # a file that something else broke: extracted again
-            return path, features(song_wave(song), generator.front_end)
+            return path, features(song_wave(song), generator.front_end, song.path, song.start_s)
         except D2MError as e:
             return path, e
 

@@ -295,7 +295,7 @@ def _heard(
     dances = []
     for k, song in enumerate(_spread(songs, a["dances"])):
         wave = song_wave(song)
-        x = features(wave, generator.front_end)
+        x = features(wave, generator.front_end, song.path, song.start_s)
         beats = track(wave, generator.beat_tracker)
         dance = dance_to(generator, x, beats, n_frames(len(wave)), seed=a["seed"] + k, edit=direction)
         dances.append(dance.poses)
