@@ -26,7 +26,7 @@ class FrontEnd:
         It leaves its argument alone. None for one that reads.
     params: what else decides the numbers, as JSON holds it.
     read: (the song's path, seconds at which its part begins, rows t) -> (t, width), for what was written down about the
-        song by somebody else and is not to be heard in its wave.
+        song by somebody else and is not to be heard in its wave. file: the song's path -> that of what is read.
     """
 
     name: str
@@ -35,6 +35,7 @@ class FrontEnd:
     compute: Callable[[NDArray[np.float32]], NDArray[np.floating]] | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     read: Callable[[Path, float, int], NDArray[np.floating]] | None = None
+    file: Callable[[Path], Path] | None = None
 
     @property
     def width(self) -> int:

@@ -45,12 +45,14 @@ def embedding(text: str) -> FrontEnd:
         )
 
     def read(song: Path, start_s: float, length: int) -> Floats:
-        path = find(song)
+        path = file_of(song)
+        if not path.is_file():
+            raise D2MError(f"{song}: no embedding {path}; write it there, or name the folder in {FOLDER_VARIABLE}")
         return resample(load(path, width), rate, length, start_s, str(path))
 
     return FrontEnd(
         f"embedding:{width}@{rate:g}", tuple(f"embedding_{k}" for k in range(width)), math.inf,
-        params={"rate_hz": rate}, read=read,
+        params={"rate_hz": rate}, read=read, file=file_of,
     )  # fmt: skip
 
 
@@ -58,17 +60,10 @@ def embedding(text: str) -> FrontEnd:
 FAMILY = ("embedding", embedding)
 
 
-def find(song: Path) -> Path:
-    """The file of a song's frames.
-
-    Raises:
-        D2MError: there is none.
-    """
+def file_of(song: Path) -> Path:
+    """Where a song's frames are looked for."""
     folder = os.environ.get(FOLDER_VARIABLE)
-    path = (Path(folder).expanduser() if folder else song.parent) / f"{song.stem}.npy"
-    if not path.is_file():
-        raise D2MError(f"{song}: no embedding {path}; write it there, or name the folder in {FOLDER_VARIABLE}")
-    return path
+    return (Path(folder).expanduser() if folder else song.parent) / f"{song.stem}.npy"
 
 
 def load(path: Path, width: int) -> NDArray[np.floating]:
