@@ -6,13 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from corpora import write_raw
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import FPS, HOP
+from d2m.data.corpus import Corpus
 from d2m.music.front_ends import features, front_end
 from d2m.music.front_ends.embedding import FOLDER_VARIABLE, resample
+from d2m.prepare.plan import SplitOptions
+from d2m.prepare.process import Options
+from d2m.prepare.run import prepare_into
 
 WAVE = np.zeros(10 * FPS * HOP, np.float32)
 
@@ -121,3 +126,21 @@ def test_bad_files(tmp_path: Path, array: np.ndarray | bytes | None, message: st
     with pytest.raises(D2MError, match=message) as e:
         features(WAVE, "embedding:6@50", tmp_path / "song.mp3")
     assert "\n" not in str(e.value)
+
+
+def test_preparing_hears_the_files_and_sees_that_one_changed(tmp_path: Path) -> None:
+    raw = write_raw(tmp_path / "raw", {"a": "groove", "b": "flow"}, 8.0)
+    for name in ("a", "b"):
+        np.save(raw / f"audio/{name}.npy", np.full((200, 3), 1.5, np.float32))
+    options, out = Options(yaws=(0.0,), front_end="embedding:3@25.0"), tmp_path / "out"
+    assert prepare_into(out, raw, options, SplitOptions(), workers=1) == 2
+    corpus = Corpus.open(out)
+    assert corpus.front_end == "embedding:3@25" and corpus.n_features == 3
+    assert (corpus.song_features(0) == 1.5).all() and len(corpus.song_features(0)) == 8 * FPS
+    digest = corpus.digest
+    np.save(raw / "audio/a.npy", np.full((200, 3), 2.5, np.float32))
+    prepare_into(out, raw, options, SplitOptions(), workers=1)
+    again = Corpus.open(out)
+    assert {float(again.song_features(i).mean()) for i in range(2)} == {1.5, 2.5} and again.digest != digest
+    (raw / "audio/b.npy").unlink()
+    assert prepare_into(out, raw, options, SplitOptions(), workers=1) == 1
