@@ -74,10 +74,13 @@ def measure(rows: Sequence[Floats], genre: NDArray[np.int64], a: dict[str, Any])
     )
     songs = found[:, 0]
     return {
-        "width": rows[0].shape[1], "songs": float(songs.mean()),
-        "songs_range": [float(songs.min()), float(songs.max())], "windows": float(found[:, 1].mean()), "null_95": float(np.percentile(null, 95)) if len(null) else None,
+        "width": rows[0].shape[1],
+        "songs": float(songs.mean()),
+        "songs_range": [float(songs.min()), float(songs.max())],
+        "windows": float(found[:, 1].mean()),
+        "null_95": float(np.percentile(null, 95)) if len(null) else None,
         "p": permutation_p(float(songs.mean()), null),
-    }  # fmt: skip
+    }
 
 
 def song_features(song: Any, name: str, cache: Path) -> Floats:
