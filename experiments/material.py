@@ -28,7 +28,7 @@ from d2m.dance.generator import DanceGenerator
 from d2m.dance.song_dance import SongDance, dance_to
 from d2m.dance.table import LatentTable
 from d2m.data.corpus import Corpus
-from d2m.data.songs import SongFile, find_music, song_wave
+from d2m.data.songs import SongFile, find_music
 from d2m.metrics.motion import mean_energy
 from d2m.reports.evaluation import HELD_OUT, energy_extremes
 from d2m.reports.page import Section, write_page
@@ -182,7 +182,7 @@ class Heard:
     @classmethod
     def of(cls, generator: DanceGenerator, song: SongFile, seconds: float) -> Heard:
         """Read a song; the style is the whole song's, the dance lasts its first ``seconds``."""
-        heard = hear(generator, song_wave(song))
+        heard = hear(generator, song)
         return cls(song, heard, min(heard.frames, round(seconds * FPS)))
 
     @property

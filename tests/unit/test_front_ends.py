@@ -45,11 +45,11 @@ def test_features_have_exactly_the_frames_of_the_song(n: int) -> None:
 
 def test_every_front_end_says_what_it_hears() -> None:
     wave = music()
-    assert set(FRONT_ENDS) == {"mfcc", "mfcc_loudness", "legacy"}
+    assert {"mfcc", "mfcc_loudness", "legacy"} < set(FRONT_ENDS)
     for name, hears in FRONT_ENDS.items():
         rows = hears.features(wave)
         assert hears.name == name and front_end(name) is hears
-        assert rows.shape[1] == hears.width == len(set(hears.columns)) == 28 and rows.dtype == np.float32
+        assert rows.shape[1] == hears.width == len(set(hears.columns)) and rows.dtype == np.float32
         np.testing.assert_array_equal(rows, features(wave, name))
         assert json.loads(json.dumps(hears.params)) == hears.params
         with pytest.raises(AttributeError):
@@ -212,7 +212,9 @@ def test_the_input_is_left_alone() -> None:
 
 
 def test_unknown_names_and_wrong_shapes() -> None:
-    with pytest.raises(D2MError, match="no front end 'mel'; there are legacy, mfcc, mfcc_loudness"):
+    with pytest.raises(
+        D2MError, match=r"no front end 'mel'; there are .*legacy, mfcc, mfcc_loudness, .*embedding, onnx"
+    ):
         features(music(), "mel")
     with pytest.raises(D2MError, match="torch, torchaudio, librosa"):
         mfcc_batch(torch.zeros(1, HOP), "essentia")

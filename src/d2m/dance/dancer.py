@@ -19,16 +19,20 @@ from d2m.dance import files
 from d2m.dance.extraction import song_latent
 from d2m.dance.generator import DanceGenerator
 from d2m.dance.song_dance import AnyEdit, SongDance, StrengthCurve, dance_to, fit_z_dan, segments_needed
+from d2m.data.songs import SongFile, song_wave
 from d2m.music.audio import load_song, n_frames
 from d2m.music.beats import track
 from d2m.music.front_ends import features
+
+#: What can be danced to; see :func:`hear`.
+Song = str | Path | SongFile | NDArray[np.floating]
 
 
 @dataclass(frozen=True, eq=False)
 class HeardSong:
     """A song as the networks hear it: wave (n,) at 22,050 Hz, features (t, 28) and beats (s) of the whole of it.
 
-    path: of its file; None for a wave.
+    path: of its file; None for a wave, or a part of a file.
     """
 
     wave: NDArray[np.float32]
@@ -46,20 +50,27 @@ class HeardSong:
         return n_frames(len(self.wave))
 
 
-def hear(generator: DanceGenerator, song: str | Path | NDArray[np.floating]) -> HeardSong:
+def hear(generator: DanceGenerator, song: Song) -> HeardSong:
     """Read a song, once, for everything that a bundle does with it.
 
     Args:
-        song: an audio file, or a wave (n,) at 22,050 Hz, mono, full scale at 1.
+        song: an audio file, a part of one, or a wave (n,) at 22,050 Hz, mono, full scale at 1.
 
     Raises:
-        D2MError: a file that is unreadable or silent, a wave of another shape, or less than 2 s.
+        D2MError: unreadable, silent or shorter than 2 s; or a wave, and the front end reads files.
     """
-    path = Path(song) if isinstance(song, str | Path) else None
-    wave = np.asarray(song, np.float32) if path is None else load_song(path)
+    path, start_s = (song.path, song.start_s) if isinstance(song, SongFile) else (None, 0.0)
+    if isinstance(song, SongFile):
+        wave = song_wave(song)
+    elif isinstance(song, str | Path):
+        path, wave = Path(song), load_song(song)
+    else:
+        wave = np.asarray(song, np.float32)
     if wave.ndim != 1 or n_frames(len(wave)) < STYLE_FRAMES or not np.isfinite(wave).all():
         raise D2MError(f"a wave of shape {wave.shape}: give (n,) finite numbers, mono at 22,050 Hz, 2 s or more")
-    return HeardSong(wave, features(wave, generator.front_end), track(wave, generator.beat_tracker), path)
+    heard = features(wave, generator.front_end, path, start_s)
+    whole = None if isinstance(song, SongFile) else path
+    return HeardSong(wave, heard, track(wave, generator.beat_tracker), whole)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,11 +136,11 @@ class Dancer:
         """
         return cls(DanceGenerator.load(bundle, device), Path(bundle).name)
 
-    def hear(self, song: str | Path | NDArray[np.floating]) -> HeardSong:
+    def hear(self, song: Song) -> HeardSong:
         """See :func:`hear`: for a song that is danced to more than once."""
         return hear(self.generator, song)
 
-    def latent(self, song: str | Path | NDArray[np.floating] | HeardSong, seed: int = 0) -> NDArray[np.float32]:
+    def latent(self, song: Song | HeardSong, seed: int = 0) -> NDArray[np.float32]:
         """The noise-averaged z_dan (d,) of a song, as directions and genre means are made of.
 
         Raises:
@@ -140,7 +151,7 @@ class Dancer:
 
     def __call__(
         self,
-        song: str | Path | NDArray[np.floating] | HeardSong,
+        song: Song | HeardSong,
         *,
         seed: int = 0,
         edit: AnyEdit | None = None,

@@ -28,7 +28,7 @@ from d2m.dance.generator import DanceGenerator
 from d2m.dance.table import LatentTable, stack
 from d2m.data.corpus import Corpus
 from d2m.data.songs import SongFile, song_wave
-from d2m.music.front_ends import features
+from d2m.music.front_ends import features, front_end
 from d2m.nets.blocks import windows
 
 Array = NDArray[np.float32]
@@ -181,9 +181,13 @@ def extract_music(
         )
     ).hexdigest()
 
+    beside = front_end(generator.front_end).file
+
     def read(song: SongFile) -> tuple[Path, LatentTable | NDArray[np.float32] | D2MError]:
         try:
             content = sha256(song.path)
+            if beside is not None and (file := beside(song.path)).is_file():
+                content += sha256(file)
         except OSError as e:
             return folder, D2MError(f"{song.path}: cannot be read ({e.strerror}); check the path")
         key = [facts, normal, content, song.name, song.genre, song.start_s, song.end_s]
@@ -194,7 +198,7 @@ def extract_music(
                     return path, LatentTable.load(path)
                 except D2MError:
                     pass  # a file that something else broke: extracted again
-            return path, features(song_wave(song), generator.front_end)
+            return path, features(song_wave(song), generator.front_end, song.path, song.start_s)
         except D2MError as e:
             return path, e
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from d2m.core.errors import D2MError
 from d2m.data.manifest import Recording
+from d2m.music.front_ends import front_end
 from d2m.prepare.process import ARRAYS, CODE_VERSION, Options, Prepared, process
 from d2m.prepare.sources.coco17 import split_camera
 
@@ -88,6 +89,9 @@ def part_key(recording: Recording, options: Options, hashes: Hashes) -> str:
     files = [hashes.of(pose), *([] if camera is None else [camera])]
     files.append("" if recording.audio is None else hashes.of(recording.audio))
     extra = []
+    beside = front_end(options.front_end).file
+    if beside is not None and recording.audio is not None:
+        extra.append(str(beside(recording.audio)))
     if options.source == "video" and os.environ.get(_WEIGHTS):
         extra.append(os.environ[_WEIGHTS])
     files += [hashes.of(Path(p)) for p in extra]

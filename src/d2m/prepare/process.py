@@ -63,7 +63,8 @@ class Options:
                 raise D2MError(f"{key}={value}: give one name")
         if self.source not in SOURCES:
             raise D2MError(f"no source '{self.source}'; there are {', '.join(SOURCES)}")
-        front_end(self.front_end)
+        # Its full name: what the plan records says which model or embedding it was.
+        object.__setattr__(self, "front_end", front_end(self.front_end).name)
         if self.beats not in BEAT_TRACKERS:
             raise D2MError(f"no beat tracker '{self.beats}'; there are {', '.join(BEAT_TRACKERS)}")
         if self.camera not in CAMERAS:
@@ -144,7 +145,7 @@ def process(recording: Recording, options: Options) -> Prepared:
     length, bpm = len(joints) / FPS, float("nan")
     if wave is not None:
         envelope = onset_strength(wave)
-        song_features, length = hears.features(wave), seconds(wave)
+        song_features, length = hears.features(wave, recording.audio, recording.start_s), seconds(wave)
         beats = track(wave, options.beats, options.checkpoint, envelope)
         onsets, bpm = onsets_from(envelope, len(wave)), tempo(beats)
     body = centre(joints if joints.shape[-1] == 3 else lift(joints))

@@ -120,7 +120,7 @@ def _heard(
         yield "music_edits", music_edits_reading(table, source, target)
     dancer = Dancer(generator)
     dances = [
-        dancer(song_wave(song), seed=a["seed"] + k, edit=direction).versions.poses
+        dancer(song, seed=a["seed"] + k, edit=direction).versions.poses
         for k, song in enumerate(_spread(songs, a["dances"]))
     ]
     if dances:

@@ -2,13 +2,16 @@
 
 To add one, write a module in this folder whose ``FRONT_ENDS`` is a tuple of
 :class:`d2m.music.front_ends.base.FrontEnd`: nothing else names it. What it needs beyond NumPy it imports when it is
-called, so that looking a name up stays quick.
+called, so that looking a name up stays quick. Front ends with parameters are a family instead: its module has a
+``FAMILY``, the family's name and a function from what follows the colon in `embedding:768@75` to the front end.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,34 +19,36 @@ from numpy.typing import ArrayLike, NDArray
 from d2m.core.errors import D2MError
 from d2m.music.front_ends.base import FrontEnd
 
-__all__ = ["FRONT_ENDS", "FrontEnd", "features", "front_end"]
+__all__ = ["FAMILIES", "FRONT_ENDS", "FrontEnd", "features", "front_end"]
 
-
-def _found() -> dict[str, FrontEnd]:
-    modules = [importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)]
-    return {f.name: f for module in modules for f in getattr(module, "FRONT_ENDS", ())}
-
-
+_MODULES = [importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)]
 #: name -> front end.
-FRONT_ENDS: dict[str, FrontEnd] = _found()
+FRONT_ENDS: dict[str, FrontEnd] = {f.name: f for m in _MODULES for f in getattr(m, "FRONT_ENDS", ())}
+#: name -> what makes a front end of the rest of a longer name.
+FAMILIES: dict[str, Callable[[str], FrontEnd]] = dict(m.FAMILY for m in _MODULES if hasattr(m, "FAMILY"))
 
 
 def front_end(name: str) -> FrontEnd:
-    """The front end of a name.
+    """The front end of a name; its own name may say more, as `onnx:22050:0f3c...` does of `onnx`.
 
     Raises:
-        D2MError: there is no such front end.
+        D2MError: there is no such front end, or a family's refuses the rest of the name.
     """
+    family, _, rest = name.partition(":")
+    if family in FAMILIES:
+        return FAMILIES[family](rest)
     if name not in FRONT_ENDS:
-        raise D2MError(f"no front end '{name}'; there are {', '.join(FRONT_ENDS)}")
+        raise D2MError(f"no front end '{name}'; there are {', '.join((*FRONT_ENDS, *FAMILIES))}")
     return FRONT_ENDS[name]
 
 
-def features(wave: ArrayLike, name: str = "mfcc") -> NDArray[np.float32]:
+def features(
+    wave: ArrayLike, name: str = "mfcc", song: str | Path | None = None, start_s: float = 0.0
+) -> NDArray[np.float32]:
     """Music features (t, width) of one song by the front end of a name; see :meth:`FrontEnd.features`.
 
     Raises:
-        D2MError: there is no such front end.
+        D2MError: there is no such front end; or it reads files, and there is no song or no file.
         ValueError: the wave is not one-dimensional.
     """
-    return front_end(name).features(wave)
+    return front_end(name).features(wave, song, start_s)
