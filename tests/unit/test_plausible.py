@@ -396,3 +396,45 @@ def test_damaged_files_are_read_or_refused_in_one_line(tmp_path: Path, kind: str
             refused += 1
             assert "\n" not in str(e)
     assert refused > 20 or kind == "openpose"  # of whose frames one is damaged
+
+
+@pytest.mark.parametrize(
+    "source, case, stated, told",
+    [
+        ("npz", "npz_units_axes/raw/house/metres.npz", {}, "say unit=m"),
+        ("npz", "npz_units_axes/raw/house/z_up.npz", {}, "say up=z"),
+        ("npz", "npz_units_axes/raw/house/y_down.npz", {}, "say up=-y"),
+        ("coco17", "coco17_normalised_or_h36m/raw/house/b_xyn_of_1280x720.npz", {}, "picture=[1280,720]"),
+        ("coco17", "coco17_normalised_or_h36m/raw/house/c_h36m_order.npz", {}, "say order=h36m"),
+        ("openpose", "openpose_body25b/raw/house/dance", {}, "say order=body25b"),
+        ("openpose", "openpose_two_films/raw/house/dance", {}, "two films, 'filmA_' and 'filmB_'"),
+        ("coco17", "coco17_detector_json/raw/house/ultralytics.json", {}, "does not say which frame"),
+        ("npz", "npz_units_axes/raw/house/cm_y_up.npz", {}, None),
+        ("npz", "npz_units_axes/raw/house/metres.npz", {"unit": "m"}, None),
+        ("coco17", "coco17_normalised_or_h36m/raw/house/a_pixels.npz", {}, None),
+        ("coco17", "coco17_normalised_or_h36m/raw/house/c_h36m_order.npz", {"order": "h36m"}, None),
+        ("openpose", "openpose_body25b/raw/house/dance", {"order": "body25b"}, None),
+        ("coco17", "coco17_detector_json/raw/house/alphapose.json", {}, None),
+        ("coco17", "coco17_detector_json/raw/house/mmpose.json", {}, None),
+        ("bvh", "bvh_side_suffix/raw/house/suffix_L.bvh", {}, None),
+        ("bvh", "bvh_side_suffix/raw/house/blender_rigify.bvh", {}, None),
+    ],
+)
+def test_reported_cases(
+    shared_folder: Path, source: str, case: str, stated: dict[str, object], told: str | None
+) -> None:
+    path = shared_folder / "cases" / case
+    if not path.exists():
+        pytest.skip("no reported cases here")
+    if told is None:
+        assert len(read_pose(source, path, read_stated(stated)).joints) > 2
+    else:
+        with pytest.raises(D2MError, match=re.escape(told)):
+            read_pose(source, path, read_stated(stated))
+
+
+def test_the_reported_exchange_of_sides_is_undone(shared_folder: Path) -> None:
+    path = shared_folder / "cases/openpose_sides_swapped/raw/house/swapped"
+    if not path.exists():
+        pytest.skip("no reported cases here")
+    assert mend_sides(read_pose("openpose", path, Stated()).joints)[1] == 12
