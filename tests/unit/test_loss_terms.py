@@ -13,6 +13,7 @@ from d2m.core.errors import D2MError
 from d2m.nets.losses import du_vae, full_weights, generator, mm_gan
 from d2m.train.curriculum import build_module
 from d2m.train.modules.mm_gan import MMGANModule
+from d2m.train.stage import STAGES
 from tests.conftest import SIZES
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -47,7 +48,7 @@ def test_an_unknown_weight_names_the_known_ones(stage: str) -> None:
     from hydra.errors import InstantiationException
 
     with pytest.raises(InstantiationException) as told:
-        build_module(composed(f"+model.{stage}.weights.recom=1"), stage, 3, 28)
+        build_module(composed(f"+model.{stage}.weights.recom=1"), STAGES[stage], 3, 28)
     said = told.value.__cause__
     assert isinstance(said, D2MError) and "\n" not in str(said)
     assert "weights.recom: no such loss term" in str(said) and all(name in str(said) for name in TERMS[stage])
@@ -58,7 +59,7 @@ def test_a_gan_loss_is_one_function_and_one_key(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(mm_gan.GENERATOR, "feature_matching", lambda s: s.dance.mov.mu.square().mean())  # type: ignore[arg-type]
     cfg = composed("+model.mm_gan.weights.feature_matching=3")
     torch.manual_seed(0)
-    m = build_module(cfg, "mm_gan", 3, 28)
+    m = build_module(cfg, STAGES["mm_gan"], 3, 28)
     assert isinstance(m, MMGANModule) and m.g_weights["feature_matching"] == 3.0
     assert m.annealed_weights(0, 100)["feature_matching"] == 3.0
     units = torch.randn(2, 3, 32, 28)

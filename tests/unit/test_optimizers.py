@@ -13,10 +13,10 @@ from hydra import compose, initialize_config_dir
 from d2m.core.errors import D2MError
 from d2m.train.curriculum import build_module
 from d2m.train.optimizers import ADAM, build_optimizer
+from d2m.train.stage import STAGES
 from tests.conftest import SIZES
 
 CONF = str(Path(__file__).parents[2] / "conf")
-STAGES = ["du_vae", "music_style", "motion_style", "mm_gan", "generator"]
 
 
 def optimizers(module: pl.LightningModule) -> list[torch.optim.Optimizer]:
@@ -28,7 +28,7 @@ def optimizers(module: pl.LightningModule) -> list[torch.optim.Optimizer]:
 def configured(stage: str, *overrides: str) -> list[torch.optim.Optimizer]:
     with initialize_config_dir(CONF, version_base="1.3"):
         cfg = compose("train", ["size=tiny", *overrides])
-    return optimizers(build_module(cfg, stage, 3, 28))
+    return optimizers(build_module(cfg, STAGES[stage], 3, 28))
 
 
 @pytest.mark.parametrize("stage", STAGES)

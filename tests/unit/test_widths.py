@@ -56,7 +56,7 @@ def test_two_widths_are_prepared_opened_batched_and_normalised(corpora: tuple[Pa
         assert index["columns"] == list(FRONT_ENDS[name].columns)
         assert index["front_end_params"] == FRONT_ENDS[name].params
         assert f"front end `{name}`, {width} features" in (folder / "DATA.md").read_text()
-        for stage, frames in (("music_style", 30), ("mm_gan", 30)):
+        for stage, frames in (("songs", 30), ("sequences", 30)):
             data = DanceDataModule(str(folder), stage, batch_size=16)
             raw = next(iter(data.train_dataloader()))
             batch = data.on_after_batch_transfer(raw)
