@@ -97,6 +97,6 @@ def test_the_command_killed_from_outside(raw: Path, tmp_path: Path) -> None:
         time.sleep(0.005)
     assert process.wait(60) in (-signal.SIGKILL, 0)
     for folder in ("o", "alone"):
-        command[4] = f"out={tmp_path / folder}"
+        command[5] = f"out={tmp_path / folder}"
         subprocess.run(command, env=environment(), cwd=tmp_path, check=True, capture_output=True, timeout=120)
     assert tree(tmp_path / "o") == tree(tmp_path / "alone")
