@@ -63,7 +63,9 @@ def find_corpus(bundle: str | Path, corpus: str = "") -> Corpus:
         found = Corpus.open(place)
         if fingerprint in ("", place.name, found.digest):
             return found
-    raise D2MError(f"bundle={bundle}: the corpus of its run is not here; give corpus=DIR (prepared) or music=DIR")
+    raise D2MError(
+        f"bundle={bundle}: its training corpus is not on this machine; give corpus=DIR (prepared) or music=DIR"
+    )
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Material:
     """The studied songs, and what directions are fitted on.
 
     studied: held-out songs of the corpus, or the user's. training: songs that the networks saw; None for the user's.
-    files: the studied songs' sound, where it lies on disk.
+    files: the studied songs' audio files, if they are on disk.
     """
 
     generator: DanceGenerator
@@ -90,7 +92,7 @@ class Material:
         """
         own = sorted((s for s in self.files if s.genre == genre), key=lambda s: s.name)
         if not own:
-            raise D2MError(f"no sound of a {genre} song is here; give music=DIR with a folder {genre}")
+            raise D2MError(f"no audio file for any {genre} song; give music=DIR with a folder named {genre}")
         return [own[i] for i in sorted(np.random.default_rng(seed).permutation(len(own))[: max(1, n)])]
 
     def fit_table(self, heard: Iterable[SongFile]) -> tuple[LatentTable, str]:
@@ -148,16 +150,16 @@ def load(a: Mapping[str, Any], draws: int = 8) -> Material:
     genres = studied.genres
     for key in ("source", "target"):
         if a[key] and a[key] not in genres:
-            raise D2MError(f"{key}={a[key]}: no such genre among these songs; there are {', '.join(genres)}")
+            raise D2MError(f"{key}={a[key]}: no song has this genre; choose from {', '.join(genres)}")
     if len(genres) < 2:
-        raise D2MError(f"two genres are needed; there is {genres[0]}")
+        raise D2MError(f"two genres are needed, but all songs are {genres[0]}")
     source, target = a["source"], a["target"]
     if not (source and target):
         high, low = energy_extremes(corpus) if corpus is not None else _loudest(generator, files, a["seed"])
         source = source or next(g for g in (high, low) if g != target)
         target = target or next(g for g in (low, high) if g != source)
     if source == target:
-        raise D2MError(f"source={source} target={target}: give two different genres; there are {', '.join(genres)}")
+        raise D2MError(f"source={source} target={target}: give two different genres from {', '.join(genres)}")
     return Material(generator, corpus, studied, training, files, source, target)
 
 

@@ -2,7 +2,7 @@
 
     python -m experiments.demo.run [out=outputs/demo] [seed=0] [experiment=demo]
 
-Called again with the same ``out`` it goes on where it stopped.
+Called again with the same ``out``, it resumes where it stopped.
 """
 
 from __future__ import annotations

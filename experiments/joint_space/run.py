@@ -30,7 +30,7 @@ def main() -> None:
 
     a = arguments({**COMMON, "permutations": 999}, sys.argv[1:])
     if a["music"]:
-        raise D2MError("music=: the joint space needs dances to the songs; give corpus=DIR, a prepared corpus")
+        raise D2MError("music=: the joint space needs dances as well as songs; give corpus=DIR (a prepared corpus)")
     began = time.perf_counter()
     material = load(a, 2)
     assert material.corpus is not None and material.training is not None  # without music= there is a corpus

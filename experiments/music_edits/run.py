@@ -34,7 +34,7 @@ def main() -> None:
 
     a = arguments({**COMMON, "songs": 4, "seconds": 40.0}, sys.argv[1:])
     if a["songs"] < 1 or a["seconds"] < 4:
-        raise D2MError(f"songs={a['songs']} seconds={a['seconds']:g}: give 1 song or more, of 4 s or more")
+        raise D2MError(f"songs={a['songs']} seconds={a['seconds']:g}: give at least 1 song of at least 4 s")
     began = time.perf_counter()
     material = load(a, 2)
     ways = ((material.source, material.target), (material.target, material.source))

@@ -62,7 +62,7 @@ def heard(song: NDArray[np.int64], x: Floats, genre: NDArray[np.int64], folds: i
 
 
 def measure(rows: Sequence[Floats], genre: NDArray[np.int64], a: dict[str, Any]) -> dict[str, Any]:
-    """One front end's row of the table; its null trains anew on shuffled genres of the songs."""
+    """One front end's row of the table; its null retrains on shuffled genres of the songs."""
     from d2m.stats.nulls import permutation_p
 
     cut = [windows(r) for r in rows]
@@ -124,7 +124,7 @@ def main() -> None:
     names = sorted({s.genre for s in songs})
     genre = np.array([names.index(s.genre) for s in songs])
     if len(names) < 2 or np.bincount(genre).min() < a["folds"]:
-        raise D2MError(f"music={a['music']}: two genres with folds={a['folds']} songs or more each are needed")
+        raise D2MError(f"music={a['music']}: at least two genres with folds={a['folds']} or more songs each are needed")
     table: dict[str, Any] = {}
     for name in a["front_ends"].split(","):
         with progress(len(songs), name) as step:

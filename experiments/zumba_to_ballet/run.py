@@ -37,7 +37,7 @@ def main() -> None:
 
     a = arguments({**COMMON, **OPTIONS}, sys.argv[1:])
     if a["dances"] < 1 or a["seconds"] < 1 or min(a["controls"], a["videos"]) < 0 or a["video_seconds"] <= 0:
-        raise D2MError("give dances=1 or more, seconds=1 or more, controls= and videos= 0 or more, video_seconds > 0")
+        raise D2MError("dances and seconds must be at least 1, controls and videos at least 0, video_seconds above 0")
     began = time.perf_counter()
     material = load(a)
     generator = material.generator
@@ -97,7 +97,7 @@ def fit_edits(
 ) -> dict[str, tuple[Direction, float]]:
     """Edit -> (direction, strength); strengths match the mean shift's length on complete draws of the source's songs.
 
-    Transport is left out where a genre has a single song to fit on.
+    Transport is left out if a genre has a single song to fit on.
     """
     from d2m.edits.directions import direction_between
     from d2m.reports.readings import matched_strength

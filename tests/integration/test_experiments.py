@@ -118,7 +118,7 @@ def test_music_edits_on_the_users_songs(tiny_run: Path, tmp_path: Path, experime
         (("bundle=BUNDLE", "out=OUT", "source=waltz"), "waltz"),
         (("bundle=BUNDLE", "out=OUT", "source=flow", "target=flow"), "two different genres"),
         (("bundle=OUT/none", "out=OUT"), "no such bundle"),
-        (("bundle=BUNDLE", "out=OUT", "corpus=OUT/none"), "no prepared corpus"),
+        (("bundle=BUNDLE", "out=OUT", "corpus=OUT/none"), "not a prepared corpus"),
     ],
 )
 def test_errors_of_use_are_one_line(

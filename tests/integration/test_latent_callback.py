@@ -225,7 +225,7 @@ def test_what_cannot_be_studied_is_refused_before_training(tiny_run: Path, corpo
         LatentManipulation, every_n_epochs=1, songs_per_genre=1, latents_per_genre=2, seconds=2, size=64, seed=0,
         motion_style=None, permutations=9, stage="mm_gan", run=RunFolder(Path("x")), corpus=corpus,
     )  # fmt: skip
-    with pytest.raises(D2MError, match="no song of it"):
+    with pytest.raises(D2MError, match="no song has this genre"):
         make(source="polka", target="flow", reference=None)
     with pytest.raises(D2MError, match="give two genres"):
         make(source="flow", target="flow", reference=None)

@@ -156,7 +156,7 @@ def test_a_later_run_goes_on_where_the_first_one_died(server: Server, tmp_path: 
     server.cut["song.wav"] = 200_000
     rows = table(tmp_path / "in.csv", f"url,genre\n{server.url('song.wav')},x\n")
     kept, failed = collect(rows, tmp_path / "out", retries=0, **QUICK)
-    assert not kept and len(failed) == 1 and "cannot be fetched" in failed[0]
+    assert not kept and len(failed) == 1 and "download failed" in failed[0]
     assert not list((tmp_path / "out").rglob("*.csv")) and not server.ranges
     kept, failed = collect(rows, tmp_path / "out", retries=0, **QUICK)
     assert len(kept) == 2 and not failed
@@ -173,7 +173,7 @@ def test_passing_answers_are_tried_again_with_back_off(server: Server, tmp_path:
 def test_final_answers_are_not_tried_again(server: Server, tmp_path: Path) -> None:
     server.bad["song.wav"] = [403] * 9
     for name in ("song.wav", "none.wav"):
-        with pytest.raises(D2MError, match="cannot be fetched") as e:
+        with pytest.raises(D2MError, match="download failed") as e:
             Fetcher(tmp_path, pause_s=0.0, sleep=lambda _: pytest.fail("waited")).get(server.url(name))
         assert "\n" not in str(e.value)
     assert server.requests["none.wav"] <= 2 and server.requests["song.wav"] <= 2
@@ -273,12 +273,12 @@ def test_spans_are_parsed() -> None:
     "text, told",
     [
         ("genre\nx\n", "url or path"),
-        ("url,genre\n", "lists nothing"),
+        ("url,genre\n", "lists no songs"),
         ("url,path,genre\na,b,x\n", "one of them"),
         ("url,genre\nhttp://a,\n", "genre is empty"),
         ("path,genre,start\na,x,soon\n", "start is 'soon'"),
         ("path,genre,start,end\na,x,5,4\n", "end 4 is not after"),
-        ("path,genre,name\na,x,../b\n", "cannot name a file"),
+        ("path,genre,name\na,x,../b\n", "not a valid file name"),
         ("path,genre,title\na,x,T\nb,x,T\n", "used twice"),
     ],
 )

@@ -75,7 +75,7 @@ def test_it_must_fit_the_config_and_the_genres(resume: Path, tmp_path: Path) -> 
 
 def test_it_needs_epochs_to_go(resume: Path) -> None:
     module = build_module(config(*FIT), MM_GAN, SIZES["n_genres"])
-    with pytest.raises(D2MError, match=r"3 epochs behind it; give fit\.mm_gan\.max_epochs above that"):
+    with pytest.raises(D2MError, match=r"already trained 3 epochs; set fit\.mm_gan\.max_epochs above that"):
         check_continues(module, resume / "mm_gan/last.ckpt", MM_GAN, 3)
 
 
@@ -83,5 +83,5 @@ def test_weights_alone_are_no_training(resume: Path, tmp_path: Path) -> None:
     checkpoint = torch.load(resume / "mm_gan/last.ckpt", weights_only=True)
     torch.save({"state_dict": checkpoint["state_dict"]}, tmp_path / "w.ckpt")
     module = build_module(config(*FIT), MM_GAN, SIZES["n_genres"])
-    with pytest.raises(D2MError, match="no training to go on with"):
+    with pytest.raises(D2MError, match="no training state to continue"):
         check_continues(module, tmp_path / "w.ckpt", MM_GAN, 10)

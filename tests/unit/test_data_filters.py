@@ -302,9 +302,9 @@ def broken(what: str) -> PoseClip:
 @pytest.mark.parametrize(
     "what, told",
     [
-        ("short", "too short, 0.30 s"), ("nobody", "no dancer is seen"), ("unsure", "no dancer is seen"),
+        ("short", "too short, 0.30 s"), ("nobody", "no dancer visible"), ("unsure", "no dancer visible"),
         ("no foot", "left_ankle is hardly ever seen"), ("gaps", "too many gaps, 50%"), ("noise", "implausible, "),
-        ("flat", "neck and hips are never apart"),
+        ("flat", "neck and hips always coincide"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_repaired_is_refused_with_its_reason(what: str, told: str) -> None:

@@ -75,7 +75,7 @@ def test_line_breaks_do_not_reach_tables(tmp_path: Path) -> None:
         ("name,genre,audio,pose\na,x,,p\n\n\na,y,,q\n", "line 5: the name 'a' is used twice"),
         ("name,genre,audio,pose,licence\na,x,s,p,CC BY, Anna\n", "line 2: more values than columns"),
         ("name,genre,audio,pose,genre\na,x,s,p,y\n", "two columns genre"),
-        ("name,genre,audio,pose\na,x,s\0,p\n", "line 2: holds a NUL"),
+        ("name,genre,audio,pose\na,x,s\0,p\n", "line 2: contains a NUL"),
     ],
 )
 def test_a_bad_manifest_is_refused_in_one_line(tmp_path: Path, text: str, told: str) -> None:
@@ -145,7 +145,7 @@ def test_a_fast_vibration_does_not_alias() -> None:
         ({"fps": 15}, "no key joints"),
         ({"joints": pose()}, "no key fps"),
         ({"joints": pose(j=13), "fps": 15}, "13 joints without joint_names"),
-        ({"joints": pose(), "fps": 15, "joint_names": ["a"] * 14}, "mend nose"),
+        ({"joints": pose(), "fps": 15, "joint_names": ["a"] * 14}, "correct nose"),
         ({"joints": pose(), "fps": 15, "joint_names": ["a"]}, "1 joint_names for 14 joints"),
         ({"joints": pose(c=4), "fps": 15}, "14, 2 or 3"),
         ({"joints": pose()[0], "fps": 15}, "14, 2 or 3"),

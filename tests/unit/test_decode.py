@@ -186,7 +186,7 @@ def test_a_wav_that_holds_more_than_its_header_states_is_refused(tmp_path: Path)
     data = bytearray(path.read_bytes())
     data[40:44] = struct.pack("<I", RATE * 2)
     path.write_bytes(data)
-    with pytest.raises(D2MError, match=r"holds 4\.0 s, its header states 1\.0 s; .*-ignore_length"):
+    with pytest.raises(D2MError, match=r"holds 4\.0 s but its header states 1\.0 s; .*-ignore_length"):
         load_audio(path)
     sf.write(path, clicks(), RATE, subtype="PCM_16")
     whole = load_audio(path)

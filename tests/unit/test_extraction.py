@@ -185,7 +185,7 @@ def test_both_sides_of_a_corpus(generator: DanceGenerator, corpus: Corpus) -> No
     z = generator.net.dance_encoder(movements.parameters_cat())
     np.testing.assert_allclose(dance.mu[0], z.mu.mean(0), rtol=1e-4, atol=1e-6)
     assert retrieval(music.mu, dance.mu)["R@1"]["value"] < 0.5, "untrained networks find nothing"
-    with pytest.raises(D2MError, match="'mfcc', the bundle wants 'legacy'"):
+    with pytest.raises(D2MError, match="'mfcc', the bundle needs 'legacy'"):
         extract_corpus_music(replace(generator, front_end="legacy"), corpus, Extraction())
 
 
@@ -197,5 +197,5 @@ def test_tables_survive_the_disk(generator: DanceGenerator, song_features: np.nd
     (tmp_path / "x.npz").write_bytes(b"no")
     np.savez(tmp_path / "y.npz", a=1)
     for bad in ("x.npz", "y.npz", "none.npz"):
-        with pytest.raises(D2MError, match="no readable latents"):
+        with pytest.raises(D2MError, match="not a readable latents file"):
             LatentTable.load(tmp_path / bad)

@@ -213,7 +213,7 @@ def test_the_input_is_left_alone() -> None:
 
 def test_unknown_names_and_wrong_shapes() -> None:
     with pytest.raises(
-        D2MError, match=r"no front end 'mel'; there are .*legacy, mfcc, mfcc_loudness, .*embedding, onnx"
+        D2MError, match=r"no front end 'mel'; choose from .*legacy, mfcc, mfcc_loudness, .*embedding, onnx"
     ):
         features(music(), "mel")
     with pytest.raises(D2MError, match="torch, torchaudio, librosa"):

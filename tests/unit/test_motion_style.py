@@ -138,7 +138,7 @@ def test_genre_of_motion_is_a_distribution_of_any_long_enough_dance(judged_bundl
 
 def test_without_a_classifier_one_line_says_what_to_train(tiny_bundle: Path, judged_bundle: Path) -> None:
     request = EditRequest.of({"name": "optimise", "source": "drive", "target": "flow"})
-    with pytest.raises(D2MError, match=r"train stage motion_style: stages=\[") as told:
+    with pytest.raises(D2MError, match=r"train one with stages=\[") as told:
         build_edit(request, DanceGenerator.load(tiny_bundle))
     assert "\n" not in str(told.value)
     g = DanceGenerator.load(judged_bundle)

@@ -62,7 +62,7 @@ def test_the_unit_decoders_rate_is_its_own(monkeypatch: pytest.MonkeyPatch) -> N
     [
         ({"_target_": "torch.optim.Adem"}, r"torch\.optim\.Adem cannot be built"),
         ({"_target_": "torch.nn.ReLU"}, r"torch\.nn\.ReLU"),
-        ({"_target_": "torch.nn.Identity"}, "is no torch.optim.Optimizer"),
+        ({"_target_": "torch.nn.Identity"}, "is not a torch.optim.Optimizer"),
         ({"momentum": 0.9}, "momentum"),
         ({"lr": -1.0}, "Invalid learning rate"),
     ],

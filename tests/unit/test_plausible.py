@@ -45,8 +45,8 @@ def save(path: Path, joints: np.ndarray, fps: float = 30.0, **more: object) -> P
 
 
 def advice(error: str) -> dict[str, object]:
-    """What a refusal says that should be said: ``say up=-y`` -> {"up": "-y"}."""
-    key, value = re.search(r"say (\w+)=([^\s,;)]+)", error).groups()  # type: ignore[union-attr]
+    """What a refusal says that should be said: ``set up=-y`` -> {"up": "-y"}."""
+    key, value = re.search(r"set (\w+)=([^\s,;)]+)", error).groups()  # type: ignore[union-attr]
     return {key: {"true": True}.get(value, float(value) if re.fullmatch(r"[\d.]+", value) else value)}
 
 
@@ -103,7 +103,7 @@ def test_a_wrong_statement_is_refused_too(tmp_path: Path) -> None:
             read_pose("npz", path, stated)
     flat = save(tmp_path / "b.npz", picture(3))
     for stated, told in (
-        (Stated(picture=(1280, 720)), "leave picture= out"), (Stated(unit="m"), "leave unit=m out"),
+        (Stated(picture=(1280, 720)), "omit picture="), (Stated(unit="m"), "omit unit=m"),
         (Stated(up="y"), "stands on its head"), (Stated(up="z"), "no z"),
     ):  # fmt: skip
         with pytest.raises(D2MError, match=told):
@@ -128,7 +128,7 @@ def test_knees_that_bend_backwards(tmp_path: Path, fault: str, mend: str) -> Non
 
 def test_who_stands_on_his_hands_may_say_so(tmp_path: Path) -> None:
     path = save(tmp_path / "a.npz", dancer(3) * [1, -1, -1])
-    with pytest.raises(D2MError, match=r"say up=-y \(or up=y if it does\)"):
+    with pytest.raises(D2MError, match=r"set up=-y \(or up=y if it does\)"):
         read_pose("npz", path, Stated())
     np.testing.assert_allclose(read_pose("npz", path, Stated(up="y")).joints, dancer(3) * [1, -1, -1], atol=1e-3)
 
@@ -138,7 +138,7 @@ def test_who_stands_on_his_hands_may_say_so(tmp_path: Path) -> None:
 
 def test_shares_of_the_picture_become_pixels(tmp_path: Path) -> None:
     path = save(tmp_path / "a.npz", picture(3) / [1280, 720])
-    with pytest.raises(D2MError, match=r"say picture=\[WIDTH,HEIGHT\]"):
+    with pytest.raises(D2MError, match=r"set picture=\[WIDTH,HEIGHT\]"):
         read_pose("npz", path, Stated())
     clip = read_pose("npz", path, read_stated({"picture": [1280, 720]}))
     np.testing.assert_allclose(clip.joints, picture(3), atol=1e-2)
@@ -149,7 +149,7 @@ def test_a_film_on_its_side_or_head(tmp_path: Path, up: str) -> None:
     x, y = np.moveaxis(picture(3), -1, 0)
     turned = {"y": (x, -y), "x": (-y, x), "-x": (y, -x)}[up]
     path = save(tmp_path / "a.npz", np.stack(turned, -1))
-    with pytest.raises(D2MError, match=rf"say up={up} ") as e:
+    with pytest.raises(D2MError, match=rf"set up={up} ") as e:
         read_pose("npz", path, Stated())
     np.testing.assert_allclose(read_pose("npz", path, read_stated(advice(str(e.value)))).joints, picture(3), atol=1e-3)
 
@@ -174,7 +174,7 @@ def test_an_order_is_told_by_the_body(true: str, taken: str, c: int) -> None:
         body = picture(3, seed=seed) if c == 2 else dancer(3, seed=seed)
         points = in_order(body, true)
         check_order(points, true, "file")
-        with pytest.raises(D2MError, match=f"say order={true}$"):
+        with pytest.raises(D2MError, match=f"set order={true}$"):
             check_order(points, taken, "file")
         sure = np.ones((*points.shape[:2], 1))
         got = reorder(np.concatenate([points, sure], -1), true)[..., :-1]
@@ -187,7 +187,9 @@ def test_points_of_no_body_and_orders_of_other_counts_are_refused(tmp_path: Path
     )
     with pytest.raises(D2MError, match="no body in the order"):
         read_pose("coco17", tmp_path / "a.npz", Stated())
-    with pytest.raises(D2MError, match="order=body25 has 25 points, the file 17; say order=coco17 or order=h36m"):
+    with pytest.raises(
+        D2MError, match="order=body25 has 25 points, but the file has 17; set order=coco17 or order=h36m"
+    ):
         read_pose("coco17", tmp_path / "a.npz", Stated(order="body25"))
     np.savez(tmp_path / "b.npz", joints=in_order(dancer(3), "smpl24"), fps=30)
     with pytest.raises(D2MError, match="24 joints without joint_names; name them, or say order=smpl24"):
@@ -233,7 +235,7 @@ def test_a_turn_is_no_exchange_of_sides() -> None:
 
 def test_a_rate_that_no_body_keeps_up_with_is_refused(tmp_path: Path) -> None:
     path = save(tmp_path / "a.npz", dancer(6, 15), fps=120)
-    with pytest.raises(D2MError, match=r"at 120 frames per second hands and feet move at \d+ m/s; say .* fps=") as e:
+    with pytest.raises(D2MError, match=r"at 120 frames per second hands and feet move at \d+ m/s; set .* fps=") as e:
         read_pose("npz", path, Stated())
     assert "\n" not in str(e.value)
     assert read_pose("npz", path, Stated(fps=15)).fps == 15
@@ -262,7 +264,7 @@ def test_options_that_a_source_does_not_read_are_refused() -> None:
         with pytest.raises(D2MError, match=told):
             Options(source=source, stated=read_stated(said))
     for said, told in (
-        ({"unit": "furlong"}, "unit=furlong: give m"), ({"unit": -1}, "above 0"), ({"unit": True}, "above 0"),
+        ({"unit": "furlong"}, "unit=furlong: choose m"), ({"unit": -1}, "above 0"), ({"unit": True}, "above 0"),
         ({"up": "w"}, "up=w: give y"), ({"fps": 0}, "fps=0"), ({"fps": "fast"}, "fps=fast"), ({"mirror": 1}, "true or"),
         ({"order": "coco"}, "order=coco: give one of coco17"), ({"picture": [1]}, r"picture=\[1280,720\]"),
         ({"names": {"tail": "x"}}, "'tail' is none"), ({"names": 3}, "names=3"), ({"size": 1}, "as 'size'"),
@@ -277,7 +279,7 @@ def test_music_that_lasts_otherwise_names_the_rate(tmp_path: Path) -> None:
     path = save(tmp_path / "a.npz", dancer(8, 25), fps=30)
     soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 8 * 22050), 22050)
     recording = Recording("a", "x", tmp_path / "a.wav", path, "a")
-    with pytest.raises(D2MError, match=r"6\.7 s of motion but 8\.0 s of music.*say fps=25$"):
+    with pytest.raises(D2MError, match=r"6\.7 s of motion but 8\.0 s of music.*set fps=25$"):
         process(recording, Options(yaws=(0.0,)))
     assert process(recording, Options(yaws=(0.0,), stated=Stated(fps=25))).poses.shape[1] == 120
 
@@ -401,12 +403,12 @@ def test_damaged_files_are_read_or_refused_in_one_line(tmp_path: Path, kind: str
 @pytest.mark.parametrize(
     "source, case, stated, told",
     [
-        ("npz", "npz_units_axes/raw/house/metres.npz", {}, "say unit=m"),
-        ("npz", "npz_units_axes/raw/house/z_up.npz", {}, "say up=z"),
-        ("npz", "npz_units_axes/raw/house/y_down.npz", {}, "say up=-y"),
+        ("npz", "npz_units_axes/raw/house/metres.npz", {}, "set unit=m"),
+        ("npz", "npz_units_axes/raw/house/z_up.npz", {}, "set up=z"),
+        ("npz", "npz_units_axes/raw/house/y_down.npz", {}, "set up=-y"),
         ("coco17", "coco17_normalised_or_h36m/raw/house/b_xyn_of_1280x720.npz", {}, "picture=[1280,720]"),
-        ("coco17", "coco17_normalised_or_h36m/raw/house/c_h36m_order.npz", {}, "say order=h36m"),
-        ("openpose", "openpose_body25b/raw/house/dance", {}, "say order=body25b"),
+        ("coco17", "coco17_normalised_or_h36m/raw/house/c_h36m_order.npz", {}, "set order=h36m"),
+        ("openpose", "openpose_body25b/raw/house/dance", {}, "set order=body25b"),
         ("openpose", "openpose_two_films/raw/house/dance", {}, "two films, 'filmA_' and 'filmB_'"),
         ("coco17", "coco17_detector_json/raw/house/ultralytics.json", {}, "does not say which frame"),
         ("npz", "npz_units_axes/raw/house/cm_y_up.npz", {}, None),

@@ -256,7 +256,7 @@ def test_each_broken_recording_has_the_reason_that_names_its_own_files(mine: Pat
 def test_nothing_usable_is_an_error(mine: Path, tmp_path: Path) -> None:
     write_manifest(mine, read_manifest_rows(mine)[:1])
     break_it(mine, "nan")
-    with pytest.raises(D2MError, match="no recording can be used"):
+    with pytest.raises(D2MError, match="no usable recordings"):
         run(tmp_path / "o", mine)
     assert not (tmp_path / "o/corpus.json").exists()
 
@@ -341,9 +341,9 @@ def test_folders_of_other_files_are_left_alone(raw: Path, tmp_path: Path) -> Non
         (other / name).write_text("mine")
     before = tree(other)
     for shard in (None, "0/2"):
-        with pytest.raises(D2MError, match="home: holds other files"):
+        with pytest.raises(D2MError, match="home: contains other files"):
             prepare_into(other, raw, Options(), SplitOptions(), 1, shard)
-        with pytest.raises(D2MError, match="is the folder of the raw recordings"):
+        with pytest.raises(D2MError, match="is the raw recordings' own folder"):
             prepare_into(raw, raw, Options(), SplitOptions(), 1, shard)
     assert tree(other) == before
 
@@ -355,7 +355,7 @@ def test_files_without_folder_say_their_genre_themselves(tmp_path: Path) -> None
     write_pose(tmp_path / "flat/two.npz", joints)
     run(tmp_path / "o", tmp_path / "flat")
     assert {r.name: r.genre for r in Corpus.open(tmp_path / "o").recordings} == {"one": "salsa", "two": "flat"}
-    with pytest.raises(D2MError, match="no recording of"):
+    with pytest.raises(D2MError, match="not a recording in"):
         run(tmp_path / "p", tmp_path / "flat", groups={"pair": ["one", "three"]})
     with pytest.raises(D2MError, match=r"neither a manifest.csv nor any \*.npz"):
         run(tmp_path / "p", tmp_path / "x" / "audio")
@@ -375,10 +375,10 @@ def test_unknown_options(options: dict) -> None:
 @pytest.mark.parametrize(
     "clean, told",
     [
-        ({"foo": 1}, r"clean\.foo: no such option; there are min_confidence, .*max_filled"),
+        ({"foo": 1}, r"clean\.foo: no such option; choose from min_confidence, .*max_filled"),
         ({"max_filled": "much"}, "clean.max_filled=much: give a number"),
         ({"normalise": 1}, "clean.normalise=1: give true or false"),
-        ({"smoothing": "butter"}, "smoothing=butter: there is auto"),
+        ({"smoothing": "butter"}, "smoothing=butter: choose from auto"),
         ({"name": "x"}, r"clean\.name: no such option"),
     ],
 )

@@ -87,10 +87,10 @@ def test_what_is_missing_is_named(words: list[str], told: str) -> None:
         (["yaws=[x]"], "yaws=.*degrees"),
         (["yaws=[nan]"], "yaws=.*degrees"),
         (["clean=3"], "clean=3: give options"),
-        (["groups=3"], "groups=3: give the names"),
-        (["groups={g:a}"], "groups=.*: give the names"),
-        (["groups={g:[nobody]}"], "'nobody', which is no recording"),
-        (["camera=[1]"], "camera=.*: give one name"),
+        (["groups=3"], "groups=3: give names"),
+        (["groups={g:a}"], "groups=.*: give names"),
+        (["groups={g:[nobody]}"], "'nobody', which is not a recording"),
+        (["camera=[1]"], "camera=.*: give a single name"),
     ],
 )
 def test_values_of_the_wrong_kind_are_named(raw: Path, tmp_path: Path, words: list[str], told: str) -> None:
@@ -187,7 +187,7 @@ def test_stage_1_sees_all_units_later_stages_those_with_music(paired: Path, unpa
 
 
 def test_mixing_refuses_what_does_not_fit(paired: Path, unpaired: Path, tmp_path: Path) -> None:
-    for roots, told in [([], "empty"), ([paired, paired], "twice"), ([paired, tmp_path / "none"], "no prepared")]:
+    for roots, told in [([], "empty"), ([paired, paired], "twice"), ([paired, tmp_path / "none"], "not a prepared")]:
         with pytest.raises(D2MError, match=told):
             open_corpora(roots, tmp_path)
     raw = write_raw(tmp_path / "raw", {"a": "groove"}, seconds=9.0)

@@ -62,7 +62,7 @@ def test_no_stage_is_trained_for_nothing(
     [
         (["stages=[du_vae]", "init_from.du_vae=X"], "nothing is left to train"),
         (["stages=[music_style]", "init_from.du_vae=X"], r"init_from\.du_vae: none of the stages"),
-        (["init_from.du_vae=X", "continue_from.du_vae=X"], "give one"),
+        (["init_from.du_vae=X", "continue_from.du_vae=X"], "give only one"),
         (["init_from.du_vae=nowhere.ckpt"], r"nowhere\.ckpt: no such file"),
         (["fit.du_vae.max_epochs=-1"], r"fit\.du_vae\.max_epochs=-1: give a whole number of at least 1"),
         (["fit.generator.max_epochs=null"], r"fit\.generator\.max_epochs=None"),

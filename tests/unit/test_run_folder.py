@@ -51,7 +51,7 @@ def test_reading_a_run_needs_no_lightning_hydra_or_wandb() -> None:
 def test_a_run_says_what_it_trained_on_and_what_is_done(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     assert not run.is_done("du_vae") and run.done("du_vae") == {} and not run.has_trained() and not run.in_use()
-    with pytest.raises(D2MError, match="no run of d2m train here"):
+    with pytest.raises(D2MError, match="not a run of d2m train"):
         run.corpus()
     run.facts_path.write_text('{"corpus": "somewhere"}')
     assert run.corpus() == Path("somewhere")

@@ -112,7 +112,7 @@ def test_old_hparams_hold_each_width_on_its_own(tmp_path: Path) -> None:
     for hparams in (old, dict(judge.hparams)):
         torch.save({"hyper_parameters": hparams, "state_dict": judge.state_dict()}, path)
         assert read_motion_style(path, 3).sizes == MotionSizes(3, 8)
-    with pytest.raises(D2MError, match="tells 3 genres apart, the corpus has 4"):
+    with pytest.raises(D2MError, match="classifies 3 genres, but the corpus has 4"):
         read_motion_style(path, 4)
 
 

@@ -64,7 +64,7 @@ def test_aist_2d_is_read_camera_by_camera(tmp_path: Path) -> None:
         np.testing.assert_allclose(SOURCES["coco17"](Path(name)).joints, first.joints + 20, rtol=1e-5)
     np.testing.assert_allclose(read_coco17(path, camera="c09").joints, first.joints + 80, rtol=1e-5)
     for camera in ("c10", "c00", "left"):
-        with pytest.raises(D2MError, match=f"no camera '{camera}'; there are c01 to c09"):
+        with pytest.raises(D2MError, match=f"no camera '{camera}'; choose from c01 to c09"):
             read_coco17(f"{path}::{camera}")
 
 
@@ -91,7 +91,7 @@ def test_aist_names() -> None:
 @pytest.mark.parametrize(
     "data, told",
     [
-        ({"keypoints2d": np.zeros((9, 10, 16, 3))}, "16 points a body"),
+        ({"keypoints2d": np.zeros((9, 10, 16, 3))}, "16 points per body"),
         ({"keypoints2d": np.zeros((9, 1, 17, 3))}, "1 frames"),
         ({"smpl_poses": np.zeros((10, 72))}, "no array keypoints2d"),
         (3, "no array keypoints2d"),
@@ -186,7 +186,7 @@ def test_detections_that_do_not_say_their_frames_are_refused(tmp_path: Path) -> 
         ([p for f in detections("ultralytics", frames) for p in f],
          r"json.dump\(\[json.loads\(r.to_json\(\)\) for r in results\]"),
         ([{"image_id": f"{film}_1.jpg", "keypoints": [1.0] * 51} for film in "ab"], "two films, 'a_' and 'b_'"),
-        (detections("mmpose", frames) * 2, "a frame_id is there twice"),
+        (detections("mmpose", frames) * 2, "a frame_id occurs twice"),
         ([{"image_id": "x.jpg", "keypoints": [1.0] * 51}], "not readable as detections"),
         ([{"image_id": k, "keypoints": [1.0] * n} for k, n in ((0, 51), (1, 75))], r"people of \[17, 25\] points"),
     ):  # fmt: skip

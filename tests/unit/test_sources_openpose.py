@@ -59,7 +59,7 @@ def test_the_frame_rate_lies_in_the_folder(tmp_path: Path) -> None:
     (folder / "fps.txt").write_text("25\n")
     assert read_openpose(folder).fps == 25.0
     (folder / "fps.txt").write_text("fast")
-    with pytest.raises(D2MError, match=r"fps.txt: holds no number"):
+    with pytest.raises(D2MError, match=r"fps.txt: contains no number"):
         read_openpose(folder)
     (folder / "fps.txt").write_text("0")
     with pytest.raises(D2MError, match="fps is 0"):
@@ -88,7 +88,7 @@ def test_unseen_joints_and_broken_files_are_nan(tmp_path: Path) -> None:
 def test_two_films_in_one_folder_are_refused(tmp_path: Path) -> None:
     folder = write(tmp_path / "c", people(picture(1, 30)))
     (folder / "film2_000000000003_keypoints.json").write_text('{"people": []}')
-    with pytest.raises(D2MError, match="frames of two films, 'clip_' and 'film2_'; give each film a folder"):
+    with pytest.raises(D2MError, match="frames of two films, 'clip_' and 'film2_'; give each film its own folder"):
         read_openpose(folder)
     (folder / "film2_000000000003_keypoints.json").rename(folder / "clip_3_keypoints.json")
     with pytest.raises(D2MError, match="are both frame 3; keep one"):
@@ -102,7 +102,7 @@ def test_body_25b_is_told_and_read(tmp_path: Path) -> None:
         points = np.concatenate([coco17(p), p[1:2], p[:1] - 20, np.repeat(p[[13, 10]], 3, axis=0)])
         numbers = np.concatenate([points, np.full((25, 1), 0.9)], -1).reshape(-1).tolist()
         (folder / f"f_{k:03d}_keypoints.json").write_text(json.dumps({"people": [{"pose_keypoints_2d": numbers}]}))
-    with pytest.raises(D2MError, match="no body in the order body25, but in body25b; say order=body25b"):
+    with pytest.raises(D2MError, match="a body not in the order body25 but in body25b; set order=body25b"):
         read_openpose(folder)
     np.testing.assert_allclose(read_openpose(folder, order="body25b").joints, clip, atol=1e-3)
 
@@ -111,7 +111,7 @@ def test_body_25b_is_told_and_read(tmp_path: Path) -> None:
     "content, told",
     [
         (None, "no such folder"),
-        ({}, "holds no"),
+        ({}, "contains no"),
         ({"a_0001_keypoints.json": "{"}, "none of its 1 frames"),
         ({"a_0001_keypoints.json": '{"people": []}', "a_0002_keypoints.json": '{"people": []}'}, "no dancer in 2"),
         ({"a_1_keypoints.json": '{"people": []}', "a_9999999_keypoints.json": "{}"}, "too far apart"),

@@ -84,7 +84,7 @@ def test_means_give_a_bundle_the_users_genres(
     d2m("study", "means", f"bundle={bundle}", f"music={music}", f"out={tmp_path / 'only'}", "keep=false")
     assert set(read_bundle(tmp_path / "only").genre_means) == {"waltz", "cha cha"}
     (tmp_path / "only" / "resume").mkdir()
-    with pytest.raises(D2MError, match="holds resume besides a bundle"):  # of other weights, not to be mixed
+    with pytest.raises(D2MError, match="contains resume besides a bundle"):  # of other weights, not to be mixed
         d2m("study", "means", f"bundle={bundle}", f"music={music}", f"out={tmp_path / 'only'}")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("do not delete")
@@ -141,7 +141,7 @@ def test_what_does_not_fit_is_refused(
             build_edit(EditRequest(name, None if name == "erasure" else "flow", "drive"), generator)
     with pytest.raises(D2MError, match=r"needs edit\.target=GENRE; genres are drive, flow, groove"):
         build_edit(EditRequest("mean_shift", "flow"), generator)
-    with pytest.raises(D2MError, match="without an edit"):
+    with pytest.raises(D2MError, match="needs an edit"):
         build_edit(EditRequest(source="flow"), generator)
     with pytest.raises(D2MError, match="choose none, mean_shift"):
         build_edit(EditRequest("magic"), generator)
@@ -197,7 +197,7 @@ def test_the_optimisers_prior_is_of_training_rows(tiny_bundle: Path, latents: Pa
 
 @pytest.mark.parametrize("given", [{"strength": 0.5}, {"latents": "x.npz"}, {"rows": "all"}, {"steps": 3}])
 def test_what_is_asked_of_no_edit_is_refused(given: dict[str, object], generator: DanceGenerator) -> None:
-    with pytest.raises(D2MError, match=f"edit.{next(iter(given))} is given without an edit"):
+    with pytest.raises(D2MError, match=f"edit.{next(iter(given))} needs an edit"):
         build_edit(EditRequest.of({"name": "none", **given}), generator)
 
 

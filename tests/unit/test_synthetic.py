@@ -122,7 +122,7 @@ def test_a_corpus_that_is_there_is_left_alone(root: Path) -> None:
     before = (root / "manifest.csv").stat().st_mtime_ns
     assert write_corpus(root, N_SONGS, SECONDS, seed=3) == root
     assert (root / "manifest.csv").stat().st_mtime_ns == before
-    with pytest.raises(D2MError, match="holds something else"):
+    with pytest.raises(D2MError, match="contains something other"):
         write_corpus(root, N_SONGS, SECONDS, seed=4)
     assert json.loads((root / "synthetic.json").read_text())["seed"] == 3
 

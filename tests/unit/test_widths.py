@@ -128,7 +128,7 @@ def bundle(folder: Path, old: Path, front_end: str, width: int, **sizes: int) ->
 
 
 def test_a_bundle_whose_parts_disagree_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
-    with pytest.raises(D2MError, match=r"features a frame differ \(the normaliser 3, .*front end mfcc 28\)"):
+    with pytest.raises(D2MError, match=r"feature widths differ \(the normaliser 3, .*front end mfcc 28\)"):
         read_bundle(bundle(tmp_path / "a", tiny_bundle, "mfcc", WIDTH))
     with pytest.raises(D2MError, match=r"differ \(the normaliser 28, the networks 3, front end mfcc 28\)"):
         read_bundle(bundle(tmp_path / "b", tiny_bundle, "mfcc", 28, n_features=WIDTH))

@@ -94,7 +94,7 @@ class Bundle:
             if expected.get(name) != found.get(name):
                 raise D2MError(
                     f"{self.folder / file}: tensor '{name}' has shape {found.get(name, 'none (missing)')}, "
-                    f"{CONFIG} asks for {expected.get(name, 'none (extra)')}; use a bundle written in one piece"
+                    f"{CONFIG} expects {expected.get(name, 'none (extra)')}; do not mix files of different bundles"
                 )
         net.load_state_dict(state, strict=True)
 
@@ -207,7 +207,7 @@ def _check_width(folder: Path, config: dict[str, Any], normalizer: Normalizer) -
         said[f"front end {config['front_end']}"] = FRONT_ENDS[config["front_end"]].width
     if len(set(said.values())) > 1:
         widths = ", ".join(f"{who} {n}" for who, n in said.items())
-        raise D2MError(f"{folder}: features a frame differ ({widths}); use a bundle written in one piece")
+        raise D2MError(f"{folder}: feature widths differ ({widths}); do not mix files of different bundles")
 
 
 def read_bundle(folder: str | Path) -> Bundle:
@@ -218,7 +218,7 @@ def read_bundle(folder: str | Path) -> Bundle:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise D2MError(f"{folder}: no such bundle folder; train.py writes one to <run>/bundle")
+        raise D2MError(f"{folder}: no such bundle folder; d2m train writes one to <run>/bundle")
     for name in FILES:
         if not (folder / name).is_file():
             raise D2MError(f"{folder / name}: missing from the bundle; copy the whole folder again")
@@ -227,7 +227,7 @@ def read_bundle(folder: str | Path) -> Bundle:
         intact = _seal(provenance) == provenance["seal"]
         digests = dict(provenance["files"])
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as e:
-        raise D2MError(f"{folder / PROVENANCE}: not readable as a bundle's provenance; copy the bundle again") from e
+        raise D2MError(f"{folder / PROVENANCE}: not a readable provenance file; copy the bundle again") from e
     if not intact:
         raise D2MError(f"{folder / PROVENANCE}: altered since the bundle was written; copy the bundle again")
     whole = [f for f in FILES if f != PROVENANCE] + [MOTION_STYLE] * (MOTION_STYLE in digests)
@@ -239,7 +239,7 @@ def read_bundle(folder: str | Path) -> Bundle:
     try:
         config = json.loads((folder / CONFIG).read_text())
         if config.get("format") != FORMAT or not config.keys() >= _CONFIG_KEYS:
-            raise D2MError(f"{folder / CONFIG}: bundle format {config.get('format')}, this version reads {FORMAT}")
+            raise D2MError(f"{folder / CONFIG}: bundle format {config.get('format')}, but this version reads {FORMAT}")
         if (_MOTION_KEY in config) != (MOTION_STYLE in digests):
             raise ValueError(f"{CONFIG} and {MOTION_STYLE} do not belong together")
         _check_sizes(folder, config)

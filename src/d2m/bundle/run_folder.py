@@ -1,7 +1,7 @@
-"""A run's folder: where everything lies, what was finished, and who may write to it; without Lightning and Hydra.
+"""A run's folder: its layout, what has finished, and which process may write to it; without Lightning and Hydra.
 
 run.json                       revision, versions, overrides, stages, corpus
-checkpoints/STAGE/last.ckpt    what the stage goes on from, and its result
+checkpoints/STAGE/last.ckpt    what the stage resumes from, and its result
 checkpoints/STAGE/progress.json  what last.ckpt's training has behind it: warm start, seconds, metrics
 checkpoints/STAGE/done.json    written last: the stage was trained to its end
 lineage/STAGE.json, lineage/bundle.json, metrics.json, bundle/, csv/, tensorboard/, wandb/, videos/, latent/
@@ -102,7 +102,7 @@ class RunFolder:
         """
         corpus = self.facts().get("corpus")
         if corpus is None:
-            raise D2MError(f"{self.path}: no run of d2m train here; give the folder that holds run.json and bundle")
+            raise D2MError(f"{self.path}: not a run of d2m train; give the folder that holds run.json and bundle")
         return Path(corpus)
 
     def in_use(self) -> bool:
@@ -146,7 +146,7 @@ class RunFolder:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """Raises D2MError where there is a file that is no JSON object."""
+    """Raises D2MError if the file exists but is not a JSON object."""
     try:
         value = json.loads(path.read_text())
         if isinstance(value, dict):
@@ -154,5 +154,5 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError) as e:
-        raise D2MError(f"{path}: cannot be read ({e}); name another run") from e
-    raise D2MError(f"{path}: not what a run writes; name another run")
+        raise D2MError(f"{path}: cannot be read ({e}); choose another run") from e
+    raise D2MError(f"{path}: not a file written by d2m train; choose another run")

@@ -25,6 +25,6 @@ def main(cfg: DictConfig) -> None:
     if without := sum(not line["pose"] for line in kept):
         print(f"{without} of them have no poses: fill the manifest's column pose before you prepare it")
     if not kept:
-        raise D2MError("nothing was kept; see the lines above")
+        raise D2MError("nothing was collected; see the messages above")
     if failed and cfg.strict:
-        raise D2MError(f"strict=true: {len(failed)} of the rows failed; see the lines above")
+        raise D2MError(f"strict=true: {len(failed)} of the rows failed; see the messages above")

@@ -11,7 +11,7 @@ from typing import Any
 
 from d2m.core.errors import D2MError
 
-#: What a disk or a path can be that the user can mend.
+#: Faults of a disk or path that the user can fix.
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR}
 
 

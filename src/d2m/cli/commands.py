@@ -9,7 +9,7 @@ from typing import Any
 
 
 def conf_dir() -> Path:
-    """``conf/``: in the installed package, where the checkout has a link to its own; else the checkout's itself."""
+    """``conf/``: the installed package's (in a checkout, a link to the checkout's), else the checkout's itself."""
     packaged = Path(__file__).resolve().parents[1] / "conf"
     return (packaged if packaged.is_dir() else Path(__file__).resolve().parents[3] / "conf").resolve()
 
@@ -23,7 +23,7 @@ class Command:
     folder: str = ""
     # Whether -m makes sense: its runs write to folders of their own, or to parts of one.
     multirun: bool = False
-    # Whether it writes where it is told and nothing else: no folder of Hydra's, no log.
+    # Whether it writes only to the given folder: no Hydra folder, no log.
     quiet: bool = True
 
     def conf(self) -> Path:

@@ -15,7 +15,7 @@ def main(cfg: DictConfig) -> None:
     """Import the checkpoints that the config names.
 
     Raises:
-        D2MError: whatever the user can mend; nothing was written.
+        D2MError: anything the user can fix; nothing was written.
     """
     from d2m.original.convert import import_original
 
@@ -28,7 +28,9 @@ def main(cfg: DictConfig) -> None:
     )  # fmt: skip
     for warning in imported.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    # What the corpus says itself is no option.
+    # What the corpus itself determines is not an option.
     sizes = {k: v for k, v in imported.sizes.to_dict().items() if k not in ("n_genres", "n_features")}
     model = [f"size.{k}={v}" for k, v in sizes.items()]
-    print(f"bundle: {imported.folder}\nto go on training: d2m train ... {' '.join(model)} (docs/original-weights.md)")
+    print(
+        f"bundle: {imported.folder}\nto continue training: d2m train ... {' '.join(model)} (docs/original-weights.md)"
+    )

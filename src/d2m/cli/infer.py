@@ -48,7 +48,7 @@ def check_values(cfg: DictConfig) -> None:
             raise D2MError(f"{key}={cfg[key] or ''}: give {key}=...; d2m infer --help shows all")
     for key in ("seed", "warp", "video", "device"):
         if cfg[key] is None:
-            raise D2MError(f"{key}=null: give a value, or leave {key}= away")
+            raise D2MError(f"{key}=null: give a value, or omit {key}=")
     check_seed(cfg.seed, -(2**63), 2**63 - 1)  # torch's
 
 
@@ -88,7 +88,7 @@ def infer(cfg: DictConfig) -> list[Path]:
     if bad and len(songs) == 1:
         raise D2MError(bad[0])
     if bad:
-        raise D2MError(f"{len(done)} of {len(songs)} songs danced to in {out}; not done: " + " | ".join(bad))
+        raise D2MError(f"{len(done)} of {len(songs)} dances written to {out}; failed: " + " | ".join(bad))
     return done
 
 

@@ -88,7 +88,7 @@ def launch(name: str, command: Command, words: Sequence[str], called: Sequence[s
     parser.error = refuse  # type: ignore[assignment,method-assign]
     args = parser.parse_intermixed_args(list(words))
     if args.multirun and not command.multirun:
-        raise D2MError(f"-m: the runs of d2m {name} would write over each other; call it once per value")
+        raise D2MError(f"-m: the runs of d2m {name} would overwrite each other; call it once per value")
     flags = [] if args.config_name is None else ["--config-name", args.config_name]
     if args.config_dir is not None:
         args.config_dir = os.path.abspath(expand_home(args.config_dir))
@@ -128,7 +128,7 @@ def launch(name: str, command: Command, words: Sequence[str], called: Sequence[s
 def restart_as_this_job() -> None:
     """Let Lightning's launcher, which starts further processes from ``sys.argv``, start this very job.
 
-    Also where it is one of a sweep: with its own values, in its own folder, and without sweeping again.
+    Also if it is part of a sweep: with its own values, in its own folder, and without sweeping again.
     """
     from hydra.core.hydra_config import HydraConfig
 

@@ -117,7 +117,7 @@ def check_overrides(overrides: list[str], config_name: str, command: str, multir
         try:
             override = parser.parse_override(argument)
         except HydraException as e:
-            raise D2MError(f"{argument}: {one_line(e)}; quote the strings in it: {{key: 'a b'}}, ['a b','c d']") from e
+            raise D2MError(f"{argument}: {one_line(e)}; quote its strings: {{key: 'a b'}}, ['a b','c d']") from e
         key = override.key_or_group
         options = loader.get_group_options(key)
         if override.is_sweep_override():
@@ -139,7 +139,7 @@ def check_overrides(overrides: list[str], config_name: str, command: str, multir
             values.append((argument.partition("=")[0], key, override))
     base = compose(config_name, groups, return_hydra_config=True)
     if sweeps and not multirun and str(base.hydra.mode).rpartition(".")[2] != "MULTIRUN":
-        raise D2MError(f"{sweeps[0]}: several values; write a list as [a,b], or run once for each value with -m")
+        raise D2MError(f"{sweeps[0]}: several values; write a list as [a,b], or add -m to run once per value")
     plain: Any = OmegaConf.to_container(base, resolve=False)
     for argument in nulls:  # Hydra takes no null for a group; it is the default of some that set keys elsewhere
         group = argument.partition("=")[0]
@@ -153,9 +153,9 @@ def check_overrides(overrides: list[str], config_name: str, command: str, multir
         if key.startswith("trainer.") and path[1] in ELSEWHERE:
             raise _refusal(plain, written, key, command)
         if not exists and not override.is_add() and not override.is_force_add() and not key.startswith("hydra."):
-            raise D2MError(f"{key}: not in the config, but read; add it with +{key}={override.get_value_string()}")
+            raise D2MError(f"{key}: not in the default config; add it as +{key}={override.get_value_string()}")
         if exists and override.is_add():
-            raise D2MError(f"{written}: is in the config already; write {key}={override.get_value_string()}")
+            raise D2MError(f"{written}: already in the config; write {key}={override.get_value_string()}")
         if exists and not key.startswith("hydra."):
             default = OmegaConf.select(base, key)
             default = OmegaConf.to_container(default) if OmegaConf.is_config(default) else default

@@ -42,7 +42,7 @@ def dispatch(words: Sequence[str], called: Sequence[str] = ()) -> None:
         choices = below or [k.partition(" ")[0] for k in COMMANDS]
         near = get_close_matches(name, choices, n=1)
         hint = f"did you mean d2m {near[0]}? " if near else ""
-        raise D2MError(f"d2m {name}: no such command; {hint}there are {', '.join(dict.fromkeys(choices))}")
+        raise D2MError(f"d2m {name}: no such command; {hint}choose from {', '.join(dict.fromkeys(choices))}")
     if set(_HELP) & set(words):
         print(command_help(name, COMMANDS[name]))
         return

@@ -25,7 +25,7 @@ TEXTS = (
 )  # fmt: skip
 #: Of these, the ones that may be a list, ``[A,B]``.
 LISTS = ("data.root", "genres")
-#: What stands for the type where the default is null.
+#: Shown as the type if the default is null.
 NULL_TYPES: dict[str, Any] = {"workers": 1, "torch_threads": 1, "axis": 1, "window": 1.0, "shrinkage": 1.0}
 #: Lightning takes more than the type of the default here, and says itself what it takes.
 _ANY_TYPE = ("trainer.devices", "trainer.deterministic", "trainer.fast_dev_run")
@@ -126,7 +126,7 @@ def check_types(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
         if example is None or key in _ANY_TYPE or (isinstance(value, str) and "${" in value):
             continue
         if value is None:
-            # Numbers may be null; what reads them says where that means nothing.
+            # Numbers may be null; their reader complains if null makes no sense.
             if isinstance(default, bool) or (isinstance(default, list | tuple | str) and default) or key == "seed":
                 raise D2MError(f"{key}=null: give a value (default {default})")
             continue

@@ -13,7 +13,7 @@ from d2m.core.errors import D2MError
 
 @job("prepare")
 def main(cfg: DictConfig) -> None:
-    """A composed conf/prepare.yaml -> a corpus; prints where it is and what is in it.
+    """A composed conf/prepare.yaml -> a corpus; prints its path and contents.
 
     Raises:
         D2MError: a wrong value, and as :func:`d2m.prepare.run.prepare_into`.

@@ -22,7 +22,7 @@ def _value(override: str) -> str:
 
 
 def saved_overrides(run: RunFolder) -> list[str] | None:
-    """The overrides a run was started with; None where the folder is no run."""
+    """The overrides a run was started with; None if the folder is not a run."""
     told = run.facts().get("overrides")
     if told:
         return [str(o) for o in told]
@@ -36,7 +36,7 @@ def _task(overrides: Iterable[str]) -> list[str]:
 
 
 def _run_dir(overrides: Iterable[str]) -> RunFolder | None:
-    """The folder that ``hydra.run.dir`` names; None where it is not given or for Hydra to fill in."""
+    """The folder that ``hydra.run.dir`` names; None if it is not given or left for Hydra to fill in."""
     given = next((_value(o) for o in overrides if o.startswith(_RUN_DIR)), None)
     return None if given is None or "${" in given else RunFolder(Path(given))
 
@@ -56,9 +56,9 @@ def newest_unfinished(overrides: Iterable[str], runs: Path = RUNS) -> Path | Non
 
 
 def resumed_overrides(overrides: list[str]) -> list[str]:
-    """Overrides with ``resume=...`` -> those that go on with the run: its own first, the given ones over them.
+    """Overrides with ``resume=...`` -> those that resume the run: its own first, overridden by the given ones.
 
-    ``resume=auto`` goes on with ``hydra.run.dir`` where that holds a run (a requeued job), else with the newest
+    ``resume=auto`` resumes ``hydra.run.dir`` if that holds a run (a requeued job), else the newest
     unfinished run of the same overrides that no process is training, else starts a new one. Without ``resume`` the
     overrides stay as they are.
 
@@ -79,7 +79,7 @@ def resumed_overrides(overrides: list[str]) -> list[str]:
         run_dir = Path(asked)
     saved = saved_overrides(RunFolder(run_dir))
     if saved is None:
-        raise D2MError(f"resume={asked}: no run in this folder; give the folder that holds .hydra and checkpoints")
+        raise D2MError(f"resume={asked}: no run in this folder; give a folder that holds .hydra and checkpoints")
     kept = [o for o in saved if not o.startswith(_RESUME)]
     return prepare_overrides([*kept, *rest, quote_override(f"{_RUN_DIR}{run_dir}")])
 
@@ -94,8 +94,8 @@ def check_same_run(run: RunFolder, overrides: Iterable[str]) -> None:
     if saved is not None and _task(saved) != _task(overrides):
         started = " ".join(_task(saved)) or "no overrides"
         raise D2MError(
-            f"{run.path}: holds another run, started with {started}; choose another hydra.run.dir, or give "
-            f"resume={run.path} to go on with that one"
+            f"{run.path}: already holds another run, started with {started}; choose another hydra.run.dir, or give "
+            f"resume={run.path} to resume it"
         )
 
 
@@ -129,4 +129,4 @@ def begin(overrides: list[str], only_shown: bool) -> list[str]:
     overrides = resumed_overrides(overrides)
     if is_rank_zero() and not only_shown:
         check_run_dir(overrides, resumes=bool(asked))
-    return [*overrides, *asked]  # the job has to know, too
+    return [*overrides, *asked]  # the job has to know as well

@@ -38,13 +38,13 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     temp = target.with_name(f".{os.urandom(8).hex()}.tmp{target.suffix}")
     try:
         if target.is_dir():
-            raise D2MError(f"{target}: is a folder; name a file to write")
+            raise D2MError(f"{target}: is a folder; give the name of a file")
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temp
         os.replace(temp, target)
     except OSError as e:
         reason = e.strerror or str(e) or type(e).__name__
-        raise D2MError(f"{target}: cannot write ({reason}); choose a folder you can write, with room") from e
+        raise D2MError(f"{target}: cannot write ({reason}); choose a writable folder with free space") from e
     finally:
         with suppress(OSError):  # e.g. the parent is not a folder: nothing was written
             temp.unlink(missing_ok=True)
@@ -73,7 +73,7 @@ def appear_together(folder: str | os.PathLike[str], instead_of: Iterable[str] = 
     except D2MError as e:
         raise D2MError(str(e).replace(str(temp), str(target))) from e
     except OSError as e:
-        raise D2MError(f"{target}: cannot write ({e.strerror}); choose a folder you can write, with room") from e
+        raise D2MError(f"{target}: cannot write ({e.strerror}); choose a writable folder with free space") from e
     finally:
         if temp is not None:
             shutil.rmtree(temp, ignore_errors=True)
@@ -85,7 +85,7 @@ def _mine() -> str:
 
 
 def _remove_left(folder: Path) -> None:
-    """Remove temporary folders of processes that are no more."""
+    """Remove temporary folders of processes that have ended."""
     for left in folder.glob(f"{_mine()}*.tmp"):
         number = left.name.removeprefix(_mine()).partition("-")[0]
         if number.isdecimal() and not _runs(int(number)):

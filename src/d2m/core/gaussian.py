@@ -13,7 +13,7 @@ def randn(
 ) -> Tensor:
     """Standard normal noise drawn on the generator's device and moved to ``like``'s device and dtype.
 
-    Drawing where the generator lives makes a seed mean the same dance on a CPU and on a GPU.
+    Drawing on the generator's device makes a seed mean the same dance on a CPU and on a GPU.
     """
     source = generator.device if generator is not None else (like.device if like is not None else device)
     noise = torch.randn(*shape, generator=generator, device=source)

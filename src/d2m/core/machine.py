@@ -27,13 +27,13 @@ def check_device(device: torch.device | str) -> None:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as e:
         here = "cpu and cuda" if torch.cuda.is_available() else "cpu"
-        raise D2MError(f"device={device}: not available; here is {here}") from e
+        raise D2MError(f"device={device}: not available; this machine has {here}") from e
 
 
 def best_precision(accelerator: str = "auto") -> str:
-    """ "bf16-mixed" where the hardware multiplies bfloat16 natively, else "32-true".
+    """ "bf16-mixed" if the hardware multiplies bfloat16 natively, else "32-true".
 
-    A CPU counts where it has AVX512-BF16 or AMX; emulation is slower than float32.
+    A CPU counts if it has AVX512-BF16 or AMX; emulation is slower than float32.
     """
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"

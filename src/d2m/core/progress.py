@@ -1,4 +1,4 @@
-"""Progress bars: one look for all commands, on standard error, and none where that is no terminal."""
+"""Progress bars: one look for all commands, on standard error, and none if that is not a terminal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def bar(total: int, description: str, unit: str = "", done: int = 0) -> Iterator
         total: items in all.
         description: what is being done, at the left.
         unit: what the items are; the bar then says how many a second.
-        done: items that were there before, of a run that goes on.
+        done: items done before, in a resumed run.
 
     Yields:
         The function to call after every item.

@@ -1,7 +1,7 @@
 """z_dan of many songs, from their music or from their dances, into one :class:`d2m.dance.table.LatentTable`.
 
 Songs are decoded on threads and encoded together; every finished song is kept in a cache under the digest of all that
-its latents depend on, so that a killed run goes on where it was.
+its latents depend on, so that a killed run resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Extraction:
 
 
 def space_of(generator: DanceGenerator) -> str:
-    """Identity of the latent space: the sha256 of the bundle's weights, or of the networks' where there is none."""
+    """Identity of the latent space: the sha256 of the bundle's weights, or of the networks' if there is no bundle."""
     files = generator.provenance.get("files", {})
     if "weights.safetensors" in files:
         return str(files["weights.safetensors"])
@@ -224,7 +224,7 @@ def extract_music(
             if progress is not None:
                 progress(min(i + batch, len(songs)), seconds)
     if not tables:
-        raise D2MError(f"none of {len(songs)} songs could be read: {bad[0] if bad else 'there is none'}")
+        raise D2MError(f"none of {len(songs)} songs could be read: {bad[0] if bad else 'the list is empty'}")
     return stack(tables, {**facts, "seconds": seconds, "skipped": bad}), bad
 
 
@@ -234,7 +234,7 @@ def extract_music(
 def _check_front_end(generator: DanceGenerator, corpus: Corpus) -> None:
     if corpus.front_end != generator.front_end:
         raise D2MError(
-            f"{corpus.folder}: its features are '{corpus.front_end}', the bundle wants '{generator.front_end}'; "
+            f"{corpus.folder}: its front end is '{corpus.front_end}', the bundle needs '{generator.front_end}'; "
             f"prepare the corpus with that front end"
         )
 

@@ -43,7 +43,7 @@ def save_dance(dance: Dance, path: Path) -> Path:
         D2MError: another suffix, or it cannot be written.
     """
     if path.suffix not in _FORMATS:
-        raise D2MError(f"{path}: a dance is saved as {', '.join(_FORMATS)}; choose one of these suffixes")
+        raise D2MError(f"{path}: unknown suffix for a dance; use {', '.join(_FORMATS)}")
     _FORMATS[path.suffix](dance, path)
     return path
 

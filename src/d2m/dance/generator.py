@@ -79,7 +79,7 @@ class Choreography(NamedTuple):
 
     poses: Tensor  # (b, 96 n, 28) normalised
     draws: Tensor  # (b, n) the accepted draw of every segment
-    accepted: Tensor  # (b, n) bool: False where no draw moved enough and the liveliest one was taken
+    accepted: Tensor  # (b, n) bool: False if no draw moved enough and the liveliest one was taken
 
 
 def motion(units: Tensor) -> Tensor:
@@ -96,12 +96,12 @@ class DanceGenerator:
         normalizer: of poses and features, fitted on the training split.
         genres: names of the style network's classes.
         front_end: which audio features it was trained on, one of :data:`d2m.music.front_ends.FRONT_ENDS`.
-        motion_threshold: a draw is redrawn where one of its units has less :func:`motion` than this.
-        max_draws: candidates for a segment; where none passes, the one whose stillest unit moves most is taken.
+        motion_threshold: a draw is rejected if one of its units has less :func:`motion` than this.
+        max_draws: candidates for a segment; if none passes, the one whose stillest unit moves most is taken.
         style_mode: "windows" or "legacy", see :meth:`d2m.nets.music_style.MusicStyle.song_style`.
         genre_means: genre -> (z_dan,) mean of the training songs' noise-averaged z_dan.
         motion_style: the motion classifier; None where stage motion_style was not trained.
-        beat_tracker: who found the beats of its training music, and finds those that it dances to.
+        beat_tracker: the tracker that found its training music's beats, used for new songs as well.
         motion_style_held_out: what it is worth, see :func:`d2m.train.release.motion_style_accuracy`.
     """
 
@@ -291,7 +291,7 @@ class DanceGenerator:
             D2MError: this bundle has none.
         """
         if self.motion_style is None:
-            raise D2MError("this bundle has no motion classifier; train stage motion_style: stages=[...,motion_style]")
+            raise D2MError("this bundle has no motion classifier; train one with stages=[...,motion_style]")
         return self.motion_style
 
     @torch.no_grad()
@@ -336,7 +336,7 @@ class DanceGenerator:
         if z.ndim != 2 or z.shape[1] != self.net.sizes.z_dan:
             raise ValueError(f"z_dan has shape {tuple(z.shape)}, expected (n, {self.net.sizes.z_dan})")
         if n_frames > len(z) * SEQUENCE_FRAMES:
-            raise ValueError(f"{len(z)} z_dan give {len(z) * SEQUENCE_FRAMES} frames, {n_frames} were asked for")
+            raise ValueError(f"{len(z)} z_dan make {len(z) * SEQUENCE_FRAMES} frames, but {n_frames} were requested")
         if noise is None:
             noise = self.draw_noise(len(z), generator, max_draws=1)
         dance = self.choreograph(z[None, :, None], noise)

@@ -47,9 +47,13 @@ class LatentTable:
         n = len(self.song)
         for name in TEXT + NUMBERS:
             if len(getattr(self, name)) != n:
-                raise D2MError(f"latents: {name} has {len(getattr(self, name))} rows, song {n}; extract them again")
+                raise D2MError(
+                    f"latents: {name} has {len(getattr(self, name))} rows, but song has {n}; extract them again"
+                )
         if self.mu.ndim != 2 or self.draws.ndim != 3 or not np.isfinite(self.mu).all():
-            raise D2MError("latents: mu must be (n, d) finite numbers and draws (n, k, d); extract them again")
+            raise D2MError(
+                "latents: mu must be finite numbers of shape (n, d), and draws of shape (n, k, d); extract them again"
+            )
 
     def __len__(self) -> int:
         return len(self.song)
@@ -114,10 +118,10 @@ class LatentTable:
             with np.load(path, allow_pickle=False) as f:
                 meta = json.loads(str(f["meta"]))
                 if meta.pop("format", None) != FORMAT:
-                    raise D2MError(f"{path}: another format of latents; extract them again")
+                    raise D2MError(f"{path}: written in another format; extract the latents again")
                 return cls(**{k: f[k] for k in TEXT + NUMBERS}, meta=meta)
         except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError) as e:
-            raise D2MError(f"{path}: no readable latents; d2m study extract writes latents.npz") from e
+            raise D2MError(f"{path}: not a readable latents file; d2m study extract writes latents.npz") from e
 
 
 def stack(tables: list[LatentTable], meta: dict[str, Any]) -> LatentTable:

@@ -12,7 +12,7 @@ runs.npy               (R, 2) first unit and length: units that follow each othe
 features.npy           (F, f) float32 at 15 fps, whole songs, not normalised; feature_bounds (n, 2)
 poses.npy              (P, 28) float32 px at 15 fps, view after view; pose_bounds (n, 3): first, frames, views
 beats.npy              (B,) s, of the music; beat_bounds (n, 2); onsets.npy and onset_bounds alike
-sources.log            where the raw recordings lay on this machine: only used to find songs' files again
+sources.log            paths of the raw recordings on this machine: only used to find the songs' files again
 
 Opening reads index.json and the arrays' headers, nothing else.
 """
@@ -95,7 +95,7 @@ _FLOATS = ("seconds", "tempo", "start_s")
 
 
 class RecordingTable(Sequence[RecordingInfo]):
-    """The rows of recordings.arrow, read where they are asked for."""
+    """The rows of recordings.arrow, read on demand."""
 
     def __init__(self, path: Path) -> None:
         import pyarrow as pa
@@ -162,11 +162,14 @@ def _check_index(folder: Path, info: dict[str, Any]) -> int:
             said, ours = info[key], value
             if isinstance(value, list):
                 said, ours = next(pair for pair in zip_longest(said, value) if pair[0] != pair[1])
-            raise D2MError(f"{folder}: {key} says {said}, this version reads {ours}; prepare the corpus again")
+            raise D2MError(f"{folder}: {key} is {said}, but this version reads {ours}; prepare the corpus again")
     if "columns" in info:
         return len(info["columns"])
     if here is None:
-        raise D2MError(f"{folder}: no front end '{info['front_end']}' here and no columns of it; prepare it again")
+        raise D2MError(
+            f"{folder}: front end '{info['front_end']}' is unknown and its columns are not recorded; "
+            "prepare the corpus again"
+        )
     return here.width
 
 
@@ -205,7 +208,7 @@ class Corpus:
         if not (folder / REPORT).is_file():
             unfinished = (folder / "parts").is_dir() or (folder / INDEX).is_file()
             why = "its preparation did not finish; run it again" if unfinished else "prepare it from the raw data"
-            raise D2MError(f"{folder}: no prepared corpus here ({REPORT} is missing); {why}")
+            raise D2MError(f"{folder}: not a prepared corpus ({REPORT} is missing); {why}")
         return cls.read(folder)
 
     @classmethod
@@ -213,11 +216,12 @@ class Corpus:
         """:meth:`open` without the look whether preparing came to its end."""
         try:
             if not (folder / INDEX).is_file():
-                raise D2MError(f"{folder}: corpus without {INDEX}, of an older version; prepare it again")
+                raise D2MError(f"{folder}: written by an older version (no {INDEX}); prepare the corpus again")
             info = json.loads((folder / INDEX).read_text(encoding="utf-8"))
             if info["format"] != FORMAT:
                 raise D2MError(
-                    f"{folder}: corpus format {info['format']}, this version reads {FORMAT}; prepare it again"
+                    f"{folder}: corpus format {info['format']}, but this version reads {FORMAT}; "
+                    "prepare the corpus again"
                 )
             arrays: dict[str, Any] = {}
             for name, (shape, dtype) in layout(_check_index(folder, info)).items():
@@ -226,7 +230,9 @@ class Corpus:
                     raise ValueError(f"{name}.npy is {array.dtype} {array.shape}")
             return cls(folder, info, **arrays)
         except (OSError, ValueError, KeyError, TypeError) as e:
-            raise D2MError(f"{folder}: not a whole corpus ({e}); delete the folder and prepare it again") from e
+            raise D2MError(
+                f"{folder}: incomplete or damaged corpus ({e}); delete the folder and prepare it again"
+            ) from e
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A memory map pickles as its data: workers open the files instead.
@@ -247,12 +253,12 @@ class Corpus:
 
     @property
     def beat_tracker(self) -> BeatTracker:
-        """Who found the music's beats."""
+        """The tracker that found the music's beats."""
         return BeatTracker.of(self.info.get("beat_tracker", self.info["options"].get("beats")))
 
     @cached_property
     def digest(self) -> str:
-        """Hex digest of what the corpus was made from, contents and options: the same wherever it lies."""
+        """Hex digest of what the corpus was made from, contents and options; independent of its location."""
         if inputs := self.info.get("inputs"):
             return str(inputs)
         small = b"".join((self.folder / name).read_bytes() for name in (INDEX, TABLE, NORMALIZER))
@@ -286,11 +292,11 @@ class Corpus:
             D2MError: an unknown split or genre.
         """
         if split not in SPLITS:
-            raise D2MError(f"no split '{split}'; there are {', '.join(SPLITS)}")
+            raise D2MError(f"no split '{split}'; choose from {', '.join(SPLITS)}")
         chosen = self.recording_split == SPLITS.index(split)
         if genre is not None:
             if genre not in self.genres:
-                raise D2MError(f"no genre '{genre}' in {self.folder}; there are {', '.join(self.genres)}")
+                raise D2MError(f"no genre '{genre}' in {self.folder}; choose from {', '.join(self.genres)}")
             chosen &= self.recording_genre == self.genres.index(genre)
         if with_music:
             chosen &= self.has_music
@@ -309,7 +315,7 @@ class Corpus:
         return np.asarray(starts[mine], np.int64)
 
     def song_features(self, recording: int) -> NDArray[np.float32]:
-        """(T, f), not normalised; empty where there is no music."""
+        """(T, f), not normalised; empty if there is no music."""
         first, n = self.feature_bounds[recording]
         return self.features[first : first + n]
 
@@ -374,7 +380,7 @@ class Corpus:
         return None
 
     def audio_path(self, recording: int) -> Path | None:
-        """The song's file in the raw corpus; None for a dance without music or where the file is not here."""
+        """The song's file in the raw corpus; None for a dance without music or if the file is not on this machine."""
         audio, raw = self.recordings[recording].audio, self._raw_of(recording)
         path = raw / audio if audio and raw is not None else None
         return path if path is not None and path.is_file() else None

@@ -35,7 +35,7 @@ class KeySampler(Sampler[tuple[int, int]]):
 
 
 class ResumableLoader(DataLoader[Batch]):
-    """A loader over keys that goes on after the last batch it handed out; Lightning checkpoints its state.
+    """A loader over keys that continues after the last batch it handed out; Lightning checkpoints its state.
 
     Its iterator is lazy: Lightning makes the first one before it sets the epoch.
     """
@@ -108,7 +108,7 @@ class DanceDataModule(pl.LightningDataModule):
         root, shift = str(root), (float(shift[0]), float(shift[1]))
         self.save_hyperparameters()
         if kind not in KINDS:
-            raise D2MError(f"no items of kind '{kind}'; choose from {', '.join(KINDS)}")
+            raise D2MError(f"no item kind '{kind}'; choose from {', '.join(KINDS)}")
         if batch_size < 1 or max_val_batches < 1 or (steps_per_epoch is not None and steps_per_epoch < 1):
             raise D2MError("batch_size, steps_per_epoch and max_val_batches must be at least 1")
         self.root, self.kind, self.batch_size, self.seed = root, kind, batch_size, seed
@@ -146,7 +146,7 @@ class DanceDataModule(pl.LightningDataModule):
         return ResumableLoader(batches, sampler=KeySampler(steps), **self._options())
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
-        """The fixed pass; an empty list where the split holds no such items."""
+        """The fixed pass; an empty list if the split has no such items."""
         rank, world = self._rank()
         items = Items(self.corpus, self.kind, self.val_split, self.span_features)
         if not len(items):

@@ -1,4 +1,4 @@
-"""The list of recordings of a raw corpus: ``manifest.csv`` beside the folders of songs and poses.
+"""The list of recordings of a raw corpus: ``manifest.csv`` next to the folders of songs and poses.
 
 Columns: name, genre, audio (may be empty: a dance without music), pose; optional group (recordings that must
 share a split: one song, one dancer), start and end (seconds of the recording to use), licence. Others are
@@ -51,7 +51,7 @@ def _seconds(row: dict[str | None, str], column: str, where: str) -> float | Non
     except ValueError:
         value = -1.0
     if not 0 <= value < float("inf"):
-        raise D2MError(f"{where}: {column} is '{text}'; write seconds, 0 or more, or leave it empty")
+        raise D2MError(f"{where}: {column} is '{text}'; write seconds (0 or more) or leave it empty")
     return value
 
 
@@ -73,7 +73,7 @@ def read_manifest(root: str | Path) -> list[Recording]:
             rows = [(reader.line_num, {k: _cell(v) for k, v in row.items()}) for row in reader]
     except FileNotFoundError as e:
         raise D2MError(
-            f"{path}: no such file; a raw corpus is a folder with a {MANIFEST} ({', '.join(COLUMNS)})"
+            f"{path}: no such file; a raw corpus has a {MANIFEST} with the columns {', '.join(COLUMNS)}"
         ) from e
     except (OSError, UnicodeDecodeError, csv.Error) as e:
         raise D2MError(f"{path}: not readable as CSV ({e}); write it in UTF-8 with commas") from e
@@ -81,7 +81,7 @@ def read_manifest(root: str | Path) -> list[Recording]:
     if missing:
         raise D2MError(f"{path}: no column {', '.join(missing)}; its first line must name {', '.join(COLUMNS)}")
     if twice := [c for c in (*COLUMNS, *OPTIONAL) if header.count(c) > 1]:
-        raise D2MError(f"{path}: two columns {twice[0]}; keep one")
+        raise D2MError(f"{path}: column {twice[0]} appears twice; keep one")
     recordings: list[Recording] = []
     names: set[str] = set()
     for number, row in rows:
@@ -89,9 +89,9 @@ def read_manifest(root: str | Path) -> list[Recording]:
         if not any(row.values()):
             continue
         if row.pop(None, ""):
-            raise D2MError(f"{where}: more values than columns; put quotes around those that hold a comma")
+            raise D2MError(f"{where}: more values than columns; quote values that contain a comma")
         if any("\0" in value for value in row.values()):
-            raise D2MError(f"{where}: holds a NUL character; write the manifest as plain UTF-8")
+            raise D2MError(f"{where}: contains a NUL character; save the manifest as plain UTF-8")
         for column in ("name", "genre", "group", "licence"):  # a line break would tear tables and messages
             row[column] = " ".join(row.get(column, "").split())
         for column in ("name", "genre", "pose"):
@@ -102,7 +102,7 @@ def read_manifest(root: str | Path) -> list[Recording]:
         names.add(row["name"])
         start, end = _seconds(row, "start", where), _seconds(row, "end", where)
         if end is not None and end <= (start or 0.0):
-            raise D2MError(f"{where}: end {end} is not after start {start or 0.0}; mend the seconds")
+            raise D2MError(f"{where}: end {end} is not after start {start or 0.0}; correct the times")
         recordings.append(
             Recording(
                 name=row["name"],
@@ -117,5 +117,5 @@ def read_manifest(root: str | Path) -> list[Recording]:
             )
         )
     if not recordings:
-        raise D2MError(f"{path}: lists no recording; add a line per dance")
+        raise D2MError(f"{path}: lists no recordings; add one line per dance")
     return recordings

@@ -20,7 +20,7 @@ from d2m.core.skeleton import POSE_DIM
 #: noise.
 POSE_STD_FLOOR = 1.0  # px
 #: Nor may a coordinate's deviation be less than this share of the largest: with the hips centred theirs is 2 px
-#: beside a wrist's 26, and an L1 in normalised units would be spent on the trunk instead of the movement.
+#: against a wrist's 26, and an L1 in normalised units would be spent on the trunk instead of the movement.
 POSE_STD_SHARE = 0.2
 FEATURE_STD_FLOOR = 1e-3
 
@@ -33,7 +33,7 @@ def mean_and_std(chunks: Iterable[NDArray[np.floating]], floor: float, dim: int)
     """Over all rows of arrays (n, dim), in one pass with float64 sums about the first chunk's mean.
 
     Returns:
-        mean (dim,) and std (dim,), the latter at least ``floor``; zeros and ones where there is no row.
+        mean (dim,) and std (dim,), the latter at least ``floor``; zeros and ones if there are no rows.
     """
     count, total, squares = 0, np.zeros(dim), np.zeros(dim)
     origin: NDArray[np.float64] | None = None
@@ -73,7 +73,9 @@ class Normalizer:
             value = np.ascontiguousarray(getattr(self, name), np.float32)
             positive = not name.endswith("std") or (value > 0).all()
             if value.shape != (dim,) or not np.isfinite(value).all() or not positive:
-                raise D2MError(f"normalizer: {name} must be {dim} finite numbers, positive where a deviation")
+                raise D2MError(
+                    f"normalizer: {name} must be {dim} finite numbers, and standard deviations must be positive"
+                )
             object.__setattr__(self, name, value)
 
     @property

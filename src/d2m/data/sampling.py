@@ -64,7 +64,7 @@ def music_window_bounds(corpus: Corpus, starts: Ints) -> tuple[Ints, Ints]:
     """First and last feature row at which a 2 s window lies inside the sequences that begin at these units.
 
     Returns:
-        low, high (n,), rows within the recording; high < low where the music does not cover a window.
+        low, high (n,), rows within the recording; high < low if the music does not cover a window.
     """
     recording = corpus.unit_recording[starts]
     begin = corpus.unit_span[starts, 0]
@@ -119,7 +119,7 @@ class Items:
 
     def __init__(self, corpus: Corpus, kind: str, split: str, span_features: bool = False) -> None:
         if kind not in KINDS:
-            raise D2MError(f"no items of kind '{kind}'; choose from {', '.join(KINDS)}")
+            raise D2MError(f"no item kind '{kind}'; choose from {', '.join(KINDS)}")
         self.corpus, self.kind, self.span_features = corpus, kind, span_features
         if kind in _COPIES:
             self.ids = corpus.units_in(split)
@@ -154,7 +154,7 @@ class Items:
         Args:
             items: (b,) numbers into :attr:`ids`.
             rng: for shifts and windows.
-            shift: largest shift of x and y in pixels (unit_pairs, and units where not centred).
+            shift: largest shift of x and y in pixels (unit_pairs, and units that are not centred).
             centred: windows in the middle of their span instead of anywhere in it; units without shift.
         """
         ids, b = self.ids[items], len(items)
@@ -201,7 +201,7 @@ class TrainBatches(Dataset[Batch]):
 class ValBatches(Dataset[Batch]):
     """A fixed, genre-balanced pass over a split, at most ``max_batches`` of it, dealt out to the ranks.
 
-    Every rank gets the same number of batches (the first ones again where they do not divide), so that none
+    Every rank gets the same number of batches (the first ones repeat if they do not divide evenly), so that none
     waits for another. Songs are seen in windows without overlap.
     """
 

@@ -42,7 +42,7 @@ def songs_among(files: Iterable[Path]) -> list[Path]:
 
     A song has one of :data:`d2m.music.audio.AUDIO_SUFFIXES`, or one of :data:`FILM_SUFFIXES` and sound. Names that
     begin with a dot (macOS' ``._track.mp3``) and folders are passed over in silence, films of dances that we drew
-    (NAME.mp4 beside NAME.npz and NAME.json) are not danced to again.
+    (NAME.mp4 next to NAME.npz and NAME.json) are not danced to again.
     """
     songs: list[Path] = []
     others: list[str] = []
@@ -79,7 +79,7 @@ def find_songs(audio: str | Path) -> list[Path]:
     if path.is_dir():
         songs = songs_among(path.iterdir())
         if not songs:
-            raise D2MError(f"{audio}: no song in this folder; put wav, flac, ogg, mp3 or m4a files there")
+            raise D2MError(f"{audio}: no songs in this folder; it should hold wav, flac, ogg, mp3 or m4a files")
         return songs
     if path.exists():
         return [path]
@@ -91,7 +91,7 @@ def find_songs(audio: str | Path) -> list[Path]:
     songs = songs_among(matches)
     if not songs:
         raise D2MError(
-            f"{audio}: none of the {len(matches)} files of this glob is a song ({matches[0].name}); name others"
+            f"{audio}: none of the {len(matches)} files that match is audio ({matches[0].name}); change the pattern"
         )
     return songs
 
@@ -120,7 +120,9 @@ def find_music(music: str | Path) -> list[SongFile]:
     else:
         raise D2MError(f"music={music}: no such folder or file; give a folder with one folder of songs per genre")
     if not songs:
-        raise D2MError(f"music={music}: no song; put audio files into one folder per genre (its name is the genre)")
+        raise D2MError(
+            f"music={music}: no songs found; put audio files into one folder per genre, named after the genre"
+        )
     names = [s.name for s in songs]
     twice = sorted({n for n in names if names.count(n) > 1}) if len(set(names)) < len(names) else []
     if twice:
@@ -136,9 +138,9 @@ def _songs_of_table(path: Path) -> list[SongFile]:
                 for r in csv.DictReader(f)
             ]
     except (OSError, UnicodeDecodeError, csv.Error) as e:
-        raise D2MError(f"music={path}: not readable as CSV; write the columns audio and genre in UTF-8") from e
+        raise D2MError(f"music={path}: not readable as CSV; save it in UTF-8 with the columns audio and genre") from e
     if any(not r.get("audio") or not r.get("genre") for r in rows):
-        raise D2MError(f"music={path}: every line needs audio and genre; its first line names the columns")
+        raise D2MError(f"music={path}: the first line must name the columns, and every row needs audio and genre")
     return [SongFile(r.get("name") or r["audio"], r["genre"], path.parent / r["audio"]) for r in rows]
 
 
@@ -152,5 +154,5 @@ def song_wave(song: SongFile) -> NDArray[np.float32]:
     end = None if song.end_s is None else round(song.end_s * SAMPLE_RATE)
     part = wave[round(song.start_s * SAMPLE_RATE) : end]
     if len(part) < STYLE_FRAMES / FPS * SAMPLE_RATE:
-        raise D2MError(f"{song.path}: its part from {song.start_s:g} s is shorter than 2 s; mend the manifest")
+        raise D2MError(f"{song.path}: less than 2 s are left after start={song.start_s:g}; correct the manifest")
     return part

@@ -14,7 +14,7 @@ SPLITS = ("train", "val", "test")
 
 
 def held_out(n: int, fraction: float) -> int:
-    """How many of n groups of a genre to hold out: at least one where the fraction is positive."""
+    """How many of n groups of a genre to hold out: at least one if the fraction is positive."""
     return max(1, int(np.floor(fraction * n + 0.5))) if fraction > 0 else 0
 
 
@@ -65,7 +65,9 @@ def assign_splits(
         D2MError: fractions that leave nothing to train on.
     """
     if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:
-        raise D2MError(f"val_fraction {val_fraction} + test_fraction {test_fraction}: 0 or more each, below 1 together")
+        raise D2MError(
+            f"val_fraction {val_fraction} + test_fraction {test_fraction}: each must be at least 0, their sum below 1"
+        )
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for genre, group in zip(genres, groups, strict=True):
         counts[group][genre] += 1

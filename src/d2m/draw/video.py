@@ -71,7 +71,7 @@ def write_video(
         with atomic_path(path) as temp:
             _encode(temp, stream, first.shape, Fraction(fps).limit_denominator(1001), sound, duration_s, crf, path)
     except av.FFmpegError as e:
-        raise D2MError(f"{path}: FFmpeg cannot write it ({e}); install PyAV from PyPI, which brings x264") from e
+        raise D2MError(f"{path}: FFmpeg cannot write it ({e}); install PyAV from PyPI, which includes x264") from e
     return Path(path)
 
 
@@ -105,7 +105,7 @@ def render_dance(
 
 
 def _exactly(frames: Iterator[Frame], n: int) -> Iterator[Frame]:
-    """The first n frames; the last one again where there are fewer."""
+    """The first n frames; if there are fewer, the last one repeats."""
     last = None
     for _ in range(n):
         last = next(frames, last)
@@ -167,7 +167,7 @@ def _encode(
 
 
 class _Track:
-    """The audio stream, written step by step beside the pictures so that players need not seek."""
+    """The audio stream, written step by step next to the pictures so that players need not seek."""
 
     def __init__(self, out: Any, sound: Sound, seconds: float | None):
         rates = av.Codec("aac", "w").audio_rates or [sound.rate]
@@ -198,7 +198,7 @@ class _Track:
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video file holds; durations in seconds, None where there is no such stream."""
+    """Contents of a video file; durations in seconds, None if there is no such stream."""
 
     seconds: float
     video_seconds: float
@@ -223,7 +223,7 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
     try:
         with av.open(str(Path(path).absolute())) as f:
             if not f.streams.video:
-                raise D2MError(f"{path}: holds no video")
+                raise D2MError(f"{path}: has no video stream; give a video file")
             v, a = f.streams.video[0], f.streams.audio[0] if f.streams.audio else None
             return VideoInfo(
                 seconds=float((f.duration or 0) / av.time_base),
@@ -240,7 +240,7 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
                 channels=a.channels if a else None,
             )
     except (av.FFmpegError, OSError) as e:
-        raise D2MError(f"{path}: not a video that can be read ({e})") from e
+        raise D2MError(f"{path}: not a readable video ({e})") from e
 
 
 def video_gif(path: str | os.PathLike[str], fps: float = 10.0, height: int = 256) -> tuple[bytes, tuple[int, int]]:
@@ -280,7 +280,7 @@ def poster(path: str | os.PathLike[str], height: int = 360) -> bytes:
             f.seek(round(middle / float(stream.time_base or 1)), stream=stream)  # to the key frame before it
             frame = next(x for x in f.decode(stream) if (x.time or 0.0) >= middle)
     except (av.FFmpegError, OSError, StopIteration) as e:
-        raise D2MError(f"{path}: not a video that can be read ({e})") from e
+        raise D2MError(f"{path}: not a readable video ({e})") from e
     size = (max(1, round(info.width * height / info.height)), height)
     picture = cv2.resize(frame.to_ndarray(format="bgr24"), size, interpolation=cv2.INTER_AREA)
     return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()

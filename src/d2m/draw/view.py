@@ -38,7 +38,7 @@ def check_panels(panels: Sequence[ArrayLike], captions: Sequence[str] | None = N
     if not out:
         raise D2MError("nothing to draw: give at least one panel of poses (t, 14, 2)")
     if captions is not None and len(captions) != len(out):
-        raise D2MError(f"{len(captions)} captions for {len(out)} panels; give one each, or none")
+        raise D2MError(f"{len(captions)} captions for {len(out)} panels; give one per panel, or none")
     return out
 
 

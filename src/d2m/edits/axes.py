@@ -51,7 +51,7 @@ class PrincipalAxes(Direction):
 
         x, labels = check_latents(z, genre)
         if len(x) < 2 or not np.ptp(x, axis=0).any():
-            raise D2MError("all latents are the same; there is no principal axis")
+            raise D2MError("all latents are equal, so there is no principal axis; extract more songs")
         model = PCA(svd_solver="full").fit(x)
         deviations = np.sqrt(model.explained_variance_)
         k = min(self.n_axes, int((deviations > 1e-12 * deviations[0]).sum()))

@@ -96,7 +96,7 @@ class LinearBoundary(Direction):
             column = np.asarray(values)
             levels = np.unique(column)
             if column.shape != labels.shape or len(levels) != 2:
-                raise D2MError(f"attribute '{name}': give {len(labels)} values, two different ones")
+                raise D2MError(f"attribute '{name}': give {len(labels)} values, at least two of them different")
             others.append(boundary_normal(x, column == levels[1], self.method))
         if others:
             _, _, basis = row_space(np.stack(others))
@@ -104,7 +104,7 @@ class LinearBoundary(Direction):
             length = float(np.linalg.norm(normal))
             if length < 1e-6:
                 raise D2MError(
-                    f"nothing of {self.source} to {self.target} is left beside {', '.join(attributes or {})}"
+                    f"nothing of {self.source} to {self.target} is left once {', '.join(attributes or {})} is held"
                 )
             normal = normal / length
         self.normal_ = normal

@@ -69,7 +69,7 @@ def save_direction(
     """Write a direction file.
 
     Args:
-        folder: made where it is missing.
+        folder: created if it is missing.
         space: identity of the latent space, a bundle's weights sha256; "" for any.
         facts: what else to remember (songs, seed), plain values.
 
@@ -113,16 +113,18 @@ def read_direction(path: str | Path, kinds: dict[str, type[Direction]]) -> tuple
     path = Path(path)
     folder = path.parent if path.name in (ARRAYS, INDEX) else path
     if not folder.is_dir() or not (folder / INDEX).is_file() or not (folder / ARRAYS).is_file():
-        raise D2MError(f"{path}: no direction here ({INDEX}, {ARRAYS}); d2m study fit writes one")
+        raise D2MError(f"{path}: not a direction ({INDEX}, {ARRAYS}); d2m study fit writes one")
     try:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         data = (folder / ARRAYS).read_bytes()
         if index["format"] != FORMAT:
-            raise D2MError(f"{folder / INDEX}: direction format {index['format']}, this version reads {FORMAT}")
+            raise D2MError(f"{folder / INDEX}: direction format {index['format']}, but this version reads {FORMAT}")
         if hashlib.sha256(data).hexdigest() != index["arrays_sha256"]:
             raise D2MError(f"{folder / ARRAYS}: altered since the direction was fitted; fit it again")
         if index["direction"] not in kinds:
-            raise D2MError(f"{folder / INDEX}: unknown direction '{index['direction']}'; there are {', '.join(kinds)}")
+            raise D2MError(
+                f"{folder / INDEX}: unknown direction '{index['direction']}'; choose from {', '.join(kinds)}"
+            )
         kind = kinds[index["direction"]]
         arrays = load(data)
         if set(arrays) != set(kind.fitted_arrays) or set(index["fitted"]) != set(kind.fitted_values):

@@ -37,12 +37,12 @@ def make_edit(name: str, source: str | None = None, target: str | None = None, *
             an option that the edit does not take.
     """
     if name not in EDITS:
-        raise D2MError(f"unknown edit '{name}'; choose one of {', '.join(EDITS)}")
+        raise D2MError(f"unknown edit '{name}'; choose from {', '.join(EDITS)}")
     kind = EDITS[name]
     given = {k: v for k, v in {"source": source, "target": target, **options}.items() if v is not None}
     for key in kind.needs:
         if key not in given:
-            raise D2MError(f"{name} goes from one genre to another; give {key}")
+            raise D2MError(f"{name} needs two genres; give {key}")
     foreign = [k for k in given if k not in kind.parameters()]
     if foreign:
         raise D2MError(f"{name} does not take {', '.join(foreign)}; it takes {', '.join(kind.parameters())}")
@@ -58,7 +58,7 @@ def make_direction(name: str, source: str | None = None, target: str | None = No
         D2MError: see there.
     """
     if name not in DIRECTIONS:
-        raise D2MError(f"unknown direction '{name}'; choose one of {', '.join(DIRECTIONS)}")
+        raise D2MError(f"unknown direction '{name}'; choose from {', '.join(DIRECTIONS)}")
     direction = make_edit(name, source, target, **options)
     assert isinstance(direction, Direction)
     return direction

@@ -31,7 +31,7 @@ class LatentEdit(ABC):
     #: What it is fitted on: genre means will do ("means"), a row per song ("songs"), or their complete draws ("draws").
     fitted_on: ClassVar[Literal["means", "songs", "draws"]] = "songs"
 
-    #: Where it was fitted, plain values, for what is written about its dances.
+    #: Where it was fitted, as plain values, for the files written with its dances.
     origin: dict[str, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -70,12 +70,12 @@ class LatentEdit(ABC):
             D2MError: a genre has no mean, or means are too little for this edit.
         """
         raise D2MError(
-            f"{self.name} is fitted on the latents of songs, genre means are too little: give edit.latents=FILE (d2m "
+            f"{self.name} must be fitted on song latents, genre means are not enough: give edit.latents=FILE (d2m "
             f"study extract) or edit.file=DIR (d2m study fit), or call fit(z, genre)"
         )
 
     def fitted(self, generator: DanceGenerator) -> Self:
-        """Itself, or where it is not fitted yet a copy fitted on the bundle's genre means.
+        """Itself if it is already fitted, else a copy fitted on the bundle's genre means.
 
         Raises:
             D2MError: see :meth:`from_means`; latents of another width than the bundle's.

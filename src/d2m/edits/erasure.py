@@ -52,7 +52,7 @@ class Erasure(Direction):
         x, labels = check_latents(z, genre)
         names, index = np.unique(labels, return_inverse=True)
         if len(names) < 2:
-            raise D2MError(f"erasure needs songs of two genres; there is {names[0]}")
+            raise D2MError(f"erasure needs songs of at least two genres; all are {names[0]}")
         mean = x.mean(0)
         centred = x - mean
         onehot = np.eye(len(names))[index]

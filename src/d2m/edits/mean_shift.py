@@ -50,7 +50,7 @@ class MeanShift(Direction):
             raise D2MError(f"source and target are both '{self.source}'; give two genres")
         for name in (self.source, self.target):
             if name not in means:
-                raise D2MError(f"unknown genre '{name}'; there are {', '.join(sorted(means)) or 'none'}")
+                raise D2MError(f"unknown genre '{name}'; choose from {', '.join(sorted(means)) or 'none'}")
         self.source_mean_ = np.asarray(means[self.source])
         self.target_mean_ = np.asarray(means[self.target])
         return self

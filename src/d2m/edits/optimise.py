@@ -31,7 +31,7 @@ from d2m.stats.covariance import ShrunkCovariance
 WEIGHTS = {"target": 1.0, "content": 0.5, "prior": 0.1, "beat": 0.1}
 #: Stage 1's balance between poses and their steps (docs/adr/0005-motion-first.md).
 VELOCITY_WEIGHT = 4.0
-#: Keeps the beat term finite where nothing moves (normalised units squared).
+#: Keeps the beat term finite when nothing moves (normalised units squared).
 _ENERGY_FLOOR = 1e-6
 
 Terms = Callable[[Tensor], dict[str, Tensor]]

@@ -111,7 +111,7 @@ def all_weights(given: Mapping[str, float]) -> dict[str, float]:
         D2MError: an unknown term, or a weight that is not a number of at least 0.
     """
     if not isinstance(given, Mapping) or not given.keys() <= WEIGHTS.keys():
-        raise D2MError(f"weights={given}: give numbers for some of {', '.join(WEIGHTS)}")
+        raise D2MError(f"weights={given}: give numbers for any of {', '.join(WEIGHTS)}")
     for name, value in given.items():
         if not _is_number(value) or value < 0:
             raise D2MError(f"weights.{name}={value}: give a number of at least 0")

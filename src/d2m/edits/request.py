@@ -27,7 +27,7 @@ def training_songs(table: LatentTable, rows: str = "train") -> LatentTable:
         D2MError: rows is neither.
     """
     if rows not in ROWS:
-        raise D2MError(f"rows={rows}: choose train (a table without splits is all training) or all")
+        raise D2MError(f"rows={rows}: choose train (all rows if there are no splits) or all")
     return (table.training_rows() if rows == "train" else table).by_song()
 
 
@@ -65,7 +65,7 @@ class EditRequest:
         if "strength" in given:
             value = given["strength"]
             if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-                raise D2MError(f"edit.strength={value}: give a finite number, 0 for no edit and 1 for the whole")
+                raise D2MError(f"edit.strength={value}: give a finite number; 0 is no edit, 1 the whole edit")
             given["strength"] = float(value)
         return cls(**given, options=options)
 
@@ -89,7 +89,7 @@ class EditRequest:
             f.name for f in fields(self) if f.name != "options" and getattr(self, f.name) != getattr(default, f.name)
         ]
         for key in (*extra, *self.options):
-            raise D2MError(f"edit.{key} is given without an edit; add edit={'|'.join(EDITS)} or edit.file=DIR")
+            raise D2MError(f"edit.{key} needs an edit; add edit={'|'.join(EDITS)} or edit.file=DIR")
 
 
 def check_space(space: str, width: int | None, generator: DanceGenerator, source: str) -> None:
@@ -116,7 +116,7 @@ def build_edit(request: EditRequest, generator: DanceGenerator) -> LatentEdit | 
         request.without_edit()
         return None
     if request.name not in EDITS:
-        raise D2MError(f"edit={request.name}: unknown; choose none, {', '.join(EDITS)}, or give edit.file=DIR")
+        raise D2MError(f"edit={request.name}: no such edit; choose none, {', '.join(EDITS)}, or give edit.file=DIR")
     for key in EDITS[request.name].needs:
         if getattr(request, key) is None:
             known = ", ".join(sorted(generator.genre_means)) or "none: this bundle has no genre means"
@@ -129,7 +129,7 @@ def build_edit(request: EditRequest, generator: DanceGenerator) -> LatentEdit | 
             edit.fit_on_songs(training_songs(table, request.rows))
             edit.origin = {"latents": request.latents, "rows": request.rows}
         elif request.rows != "train":
-            raise D2MError(f"rows={request.rows}: is of edit.latents=FILE; give that too, or leave edit.rows= away")
+            raise D2MError(f"rows={request.rows}: selects rows of edit.latents=FILE; give that too, or omit edit.rows=")
         return edit.fitted(generator)
     except D2MError as e:
         of_a_key = re.split("[=.]", str(e))[0] in ("rows", *EDITS[request.name].parameters())
@@ -141,12 +141,12 @@ def _from_file(request: EditRequest, generator: DanceGenerator) -> LatentEdit:
     what = f"edit.file={request.file}"
     check_space(index["space"], edit.width, generator, what)
     if request.name not in ("none", edit.name):
-        raise D2MError(f"{what}: holds {edit.name}, not {request.name}; leave edit= away")
+        raise D2MError(f"{what}: holds {edit.name}, not {request.name}; omit edit=")
     if request.latents is not None or request.rows != "train":
-        raise D2MError(f"{what}: is fitted already; leave edit.latents= and edit.rows= away")
+        raise D2MError(f"{what}: already fitted; omit edit.latents= and edit.rows=")
     for key, asked in {"source": request.source, "target": request.target, **request.options}.items():
         held = edit.params.get(key)
         if asked is not None and asked != held:
-            raise D2MError(f"{what}: its {key} is {held}, not {asked}; leave edit.{key}= away")
+            raise D2MError(f"{what}: its {key} is {held}, not {asked}; omit edit.{key}=")
     edit.origin = {"file": request.file}
     return edit

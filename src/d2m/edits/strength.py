@@ -36,7 +36,7 @@ class Schedule:
             table = np.empty(0)
         if table.ndim != 2 or table.shape[1] != 2 or not np.isfinite(table).all() or (np.diff(table[:, 0]) < 0).any():
             raise D2MError(
-                f"schedule {value}: write [[seconds,strength],...] with seconds in order, e.g. [[0,0],[30,1]]"
+                f"schedule {value}: write [[seconds,strength],...] with increasing seconds, e.g. [[0,0],[30,1]]"
             )
         return cls(tuple(table[:, 0].tolist()), tuple(table[:, 1].tolist()))
 

@@ -15,7 +15,7 @@ def confusion(truth: Tensor, predicted: Tensor, n_classes: int) -> Tensor:
 def balanced_accuracy(counts: Tensor) -> Tensor:
     """Counts (c, c), rows the truth -> mean over the classes that occur of the share recognised; chance is 1 / c.
 
-    nan where nothing was counted.
+    nan if nothing was counted.
     """
     rows = counts.double()
     total = rows.sum(1)

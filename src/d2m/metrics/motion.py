@@ -40,7 +40,7 @@ def common_scale(dances: Iterable[Array]) -> float:
     """
     scale = torso_length(np.concatenate([np.asarray(p, np.float64) for p in dances]))
     if not (np.isfinite(scale) and scale > 0):
-        raise D2MError("poses show no torso (neck and hips coincide or are missing); energy has no unit")
+        raise D2MError("the poses have no torso (neck and hips coincide or are missing), so energy has no unit")
     return scale
 
 

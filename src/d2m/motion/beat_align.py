@@ -2,14 +2,14 @@
 
 One continuous, monotone time map says which source frame (a float) every output frame shows: it runs through
 the points (music beat i, dance beat i) and is straight between them; a pose between two source frames is
-interpolated linearly. Where beats fall on whole frames this is the reference's resampling of beat intervals
+interpolated linearly. For beats on whole frames this is the reference's resampling of beat intervals
 (Lee et al., "Dancing to Music", NeurIPS 2019, section 3.3, and its recorded weights) wherever that is right,
 and one formula for every interval, where the reference holds the centre frame (4 or 5 frames between beats),
 swaps two weights (14) or freezes (15 and more).
 
 We deviate at three places. Beats between two frames are used as they are, not rounded to the next frame
 (pass `np.rint(beats)` for the reference's behaviour). Before the first and after the last beat the dance
-goes on at the tempo of the neighbouring interval, where the reference returns to one source frame per output
+continues at the tempo of the neighbouring interval, where the reference returns to one source frame per output
 frame. And `cover_beats` adds beats at both ends of a song, so that the dance moves from its first frame,
 where the reference holds its first pose until three frames before the first beat.
 """
@@ -37,7 +37,7 @@ def dance_beat_frames(n_beats: int) -> NDArray[np.float64]:
 def cover_beats(music_beats_frames: ArrayLike, n_frames: int) -> NDArray[np.float64]:
     """Add beats before the first and after the last, so that beats cover the song.
 
-    They go on at the median of the four nearest intervals; one beat alone goes on at the dance's own tempo, 8
+    They continue at the median of the four nearest intervals; a single beat continues at the dance's own tempo, 8
     frames a beat. Beats are added after the last until the next would lie beyond the song, and before the
     first until the dance, whose first beat is on frame 3, fills the song from its first frame: the first beat
     may lie before the song's start, by less than an interval.
@@ -47,7 +47,7 @@ def cover_beats(music_beats_frames: ArrayLike, n_frames: int) -> NDArray[np.floa
         n_frames: length of the song.
 
     Returns:
-        (m + added,) strictly increasing beats; none where there were none.
+        (m + added,) strictly increasing beats; none if there were none.
     """
     beats = _increasing(music_beats_frames, "music_beats_frames")
     if len(beats) == 0:
@@ -68,7 +68,7 @@ def time_map(dance_beats_frames: ArrayLike, music_beats_frames: ArrayLike, n_fra
     """Source frame shown by every output frame.
 
     Dance beat i goes to music beat i; what either list has more is not used. Duplicates count once and the
-    order does not matter. Outside the beats the map goes on with the slope of the first or last interval; one
+    order does not matter. Outside the beats the map continues with the slope of the first or last interval; one
     beat alone shifts the dance; no beat leaves it as it is.
 
     Args:
@@ -103,7 +103,7 @@ def time_map(dance_beats_frames: ArrayLike, music_beats_frames: ArrayLike, n_fra
 
 
 def n_source_frames(music_beats_frames: ArrayLike, n_frames: int) -> int:
-    """How many source frames `warp` reads, where the dance's beats are on 3 + 8 k.
+    """How many source frames `warp` reads if the dance's beats are on 3 + 8 k.
 
     Args:
         music_beats_frames: (m,) beats of the music in frames, as they will be given to `warp`.

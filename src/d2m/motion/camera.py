@@ -80,7 +80,7 @@ def project_pinhole(
         (v, t, j, 2) pixels from the middle of the picture, x right, y down.
 
     Raises:
-        D2MError: a distance or focal length that is none, or a dancer who reaches the camera.
+        D2MError: an invalid distance or focal length, or a dancer who reaches the camera.
     """
     focal = distance_cm if focal_px is None else focal_px
     if not (np.isfinite(distance_cm) and np.isfinite(focal) and distance_cm > 0 and focal > 0):
@@ -106,6 +106,6 @@ def lift(joints: NDArray[np.floating], torso_cm: float = TORSO_CM) -> NDArray[np
     x = np.asarray(joints, np.float64)
     torso = torso_length(x)
     if not torso > 1e-6:
-        raise D2MError("neck and hips lie on one point; no body is that small")
+        raise D2MError("neck and hips coincide; correct the poses")
     flat = np.stack([x[..., 0], -x[..., 1], np.zeros(x.shape[:-1])], axis=-1)
     return np.asarray(flat * (torso_cm / torso), np.float64)

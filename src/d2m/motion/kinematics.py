@@ -2,7 +2,7 @@
 arrays.
 
 Poses are (t frames, j joints, c coordinates), 2-D or 3-D, in any unit of length; results follow that unit,
-per second. Where a body travels, absolute and root-relative numbers differ a lot: these functions measure
+per second. If a body travels, absolute and root-relative numbers differ a lot: these functions measure
 what they are given.
 """
 
@@ -91,7 +91,7 @@ def parabolic_peaks(x: Array, peaks: NDArray[np.integer]) -> Floats:
 
     Args:
         x: (t,).
-        peaks: indices of local maxima; those at the ends stay where they are.
+        peaks: indices of local maxima; those at the ends stay unchanged.
     """
     peaks = np.asarray(peaks)
     inner = np.clip(peaks, 1, max(len(x) - 2, 1))
@@ -114,7 +114,7 @@ def kinematic_beats(
         min_interval_s: of two nearer minima the deeper one counts.
 
     Returns:
-        (n,) seconds, increasing; empty where the body stands still.
+        (n,) seconds, increasing; empty if the body stands still.
     """
     if len(poses) < 3:
         return np.empty(0)

@@ -23,7 +23,7 @@ Floats = NDArray[np.floating]
 
 #: A dancer's beat, in seconds; a period outside is doubled or halved until it fits.
 PERIOD_RANGE_S = (0.35, 0.8)
-#: Intervals outside (4 to 16 frames) are no beats of one dance: a pause, a cut in the recording.
+#: Intervals outside (4 to 16 frames) are not beats of one dance: a pause, a cut in the recording.
 INTERVAL_RANGE_S = (0.27, 1.07)
 BEATS_PER_UNIT = len(BEAT_FRAMES)
 
@@ -89,7 +89,7 @@ def motion_period(strength: Floats) -> float:
     """The beat period of a motion, in seconds: the best peak of the autocorrelation of :func:`beat_strength`.
 
     Lags from half to double :data:`PERIOD_RANGE_S` are weighted by a log-normal window about its middle, as
-    tempo estimators do, and the winner is folded into the range. The middle itself where nothing repeats.
+    tempo estimators do, and the winner is folded into the range. The middle itself if nothing repeats.
     """
     middle = float(np.sqrt(PERIOD_RANGE_S[0] * PERIOD_RANGE_S[1]))
     lags = np.arange(int(0.5 * PERIOD_RANGE_S[0] * _GRID_HZ), int(2 * PERIOD_RANGE_S[1] * _GRID_HZ) + 2)
@@ -117,7 +117,7 @@ def dynamic_beats(strength: Floats, period: float, tightness: float = _TIGHTNESS
         period: in samples.
 
     Returns:
-        Increasing sample indices; empty where nothing stands out.
+        Increasing sample indices; empty if nothing stands out.
     """
     deviation = float(np.std(strength, ddof=1)) if len(strength) > 1 else 0.0
     if deviation <= 1e-12:
@@ -149,11 +149,11 @@ def track_beats(poses: Floats, fps: float = FPS, period_s: float | None = None) 
 
     Args:
         poses: (t, j, c); take travel out first (:func:`d2m.motion.camera.centre`), it hides the steps.
-        period_s: the music's beat interval where it is known; doubled or halved to a dancer's. Otherwise the
+        period_s: the music's beat interval if it is known; doubled or halved to a dancer's. Otherwise the
             motion's own period.
 
     Returns:
-        (n,) seconds, strictly increasing, on a 1/60 s grid; empty where the body stands still.
+        (n,) seconds, strictly increasing, on a 1/60 s grid; empty if the body stands still.
     """
     if len(poses) < 3:
         return np.empty(0)
@@ -193,7 +193,7 @@ def resample(poses: Floats, positions: Floats) -> NDArray[np.float64]:
 
 
 def _warp_map(beats: Floats, frames: ArrayLike) -> NDArray[np.float64]:
-    """Times (s) of warped frames: linear between the beats, beat i at 3 + 8 i, the end intervals going on."""
+    """Times (s) of warped frames: linear between the beats, beat i at 3 + 8 i, extrapolated with the end intervals."""
     position = (np.asarray(frames, np.float64) - BEAT_OFFSET) / BEAT_PERIOD
     i = np.clip(np.floor(position).astype(int), 0, len(beats) - 2)
     return np.asarray(beats[i] + (position - i) * (beats[i + 1] - beats[i]), np.float64)
@@ -202,7 +202,7 @@ def _warp_map(beats: Floats, frames: ArrayLike) -> NDArray[np.float64]:
 def plausible_runs(
     beats: Floats, interval_range_s: tuple[float, float] = INTERVAL_RANGE_S
 ) -> list[NDArray[np.float64]]:
-    """Beats split where an interval is no dancer's."""
+    """Beats split at intervals that no dancer keeps."""
     beats = np.asarray(beats, np.float64)
     intervals = np.diff(beats)
     breaks = np.flatnonzero((intervals < interval_range_s[0]) | (intervals > interval_range_s[1])) + 1
@@ -216,7 +216,7 @@ def cut_units(
 
     In each run of plausible intervals, warped frame 3 + 8 i is beat i and time is linear between beats; unit
     k is warped frames 32 k to 32 k + 31, so consecutive units join without a gap. Only what lies inside the
-    recording is used; where the run's first unit would begin before it, the run begins a beat later.
+    recording is used; if the run's first unit would begin before it, the run begins a beat later.
 
     Args:
         poses: (t, ...); trailing axes are flattened to d.
@@ -256,7 +256,7 @@ def cut_units(
 
 
 def select_units(cut: UnitCut, keep: ArrayLike) -> UnitCut:
-    """Some units of a cut; a run breaks where one is left out.
+    """Some units of a cut; leaving one out ends a run.
 
     Args:
         keep: (n,) booleans.

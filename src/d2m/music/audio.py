@@ -64,7 +64,7 @@ def load_audio(path: str | os.PathLike[str], sample_rate: int = SAMPLE_RATE) -> 
     file = Path(path)
     wave = decode(file, lambda blocks: _mono(blocks, file, sample_rate))[1]
     if not len(wave):
-        raise D2MError(f"{file}: no samples in this audio file; export it again or leave it out")
+        raise D2MError(f"{file}: contains no audio samples; export it again or leave it out")
     return wave
 
 
@@ -76,9 +76,9 @@ def _mono(blocks: Blocks, file: Path, sample_rate: int) -> NDArray[np.float32]:
     resampler = None
     for rate, samples in _in_long_blocks(blocks):
         if not np.isfinite(samples).all():
-            raise D2MError(f"{file}: holds NaN or infinite samples; export it again or leave it out")
+            raise D2MError(f"{file}: contains NaN or infinite samples; export it again or leave it out")
         if len(samples) and (peak := float(np.abs(samples).max())) > _ABSURD_PEAK:
-            raise D2MError(f"{file}: samples reach {peak:g}, full scale is 1; export it again, e.g. as 16-bit")
+            raise D2MError(f"{file}: samples reach {peak:g} where full scale is 1; export it again, e.g. as 16-bit")
         if rate != sample_rate:
             resampler = resampler or soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
             samples = resampler.resample_chunk(samples)

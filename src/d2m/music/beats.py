@@ -26,7 +26,7 @@ from d2m.music.compiled import librosa
 #: and rumbas come out at 3/2 or twice their tempo: of 45 ballroom songs of known tempo 27 were right at 120,
 #: 38 here.
 START_BPM = 60.0 * FPS / BEAT_PERIOD
-#: Names the file of weights of a tracker that needs one, where no checkpoint is given.
+#: Names the weights file of a tracker that needs one, if no checkpoint is given.
 WEIGHTS_VARIABLE = "D2M_BEAT_WEIGHTS"
 _HOP = 512  # 23 ms
 # An attack shows in the onset strength once it has moved into the window: 14 to 24 ms late on pulse trains.
@@ -48,8 +48,8 @@ def music_beats(wave: ArrayLike, start_bpm: float = START_BPM) -> NDArray[np.flo
         start_bpm: the tempo in beats per minute around which the tracker looks first.
 
     Returns:
-        (m,) seconds, strictly increasing, inside the song; empty where no beat is heard (silence, a steady
-        tone or noise, a sound too short). The tracker goes on in silence: its beats before the first and
+        (m,) seconds, strictly increasing, inside the song; empty if no beat is heard (silence, a steady
+        tone or noise, a sound too short). The tracker continues in silence: its beats before the first and
         after the last that is heard are dropped.
     """
     return beats_from(onset_strength(wave), len(np.asarray(wave)), start_bpm)
@@ -58,7 +58,7 @@ def music_beats(wave: ArrayLike, start_bpm: float = START_BPM) -> NDArray[np.flo
 def beats_from(
     envelope: NDArray[np.float32] | None, n_samples: int, start_bpm: float = START_BPM
 ) -> NDArray[np.float64]:
-    """:func:`music_beats` of an :func:`onset_strength` at hand, for a song of ``n_samples``."""
+    """:func:`music_beats` of a given :func:`onset_strength`, for a song of ``n_samples``."""
     if envelope is None:
         return np.zeros(0)
     _, found = librosa("beat").beat_track(
@@ -122,7 +122,7 @@ def track(
         tracker: as a corpus or a bundle records it, or a name.
         checkpoint: weights of `beat_this`, which would otherwise download them; by default the file that the
             environment's ``D2M_BEAT_WEIGHTS`` names.
-        envelope: the song's :func:`onset_strength`, where it is at hand.
+        envelope: the song's :func:`onset_strength`, if already computed.
 
     Returns:
         (m,) seconds, strictly increasing, inside the song.
@@ -147,7 +147,7 @@ def check_tracker(tracker: BeatTracker, checkpoint: str | Path | None = None) ->
 
 def _tracker(tracker: BeatTracker, checkpoint: str | Path | None) -> Track:
     if tracker.name not in BEAT_TRACKERS:
-        raise D2MError(f"no beat tracker '{tracker.name}'; there are {', '.join(BEAT_TRACKERS)}")
+        raise D2MError(f"no beat tracker '{tracker.name}'; choose from {', '.join(BEAT_TRACKERS)}")
     return BEAT_TRACKERS[tracker.name](str(checkpoint or os.environ.get(WEIGHTS_VARIABLE, "")), tracker.weights)
 
 
@@ -159,13 +159,14 @@ def _librosa_tracker(checkpoint: str, weights: str) -> Track:
 def _beat_this_tracker(checkpoint: str, weights: str) -> Track:
     if not Path(checkpoint).is_file():
         raise D2MError(
-            f"beat tracker beat_this: beats_checkpoint={checkpoint or 'null'} is no file; "
-            f"give its .ckpt there, or as {WEIGHTS_VARIABLE}"
+            f"beat tracker beat_this: beats_checkpoint={checkpoint or 'null'} is not a file; "
+            f"give its .ckpt there or in {WEIGHTS_VARIABLE}"
         )
     if weights and weights != (found := sha256(Path(checkpoint))):
         raise D2MError(
-            f"beat tracker beat_this: {checkpoint} is {found[:12]}, the music was prepared with {weights[:12]}; "
-            f"give that .ckpt as {WEIGHTS_VARIABLE}"
+            f"beat tracker beat_this: {checkpoint} has sha256 {found[:12]}, but the music was prepared "
+            f"with {weights[:12]}; "
+            f"name that .ckpt in {WEIGHTS_VARIABLE}"
         )
     try:
         from beat_this.inference import Audio2Beats
@@ -174,7 +175,7 @@ def _beat_this_tracker(checkpoint: str, weights: str) -> Track:
     try:
         model = Audio2Beats(checkpoint_path=checkpoint, device="cpu", dbn=False)
     except Exception as e:  # torch raises many kinds for a bad file
-        raise D2MError(f"beats_checkpoint={checkpoint}: not a checkpoint of beat_this ({type(e).__name__})") from e
+        raise D2MError(f"beats_checkpoint={checkpoint}: not a beat_this checkpoint ({type(e).__name__})") from e
     return lambda mono, envelope: model(mono, SAMPLE_RATE)[0]
 
 
@@ -194,13 +195,13 @@ def onsets(wave: ArrayLike) -> NDArray[np.float64]:
         wave: (n,) mono at 22,050 Hz.
 
     Returns:
-        (m,) seconds, strictly increasing, inside the song; empty where nothing begins.
+        (m,) seconds, strictly increasing, inside the song; empty if nothing begins.
     """
     return onsets_from(onset_strength(wave), len(np.asarray(wave)))
 
 
 def onsets_from(envelope: NDArray[np.float32] | None, n_samples: int) -> NDArray[np.float64]:
-    """:func:`onsets` of an :func:`onset_strength` at hand, for a song of ``n_samples``."""
+    """:func:`onsets` of a given :func:`onset_strength`, for a song of ``n_samples``."""
     # librosa scales the strength to its own maximum, and would find onsets in the ripple of a steady tone.
     if envelope is None or envelope.max() < _MIN_STRENGTH_DB:
         return np.zeros(0)

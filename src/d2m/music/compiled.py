@@ -26,7 +26,7 @@ from d2m.core.errors import D2MError
 # What the others compile on: librosa would import these late, at a call, outside the lock.
 _SHARED = ("util.utils", "core.audio", "core.pitch")
 LOCK_NAME = "d2m-librosa.lock"
-# Compiling takes about 10 s. Who has waited this long goes on without the lock.
+# Compiling takes about 10 s. A process that has waited this long continues without the lock.
 _PATIENCE = 180.0  # s
 
 
@@ -49,7 +49,7 @@ def librosa(module: str) -> Any:
 
 
 def _writable() -> Path:
-    """The folder that Numba will keep its cache in: where it would itself, else a temporary one of the user's own."""
+    """The folder for Numba's cache: Numba's own choice, else a temporary one that belongs to the user."""
     for folder in _cache_folders():
         if _can_write(folder):
             return folder
@@ -58,9 +58,7 @@ def _writable() -> Path:
         try:
             own = Path(tempfile.mkdtemp(prefix="d2m-numba-"))
         except OSError:
-            raise D2MError(
-                "librosa needs a folder to compile to; set NUMBA_CACHE_DIR to one that you can write"
-            ) from None
+            raise D2MError("librosa needs a folder to compile to; set NUMBA_CACHE_DIR to a writable one") from None
     os.environ["NUMBA_CACHE_DIR"] = str(own)
     if (numba := sys.modules.get("numba")) is not None:  # it has read the environment already
         numba.config.CACHE_DIR = str(own)
@@ -85,7 +83,7 @@ def _is_of_another(folder: Path) -> bool:
 
 
 def _cache_folders() -> list[Path]:
-    """Where Numba looks for a place to keep what it compiled, in its order."""
+    """Folders in which Numba looks for a place for its cache, in order."""
     named = [Path(name)] if (name := os.environ.get("NUMBA_CACHE_DIR")) else []
     found = importlib.util.find_spec("librosa")
     beside = [Path(found.origin).parent / "__pycache__"] if found and found.origin else []

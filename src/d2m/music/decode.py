@@ -40,7 +40,7 @@ _RATES = (1000, 1_000_000)  # Hz
 # Time stamps may be this far off before samples are added or dropped: some containers count milliseconds, phones
 # stamp what their clock says. Less than one dance frame.
 _JITTER_S = 0.04
-# More silence than this is no gap, but broken time stamps.
+# More silence than this is not a gap but broken time stamps.
 _MAX_GAP_S = 600.0
 # A jump back by more, or in formats that may be spliced forward by more, starts a new recording: FFmpeg's own rule.
 _SPLICE_BACK_S, _SPLICE_ON_S = 1.0, 10.0
@@ -216,7 +216,7 @@ def _stated_seconds(file: Path) -> float | None:
 
 
 def _ogg_links(file: Path) -> tuple[tuple[tuple[int, int], ...], bool]:
-    """Where the Ogg files lie that a chain is made of, in bytes, and whether none has a stream besides its sound."""
+    """Offsets in bytes of the Ogg files in a chain, and whether none has a stream other than sound."""
     starts: list[int] = []
     alone, in_head = True, False
     size = file.stat().st_size
@@ -272,8 +272,8 @@ def _check_riff(file: Path) -> None:
             rest = _read_at(stream, end, 1 << 20)
             if (size - end) / per_second > _MAX_SHORT_S and any(rest):
                 raise D2MError(
-                    f"{file}: holds {there / per_second:.1f} s, its header states {length / per_second:.1f} s; "
-                    "write it anew (ffmpeg -ignore_length 1 -i OLD NEW.wav)"
+                    f"{file}: holds {there / per_second:.1f} s but its header states {length / per_second:.1f} s; "
+                    "rewrite it (ffmpeg -ignore_length 1 -i OLD NEW.wav)"
                 )
 
 
@@ -320,7 +320,7 @@ def _by_libsndfile(source: str | io.BytesIO, file: Path, plan: Plan) -> Blocks:
 
 def _check_rate(file: Path, rate: int) -> None:
     if not _RATES[0] <= rate <= _RATES[1]:
-        raise D2MError(f"{file}: its rate is {rate} samples a second, it is corrupt or not audio; export it again")
+        raise D2MError(f"{file}: its sample rate is {rate} Hz, so it is corrupt or not audio; export it again")
 
 
 # --- FFmpeg ------------------------------------------------------------------------------------------------
@@ -378,7 +378,7 @@ class _Reader:
         self.n_damaged += n if damaged else 0
         length = self.container.duration
         if damaged is False and length and (self.n + n) / self.rate > length / av.time_base + 1:
-            raise D2MError(f"{self.file}: its time stamps leave its {length / av.time_base:.1f} s; re-encode it")
+            raise D2MError(f"{self.file}: its time stamps lie outside its {length / av.time_base:.1f} s; re-encode it")
         step = max(1, _BLOCK // max(self.channels, 1))
         for at in range(0, n, step):
             yield self.put(np.zeros((self.channels, min(step, n - at)), np.float32))

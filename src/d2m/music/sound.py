@@ -80,7 +80,7 @@ def open_sound(audio: ArrayLike | str | os.PathLike[str] | Sound, sample_rate: i
     file = Path(audio).absolute()
     plan, (rate, channels, n) = decode(file, _measure)
     if n == 0:
-        raise D2MError(f"{file}: holds no sound; give an audio file that plays")
+        raise D2MError(f"{file}: contains no sound; give a playable audio file")
     return Sound(file, rate, channels, n, plan)
 
 

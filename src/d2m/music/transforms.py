@@ -20,7 +20,7 @@ Wave = NDArray[np.float32]
 def change_tempo(wave: Wave, rate: float) -> Wave:
     """The song ``rate`` times as fast at its own pitch: (n,) -> (about n / rate,). Phase vocoder of librosa."""
     if not 0.1 <= rate <= 10:
-        raise D2MError(f"tempo rate {rate:g}: give 0.1 to 10 (1 leaves the song as it is)")
+        raise D2MError(f"tempo rate {rate:g}: give 0.1 to 10 (1 keeps the tempo)")
     if rate == 1:
         return wave
     return np.asarray(librosa("effects").time_stretch(wave, rate=rate), np.float32)
@@ -41,7 +41,7 @@ def remix(wave: Wave, harmonic: float = 1.0, percussive: float = 1.0) -> Wave:
     mixed = harmonic * tonal + percussive * drums
     power = float(np.sqrt(np.mean(np.square(mixed, dtype=np.float64))))
     if power <= 0:
-        raise D2MError("remix leaves silence; give one part a gain")
+        raise D2MError("the remix is silent; give at least one part a gain")
     return np.asarray(mixed * (float(np.sqrt(np.mean(np.square(wave, dtype=np.float64)))) / power), np.float32)
 
 

@@ -15,7 +15,7 @@ from d2m.core.skeleton import POSE_DIM, UNIT_FRAMES
 from d2m.nets.blocks import ConstantInputDecoder, GaussianHead, SequenceEncoder, mlp
 from d2m.nets.sizes import Sizes
 
-#: Frames of a unit that the initial-pose autoencoder sees besides the first.
+#: Frames of a unit that the initial-pose autoencoder sees after the first.
 SINGLE_FRAMES = 4
 
 

@@ -1,1 +1,1 @@
-"""The reference implementation's checkpoints: read, checked, and turned into a bundle and checkpoints to go on from."""
+"""The reference implementation's checkpoints: read, checked, and converted to a bundle and checkpoints."""

@@ -1,4 +1,4 @@
-"""From the reference's three checkpoints to a bundle that dances, and to checkpoints that training goes on from."""
+"""From the reference's three checkpoints to a bundle that dances, and to checkpoints from which training resumes."""
 
 from __future__ import annotations
 
@@ -99,14 +99,14 @@ def import_original(
             "music_style": music_style_checkpoint(music, sizes),
             "mm_gan": mm_gan_checkpoint(first, second, music, sizes),
         }
-        # By name, as our own checkpoints tell their classes, where the user gave names.
+        # By name, as in our own checkpoints, if the user gave names.
         told = {} if genres is None else {"genres": list(names)}
         for stage, checkpoint in checkpoints.items():
             (folder / RESUME / stage).mkdir(parents=True)
             try:
                 torch.save({**checkpoint, **told}, folder / RESUME / stage / "last.ckpt")
             except RuntimeError as e:  # what torch makes of a full disk
-                raise D2MError(f"{out}: cannot write the checkpoints to go on from; free space on that disk") from e
+                raise D2MError(f"{out}: cannot write the checkpoints to resume from; free disk space") from e
 
     write_bundle(
         out,
@@ -141,23 +141,25 @@ def read_stats(folder: Path) -> Normalizer:
         D2MError: naming the file that is missing or holds something else.
     """
     if not folder.is_dir():
-        raise D2MError(f"{folder}: no such folder; stats= takes the folder with {', '.join(STATS_FILES)}")
+        raise D2MError(f"{folder}: no such folder; stats= takes a folder with {', '.join(STATS_FILES)}")
     values = []
     width = FRONT_ENDS[FRONT_END].width
     for name, size in zip(STATS_FILES, (POSE_DIM, POSE_DIM, width, width), strict=True):
         path = folder / name
         if not path.is_file():
-            raise D2MError(f"{path}: missing; stats= takes the folder with {', '.join(STATS_FILES)}")
+            raise D2MError(f"{path}: missing; stats= takes a folder with {', '.join(STATS_FILES)}")
         try:
             value = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as e:
             raise D2MError(f"{path}: not a readable .npy file of numbers; copy it again from its source") from e
         if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu" or value.size != size:
-            raise D2MError(f"{path}: shape {getattr(value, 'shape', '?')}; the normaliser takes {size} numbers")
+            raise D2MError(f"{path}: shape {getattr(value, 'shape', '?')}; the normaliser needs {size} numbers")
         with np.errstate(over="ignore"):  # checked in the precision that is kept
             value = value.reshape(-1).astype(np.float32)
         if not np.isfinite(value).all() or ("_std" in name and value.min() <= 0):
-            raise D2MError(f"{path}: must hold finite numbers, positive ones for a deviation; copy it again")
+            raise D2MError(
+                f"{path}: must hold finite numbers, and positive ones for standard deviations; copy it again"
+            )
         values.append(value)
     return Normalizer(*values)
 
@@ -180,14 +182,14 @@ def _check_out(out: Path, inputs: Sequence[Path]) -> None:
     try:
         there = {p.name for p in out.iterdir()} if out.is_dir() else set()
         if out.is_symlink() or (out.exists() and not out.is_dir()):
-            raise D2MError(f"{out}: is no folder; name a new folder with out=")
+            raise D2MError(f"{out}: is not a folder; name a new folder with out=")
     except OSError as e:
-        raise D2MError(f"{out}: no folder to write a bundle to ({e.strerror}); name another with out=") from e
+        raise D2MError(f"{out}: cannot write a bundle here ({e.strerror}); name another folder with out=") from e
     for path in inputs:
         if out.resolve() in path.resolve().parents:
-            raise D2MError(f"{path}: lies in {out}, which is replaced; name another folder with out=")
+            raise D2MError(f"{path}: lies inside {out}, which would be replaced; name another folder with out=")
     if there and (CONFIG not in there or there - {*FILES, MOTION_STYLE, RESUME}):
-        raise D2MError(f"{out}: holds other files and would be replaced; name a new folder with out=")
+        raise D2MError(f"{out}: contains other files and would be replaced; name a new folder with out=")
 
 
 def _provenance(

@@ -99,7 +99,7 @@ def read_stage2(path: str | Path, stage1: Original) -> Original:
     """``Stage2.ckpt`` -> the tensors of our GAN that it holds, as ``MMGANModule`` names them.
 
     Raises:
-        D2MError: as :func:`read_stage1`; also where the sizes are not those of ``stage1``.
+        D2MError: as :func:`read_stage1`; also if the sizes differ from those of ``stage1``.
     """
     path = Path(path)
     networks, content = _networks(path, "stage2", STAGE2_NETWORKS)
@@ -145,7 +145,7 @@ def _check_kind(path: Path, content: Mapping[str, Any], asked: str) -> None:
     if kind == "other":
         keys = ", ".join(list(content)[:4]) or "nothing"
         raise D2MError(
-            f"{path}: is not {_KINDS[asked]} but of another model (it holds {keys}); check {_OPTIONS[asked]}"
+            f"{path}: is not {_KINDS[asked]} but belongs to another model (it holds {keys}); check {_OPTIONS[asked]}"
         )
     fix = f"give it as {_OPTIONS[kind]}" if kind in _OPTIONS else f"check {_OPTIONS[asked]}"
     raise D2MError(f"{path}: is {_KINDS[kind]}, not {_KINDS[asked]}; {fix}")
@@ -163,7 +163,7 @@ def _networks(
     known = {*names, *(OPTIMIZER_PREFIX + n for n in names), EPOCH, BATCHES}
     extra = sorted(content.keys() - known)
     if extra:
-        raise D2MError(f"{path}: '{extra[0]}' is not part of {_KINDS[kind]}; give a file as the reference wrote it")
+        raise D2MError(f"{path}: '{extra[0]}' is not part of {_KINDS[kind]}; give an unmodified file of the reference")
     return {n: _tensors(path, n, content[n]) for n in names}, content
 
 
@@ -174,9 +174,9 @@ def _tensors(path: Path, network: str, state: Mapping[str, Any]) -> dict[str, Te
         full = _full(network, name)
         plain = isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu"
         if not plain or not value.is_floating_point():
-            raise D2MError(f"{path}: '{full}' is no tensor of real numbers; copy the file again from its source")
+            raise D2MError(f"{path}: '{full}' is not a tensor of real numbers; copy the file again from its source")
         if not bool(value.isfinite().all()):
-            raise D2MError(f"{path}: tensor '{full}' holds NaN or infinite numbers; use another snapshot")
+            raise D2MError(f"{path}: tensor '{full}' contains NaN or infinite numbers; use another snapshot")
         out[name] = value.detach().to(torch.float32).contiguous()
     return out
 
@@ -199,7 +199,9 @@ def _read_sizes(path: Path, networks: Mapping[str, dict[str, Tensor]], wanted: M
             if name in networks[network] and networks[network][name].ndim > axis
         }
         if not seen:
-            raise D2MError(f"{path}: tensor '{_full(*places[0][:2])}' is missing or misshapen; copy the file again")
+            raise D2MError(
+                f"{path}: tensor '{_full(*places[0][:2])}' is missing or has the wrong shape; copy the file again"
+            )
         value, count = Counter(seen.values()).most_common(1)[0]
         if (2 * count <= len(seen) and count < len(seen)) or value < 1:
             shown = ", ".join(f"'{name}' says {n}" for name, n in seen.items())
@@ -268,14 +270,14 @@ def _mismatch(tensor: str, has: tuple[int, ...] | None, asks: tuple[int, ...] | 
         return f"tensor '{tensor}' is missing; copy the file again from its source"
     if asks is None:
         hint = "networks with one GRU layer can be imported" if re.search(r"_l[1-9]", tensor) else "it belongs nowhere"
-        return f"tensor '{tensor}' {has} is extra: {hint}; give a file as the reference wrote it"
+        return f"tensor '{tensor}' {has} is extra: {hint}; give an unmodified file of the reference"
     return f"tensor '{tensor}' has shape {has}, but {asks} fits the other tensors{beside}; give files of one training"
 
 
 def _count(path: Path, content: Mapping[str, Any], key: str) -> int:
     value = content.get(key, 0)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise D2MError(f"{path}: '{key}' is no count; give a file as the reference wrote it")
+        raise D2MError(f"{path}: '{key}' is not a count; give an unmodified file of the reference")
     return int(value)
 
 
@@ -308,10 +310,12 @@ def _moments(path: Path, network: str, name: NetworkName, tensors: Mapping[str, 
                 if moment.shape != value.shape:
                     raise D2MError(f"{misfit}: '{k}' of '{tensor}' is {tuple(moment.shape)}, not {tuple(value.shape)}")
                 if not bool(moment.isfinite().all()) or (k == "exp_avg_sq" and bool((moment < 0).any())):
-                    raise D2MError(f"{misfit}: '{k}' of '{tensor}' holds numbers that Adam never has; use another copy")
+                    raise D2MError(
+                        f"{misfit}: '{k}' of '{tensor}' holds values that Adam cannot produce; use another copy"
+                    )
             if not (bool(step.isfinite()) and float(step) >= 0):
-                raise D2MError(f"{misfit}: 'step' of '{tensor}' is no count; copy the file again")
+                raise D2MError(f"{misfit}: 'step' of '{tensor}' is not a count; copy the file again")
             state[our_name(name, tensor)] = {"step": step, **both}
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as e:
-        raise D2MError(f"{misfit}: it is no Adam state; copy the file again from its source") from e
+        raise D2MError(f"{misfit}: it is not an Adam state; copy the file again from its source") from e
     return Moments(state, settings)

@@ -37,17 +37,17 @@ def load_tensors(path: Path) -> dict[str, Any]:
         if found or bare:
             name = f" ({found[1]})" if found else ""
             raise D2MError(
-                f"{path}: holds Python objects besides tensors{name}; nothing in it was run; "
-                "give a file as the reference wrote it"
+                f"{path}: contains Python objects besides tensors{name}; none of it was run; "
+                "give an unmodified file of the reference"
             ) from e
-        raise D2MError(f"{path}: damaged, cut short or no checkpoint at all; copy it again from its source") from e
+        raise D2MError(f"{path}: damaged, cut short or not a checkpoint; copy it again from its source") from e
     if not isinstance(content, dict) or not all(isinstance(k, str) for k in content):
-        raise D2MError(f"{path}: holds no dictionary of networks; give a file as the reference wrote it")
+        raise D2MError(f"{path}: does not contain a dictionary of networks; give an unmodified file of the reference")
     return content
 
 
 def _check_sums(path: Path) -> None:
-    """Torch writes a checksum per tensor and does not look at it; files before PyTorch 1.6 are no zip and have none."""
+    """Torch writes a checksum per tensor but never checks it; files older than PyTorch 1.6 are no zip, without one."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as z:
             if (broken := z.testzip()) is not None:

@@ -1,7 +1,7 @@
 """Lightning checkpoints of an imported training: weights, Adam's moments in our optimizers' order, and the counters.
 
 Plain dictionaries, loadable with ``weights_only=True``: this module does not know Lightning, only what its ``Trainer``
-reads (2.6; ``tests/unit/test_import_resume.py`` has one go on from them).
+reads (2.6; ``tests/unit/test_import_resume.py`` has one resume from them).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from d2m.original.names import (
 )
 from d2m.original.read import Moments, Original
 
-#: The reference's learning rates, where a file has no optimizer state to tell them.
+#: The reference's learning rates, used if a file has no optimizer state.
 LR, LR_UNIT_DECODER = 2e-4, 2e-5
 
 
@@ -50,7 +50,7 @@ def mm_gan_checkpoint(stage1: Original, stage2: Original, style: Original, sizes
 
 
 def music_style_checkpoint(style: Original, sizes: Sizes) -> dict[str, Any]:
-    """What ``MusicStyleModule`` would have saved; to start from, not to go on with: the file has no optimizer."""
+    """What ``MusicStyleModule`` would have saved; to start from, not to resume: the file has no optimizer."""
     state = {k.replace("net.music_style.", "net.", 1): v for k, v in style.state.items()}
     return _checkpoint(state, {"sizes": sizes.to_dict()}, [], 0, 0, manual_steps=None)
 

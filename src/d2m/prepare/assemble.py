@@ -1,7 +1,7 @@
 """Parts -> the corpus: arrays, index, splits, normaliser, report and data card, published by renames.
 
 ``corpus.json`` goes first when a new corpus replaces an old one and comes last: while it is absent there is no
-corpus, whatever else lies in the folder.
+corpus, whatever else is in the folder.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def assemble(out: Path, plan: Plan) -> None:
     """Write the corpus of a plan whose parts are all there.
 
     Raises:
-        D2MError: no recording can be used.
+        D2MError: no usable recordings.
         DamagedPart: a part to be made again.
         OSError: no room, no permission; a corpus that was there before still is.
     """
@@ -79,7 +79,7 @@ def assemble(out: Path, plan: Plan) -> None:
     refused = [(line, state) for line, state in zip(plan.lines, states, strict=True) if state != "done"]
     if not kept:
         more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
-        raise D2MError(f"{out}: no recording can be used: {refused[0][1]}{more}")
+        raise D2MError(f"{out}: no usable recordings: {refused[0][1]}{more}")
     genre_of = [line.genre or _whole(parts, line.key, parts.genre) or plan.default_genre for line in kept]
     # Genres without any usable recording stay: the style network's classes are the manifest's.
     genres = sorted({*genre_of, *(line.genre for line, _ in refused if line.genre)})
@@ -144,7 +144,7 @@ def finish(
     inputs: str,
     options: dict[str, Any],
 ) -> None:
-    """Index, table and the training split's normaliser beside arrays that are written.
+    """Index, table and the training split's normaliser, next to arrays already written.
 
     Args:
         heard: :data:`HEARD`.
@@ -172,7 +172,7 @@ def publish(work: Path, out: Path, keys: Sequence[str]) -> None:
 
 
 def write_sources(folder: Path, sources: Sequence[tuple[int, Path | None]]) -> None:
-    """Where the recordings lay on this machine, [number of recordings, folder]: a log, not part of the corpus."""
+    """Folders of the recordings on this machine, [number of recordings, folder]: a log, not part of the corpus."""
     text = json.dumps([[n, str(raw) if raw else ""] for n, raw in sources])
     path = folder / SOURCES_LOG
     try:

@@ -1,6 +1,6 @@
 """Runs a preparation: which parts are missing, who makes them, and the corpus once all are there.
 
-Killed at any moment and started again it goes on with the parts that are there, and what it writes in the end is the
+Killed at any moment and started again it resumes with the parts already written, and what it writes in the end is the
 same to the byte: parts and corpus are functions of the inputs and options, and appear by renames.
 """
 
@@ -53,13 +53,13 @@ def refuse_foreign(out: Path, raw: Path) -> None:
         D2MError: ``out`` is the raw folder, or holds files but no trace of a preparation.
     """
     if out == raw:
-        raise D2MError(f"{out}: is the folder of the raw recordings; name another out=")
+        raise D2MError(f"{out}: is the raw recordings' own folder; choose another out=")
     try:
         names = set(os.listdir(out))
     except OSError:
         return  # none yet, or one that will refuse to be written
     if names and not names & _TRACES:
-        raise D2MError(f"{out}: holds other files ({min(names)}); name a new or empty folder")
+        raise D2MError(f"{out}: contains other files ({min(names)}); choose a new or empty folder")
 
 
 def make_parts(
@@ -113,10 +113,10 @@ def build(
     out: Path, raw: Path, plan: Plan, jobs: Sequence[Job], options: Options, workers: int = 1, strict: bool = False,
     retry: bool = False,
 ) -> None:  # fmt: skip
-    """Bring ``out`` to the corpus of a plan; does nothing where it is there.
+    """Bring ``out`` to the corpus of a plan; does nothing if it is complete.
 
     Raises:
-        D2MError: whatever the user can mend.
+        D2MError: anything the user can fix.
     """
     try:
         with locked(out):
@@ -133,7 +133,7 @@ def build(
                 except DamagedPart:
                     continue
             else:
-                raise D2MError(f"{out}: parts of the corpus come out damaged again and again; check the disk")
+                raise D2MError(f"{out}: parts of the corpus were written damaged repeatedly; check the disk")
             shutil.rmtree(out / SCRATCH, ignore_errors=True)  # of a run that was killed, or of refusals tried again
             write_sources(out, [(_kept(out), raw)])
     except OSError as e:
@@ -158,7 +158,7 @@ def build_shard(
     """Make the parts of one shard and note its lines for :func:`merge`; returns how many recordings are usable.
 
     Raises:
-        D2MError: whatever the user can mend.
+        D2MError: anything the user can fix.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -192,7 +192,9 @@ def merge(out: Path) -> None:
             plan = join_shards(out)
             lost = [line.name for line in plan.lines if line.key and Parts(out).state(line.key) is None]
             if lost:
-                raise D2MError(f"{out}: {len(lost)} recordings are not prepared yet ({lost[0]}); run the shards first")
+                raise D2MError(
+                    f"{out}: {len(lost)} recordings are not prepared yet (e.g. {lost[0]}); run the shards first"
+                )
             try:
                 assemble(out, plan)
             except DamagedPart as e:

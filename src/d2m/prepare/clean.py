@@ -1,4 +1,4 @@
-"""A clip as a file holds it -> poses at 15 fps without holes, and where they are not to be believed.
+"""A clip as a file holds it -> poses at 15 fps without gaps, and the frames not to be trusted.
 
 The order: unsure joints are taken out; exchanged sides are exchanged back; leaps and impossible limbs are taken out;
 what is missing is filled; native-rate noise is smoothed; 15 fps; scale. Nothing is cut out and nothing moves in time,
@@ -106,12 +106,14 @@ def clean(
     _check_smoothing(smoothing)
     raw = np.array(clip.joints, np.float64)
     if len(raw) / clip.fps < min_seconds:
-        raise D2MError(f"{name}: too short, {len(raw) / clip.fps:.2f} s of motion; {min_seconds:g} s are needed")
+        raise D2MError(
+            f"{name}: too short: {len(raw) / clip.fps:.2f} s of motion, at least {min_seconds:g} s are needed"
+        )
     raw[np.asarray(clip.confidence) < min_confidence] = np.nan
     raw = drop_broken_frames(raw)
     there = seen(raw)
     if not there.any():
-        raise D2MError(f"{name}: no dancer is seen in it; leave it out, or lower min_confidence")
+        raise D2MError(f"{name}: no dancer visible; leave it out, or lower min_confidence")
     _check_joints(raw, name)
     raw, _ = mend_sides(raw)
     joints = drop_jumps(raw, clip.fps, max_speed)
@@ -119,7 +121,7 @@ def clean(
     known = seen(joints)
     dropped = 1.0 - known.sum() / there.sum()
     if dropped > max_dropped:
-        raise D2MError(f"{name}: implausible, {dropped:.0%} of its joints leap or end impossible limbs; mend them")
+        raise D2MError(f"{name}: implausible: {dropped:.0%} of its joints leap or end impossible limbs; correct them")
     _check_joints(joints, name)
     cuts = scene_cuts(joints, clip.fps, max_speed)
     bad = np.zeros(len(joints), bool)
@@ -131,7 +133,10 @@ def clean(
     filled = 1.0 - known.mean()
     if bad.mean() > max_filled or filled > max_filled:
         share = max(bad.mean(), filled)
-        raise D2MError(f"{name}: too many gaps, {share:.0%} of the dance is not seen; {max_filled:.0%} are allowed")
+        raise D2MError(
+            f"{name}: too many gaps: {share:.0%} of the dance is not seen; "
+            f"raise max_filled above {max_filled:.0%} to allow it"
+        )
     joints = fill_gaps(joints)
     if smoothing == "one_euro":
         joints = one_euro(joints, clip.fps, beta=0.05 * TORSO_PX / torso_length(joints))
@@ -156,7 +161,7 @@ def check_options(options: Mapping[str, Any]) -> None:
     """
     for name, value in options.items():
         if name not in OPTIONS:
-            raise D2MError(f"clean.{name}: no such option; there are {', '.join(OPTIONS)}")
+            raise D2MError(f"clean.{name}: no such option; choose from {', '.join(OPTIONS)}")
         default = OPTIONS[name]
         if name == "smoothing":
             _check_smoothing(str(value))
@@ -166,13 +171,15 @@ def check_options(options: Mapping[str, Any]) -> None:
 
 def _check_smoothing(smoothing: str) -> None:
     if smoothing not in SMOOTHINGS:
-        raise D2MError(f"smoothing={smoothing}: there is {', '.join(SMOOTHINGS)}")
+        raise D2MError(f"smoothing={smoothing}: choose from {', '.join(SMOOTHINGS)}")
 
 
 def _check_joints(joints: NDArray[np.float64], name: str) -> None:
     """Raises: D2MError: a joint is seen in less than a twentieth of the frames, or there is no torso to measure by."""
     share = seen(joints).mean(axis=0)
     if share.min() < 0.05:
-        raise D2MError(f"{name}: no dancer in full, {JOINTS[int(share.argmin())]} is hardly ever seen; leave it out")
+        raise D2MError(
+            f"{name}: no complete dancer: {JOINTS[int(share.argmin())]} is hardly ever visible; leave it out"
+        )
     if not torso_length(joints) > 0:
-        raise D2MError(f"{name}: no dancer, neck and hips are never apart; mend the poses")
+        raise D2MError(f"{name}: no dancer: neck and hips always coincide; correct the poses")

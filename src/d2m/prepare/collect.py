@@ -10,7 +10,7 @@ music becomes a wav of its own. With poses (the column, or ``video=true``, whose
 holds the whole file, so that both keep one clock, and the manifest's start and end name the stretch. What has no poses
 is not prepared before the manifest's column pose is filled.
 
-Run again after a failure, or a kill at any moment: what is there stays, downloads go on, failed rows are tried again.
+Run it again after a failure or a kill: finished rows stay, partial downloads resume, failed rows are retried.
 """
 
 from __future__ import annotations
@@ -101,27 +101,27 @@ def read_rows(path: str | Path) -> list[Row]:
             reader.fieldnames = header = [h.strip() for h in reader.fieldnames or ()]
             lines = [{k: (v or "").strip() for k, v in row.items() if isinstance(k, str)} for row in reader]
     except FileNotFoundError as e:
-        raise D2MError(f"{path}: no such file; name a CSV with the columns url or path, and genre") from e
+        raise D2MError(f"{path}: no such file; give a CSV with the columns url or path, and genre") from e
     except (OSError, UnicodeDecodeError, csv.Error) as e:
-        raise D2MError(f"{path}: not readable as CSV ({e}); write it in UTF-8 with commas") from e
+        raise D2MError(f"{path}: not readable as CSV ({e}); save it in UTF-8 with commas") from e
     if "genre" not in header or not {"url", "path"} & set(header):
-        raise D2MError(f"{path}: its first line must name genre, and url or path")
+        raise D2MError(f"{path}: the first line must name genre, and url or path")
     rows: list[Row] = []
     for number, line in enumerate(lines, start=2):
         if any(line.values()):
             rows.append(_row(line, f"{path} line {number}", path.parent))
     if not rows:
-        raise D2MError(f"{path}: lists nothing; add a line per song")
+        raise D2MError(f"{path}: lists no songs; add one line per song")
     for name in {r.name for r in rows}:
         if sum(r.name == name for r in rows) > 1:
-            raise D2MError(f"{path}: the name '{name}' is used twice; give the column name, or other titles")
+            raise D2MError(f"{path}: the name '{name}' is used twice; fill in the column name, or change the titles")
     return rows
 
 
 def _row(line: dict[str, str], where: str, folder: Path) -> Row:
     url, local = line.get("url", ""), line.get("path", "")
     if bool(url) == bool(local):
-        raise D2MError(f"{where}: give url or path, one of them")
+        raise D2MError(f"{where}: give either url or path")
     if not line["genre"]:
         raise D2MError(f"{where}: genre is empty; every song needs one")
     seconds: list[float | None] = []
@@ -132,15 +132,15 @@ def _row(line: dict[str, str], where: str, folder: Path) -> Row:
         except ValueError:
             value = -1.0
         if value is not None and not 0 <= value < float("inf"):
-            raise D2MError(f"{where}: {column} is '{text}'; write seconds, 0 or more, or leave it empty")
+            raise D2MError(f"{where}: {column} is '{text}'; write seconds (0 or more) or leave it empty")
         seconds.append(value)
     start, end = seconds[0] or 0.0, seconds[1]
     if end is not None and end <= start:
-        raise D2MError(f"{where}: end {end:g} is not after start {start:g}; mend the seconds")
+        raise D2MError(f"{where}: end {end:g} is not after start {start:g}; correct the times")
     key = hashlib.sha256((url or local).encode()).hexdigest()[:8]
     name = line.get("name") or _slug(line.get("title", "")) or f"song_{key}"
     if not re.fullmatch(r"[^/\\\0]+", name) or name.startswith("."):
-        raise D2MError(f"{where}: the name '{name}' cannot name a file; use letters, digits, _ and -")
+        raise D2MError(f"{where}: the name '{name}' is not a valid file name; use letters, digits, _ and -")
     return Row(
         name, url or str(folder / local), not url, line["genre"], line.get("title", ""), start, end,
         line.get("licence", ""), parse_spans(line.get("not_music", ""), where), line.get("group") or name,
@@ -216,10 +216,12 @@ def _process(row: Row, raw: Path, fetcher: Fetcher, options: dict[str, Any]) -> 
     sound = open_sound(file)
     pose = Path(row.pose) if row.pose else (file if options["video"] else None)
     if pose is not None and not pose.exists():
-        raise D2MError(f"{pose}: no such file of poses; mend the column pose")
+        raise D2MError(f"{pose}: no such file of poses; correct the column pose")
     window = (row.start, min(sound.seconds, row.end if row.end is not None else sound.seconds))
     if window[1] <= window[0]:
-        raise D2MError(f"{row.source}: {sound.seconds:.1f} s long, nothing between start and end; mend the seconds")
+        raise D2MError(
+            f"{row.source}: {sound.seconds:.1f} s long, so nothing lies between start and end; correct the times"
+        )
     loud = loud_windows(sound, options["silence_db"])
     spans = music_spans(loud, window, row.not_music, options["min_silence_s"], options["min_s"])
     if not spans:

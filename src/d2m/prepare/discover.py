@@ -58,18 +58,18 @@ def find_recordings(
     """
     raw = Path(raw)
     if source not in SOURCES:
-        raise D2MError(f"no source '{source}'; there are {', '.join(SOURCES)}")
+        raise D2MError(f"no source '{source}'; choose from {', '.join(SOURCES)}")
     if group_by not in ("music", "dancer"):
-        raise D2MError(f"group_by={group_by}: give music or dancer")
+        raise D2MError(f"group_by={group_by}: choose music or dancer")
     if not raw.is_dir():
         raise D2MError(f"{raw}: no such folder; give the folder of the raw recordings")
     found = Found(read_manifest(raw), []) if (raw / MANIFEST).is_file() else _scan(raw, source, group_by, skip)
     if any(isinstance(names, str) or not isinstance(names, Sequence) for names in _items(groups).values()):
-        raise D2MError(f"groups={groups}: give the names of recordings, groups={{anna:[first,second]}}")
+        raise D2MError(f"groups={groups}: give names of recordings, as in groups={{anna:[first,second]}}")
     known = {r.name for r in found.recordings}
     group_of = {name: group for group, names in _items(groups).items() for name in names}
     if strangers := sorted(set(group_of) - known):
-        raise D2MError(f"groups names '{strangers[0]}', which is no recording of {raw}; mend groups")
+        raise D2MError(f"groups names '{strangers[0]}', which is not a recording in {raw}; correct groups")
     recordings = [
         replace(r, group=group_of.get(r.name, r.group), licence=r.licence or licence) for r in found.recordings
     ]
@@ -78,7 +78,7 @@ def find_recordings(
 
 def _items(groups: object) -> Mapping[str, Sequence[str]]:
     if not isinstance(groups, Mapping | None):
-        raise D2MError(f"groups={groups}: give the names of recordings, groups={{anna:[first,second]}}")
+        raise D2MError(f"groups={groups}: give names of recordings, as in groups={{anna:[first,second]}}")
     return groups or {}
 
 
@@ -157,4 +157,4 @@ def _ignore_list(raw: Path) -> frozenset[str]:
     except FileNotFoundError:
         return frozenset()
     except (OSError, UnicodeDecodeError) as e:
-        raise D2MError(f"{raw / AIST_IGNORE}: not readable ({e}); mend or remove it") from e
+        raise D2MError(f"{raw / AIST_IGNORE}: not readable ({e}); correct or remove it") from e

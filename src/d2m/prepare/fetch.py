@@ -1,4 +1,4 @@
-"""Downloads through yt-dlp (the extra ``collect``): once, politely, and on from where they broke off."""
+"""Downloads through yt-dlp (the extra ``collect``): once, politely, and resumable."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class _Silent:
 class Fetcher:
     """Fetches urls into a folder.
 
-    folder: files are named by their url's hash; what lies there is never asked for again, what lies there half goes on
+    folder: files are named by their url's hash; finished files are never requested again, partial ones resume
     by a range request. video: the best file with pictures, not the best sound alone. retries: tries after the first,
     for answers that pass (429, 5xx, broken connections), ``wait_s``, twice, four times... apart. pause_s: between two
     downloads. rate_limit: bytes/s, 0 is none.
@@ -51,41 +51,41 @@ class Fetcher:
     _last: float | None = field(default=None, repr=False)
 
     def stem(self, url: str) -> str:
-        """The name, without suffix, under which a url's file lies in the folder."""
+        """The name, without suffix, of a url's file in the folder."""
         return hashlib.sha256(f"{url}\0{'video' if self.video else 'audio'}".encode()).hexdigest()[:20]
 
     def cached(self, url: str) -> Path | None:
-        """The file, where it was fetched before."""
+        """The file, if it was fetched before."""
         done = [p for p in sorted(self.folder.glob(f"{self.stem(url)}.*")) if p.suffix not in _UNFINISHED]
         return next((p for p in done if not any(s in _UNFINISHED for s in p.suffixes)), None)
 
     def get(self, url: str) -> Path:
-        """The file of a url, downloaded where it is not there yet.
+        """The file of a url, downloaded if it is not there yet.
 
         Raises:
             D2MError: not http(s), yt-dlp not installed, or the last of the tries failed.
         """
         if not url.lower().startswith(("http://", "https://")):
-            raise D2MError(f"{url}: not an http(s) address; write a path into the column path")
+            raise D2MError(f"{url}: not an http(s) address; put local files into the column path")
         found = self.cached(url)
         if found is not None:
             return found
         try:
             downloader: Any = importlib.import_module("yt_dlp")
         except ImportError as e:
-            raise D2MError("fetching needs yt-dlp; install it: pip install 'd2m[collect]'") from e
+            raise D2MError("downloads need yt-dlp; install it with pip install 'd2m[collect]'") from e
         for attempt in range(self.retries + 1):
             self._be_polite()
             try:
                 return self._download(downloader, url)
             except downloader.utils.YoutubeDLError as e:
                 if not _passes(e) or attempt == self.retries:
-                    raise D2MError(f"{url}: cannot be fetched ({_reason(e)}); check the address, or try later") from e
+                    raise D2MError(f"{url}: download failed ({_reason(e)}); check the address, or try later") from e
             self._wait(attempt)
         raise AssertionError("unreachable")
 
     def _wait(self, n: int) -> float:
-        """Wait before try n + 1; 0, for what yt-dlp is to wait besides."""
+        """Wait before try n + 1; returns 0, the further wait for yt-dlp."""
         self.sleep(min(self.wait_s * 2.0**n, _MAX_WAIT_S))
         return 0.0
 
@@ -104,7 +104,7 @@ class Fetcher:
             "format": "best[vcodec!=none][acodec!=none]/best" if self.video else "bestaudio/best",
             "quiet": True, "no_warnings": True, "noprogress": True, "logger": _Silent(), "noplaylist": True,
             "playlist_items": "1", "cachedir": False, "updatetime": False, "fixup": "never", "continuedl": True,
-            # Asking for a page is tried again by get(), a broken transfer by yt-dlp itself, on from where it broke.
+            # Asking for a page is tried again by get(), a broken transfer by yt-dlp itself, which resumes it.
             "retries": self.retries, "retry_sleep_functions": {"http": self._wait, "fragment": self._wait},
             "fragment_retries": self.retries, "extractor_retries": 0, "socket_timeout": 30,
             "sleep_interval_requests": min(self.pause_s, 1.0), "ratelimit": self.rate_limit or None,
@@ -113,7 +113,7 @@ class Fetcher:
             session.extract_info(url, download=True)
         found = self.cached(url)
         if found is None:
-            raise D2MError(f"{url}: holds nothing to download; name one video or sound")
+            raise D2MError(f"{url}: nothing to download; give the address of one video or audio file")
         return found
 
 

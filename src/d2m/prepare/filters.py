@@ -91,7 +91,7 @@ def drop_jumps(joints: Array, fps: float, max_speed: float = 25.0, max_s: float 
     """Take out short excursions: a joint that leaps away and, within ``max_s``, is gone or back.
 
     A track of one joint is cut wherever its speed exceeds ``max_speed`` torsos/s (about 12 m/s; a dancer's hand reaches
-    8). Of the pieces, those shorter than ``max_s`` stay only where the joint can be reached from its neighbours that
+    8). Of the pieces, those shorter than ``max_s`` stay only if the joint can be reached from its neighbours that
     stay. Long pieces always stay: a leap between two of them is a scene cut, found by :func:`scene_cuts`.
     """
     out = np.array(joints, np.float64)
@@ -158,7 +158,7 @@ def drop_long_limbs(joints: Array, fps: float, slack_2d: float = 1.8, slack_3d: 
 
 
 def drop_broken_frames(joints: Array, min_joints: int = 5) -> Floats:
-    """Frames with fewer than ``min_joints`` joints are no poses: nobody is seen there."""
+    """Frames with fewer than ``min_joints`` joints are not poses: nobody is visible in them."""
     out = np.array(joints, np.float64)
     out[seen(out).sum(axis=1) < min_joints] = np.nan
     return out
@@ -207,7 +207,7 @@ def _fill(track: Floats, known: Mask) -> Floats:
 
 
 def long_gaps(known: Mask, fps: float, max_gap_s: float = 0.5, min_joints: int = 7) -> NDArray[np.int64]:
-    """Where too little is known for too long to be filled.
+    """Frames in which too little is known for too long to be filled.
 
     Args:
         known: (t, j).
@@ -239,7 +239,7 @@ def _runs_longer(mask: Mask, frames: float) -> Mask:
 def savitzky_golay(joints: Array, fps: float, window_s: float = 0.2, order: int = 3) -> Floats:
     """Least-squares polynomial over a moving window (Savitzky and Golay 1964); keeps polynomials of ``order``.
 
-    Returned as it is where the window holds no more frames than the polynomial has coefficients.
+    Returned unchanged if the window holds no more frames than the polynomial has coefficients.
     """
     window = 2 * round(0.5 * window_s * fps) + 1
     if window <= order + 1 or len(joints) < window:
@@ -310,7 +310,7 @@ def _low_pass(x: Floats, fps: float, target: float) -> Floats:
     attenuation = min(_RIPPLE_DB, float(kaiser_atten(taps, (high - low) / (0.5 * fps))))
     kernel = firwin(taps, 0.5 * (low + high), window=("kaiser", kaiser_beta(attenuation)), fs=fps)
     pad = taps // 2
-    # Odd reflection: a joint that moves steadily goes on moving beyond the end.
+    # Odd reflection: a joint that moves steadily keeps moving beyond the end.
     before, after = 2 * x[:1] - x[pad:0:-1], 2 * x[-1:] - x[-2 : -pad - 2 : -1]
     return np.asarray(convolve1d(np.concatenate([before, x, after]), kernel, axis=0)[pad:-pad], np.float64)
 

@@ -32,7 +32,7 @@ def open_corpora(roots: str | Path | Sequence[str | Path] | None, cache: str | P
     Recordings keep their splits, but songs that two corpora share, byte for byte, come into one split together with
     their groups: test if any of them was in test, else val if any was (:func:`d2m.data.splits.strictest`); corpus.json
     lists what moved. Genres are the union; names that occur twice get their corpus's number; the normaliser is fitted
-    anew on all training splits. Stage 1 then trains on all units, later stages on those with music.
+    again on all training splits. Stage 1 then trains on all units, later stages on those with music.
 
     Args:
         roots: one folder or a list of folders, each to be opened by :meth:`Corpus.open`.
@@ -51,7 +51,7 @@ def open_corpora(roots: str | Path | Sequence[str | Path] | None, cache: str | P
     if len(folders) == 1:
         return folders[0]
     if twice := [str(f) for f, n in Counter(folders).items() if n > 1]:
-        raise D2MError(f"data.root: {twice[0]} is given twice; name every corpus once")
+        raise D2MError(f"data.root: {twice[0]} is given twice; name each corpus once")
     with_music = [c for c in corpora if c.has_music.any()] or corpora[:1]
     _agree("music features", "front_end", [f"{c.front_end} ({c.n_features} columns)" for c in with_music])
     _agree("music beats", "beats", [" ".join(filter(None, c.beat_tracker.plain().values())) for c in with_music])
@@ -109,7 +109,7 @@ def shared_splits(corpora: Sequence[Corpus], cache: Path) -> tuple[list[str], li
 
 
 def _sound(corpus: Corpus, number: int, recording: RecordingInfo, hashes: Hashes) -> str:
-    """The digest of a recording's audio file; "" without one, or where it is neither recorded nor here."""
+    """The digest of a recording's audio file; "" without one, or if it is neither recorded nor on this machine."""
     if recording.audio_sha256 or not recording.audio:
         return recording.audio_sha256
     path = corpus.audio_path(number)

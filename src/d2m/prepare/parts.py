@@ -45,7 +45,7 @@ class Hashes:
             self._known = {}
 
     def of(self, path: Path) -> str:
-        """Hex digest of a file's bytes, or of a folder's names and bytes; ``missing`` where there is none."""
+        """Hex digest of a file's bytes, or of a folder's names and bytes; ``missing`` if there is none."""
         try:
             files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
             stats = [(os.path.relpath(p, path), s.st_size, s.st_mtime_ns) for p in files for s in (p.stat(),)]
@@ -68,7 +68,7 @@ class Hashes:
         return digest.hexdigest()
 
     def save(self) -> None:
-        """Write the log where something was learnt. It only saves time, so a log that cannot be written is none."""
+        """Write the log if it has changed. It only saves time, so failing to write it is not an error."""
         if not self._new:
             return
         temp = self.log.with_name(f".{self.log.name}.{os.getpid()}")
@@ -109,7 +109,7 @@ class Parts:
         return self.out / PARTS / key[:2] / f"{key}{suffix}"
 
     def state(self, key: str) -> str | None:
-        """ "done", the reason why there is no part, or None where the recording was not processed yet."""
+        """ "done", the reason why there is no part, or None if the recording has not been processed yet."""
         if self.path(key).is_file():
             return "done"
         try:

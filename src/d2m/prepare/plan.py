@@ -95,7 +95,7 @@ def read_plan(path: Path) -> Plan:
         data = json.loads(path.read_text(encoding="utf-8"))
         return Plan(**data["plan"], lines=tuple(Line(**line) for line in data["lines"]))
     except (OSError, ValueError, KeyError, TypeError) as e:
-        raise D2MError(f"{path}: not a readable plan ({e}); prepare again") from e
+        raise D2MError(f"{path}: not a readable plan ({e}); run d2m prepare again") from e
 
 
 def parse_shard(shard: str | None) -> tuple[int, int]:
@@ -135,7 +135,7 @@ def make_plan(
 
 
 def shard_path(out: Path, shard: tuple[int, int]) -> Path:
-    """Where a shard writes its lines."""
+    """The file to which a shard writes its lines."""
     return out / SHARDS / f"{shard[0]:03d}-of-{shard[1]:03d}.json"
 
 
@@ -147,10 +147,12 @@ def join_shards(out: Path) -> Plan:
     """
     files = sorted((out / SHARDS).glob("*-of-*.json"))
     if not files:
-        raise D2MError(f"{out}: no shards to merge; run shard=0/N to shard=N-1/N with this out first")
+        raise D2MError(f"{out}: no shards to merge; first run shard=0/N to shard=N-1/N with this out")
     counts = {int(f.stem.split("-of-")[1]) for f in files}
     if len(counts) > 1:
-        raise D2MError(f"{out / SHARDS}: shards of {sorted(counts)} parts; remove the folder and run one set again")
+        raise D2MError(
+            f"{out / SHARDS}: shards of different counts {sorted(counts)}; remove the folder and run one set again"
+        )
     count = counts.pop()
     missing = [i for i in range(count) if not shard_path(out, (i, count)).is_file()]
     if missing:
@@ -158,7 +160,7 @@ def join_shards(out: Path) -> Plan:
     plans: Sequence[Plan] = [read_plan(shard_path(out, (i, count))) for i in range(count)]
     heads = {json.dumps([p.code, p.options, p.splits, p.default_genre], sort_keys=True) for p in plans}
     if len(heads) > 1:
-        raise D2MError(f"{out / SHARDS}: shards of different options; run them again with the same")
+        raise D2MError(f"{out / SHARDS}: shards with different options; run them all again with the same ones")
     lines: list[Line] = []
     for i in range(max(len(p.lines) for p in plans)):
         lines += [p.lines[i] for p in plans if i < len(p.lines)]

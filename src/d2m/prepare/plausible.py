@@ -1,7 +1,7 @@
 """Whether a recording is a plausible upright human in the unit, order, orientation and rate it is said to have.
 
 One look for all sources, right after reading. What cannot be a human is refused in a line that names the option that
-mends it. Numbers behind the thresholds, and what cannot be known: docs/adr/0059, docs/data.md.
+fixes it. Numbers behind the thresholds, and what cannot be known: docs/adr/0059, docs/data.md.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from d2m.prepare.stated import Stated, bring
 
 Floats = NDArray[np.float64]
 
-#: Legs in cm, hip to ankle: of a child of four to a giant; and of anybody, where the unit is stated.
+#: Legs in cm, hip to ankle: of a child of four to a giant; and of anybody, if the unit is stated.
 _LEGS_CM, _ANY_LEGS_CM = (45.0, 130.0), (15.0, 250.0)
-#: A torso below this many pixels is no torso on a picture.
+#: No torso in a picture is smaller than this many pixels.
 _TORSO_PX = 3.0
 #: Nor does one fill so many pictures.
 _PICTURES = 3.0
 #: Cosines of ankles to neck: below the first it does not stand, above the second it stands in another direction.
 _LIES, _STANDS = 0.35, 0.75
-#: A knee is bent where it is this share of the leg off the line from hip to ankle.
+#: A knee is bent if it is this share of the leg off the line from hip to ankle.
 _BENT = 0.04
 _BACKWARDS, _SOMETIMES_BENT = 0.9, 0.2
 #: Median speed of hands and feet about the hips, torsos/s over 0.1 s: of dancers 0.4 to 3.5.
@@ -52,7 +52,7 @@ def check_stated(source: str, stated: Stated) -> None:
     """Refuse what a source does not read. Raises: D2MError."""
     for option in stated.plain():
         if source not in _READ_BY.get(option, (source,)):
-            raise D2MError(f"source={source} reads no {option}=; {', '.join(_READ_BY[option])} do")
+            raise D2MError(f"source={source} does not take {option}=; {', '.join(_READ_BY[option])} do")
 
 
 def read_pose(source: str, path: Path, stated: Stated) -> PoseClip:
@@ -74,12 +74,12 @@ def read_pose(source: str, path: Path, stated: Stated) -> PoseClip:
 
 
 def look(clip: PoseClip, stated: Stated, where: str) -> None:
-    """Refuse what is no upright human: a unit, an orientation, sides or a rate that cannot be.
+    """Refuse anything but an upright human: an impossible unit, orientation, side or rate.
 
     Too few frames to tell, and bodies without extent, are passed over: cleaning refuses them.
 
     Raises:
-        D2MError: one line that names the option that mends it.
+        D2MError: one line that names the option that fixes it.
     """
     x = np.array(clip.joints, np.float64)
     x[clip.confidence < _MIN_CONFIDENCE] = np.nan
@@ -108,9 +108,9 @@ def _look_at_unit(x: Floats, stated: Stated, where: str) -> None:
     if stated.unit is None:
         unit = guess_unit(leg)
         mend = f"unit={unit}" if unit and UNITS[unit] != 1.0 else f"unit={LEG_CM / max(leg, 1e-9):.4g}"
-        raise D2MError(f"{where}: its legs would be {leg:.3g} cm long; say {mend}, or unit=auto if recordings differ")
+        raise D2MError(f"{where}: its legs would be {leg:.3g} cm long; set {mend}, or unit=auto if recordings differ")
     raise D2MError(
-        f"{where}: its legs would be {leg:.3g} cm long with unit={stated.unit}; say unit=auto, or the right one"
+        f"{where}: its legs would be {leg:.3g} cm long with unit={stated.unit}; set unit=auto, or the right one"
     )
 
 
@@ -119,10 +119,10 @@ def _look_at_pixels(x: Floats, stated: Stated, where: str) -> None:
     if torso < _TORSO_PX:
         raise D2MError(
             f"{where}: a torso of {torso:.2g} pixels; if its coordinates are shares of the picture (0 to 1), "
-            "say picture=[WIDTH,HEIGHT], its size in pixels, e.g. picture=[1280,720]"
+            "set picture=[WIDTH,HEIGHT], its size in pixels, e.g. picture=[1280,720]"
         )  # fmt: skip
     if stated.picture is not None and torso > _PICTURES * max(stated.picture):
-        raise D2MError(f"{where}: a torso of {torso:.0f} pixels; its coordinates are pixels: leave picture= out")
+        raise D2MError(f"{where}: a torso of {torso:.0f} pixels; its coordinates are pixels: omit picture=")
 
 
 def _look_at_up(x: Floats, stated: Stated, where: str) -> None:
@@ -131,13 +131,13 @@ def _look_at_up(x: Floats, stated: Stated, where: str) -> None:
         return  # a head that stays below the feet is then a dancer's own
     along = uprightness(x)
     if stated.up is not None and along[ours] < -_LIES:
-        raise D2MError(f"{where}: with up={stated.up} the body stands on its head; say up=auto if recordings differ")
+        raise D2MError(f"{where}: with up={stated.up} the body stands on its head; set up=auto if recordings differ")
     if stated.up is not None and along[ours] < _LIES and max(along.values()) > _STANDS:
-        raise D2MError(f"{where}: with up={stated.up} the body lies on its side; say up=auto if recordings differ")
+        raise D2MError(f"{where}: with up={stated.up} the body lies on its side; set up=auto if recordings differ")
     best = max(along, key=lambda d: along[d])
     if along[ours] < _LIES and along[best] > _STANDS:
         how = "stands on its head" if along[ours] < -_STANDS else "lies on its side"
-        raise D2MError(f"{where}: the body {how} throughout; say up={best} (or up={ours} if it does)")
+        raise D2MError(f"{where}: the body {how} throughout; set up={best} (or up={ours} if it does)")
 
 
 def _look_at_sides(x: Floats, stated: Stated, where: str) -> None:
@@ -160,10 +160,10 @@ def _look_at_sides(x: Floats, stated: Stated, where: str) -> None:
         return  # the nose is in front
     if stated.mirror or stated.swap_sides:
         said = "mirror=true" if stated.mirror else "swap_sides=true"
-        raise D2MError(f"{where}: with {said} its knees bend backwards; prepare this recording apart, without it")
+        raise D2MError(f"{where}: with {said} its knees bend backwards; prepare this recording separately, without it")
     raise D2MError(
-        f"{where}: its knees bend backwards: the sides are exchanged (say swap_sides=true) or one axis points the "
-        "other way (say mirror=true; mirror=false if it is right)"
+        f"{where}: its knees bend backwards: the sides are swapped (set swap_sides=true) or one axis points the "
+        "other way (set mirror=true; mirror=false if it is right)"
     )
 
 
@@ -177,7 +177,7 @@ def _look_at_rate(x: Floats, fps: float, where: str) -> None:
     if np.isfinite(away).sum() >= _FEWEST_FRAMES and (speed := float(np.nanmedian(away))) > _TOO_FAST:
         raise D2MError(
             f"{where}: at {fps:g} frames per second hands and feet move at {speed / 2:.0f} m/s; "
-            "say the right rate, e.g. fps=25"
+            "set the right rate, e.g. fps=25"
         )
 
 
@@ -186,4 +186,4 @@ def likely_rate(fps: float, motion_s: float, music_s: float) -> str:
     rate = fps * motion_s / max(music_s, 1e-9)
     best = min(_RATES, key=lambda r: abs(np.log(r / max(rate, 1e-9))))
     near = abs(rate / best - 1.0) * music_s < max(0.3, 0.004 * music_s) and abs(best / fps - 1.0) > 0.002
-    return f"; at {best:g} frames per second they would be equally long: say fps={best:g}" if near else ""
+    return f"; at {best:g} frames per second they would be equally long: set fps={best:g}" if near else ""

@@ -30,7 +30,7 @@ from d2m.prepare.stated import Stated
 CODE_VERSION = 5
 YAWS = (0.0, 45.0, 90.0, 135.0, 180.0, 225.0, 270.0, 315.0)
 CAMERAS = {"orthographic": project, "pinhole": project_pinhole}
-#: A motion shorter than this is no dance.
+#: A motion shorter than this is not a dance.
 MIN_MOTION_S = 1.0
 
 
@@ -60,19 +60,19 @@ class Options:
     def __post_init__(self) -> None:
         for key in ("source", "front_end", "beats", "camera"):
             if not isinstance(value := getattr(self, key), str):
-                raise D2MError(f"{key}={value}: give one name")
+                raise D2MError(f"{key}={value}: give a single name")
         if self.source not in SOURCES:
-            raise D2MError(f"no source '{self.source}'; there are {', '.join(SOURCES)}")
+            raise D2MError(f"no source '{self.source}'; choose from {', '.join(SOURCES)}")
         # Its full name: what the plan records says which model or embedding it was.
         object.__setattr__(self, "front_end", front_end(self.front_end).name)
         if self.beats not in BEAT_TRACKERS:
-            raise D2MError(f"no beat tracker '{self.beats}'; there are {', '.join(BEAT_TRACKERS)}")
+            raise D2MError(f"no beat tracker '{self.beats}'; choose from {', '.join(BEAT_TRACKERS)}")
         if self.camera not in CAMERAS:
-            raise D2MError(f"no camera '{self.camera}'; there are {', '.join(CAMERAS)}")
+            raise D2MError(f"no camera '{self.camera}'; choose from {', '.join(CAMERAS)}")
         if not self.yaws:
             raise D2MError("yaws is empty; give at least one camera angle in degrees")
         if self.max_gap_s is not None and not self.max_gap_s >= 0:
-            raise D2MError(f"max_gap_s={self.max_gap_s}: give seconds, 0 or more, or null")
+            raise D2MError(f"max_gap_s={self.max_gap_s}: give seconds (0 or more) or null")
         check_options(self.clean)
         check_stated(self.source, self.stated)
 
@@ -97,7 +97,7 @@ class Options:
 class Prepared:
     """One recording's arrays: what a part file holds.
 
-    seconds: of the music, or of the motion where there is none. tempo: BPM, nan where unknown. genre: what the file
+    seconds: of the music, or of the motion if there is none. tempo: BPM, nan if unknown. genre: what the file
     says of itself, or "". rejected_units: in all views, in stretches that cleaning could not repair. poses: (v, t, 28)
     px. units: (v, n, 32, 28) px; unit_beats (n, 4), unit_spans (n, 2) s and runs (r, 2) as in
     :class:`d2m.motion.units.UnitCut`. motion_beats: (k,) s, kinematic. features: (t, f) of the whole song. beats,
@@ -186,7 +186,7 @@ def _has_sound(video: Path) -> bool:
         with av.open(str(video)) as container:
             return bool(container.streams.audio)
     except (av.FFmpegError, OSError, ValueError):
-        return True  # its poses were read: let the audio's reader say what is wrong
+        return True  # its poses were read: the audio reader reports the fault
 
 
 def _match(

@@ -53,9 +53,9 @@ class Stated:
 
     def __post_init__(self) -> None:
         if isinstance(self.unit, str) and self.unit not in (*UNITS, "auto"):
-            raise D2MError(f"unit={self.unit}: give {', '.join(UNITS)}, auto, or the centimetres of one unit")
+            raise D2MError(f"unit={self.unit}: choose {', '.join(UNITS)}, auto, or give the centimetres per unit")
         if not (self.unit is None or isinstance(self.unit, str) or _number(self.unit, 1e-6, 1e6)):
-            raise D2MError(f"unit={self.unit}: give the centimetres of one unit, above 0")
+            raise D2MError(f"unit={self.unit}: give the centimetres per unit, above 0")
         if self.up is not None and self.up not in (*UPS, "auto"):
             raise D2MError(f"up={self.up}: give {', '.join(UPS)} or auto")
         if self.fps is not None and not _number(self.fps, 1, 1000):
@@ -71,9 +71,9 @@ class Stated:
             if not isinstance(getattr(self, key), bool | None):
                 raise D2MError(f"{key}={getattr(self, key)}: give true or false")
         if not isinstance(self.names, Mapping):
-            raise D2MError(f"names={self.names}: give our joints and the rig's, names={{left_wrist:Hand_L}}")
+            raise D2MError(f"names={self.names}: map our joints to the rig's, as in names={{left_wrist:Hand_L}}")
         if strangers := [str(k) for k in self.names if k not in JOINTS]:
-            raise D2MError(f"names: '{strangers[0]}' is none of our joints; there are {', '.join(JOINTS)}")
+            raise D2MError(f"names: '{strangers[0]}' is not one of our joints; choose from {', '.join(JOINTS)}")
 
     def plain(self) -> dict[str, Any]:
         """What was said, as JSON holds it; {} if nothing was."""
@@ -92,7 +92,7 @@ def read_stated(given: Mapping[str, Any] | None) -> Stated:
     """Options by name -> Stated. Raises: D2MError: an unknown one, or a wrong value."""
     given = given or {}
     if strangers := sorted(set(given) - set(STATED)):
-        raise D2MError(f"nothing can be stated of poses as '{strangers[0]}'; there are {', '.join(STATED)}")
+        raise D2MError(f"no such statement about poses: '{strangers[0]}'; choose from {', '.join(STATED)}")
     return Stated(**{k: v for k, v in given.items() if v is not None})
 
 
@@ -104,15 +104,15 @@ def bring(clip: PoseClip, stated: Stated, where: str) -> PoseClip:
     """
     flat = clip.joints.shape[-1] == 2
     if flat and stated.unit not in (None, "auto"):
-        raise D2MError(f"{where}: 2-D poses are in pixels; leave unit={stated.unit} out")
+        raise D2MError(f"{where}: 2-D poses are in pixels; omit unit={stated.unit}")
     if not flat and stated.picture is not None:
-        raise D2MError(f"{where}: 3-D poses have no picture; leave picture= out")
+        raise D2MError(f"{where}: 3-D poses have no picture; omit picture=")
     x = np.asarray(clip.joints, np.float64)
     sure = clip.confidence
     if flat:
         up = guess_up(x) if stated.up == "auto" else stated.up or _PIXELS
         if "z" in up:
-            raise D2MError(f"{where}: 2-D poses have no z; say up=y, up=x or up=-x, or leave it out")
+            raise D2MError(f"{where}: 2-D poses have no z; set up=y, up=x or up=-x, or omit up=")
         x = turn_picture(x * np.array(stated.picture or (1.0, 1.0)), up)
     else:
         x = x * cm_per_unit(stated.unit or "cm", leg_length(x), where)

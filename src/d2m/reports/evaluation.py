@@ -1,4 +1,4 @@
-"""What a bundle learned, on songs it was not trained on: numbers beside baselines."""
+"""What a bundle learned, on songs it was not trained on: numbers next to baselines."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def motion_by_genre(
 
     Returns:
         Genre -> "songs"; "real" and "generated", mean kinetic energy (torso lengths^2/s^2); "boundary", the jump at
-        unit boundaries of unwarped dances, 1 where there is no seam; "below_threshold", the share of segments where
+        unit boundaries of unwarped dances, 1 if there is no seam; "below_threshold", the share of segments where
         every draw was too still; with a motion classifier "judged" and "judged_real", its judge's probability of the
         song's own genre for the generated dance, unwarped, and for the real one. And genre -> "real", "generated" ->
         all of :data:`d2m.metrics.motion.MOTION_METRICS`.
@@ -144,7 +144,7 @@ def edit_energy(
     Returns the mean kinetic energy (torso lengths^2/s^2, the real dance's torso) of the original, the neutral and the
     target dance, the share of (song, seed) pairs whose energy rose, how many pairs, and whether strength 0 gave the
     original to the bit in all of them; with a motion classifier also "target_probability_*" of the three by its judge,
-    beside the judge's held-out accuracy.
+    next to the judge's held-out accuracy.
     """
     edit = MeanShift(source, target).from_means(generator.genre_means)
     energies: list[list[float]] = []

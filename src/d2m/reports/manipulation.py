@@ -23,7 +23,7 @@ from d2m.metrics.motion import common_scale, content_distance, mean_energy
 from d2m.reports.readings import Reading, motion_reading, structure_reading
 
 VERSIONS = ("original", "neutral", "target")
-#: Columns of the table, before one "music_GENRE" per genre and, where there is a motion classifier, "motion_GENRE".
+#: Columns of the table, before one "music_GENRE" per genre and, if there is a motion classifier, "motion_GENRE".
 COLUMNS = ("song", "genre", "to", "version", "video", "kinetic_energy", "content_distance")
 
 
@@ -42,7 +42,7 @@ def fixed_songs(corpus: Corpus, per_genre: int, seed: int, splits: Sequence[str]
 
 
 def cosine(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    """Of two directions (d,); nan where one of them has no length."""
+    """Of two directions (d,); nan if one of them has no length."""
     x, y = a.astype(np.float64), b.astype(np.float64)
     length = float(np.linalg.norm(x) * np.linalg.norm(y))
     return float(np.clip(x @ y / length, -1, 1)) if length > 0 else float("nan")

@@ -14,18 +14,18 @@ _CARD_LINE = re.compile(r"^- Genre means:.*$", re.MULTILINE)
 
 
 def check_target(bundle: Bundle, out: Path) -> list[Path]:
-    """What lies in ``out`` beside a bundle and has to stay there, such as an import's checkpoints to go on from.
+    """Files in ``out`` that are not part of a bundle and must stay, such as an import's checkpoints to resume from.
 
     Raises:
         D2MError: it is no bundle, or is another one with something beside it that would be lost.
     """
     foreign = out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / "provenance.json").is_file())
     if foreign:
-        raise D2MError(f"out={out}: exists and is no bundle; choose another folder")
+        raise D2MError(f"out={out}: exists and is not a bundle; choose another folder")
     beside = sorted(p for p in out.iterdir() if p.name not in {*FILES, MOTION_STYLE}) if out.is_dir() else []
     if beside and out.resolve() != bundle.folder.resolve():
         raise D2MError(
-            f"out={out}: holds {beside[0].name} besides a bundle and would be replaced; choose another folder"
+            f"out={out}: contains {beside[0].name} besides a bundle and would be replaced; choose another folder"
         )
     return beside
 

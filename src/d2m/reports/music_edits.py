@@ -28,7 +28,7 @@ def along(delta: NDArray[np.floating], direction: Direction, origin: NDArray[np.
     unit = np.asarray(direction.shift(np.asarray(origin, np.float64)), np.float64)
     length = float(np.linalg.norm(unit))
     if length <= 0:
-        raise D2MError("the direction does not move this latent; there is nothing to measure along")
+        raise D2MError("the direction does not move this latent, so nothing can be measured along it")
     d = np.asarray(delta, np.float64)
     part = float(d @ unit) / length
     rest = float(np.linalg.norm(d - part * unit / length))

@@ -182,7 +182,7 @@ def _png(source: str | os.PathLike[str] | Figure) -> bytes:
     if isinstance(source, (str, os.PathLike)):
         data = _read(Path(source))
         if not data.startswith(b"\x89PNG"):
-            raise D2MError(f"{source}: not a PNG picture; give a .png file or a matplotlib Figure")
+            raise D2MError(f"{source}: not a PNG image; give a .png file or a matplotlib Figure")
         return data
     buffer = io.BytesIO()
     source.savefig(buffer, format="png", dpi=120, metadata={"Software": None})

@@ -41,13 +41,13 @@ def furthest_genres(table: LatentTable) -> tuple[str, str]:
     names = sorted(found)
     pairs = [(float(np.linalg.norm(found[x] - found[y])), x, y) for i, x in enumerate(names) for y in names[i + 1 :]]
     if not pairs:
-        raise D2MError(f"two genres are needed; there is {', '.join(names)}")
+        raise D2MError(f"two genres are needed; all songs are {', '.join(names)}")
     _, source, target = max(pairs)
     return source, target
 
 
 def two_genres(table: LatentTable, source: str | None, target: str | None) -> tuple[str, str]:
-    """Source and target: as given, else the genres furthest apart; where one is given the other differs from it.
+    """Source and target: as given, else the genres furthest apart; if one is given, the other differs from it.
 
     Raises:
         D2MError: fewer than two genres, an unknown one, or one genre twice.
@@ -55,9 +55,9 @@ def two_genres(table: LatentTable, source: str | None, target: str | None) -> tu
     known = table.genres
     for key, genre in (("source", source), ("target", target)):
         if genre is not None and genre not in known:
-            raise D2MError(f"{key}={genre}: no such genre among these songs; there are {', '.join(known)}")
+            raise D2MError(f"{key}={genre}: no song has this genre; choose from {', '.join(known)}")
     if source is not None and source == target:
-        raise D2MError(f"source={source} target={target}: give two different genres; there are {', '.join(known)}")
+        raise D2MError(f"source={source} target={target}: give two different genres from {', '.join(known)}")
     first, second = furthest_genres(table)
     source = source or (first if first != target else second)
     return source, target or (second if second != source else first)

@@ -63,7 +63,7 @@ class ShrunkCovariance:
         return float(self.floor * self.basis.shape[1] + self.extra.sum())
 
     def power(self, v: Floats, p: float) -> Floats:
-        """Sigma^p @ v for rows v (..., d); a pseudo-inverse where the floor is 0 and p negative."""
+        """Sigma^p @ v for rows v (..., d); a pseudo-inverse if the floor is 0 and p negative."""
         off = self.floor**p if self.floor > 0 else 0.0
         on = (self.floor + self.extra) ** p
         inside = v @ self.basis.T

@@ -23,9 +23,11 @@ from d2m.stats.structure import Tested
 def _pair(a: ArrayLike, b: ArrayLike, same_rows: bool = True) -> tuple[Floats, Floats]:
     x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if x.ndim != 2 or y.ndim != 2 or (same_rows and len(x) != len(y)):
-        raise D2MError(f"two sides of shapes {x.shape} and {y.shape}; give (n, d) each, row by row the same songs")
+        raise D2MError(
+            f"the two sides have shapes {x.shape} and {y.shape}; give (n, d) each, with the same songs row by row"
+        )
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise D2MError("latents hold NaN or infinite numbers; extract them again")
+        raise D2MError("latents contain NaN or infinite numbers; extract them again")
     return x, y
 
 
@@ -172,7 +174,7 @@ def direction_cosine(
     x, x_genre = check_latents(music, music_genre)
     y, y_genre = check_latents(dance, dance_genre)
     if x.shape[1] != y.shape[1]:
-        raise D2MError(f"directions of widths {x.shape[1]} and {y.shape[1]}; both sides must be z_dan of one bundle")
+        raise D2MError(f"directions have widths {x.shape[1]} and {y.shape[1]}; both sides must be z_dan of one bundle")
     if together and not np.array_equal(x_genre, y_genre):
         raise D2MError("genres of the two sides differ; give the same songs in the same order")
     mine, theirs = _two(x, x_genre, source, target), _two(y, y_genre, source, target)

@@ -20,7 +20,7 @@ def check_latents(z: ArrayLike, genre: ArrayLike) -> tuple[NDArray[np.float64], 
     if x.ndim != 2 or not x.size or labels.shape != x.shape[:1]:
         raise D2MError(f"latents of shape {x.shape} and genres of shape {labels.shape}; give (n, d) and (n,)")
     if not np.isfinite(x).all():
-        raise D2MError("latents hold NaN or infinite numbers; extract them again")
+        raise D2MError("latents contain NaN or infinite numbers; extract them again")
     return x, labels
 
 
@@ -32,9 +32,9 @@ def of_genre(x: NDArray[np.float64], labels: NDArray[np.str_], name: str, at_lea
     """
     rows: NDArray[np.float64] = x[labels == name]
     if not len(rows):
-        raise D2MError(f"unknown genre '{name}'; there are {', '.join(sorted(set(labels.tolist()))) or 'none'}")
+        raise D2MError(f"unknown genre '{name}'; choose from {', '.join(sorted(set(labels.tolist()))) or 'none'}")
     if len(rows) < at_least:
-        raise D2MError(f"genre '{name}' has {len(rows)} song; at least {at_least} are needed here")
+        raise D2MError(f"genre '{name}' has {len(rows)} song(s); at least {at_least} are needed")
     return rows
 
 
@@ -52,7 +52,7 @@ def song_labels(genre: ArrayLike, song: ArrayLike | None = None) -> tuple[list[s
         raise D2MError(f"genres {labels.shape} and songs {songs.shape}; give one of each per row")
     names, of_row = np.unique(labels, return_inverse=True)
     if len(names) < 2:
-        raise D2MError(f"structure of genres needs two of them; there is {', '.join(names.tolist()) or 'none'}")
+        raise D2MError(f"genre structure needs at least two genres, found {', '.join(names.tolist()) or 'none'}")
     unique, first, row_song = np.unique(songs, return_index=True, return_inverse=True)
     of_song = of_row[first]
     bad = np.flatnonzero(of_song[row_song] != of_row)

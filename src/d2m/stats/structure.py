@@ -96,7 +96,7 @@ def tsne(z: ArrayLike, seed: int = 0, perplexity: float = 30.0, n_pca: int | Non
 
     x = np.asarray(z, np.float64)
     if len(x) < 4:
-        raise D2MError(f"t-SNE of {len(x)} latents says nothing; give at least 4")
+        raise D2MError(f"t-SNE needs at least 4 latents, found {len(x)}")
     if n_pca is not None:
         x = pca(x, min(n_pca, *x.shape))[0]
     x = x / max(float(x.std()), 1e-300)
@@ -180,7 +180,7 @@ def linear_probe(
         centre = x[train].mean(0)
         sigma = ShrunkCovariance.fit(x[train] - centre)
         if sigma.trace <= 0:
-            raise D2MError("all latents are the same; there is nothing to probe")
+            raise D2MError("all latents are equal, so there is nothing to probe")
         a, b = sigma.power(x[train] - centre, -0.5), sigma.power(x[test] - centre, -0.5)
         # One vote per song: scores are averaged over its rows.
         songs, place = np.unique(row_song[test], return_inverse=True)

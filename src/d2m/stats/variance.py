@@ -55,7 +55,7 @@ def variance_components(
     s, k, _ = z.shape
     g = len(names)
     if s <= g:
-        raise D2MError(f"variance components need songs within genres; there are {s} songs of {g} genres")
+        raise D2MError(f"variance components need several songs per genre, found {s} songs of {g} genres")
     song_means = z.mean(1)
     ms_noise = float(np.square(z - song_means[:, None]).sum()) / (s * (k - 1))
     centred = song_means - song_means.mean(0)

@@ -109,7 +109,7 @@ def _leg(hip: np.ndarray, ankle: np.ndarray, pole: np.ndarray, body: Body) -> tu
 def joints(body: Body, posture: Posture) -> np.ndarray:
     """Joint positions (t, 14, 3) float64 in cm, in the order of `d2m.core.skeleton.JOINTS`.
 
-    The hips' height is lowered, smoothly, where a leg would not reach its foot.
+    The hips are lowered, smoothly, wherever a leg would not reach its foot.
     """
     heading = _rotation(1, posture.yaw)
     torso = heading @ _rotation(2, -posture.lean_left) @ _rotation(0, posture.lean_forward)

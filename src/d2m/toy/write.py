@@ -76,11 +76,11 @@ def write_corpus(
     if n_songs_per_genre < 1:
         raise D2MError(f"n_songs_per_genre is {n_songs_per_genre}: give at least 1")
     if not MIN_SECONDS <= seconds < math.inf:
-        raise D2MError(f"seconds is {seconds}: a synthetic song lasts at least {MIN_SECONDS:g} s")
+        raise D2MError(f"seconds is {seconds}: give at least {MIN_SECONDS:g}")
     if seed < 0:
-        raise D2MError(f"seed is {seed}: give 0 or more")
+        raise D2MError(f"seed={seed}: give 0 or more")
     if not genres or len(set(genres)) < len(genres):
-        raise D2MError(f"genres is {list(genres)}: give one or more, each once")
+        raise D2MError(f"genres is {list(genres)}: name one or more, each once")
     for genre in genres:
         _recipe(genre)
     stamp = Stamp(VERSION, int(n_songs_per_genre), float(seconds), int(seed), list(genres))
@@ -116,7 +116,7 @@ def _recipe(genre: str) -> Genre:
 
 
 def _holds(root: Path, stamp: Stamp) -> bool:
-    """Whether `root` is this corpus; False where it is absent or an empty folder."""
+    """Whether `root` is this corpus; False if it is absent or an empty folder."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     try:
@@ -124,7 +124,9 @@ def _holds(root: Path, stamp: Stamp) -> bool:
     except (OSError, ValueError):
         found = None
     if found != asdict(stamp):
-        raise D2MError(f"{root}: holds something else than this synthetic corpus; remove it or choose another folder")
+        raise D2MError(
+            f"{root}: contains something other than this synthetic corpus; remove it or choose another folder"
+        )
     return True
 
 

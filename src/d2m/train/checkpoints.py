@@ -41,7 +41,7 @@ def read_checkpoint(path: Path, genres: Sequence[str] | None = None) -> dict[str
             _warn_of_no_names(path, tuple(genres))
         elif list(ckpt[GENRES]) != list(genres):
             raise D2MError(
-                f"{path}: was trained on the genres {', '.join(ckpt[GENRES])}, the corpus has {', '.join(genres)}; "
+                f"{path}: was trained on the genres {', '.join(ckpt[GENRES])}, but the corpus has {', '.join(genres)}; "
                 "give a checkpoint or a corpus of the same genres"
             )
     return ckpt
@@ -93,13 +93,13 @@ def check_continues(
         if found.get(name) != wanted.get(name):
             raise D2MError(
                 f"{path}: does not fit stage {stage.name}: tensor '{name}' has shape {found.get(name, 'none')}, the "
-                f"config and the corpus's genres ask for {wanted.get(name, 'none')}"
+                f"config and the corpus's genres require {wanted.get(name, 'none')}"
             )
     try:
         done = int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["total"]["processed"])
     except (KeyError, TypeError, ValueError) as e:
-        raise D2MError(f"{path}: holds no training to go on with; use init_from.{stage.name}") from e
+        raise D2MError(f"{path}: contains no training state to continue; use init_from.{stage.name}") from e
     if 0 < max_epochs <= done:
-        raise D2MError(f"{path}: has {done} epochs behind it; give fit.{stage.name}.max_epochs above that")
+        raise D2MError(f"{path}: has already trained {done} epochs; set fit.{stage.name}.max_epochs above that")
     if stage.knows_genres and genres is not None:
         read_checkpoint(path, genres)

@@ -134,7 +134,7 @@ def check_stages(cfg: DictConfig, stages: Sequence[Stage], run: RunFolder, corpu
 def begin(
     module: pl.LightningModule, cfg: DictConfig, stage: Stage, run: RunFolder, corpus: Corpus
 ) -> tuple[Path | None, dict[str, Any]]:
-    """Warm-start the module, or give the checkpoint it goes on from; and what the stage has behind it.
+    """Warm-start the module, or return the checkpoint it resumes from; and the progress of the stage so far.
 
     Raises:
         D2MError: a checkpoint does not fit.
@@ -152,7 +152,7 @@ def begin(
 
 
 def train_stage(cfg: DictConfig, stage: Stage, run: RunFolder, corpus_dir: Path) -> None:
-    """Train one stage, or go on with it from its last checkpoint; its result is ``checkpoints/<stage>/last.ckpt``."""
+    """Train one stage, or resume it from its last checkpoint; its result is ``checkpoints/<stage>/last.ckpt``."""
     corpus = Corpus.open(corpus_dir)
     last = run.checkpoint(stage.name)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
@@ -181,7 +181,7 @@ def train_stage(cfg: DictConfig, stage: Stage, run: RunFolder, corpus_dir: Path)
         trainer.fit(module, data, ckpt_path=None if start is None else str(start), weights_only=True)
         status = "interrupted" if trainer.interrupted else "success"
     finally:
-        # Not the trainer's: under fast_dev_run it has a dummy, and W&B's run would go on into the next stage.
+        # Not the trainer's: under fast_dev_run it has a dummy, and W&B's run would continue into the next stage.
         close_loggers([logger] if isinstance(logger, Logger) else [], status)
     if status == "interrupted":
         raise KeyboardInterrupt
@@ -201,7 +201,7 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> Path:
         overrides: what the run was started with, for run.json: by it a later command knows the run again.
 
     Raises:
-        D2MError: whatever the user can mend.
+        D2MError: anything the user can fix.
     """
     if cfg.torch_threads:
         torch.set_num_threads(cfg.torch_threads)
@@ -233,7 +233,7 @@ def _run(cfg: DictConfig, run: RunFolder, stages: Sequence[Stage], overrides: Se
 
 
 def objective(run: RunFolder, stages: Sequence[str]) -> float | None:
-    """What a sweeper optimises: the last trained stage's monitored value; None where it was never validated."""
+    """What a sweeper optimises: the last trained stage's monitored value; None if it was never validated."""
     stage = in_order(stages)[-1]
     value = run.done(stage.name).get("metrics", {}).get(stage.monitor)
     return None if value is None else float(value)

@@ -37,7 +37,7 @@ def build_optimizer(options: Mapping[str, Any], parameters: Iterable[Any]) -> to
         reason = " ".join(str(e).split())[:200]
         raise D2MError(f"optimizer: {target} cannot be built with {arguments} ({reason})") from e
     if not isinstance(optimizer, torch.optim.Optimizer):
-        raise D2MError(f"optimizer: {target} is no torch.optim.Optimizer")
+        raise D2MError(f"optimizer: {target} is not a torch.optim.Optimizer")
     return optimizer
 
 

@@ -16,7 +16,7 @@ from d2m.train.trainer_options import check_options
 
 
 def start_checkpoint(cfg: DictConfig, stage: Stage, run: RunFolder) -> Path | None:
-    """What a stage goes on from, optimizers included: its own last checkpoint, else ``continue_from``, else None."""
+    """What a stage resumes from, optimizers included: its own last checkpoint, else ``continue_from``, else None."""
     last = run.checkpoint(stage.name)
     if last.exists():
         return last
@@ -51,7 +51,10 @@ def check_request(cfg: DictConfig, run: RunFolder) -> list[Stage]:
     continued = _given(cfg, "continue_from")
     for name in continued:
         if name in replaced:
-            raise D2MError(f"init_from.{name} and continue_from.{name}: give one: start from it, or go on training it")
+            raise D2MError(
+                f"init_from.{name} and continue_from.{name}: give only one; init_from starts "
+                "from it, continue_from trains it further"
+            )
         if name not in names:
             raise D2MError(
                 f"continue_from.{name}: {name} is not among stages={sorted(names)}; add it, or use init_from"
@@ -67,13 +70,13 @@ def check_request(cfg: DictConfig, run: RunFolder) -> list[Stage]:
     dropped = [s.name for s in asked if s not in kept]
     if not kept:
         raise D2MError(
-            f"init_from.{dropped[-1]} stands for training {dropped[-1]}: nothing is left to train; to go on training "
-            f"it, give continue_from.{dropped[-1]}"
+            f"init_from.{dropped[-1]} replaces training {dropped[-1]}, so nothing is left to train; to train "
+            f"it further, give continue_from.{dropped[-1]}"
         )
     for name in replaced:
         if not any(name in s.warm_starts and s.name not in continued for s in kept):
             trained = ", ".join(s.name for s in kept)
-            raise D2MError(f"init_from.{name}: none of the stages to train ({trained}) starts from it; leave it out")
+            raise D2MError(f"init_from.{name}: none of the stages to train ({trained}) starts from it; omit it")
         _check_file(cfg, "init_from", name)
     if dropped and is_rank_zero():
         stand_ins = ", ".join([f"init_from.{n}" for n in replaced] + [f"continue_from.{n}" for n in continued])
@@ -132,13 +135,13 @@ def check_trainer(trainer: pl.Trainer, module: pl.LightningModule, stage: Stage)
     """
     if trainer.gradient_clip_val and "clip" in module.hparams:
         raise D2MError(
-            f"trainer.gradient_clip_val: stage {stage.name} clips every network on its own; use model.{stage.name}.clip"
+            f"trainer.gradient_clip_val: stage {stage.name} clips each network by itself; use model.{stage.name}.clip"
         )
     if module.automatic_optimization:
         return
     if trainer.accumulate_grad_batches != 1:
         raise D2MError(
-            f"trainer.accumulate_grad_batches: stage {stage.name} makes several updates a batch; "
+            f"trainer.accumulate_grad_batches: stage {stage.name} makes several updates per batch; "
             f"use fit.{stage.name}.batch_size"
         )
     if str(trainer.precision).startswith("16"):

@@ -16,7 +16,7 @@ class Stage:
     Attributes:
         items: what its batches are made of, see :mod:`d2m.data.sampling`.
         networks: dotted names within its LightningModule.
-        monitor, mode: what "best" means, and what a sweep optimises. The curriculum goes on from "last": a GAN has no
+        monitor, mode: what "best" means, and what a sweep optimises. The curriculum continues from "last": a GAN has no
             meaningful best.
         warm_starts: stage -> {network here: network there}.
         knows_genres: its networks are sized and labelled by the corpus's genres (``n_genres``).

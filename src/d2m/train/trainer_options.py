@@ -15,11 +15,11 @@ ELSEWHERE = {
     "default_root_dir": "hydra.run.dir",
     "enable_progress_bar": "callbacks.progress_bar",
     "enable_model_summary": "callbacks.progress_bar",
-    "enable_checkpointing": "callbacks.checkpoint_every_n_epochs; stages go on from their checkpoints",
+    "enable_checkpointing": "callbacks.checkpoint_every_n_epochs; stages resume from their checkpoints",
     "plugins": "nothing; checkpoints are written by d2m's own",
     "use_distributed_sampler": "nothing; the sampler knows its rank",
-    "overfit_batches": "nothing; batches are drawn anew for every epoch",
-    "reload_dataloaders_every_n_epochs": "nothing; batches are drawn anew for every epoch",
+    "overfit_batches": "nothing; every epoch draws new batches",
+    "reload_dataloaders_every_n_epochs": "nothing; every epoch draws new batches",
 }
 
 

@@ -50,7 +50,7 @@ def _some(values: Mapping[str, Any], what: str) -> None:
 def _per_joint(label: str, values: ArrayLike, ndim: int) -> NDArray[np.float64]:
     a = np.asarray(values, np.float64)
     if a.ndim != ndim or a.shape[-1] != len(JOINTS) or not a.size:
-        raise D2MError(f"'{label}': shape {a.shape}; give {'(t, 14)' if ndim == 2 else '(14,)'}, a value per joint")
+        raise D2MError(f"'{label}': shape {a.shape}; give {'(t, 14)' if ndim == 2 else '(14,)'}, one value per joint")
     return a
 
 
@@ -199,7 +199,7 @@ def genre_energy_bars(
     *,
     title: str = "Kinetic energy by genre",
 ) -> Figure:
-    """Bars per genre, a colour per label (say, "real" beside "generated"); a missing genre leaves a gap.
+    """Bars per genre, a colour per label (e.g. "real" and "generated"); a missing genre leaves a gap.
 
     Args:
         energies: label -> genre -> mean kinetic energy.

@@ -1,4 +1,4 @@
-"""Figures of the dance latent: embeddings beside their shuffled selves, variance curves with null bands, and tests.
+"""Figures of the dance latent: embeddings next to their shuffled selves, variance curves with null bands, and tests.
 
 Every figure of structure shows what chance looks like on the same axes.
 """
@@ -142,7 +142,7 @@ def null_histograms(
     for axes, (label, (value, null, p)) in zip(grid, tests.items(), strict=False):
         values = np.asarray(null, float)
         if not values.size:
-            raise D2MError(f"null_histograms: '{label}' has no null; give permutations")
+            raise D2MError(f"null_histograms: '{label}' has no null distribution; set permutations")
         axes.hist(values, bins=min(30, max(5, len(values) // 20)), color=_NULL, label=f"shuffled (m={len(values)})")
         axes.axvline(value, color=COLOURS[1], linewidth=2, label=f"observed {value:.3g}")
         axes.set_title(f"{label}, p = {p:.3g}", fontsize=10)
@@ -258,7 +258,7 @@ def cosine_matrix(
     _some(vectors, "cosine_matrix")
     rows = [np.asarray(v, float).ravel() for v in vectors.values()]
     if len({len(r) for r in rows}) > 1:
-        raise D2MError("cosine_matrix: directions of different widths; give (d,) each")
+        raise D2MError("cosine_matrix: directions differ in width; give arrays of one shape (d,)")
     x = np.stack(rows)
     x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300)
     cosines = x @ x.T

@@ -38,7 +38,7 @@ def front_end(name: str) -> FrontEnd:
     if family in FAMILIES:
         return FAMILIES[family](rest)
     if name not in FRONT_ENDS:
-        raise D2MError(f"no front end '{name}'; there are {', '.join((*FRONT_ENDS, *FAMILIES))}")
+        raise D2MError(f"no front end '{name}'; choose from {', '.join((*FRONT_ENDS, *FAMILIES))}")
     return FRONT_ENDS[name]
 
 

@@ -20,7 +20,7 @@ class FrontEnd:
 
     name: what corpora and bundles record.
     columns: names of the features, in order; all different.
-    context_s: a row depends on no sound further than this from its moment, in seconds; inf where it depends on the
+    context_s: a row depends on no sound further than this from its moment, in seconds; inf if it depends on the
         whole song.
     compute: (n,) float32 mono at 22,050 Hz, full scale at 1 -> (t, width) at 15 fps, row k at k / 15 s, not normalised.
         It leaves its argument alone. None for one that reads.

@@ -1,6 +1,6 @@
 """Front ends `embedding:WIDTH@RATE`: frames that another model wrote down, such as MERT's, MuQ's or Jukebox's.
 
-A song's frames are NAME.npy beside NAME.mp3, or of the same name in the folder that :data:`FOLDER_VARIABLE` names: a
+A song's frames are NAME.npy next to NAME.mp3, or of the same name in the folder that :data:`FOLDER_VARIABLE` names: a
 float array (frames, WIDTH) of the whole file, frame i covering the time from i / RATE to (i + 1) / RATE seconds. The
 name carries width and rate, so that a corpus and a bundle of another embedding are refused; which model wrote the
 files nobody can see, so that a study keeps to one. What is heard is the file, not the sound: changes of the sound
@@ -23,7 +23,7 @@ from d2m.music.front_ends.base import FrontEnd
 
 Floats = NDArray[np.float32]
 
-#: A folder of NAME.npy; beside each song where it is not set.
+#: A folder of NAME.npy files; if unset, they lie next to the songs.
 FOLDER_VARIABLE = "D2M_EMBEDDINGS"
 #: By how much a file of frames may be shorter than its song, whose last part many models leave out.
 MAX_GAP_S = 1.0
@@ -41,13 +41,13 @@ def embedding(text: str) -> FrontEnd:
     width, rate = (int(found[1]), float(found[2])) if found else (0, 0.0)
     if not width or not rate:
         raise D2MError(
-            f"front_end=embedding:{text}: give its numbers a frame and frames a second, as in embedding:768@75"
+            f"front_end=embedding:{text}: give numbers per frame and frames per second, as in embedding:768@75"
         )
 
     def read(song: Path, start_s: float, length: int) -> Floats:
         path = file_of(song)
         if not path.is_file():
-            raise D2MError(f"{song}: no embedding {path}; write it there, or name the folder in {FOLDER_VARIABLE}")
+            raise D2MError(f"{song}: no embedding at {path}; put it there, or set {FOLDER_VARIABLE} to its folder")
         return resample(load(path, width), rate, length, start_s, str(path))
 
     return FrontEnd(
@@ -61,7 +61,7 @@ FAMILY = ("embedding", embedding)
 
 
 def file_of(song: Path) -> Path:
-    """Where a song's frames are looked for."""
+    """The file in which a song's frames are looked for."""
     folder = os.environ.get(FOLDER_VARIABLE)
     return (Path(folder).expanduser() if folder else song.parent) / f"{song.stem}.npy"
 
@@ -75,11 +75,11 @@ def load(path: Path, width: int) -> NDArray[np.floating]:
     try:
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as e:
-        raise D2MError(f"{path}: not an array of NumPy ({str(e).splitlines()[0]}); write it with numpy.save") from e
+        raise D2MError(f"{path}: not a NumPy array ({str(e).splitlines()[0]}); write it with numpy.save") from e
     if not isinstance(rows, np.ndarray) or not np.issubdtype(rows.dtype, np.floating):
-        raise D2MError(f"{path}: holds no floating-point numbers; write one array with numpy.save")
+        raise D2MError(f"{path}: not an array of floating-point numbers; save one with numpy.save")
     if rows.ndim != 2 or rows.shape[1] != width or not len(rows):
-        raise D2MError(f"{path}: has the shape {rows.shape}; it must be (frames, {width}), as the front end says")
+        raise D2MError(f"{path}: has shape {rows.shape}; the front end expects (frames, {width})")
     return rows
 
 
@@ -103,7 +103,7 @@ def resample(
     lasts, needed = len(rows) / rate, start_s + length / FPS
     if lasts < needed - MAX_GAP_S:
         raise D2MError(
-            f"{name}: {len(rows)} frames at {rate:g} a second last {lasts:.1f} s, the song {needed:.1f} s; "
+            f"{name}: {len(rows)} frames at {rate:g} per second last {lasts:.1f} s, but the song {needed:.1f} s; "
             "give the right rate, or embed the whole song"
         )
     out = np.empty((length, rows.shape[1]), np.float32)
@@ -114,7 +114,7 @@ def resample(
         begin = max(min(int(middle[0] - half) - 1, len(rows) - 1), 0)
         part = np.asarray(rows[begin : max(math.ceil(middle[-1] + half) + 2, begin + 1)], np.float64)
         if not np.isfinite(part).all():
-            raise D2MError(f"{name}: holds NaN or infinite numbers; embed the song again")
+            raise D2MError(f"{name}: contains NaN or infinite numbers; embed the song again")
         out[k] = _means(part, middle - begin, half) if rate >= FPS else _between(part, middle - begin)
     return out
 

@@ -10,7 +10,7 @@ excerpt has the features of the whole.
 `mfcc_loudness` is `mfcc` of the song brought to -23 LUFS first (:mod:`d2m.music.front_ends.loudness`). Level no longer
 tells songs apart, but an excerpt has other features than the whole. Not the default: see docs/adr/0037.
 
-The same numbers come from plain torch (the default: the same everywhere, on CPU and GPU), from torchaudio where it
+The same numbers come from plain torch (the default: the same everywhere, on CPU and GPU), from torchaudio if it
 imports, and from librosa; a test compares all that import.
 """
 

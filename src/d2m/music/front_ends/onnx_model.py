@@ -44,14 +44,16 @@ def onnx_model(text: str) -> FrontEnd:
     """
     rate, _, digest = text.partition(":")
     if rate and not (rate.isdigit() and int(rate) >= 1000):
-        raise D2MError(f"front_end=onnx:{text}: give the sample rate in Hz that the model wants, as in onnx:24000")
+        raise D2MError(f"front_end=onnx:{text}: give the model's sample rate in Hz, as in onnx:24000")
     given = os.environ.get(MODEL_VARIABLE, "")
     path = Path(given).expanduser()
     if not given or not path.is_file():
         raise D2MError(f"front_end=onnx: no such file '{given}'; set {MODEL_VARIABLE} to the model's .onnx")
     found = sha256(path)
     if not found.startswith(digest):
-        raise D2MError(f"{path}: sha256 {found[:12]}..., not {digest}...; set {MODEL_VARIABLE} to the model of old")
+        raise D2MError(
+            f"{path}: sha256 {found[:12]}..., not {digest}...; set {MODEL_VARIABLE} to the model used before"
+        )
     return _front_end(str(path), int(rate or SAMPLE_RATE), found)
 
 
@@ -73,7 +75,9 @@ def _front_end(path: str, rate: int, digest: str) -> FrontEnd:
             sound = _sound(wave, begin, end, rate)
             frames = _frames(model, path, sound)
             if frames.shape[1] != width:
-                raise D2MError(f"{path}: gave {frames.shape[1]} numbers a frame, for 1 s of silence {width}; mend it")
+                raise D2MError(
+                    f"{path}: gave {frames.shape[1]} numbers per frame, but {width} for 1 s of silence; export it again"
+                )
             at_15 = resample(frames, len(frames) / (len(sound) / rate), end - begin, name=path)
             rows[first:stop] = at_15[first - begin : stop - begin]
         return rows
@@ -107,7 +111,7 @@ def _open(path: str) -> Callable[[Floats], Any]:
     inputs = session.get_inputs()
     if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(inputs[0].shape) not in (1, 2):
         shown = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
-        raise D2MError(f"{path}: its inputs are {shown}; a front end has one, float32 sound of shape (n,) or (1, n)")
+        raise D2MError(f"{path}: its inputs are {shown}; a front end takes one, float32 audio of shape (n,) or (1, n)")
     first, batched = session.get_outputs()[0].name, len(inputs[0].shape) == 2
 
     def run(sound: Floats) -> Any:
@@ -122,7 +126,7 @@ def _frames(model: Callable[[Floats], Any], path: str, sound: Floats) -> Floats:
         out = np.asarray(model(sound))
     except Exception as e:  # as above
         reason = str(e).splitlines()[0]
-        raise D2MError(f"{path}: fails on {len(sound)} samples ({reason}); its length must be dynamic") from e
+        raise D2MError(f"{path}: fails on {len(sound)} samples ({reason}); its input length must be dynamic") from e
     rows = out[0] if out.ndim == 3 and len(out) == 1 else out
     if rows.ndim != 2 or not rows.size or not np.issubdtype(rows.dtype, np.floating):
         raise D2MError(f"{path}: gave {out.dtype} {out.shape}; a front end gives floats (frames, f) or (1, frames, f)")

@@ -9,7 +9,7 @@ what was measured.
   16-bit sound. The column holds the largest of the three values nearest to the dance frame.
 * Tempogram (Grosche, Müller and Kurth, "Cyclic tempogram", ICASSP 2010): the autocorrelation of the onset strength
   under a Hann window of 9 s centred on the frame, its mean taken out, averaged over each of 36 bands of tempi that
-  divide the logarithm evenly, from 40 to 320 BPM: no tempo falls between two columns. The lags are no whole numbers of
+  divide the logarithm evenly, from 40 to 320 BPM: no tempo falls between two columns. The lags are not whole numbers of
   frames; a sum of the power spectrum's cosines is the autocorrelation's band-limited interpolation. What is negative
   counts as zero, and the largest of the 36 is scaled to 1, unless it is below a tenth of the autocorrelation at lag
   zero: a sound without rhythm keeps small values.
@@ -122,7 +122,7 @@ def _hann(n: int) -> Floats:
 def onset_strengths(wave: Floats) -> Floats:
     """(n,) -> (4, 3 n_frames(n)) nats at 45 fps, one row for each of :data:`BANDS`, frame j at j / 45 s.
 
-    Zero where a window reaches over an end of the song: the song's own beginning is no onset.
+    Zero if a window extends past an end of the song: the song's own beginning is not an onset.
     """
     length = ONSET_FPS // FPS * n_frames(len(wave))
     strengths = np.zeros((len(BANDS), length), np.float32)

@@ -54,7 +54,7 @@ TERMS: Terms[ClosedLoopStep] = {
     "mov_mu": lambda s: F.l1_loss(s.recon_mov.mu, s.real_mov.mu),
     "mov_logvar": lambda s: F.l1_loss(s.recon_mov.logvar, s.real_mov.logvar),
 }
-#: The weights beside the paper's networks and losses; experiment=paper says the same.
+#: The weights that go with the paper's networks and losses; experiment=paper says the same.
 DEFAULT = {
     "recon": 10.0, "boundary": 10.0, "mov_mu": 1.0, "mov_logvar": 1.0, "fake_boundary": 10.0, "fake_energy": 1.0,
 }  # fmt: skip

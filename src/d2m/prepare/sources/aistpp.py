@@ -48,7 +48,7 @@ def read_aistpp(path: str | Path, fps: float = AIST_FPS) -> PoseClip:
         raise D2MError(f"{path}: no key {' or '.join(_KEYS)}; give a file of AIST++'s keypoints3d")
     points = np.asarray(data[found[0]])
     if points.ndim != 3 or points.shape[1:] != (17, 3):
-        raise D2MError(f"{path}: {found[0]} is {points.shape}; (frames, 17, 3) is AIST++'s layout")
+        raise D2MError(f"{path}: {found[0]} is {points.shape}; AIST++ has (frames, 17, 3)")
     with np.errstate(over="ignore"):  # to infinity: unseen
         points = points.astype(np.float32)
     seen = np.isfinite(points).all(axis=-1) & (points != 0).any(axis=-1)

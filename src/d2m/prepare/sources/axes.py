@@ -1,4 +1,4 @@
-"""Units of length and the direction that is up: their names, how a body tells them, and how it is turned."""
+"""Units of length and the up direction: their names, how they are found from a body, and how a body is turned."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def leg_length(joints: Floats) -> float:
 
 
 def guess_unit(leg: float) -> str | None:
-    """The unit in which a leg is nearest to an adult's, None where it is a human's in none."""
+    """The unit in which a leg is nearest to an adult's, None if no unit makes it human."""
     best = min(_GUESSED, key=lambda name: abs(np.log(max(leg, 1e-9) * UNITS[name] / LEG_CM)))
     return best if LEG_RANGE_CM[0] <= leg * UNITS[best] <= LEG_RANGE_CM[1] else None
 
@@ -54,12 +54,14 @@ def cm_per_unit(unit: str | float, leg: float, where: str) -> float:
         guessed = guess_unit(leg)
         if guessed is None:
             raise D2MError(
-                f"{where}: legs of {leg:.3g} units are a human's in no usual unit; say unit=CENTIMETRES_PER_UNIT"
+                f"{where}: legs of {leg:.3g} units fit a human in no known unit; set unit=CENTIMETRES_PER_UNIT"
             )
         return UNITS[guessed]
     scale = UNITS.get(unit, float("nan")) if isinstance(unit, str) else float(unit)
     if not np.isfinite(scale) or scale <= 0:
-        raise D2MError(f"{where}: unit={unit}: give {', '.join(UNITS)}, auto, or the centimetres of one unit, above 0")
+        raise D2MError(
+            f"{where}: unit={unit}: choose {', '.join(UNITS)}, auto, or give the centimetres per unit, above 0"
+        )
     return scale
 
 

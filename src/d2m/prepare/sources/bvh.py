@@ -78,7 +78,7 @@ def parse_bvh(text: str, where: str) -> Bvh:
                 kinds = [next(words) for _ in range(int(next(words)))]
                 unknown = [k for k in kinds if k not in _CHANNELS]
                 if unknown:
-                    raise D2MError(f"{where}: unknown channel '{unknown[0]}'; there are {', '.join(_CHANNELS)}")
+                    raise D2MError(f"{where}: unknown channel '{unknown[0]}'; BVH has {', '.join(_CHANNELS)}")
                 channels[stack[-1]] = tuple((k, column + i) for i, k in enumerate(kinds))
                 column += len(kinds)
             else:
@@ -94,11 +94,13 @@ def parse_bvh(text: str, where: str) -> Bvh:
     except (ValueError, IndexError) as e:
         raise D2MError(f"{where}: its MOTION is broken ({str(e)[:60]}); export it again") from e
     if n < 1 or not column or len(motion) != n * column:
-        raise D2MError(f"{where}: {len(motion)} numbers for {n} frames of {column} channels; the file is cut or broken")
+        raise D2MError(
+            f"{where}: {len(motion)} numbers for {n} frames of {column} channels; the file is cut short or damaged"
+        )
     if not np.isfinite(motion).all() or not np.isfinite(offsets).all():
-        raise D2MError(f"{where}: holds numbers that are not finite; export it again")
+        raise D2MError(f"{where}: contains numbers that are not finite; export it again")
     if not 1e-3 <= step <= 1.0:
-        raise D2MError(f"{where}: Frame Time is {step:g} s; 0.001 to 1 s is a motion's")
+        raise D2MError(f"{where}: Frame Time is {step:g} s; it must be 0.001 to 1 s")
     return Bvh(
         tuple(names), tuple(parents), np.asarray(offsets, np.float64), tuple(channels),
         motion.reshape(n, column), 1.0 / step,
@@ -119,13 +121,13 @@ def _rotations(degrees: Floats, axes: str) -> Floats:
 
 
 def forward_kinematics(bvh: Bvh, wanted: list[int] | None = None) -> tuple[Floats, Floats]:
-    """Where joints are.
+    """Positions of joints.
 
     Args:
         wanted: joints by number; all by default. Others are computed only where these hang from them.
 
     Returns:
-        Positions (t, j, 3) in the file's unit and orientations (t, j, 3, 3), of all joints; NaN where not computed.
+        Positions (t, j, 3) in the file's unit and orientations (t, j, 3, 3), of all joints; NaN if not computed.
     """
     needed = set(range(len(bvh.names)) if wanted is None else wanted)
     for joint in range(len(bvh.names) - 1, -1, -1):
@@ -169,7 +171,7 @@ def read_bvh(
         fps: instead of the file's.
 
     Raises:
-        D2MError: missing or broken file, a joint that cannot be found, a body that is none.
+        D2MError: missing or broken file, a joint that cannot be found, or points that form no body.
     """
     path = Path(path)
     if up not in ("auto", *UPS):
@@ -177,9 +179,9 @@ def read_bvh(
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError as e:
-        raise D2MError(f"{path}: no such file; mend the pose column of the manifest") from e
+        raise D2MError(f"{path}: no such file; correct the pose column of the manifest") from e
     except OSError as e:
-        raise D2MError(f"{path}: cannot be read ({e.strerror}); name a BVH file") from e
+        raise D2MError(f"{path}: cannot be read ({e.strerror}); give a BVH file") from e
     bvh = parse_bvh(text, str(path))
     rig = resolve(bvh.names, bvh.parents, names, str(path))
     if len(bvh.motion) < 2:

@@ -16,8 +16,8 @@ class PoseClip:
     """One dancer, as a file holds the motion.
 
     joints: (t, 14, 2) pixels, y down, or (t, 14, 3) cm, y up, right-handed; float32, NaN where unseen; in the order of
-    :data:`d2m.core.skeleton.JOINTS`. confidence: (t, 14) in [0, 1]; 1 where the format knows none, 0 where unseen.
-    fps: the file's own rate. genre: where the file itself names one.
+    :data:`d2m.core.skeleton.JOINTS`. confidence: (t, 14) in [0, 1]; 1 if the format has none, 0 for unseen joints.
+    fps: the file's own rate. genre: if the file itself names one.
     """
 
     joints: NDArray[np.float32]
@@ -46,19 +46,21 @@ def make_clip(
         confidence: (t, 14); clipped to [0, 1]; 1 wherever the joint is finite by default.
 
     Raises:
-        D2MError: a wrong shape, fewer than 2 frames, a frame rate that is none.
+        D2MError: a wrong shape, fewer than 2 frames, an invalid frame rate.
     """
     with np.errstate(over="ignore"):  # to infinity: unseen
         joints = np.array(joints, np.float32)
     if joints.ndim != 3 or joints.shape[1] != N_JOINTS or joints.shape[2] not in (2, 3):
-        raise D2MError(f"{where}: poses are {joints.shape}; (frames, 14 joints, 2 or 3) are needed")
+        raise D2MError(f"{where}: poses have shape {joints.shape}; (frames, 14 joints, 2 or 3) is needed")
     if not np.isfinite(fps) or not 1 <= fps <= 1000:
         raise D2MError(f"{where}: fps is {fps:g}; give the frames per second, 1 to 1000")
     if len(joints) < 2:
         raise D2MError(f"{where}: {len(joints)} frames; a motion needs at least 2")
     sure = np.ones(joints.shape[:2], np.float32) if confidence is None else np.array(confidence, np.float32)
     if sure.shape != joints.shape[:2]:
-        raise D2MError(f"{where}: confidences are {sure.shape} for poses {joints.shape}; one per joint is needed")
+        raise D2MError(
+            f"{where}: confidences have shape {sure.shape} for poses {joints.shape}; one per joint is needed"
+        )
     sure = np.clip(np.nan_to_num(sure, nan=0.0, posinf=0.0, neginf=0.0), 0.0, 1.0)
     unseen = ~np.isfinite(joints).all(axis=-1) | (sure <= 0)
     joints[unseen], sure[unseen] = np.nan, 0.0

@@ -48,7 +48,7 @@ def _array_file(file: Path) -> tuple[Any, float, str | None]:
     with opened as f:
         key = next((k for k in _ARRAY_KEYS if k in f.files), None)
         if key is None:
-            raise D2MError(f"{file}: none of the keys {', '.join(_ARRAY_KEYS)}; name the keypoints so")
+            raise D2MError(f"{file}: none of the keys {', '.join(_ARRAY_KEYS)}; save the keypoints under one of them")
         fps = float(f["fps"]) if "fps" in f.files else _DEFAULT_FPS
         return f[key], fps, str(f["genre"]) if "genre" in f.files else None
 
@@ -59,7 +59,7 @@ def _arrays(file: Path) -> tuple[NDArray[np.float32], float, str | None]:
         data = load_arrays(file)
         raw = next((data[k] for k in _ARRAY_KEYS if k in data), None) if isinstance(data, dict) else data
         if not isinstance(raw, np.ndarray):
-            raise D2MError(f"{file}: no array keypoints2d; give a file of AIST++'s keypoints2d")
+            raise D2MError(f"{file}: no array keypoints2d; give one of AIST++'s keypoints2d files")
         fps, genre = AIST_FPS, None
     else:
         try:
@@ -81,7 +81,7 @@ def _sure(points: NDArray[np.float32]) -> NDArray[np.float32]:
 def _view(views: NDArray[np.float32], camera: str, file: Path) -> NDArray[np.float32]:
     number = re.fullmatch(r"c?0*(\d+)", camera)
     if not number or not 1 <= int(number[1]) <= len(views):
-        raise D2MError(f"{file}: no camera '{camera}'; there are c01 to c{len(views):02d}")
+        raise D2MError(f"{file}: no camera '{camera}'; choose from c01 to c{len(views):02d}")
     view: NDArray[np.float32] = views[int(number[1]) - 1]
     return view
 
@@ -104,7 +104,7 @@ def read_coco17(
     file, in_path = split_camera(path)
     suffix, wanted = file.suffix.lower(), str(camera if camera is not None else in_path or "")
     if not file.is_file():
-        raise D2MError(f"{file}: no such file; mend the pose column of the manifest")
+        raise D2MError(f"{file}: no such file; correct the pose column of the manifest")
     if suffix not in (".pkl", ".npy", ".npz", ".json"):
         raise D2MError(f"{file}: keypoints come as .pkl, .npy, .npz or .json, not '{suffix}'; convert it")
     people: list[NDArray[np.float32]] | None = None
@@ -126,7 +126,7 @@ def read_coco17(
             raise D2MError(f"{file}: fps is {rate:g}; give the frames per second, 1 to 1000")
         ours = follow([reorder(frame, order) for frame in people], rate)
         if not (ours[..., 2] > 0).any():
-            raise D2MError(f"{file}: no dancer in {len(people)} frames; film somebody, or leave the recording out")
+            raise D2MError(f"{file}: no dancer in {len(people)} frames; leave the recording out")
     else:
         ours = reorder(points, order)
     return make_clip(ours[..., :2], rate, str(path), ours[..., 2], genre or aist_genre(file))

@@ -71,11 +71,12 @@ def _frames(data: Any, where: str) -> dict[int, list[Person]]:
     if "instances" in data[0]:
         ids = [int(frame["frame_id"]) for frame in data]
         if len(set(ids)) < len(ids):
-            raise D2MError(f"{where}: a frame_id is there twice; give each film a file of its own")
+            raise D2MError(f"{where}: a frame_id occurs twice; give each film its own file")
         return {n: [_mmpose(p) for p in frame["instances"]] for n, frame in zip(ids, data, strict=True)}
     if "keypoints" in data[0]:
         raise D2MError(
-            f"{where}: does not say which frame its people are of; write a list of people per frame, for Ultralytics "
+            f"{where}: does not tell which frame its people belong to; "
+            "write a list of people per frame, for Ultralytics "
             "json.dump([json.loads(r.to_json()) for r in results], file)"
         )
     raise ValueError("unknown")
@@ -98,7 +99,9 @@ def read_detections(file: Path) -> list[NDArray[np.float32]]:
         ) from e
     counts = {len(p) for people in frames.values() for p in people}
     if len(counts) != 1:
-        raise D2MError(f"{file}: people of {sorted(counts) or 'no'} points; give one detector's, 17 points each")
+        raise D2MError(
+            f"{file}: people with {sorted(counts) or 'no'} points; give the output of one detector, 17 points each"
+        )
     points = counts.pop()
     stacked: dict[int, NDArray[np.float32] | None] = {n: np.stack(p) for n, p in frames.items() if p}
     for end in (min(frames), max(frames)):

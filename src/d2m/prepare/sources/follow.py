@@ -35,7 +35,7 @@ _SEEDS = 8
 
 @dataclass
 class _Path:
-    """Where one person was: frame numbers and poses (14, 3), and what to expect next."""
+    """The track of one person: frame numbers and poses (14, 3), and what to expect next."""
 
     frames: list[int] = field(default_factory=list)
     poses: list[Person] = field(default_factory=list)
@@ -80,7 +80,7 @@ def person_size(pose: Person) -> float:
 
 
 def _costs(expected: Person, sizes: Floats, people: Person, people_sizes: Floats) -> Floats:
-    """Median distance of the joints that both hold, in body sizes; infinite where they cannot be one person.
+    """Median distance of the joints that both hold, in body sizes; infinite if they cannot be one person.
 
     Args:
         expected, sizes: (p, 14, 3) and (p,). people, people_sizes: (n, 14, 3) and (n,).
@@ -170,7 +170,7 @@ def follow(frames: Sequence[NDArray[np.float32]], fps: float) -> NDArray[np.floa
         frames: per frame (people, 14, 3): x, y, confidence (0: unseen). People in any order, or none.
 
     Returns:
-        (t, 14, 3), NaN with confidence 0 where the dancer was not seen.
+        (t, 14, 3), NaN with confidence 0 in frames without the dancer.
     """
     out = np.full((len(frames), N_JOINTS, 3), np.nan, np.float32)
     out[..., 2] = 0.0

@@ -28,7 +28,7 @@ def number_frames(names: Iterable[str], where: str, ending: str = r"\.\w+") -> d
         films.setdefault(name[: match.start()])
         if len(films) > 1:
             two = " and ".join(f"'{f}'" for f in films)
-            raise D2MError(f"{where}: holds frames of two films, {two}; give each film a folder or file of its own")
+            raise D2MError(f"{where}: contains frames of two films, {two}; give each film its own folder or file")
         if int(match[1]) in numbers:
             raise D2MError(f"{where}: {numbers[int(match[1])]} and {name} are both frame {int(match[1])}; keep one")
         numbers[int(match[1])] = name
@@ -38,6 +38,6 @@ def number_frames(names: Iterable[str], where: str, ending: str = r"\.\w+") -> d
 
 
 def in_order(read: dict[int, NDArray[np.float32] | None], points: int) -> Sequence[NDArray[np.float32]]:
-    """People (n, points, 3) of every frame from the first to the last; nobody where a number is missing or None."""
+    """People (n, points, 3) of every frame from the first to the last; nobody if a number is missing or None."""
     nobody = np.zeros((0, points, 3), np.float32)
     return [nobody if (p := read.get(k)) is None else p for k in range(min(read), max(read) + 1)]

@@ -36,7 +36,7 @@ def select_joints(joints: NDArray[np.floating], names: list[str], where: str) ->
     known = [canonical_joint(n) for n in names]
     missing = [j for j in JOINTS if known.count(j) != 1]
     if missing:
-        raise D2MError(f"{where}: joint_names must hold each of the 14 joints once; mend {', '.join(missing)}")
+        raise D2MError(f"{where}: joint_names must hold each of the 14 joints once; correct {', '.join(missing)}")
     return joints[:, [known.index(j) for j in JOINTS]]
 
 
@@ -51,16 +51,18 @@ def _load(
             keys = set(f.files)
             missing = ({"joints", "fps"} if fps is None else {"joints"}) - keys
             if missing:
-                raise D2MError(f"{path}: no key {', '.join(sorted(missing))}; an npz of poses holds joints and fps")
+                raise D2MError(f"{path}: no key {', '.join(sorted(missing))}; an npz of poses needs joints and fps")
             joints, fps = np.asarray(f["joints"]), float(f["fps"]) if fps is None else fps
             names = [str(n) for n in f["joint_names"]] if "joint_names" in keys else None
             length = str(f["units"]) if "units" in keys else ""
             genre = str(f["genre"]) if "genre" in keys else None
             sure = np.asarray(f["confidence"], np.float32) if "confidence" in keys else None
     except FileNotFoundError as e:
-        raise D2MError(f"{path}: no such file; mend the pose column of the manifest") from e
+        raise D2MError(f"{path}: no such file; correct the pose column of the manifest") from e
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as e:
-        raise D2MError(f"{path}: not readable as an npz of poses; write it with numpy.savez, no objects") from e
+        raise D2MError(
+            f"{path}: not readable as an npz of poses; write it with numpy.savez, without object arrays"
+        ) from e
     if joints.ndim != 3 or joints.shape[2] not in (2, 3) or not np.issubdtype(joints.dtype, np.number):
         raise D2MError(f"{path}: joints are {joints.dtype} {joints.shape}; (frames, 14, 2 or 3) numbers are needed")
     if not np.isfinite(fps) or not 1 <= fps <= 1000:
@@ -87,7 +89,7 @@ def _unnamed(
     if order is None and joints.shape[1] != N_JOINTS:
         known = " or ".join(f"order={name}" for name in of_count(joints.shape[1]))
         raise D2MError(
-            f"{where}: {joints.shape[1]} joints without joint_names; name them, or " + (f"say {known}" if known else
+            f"{where}: {joints.shape[1]} joints without joint_names; name them, or " + (f"set {known}" if known else
             "give the 14 in order")
         )  # fmt: skip
     order = order_for(joints.shape[1], order, where)

@@ -47,7 +47,7 @@ def _fps(folder: Path) -> float:
     try:
         return float(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:
-        raise D2MError(f"{path}: holds no number; write the frames per second in it") from e
+        raise D2MError(f"{path}: contains no number; write the frames per second in it") from e
 
 
 def read_openpose(path: str | Path, fps: float | None = None, order: str | None = None) -> PoseClip:
@@ -62,7 +62,7 @@ def read_openpose(path: str | Path, fps: float | None = None, order: str | None 
 
     Raises:
         D2MError: no folder, no frames in it, frames of two films, none that can be read, a bad frame rate, points
-            that are no body in their order.
+            that form no body in their order.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -70,19 +70,21 @@ def read_openpose(path: str | Path, fps: float | None = None, order: str | None 
     try:
         names = sorted(p.name for p in folder.iterdir())
     except OSError as e:
-        raise D2MError(f"{folder}: cannot be listed ({e.strerror}); make it readable") from e
+        raise D2MError(f"{folder}: cannot be listed ({e.strerror}); check its permissions") from e
     numbered = number_frames(names, str(folder), re.escape(SUFFIX))
     if not numbered:
-        raise D2MError(f"{folder}: holds no *{SUFFIX}; write them with OpenPose's --write_json")
+        raise D2MError(f"{folder}: contains no *{SUFFIX}; write them with OpenPose's --write_json")
     rate = _fps(folder) if fps is None else fps
     if not np.isfinite(rate) or not 1 <= rate <= 1000:
         raise D2MError(f"{folder}: fps is {rate:g}; give the frames per second, 1 to 1000")
     read = {number: read_people(folder / name) for number, name in numbered.items()}
     if all(people is None for people in read.values()):
-        raise D2MError(f"{folder}: none of its {len(read)} frames can be read; they are no OpenPose JSON")
+        raise D2MError(
+            f"{folder}: none of its {len(read)} frames is readable OpenPose JSON; write them with --write_json"
+        )
     counts = Counter(people.shape[1] for people in read.values() if people is not None and len(people))
     if not counts:
-        raise D2MError(f"{folder}: no dancer in {len(read)} frames; film somebody, or leave the recording out")
+        raise D2MError(f"{folder}: no dancer in {len(read)} frames; leave the recording out")
     points = max(counts, key=lambda n: (bool(of_count(n)), counts[n]))
     order = order_for(points, order, str(folder))
     bodies = np.concatenate([p for p in read.values() if p is not None and len(p) and p.shape[1] == points])
@@ -93,5 +95,5 @@ def read_openpose(path: str | Path, fps: float | None = None, order: str | None 
     )
     poses = follow(frames, rate)
     if not (poses[..., 2] > 0).any():
-        raise D2MError(f"{folder}: no dancer in {len(frames)} frames; film somebody, or leave the recording out")
+        raise D2MError(f"{folder}: no dancer in {len(frames)} frames; leave the recording out")
     return make_clip(poses[..., :2], rate, str(folder), poses[..., 2])

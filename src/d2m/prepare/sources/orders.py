@@ -83,12 +83,12 @@ def order_for(points: int, order: str | None, where: str) -> str:
     if order is None:
         if not known:
             counts = ", ".join(str(n) for n in sorted({n for n, _ in ORDERS.values()}))
-            raise D2MError(f"{where}: {points} points a body are in no known order; give {counts}, or name the joints")
+            raise D2MError(f"{where}: {points} points per body match no known order; give {counts}, or name the joints")
         return known[0]
     if order not in known:
         raise D2MError(
-            f"{where}: order={order} has {ORDERS[order][0]} points, the file {points}; "
-            + (f"say order={' or order='.join(known)}" if known else "give the joints by name in an npz")
+            f"{where}: order={order} has {ORDERS[order][0]} points, but the file has {points}; "
+            + (f"set order={' or order='.join(known)}" if known else "give the joints by name in an npz")
         )
     return order
 
@@ -128,10 +128,10 @@ def check_order(points: NDArray[np.floating], order: str, where: str, sure: NDAr
     known = {name: _score(x, name) for name in of_count(x.shape[1]) if name != order}
     best = min(known, key=lambda name: known[name] if known[name] == known[name] else np.inf, default=None)
     if best is not None and known[best] < _NEARER * stated:
-        raise D2MError(f"{where}: its points make no body in the order {order}, but in {best}; say order={best}")
+        raise D2MError(f"{where}: its points form a body not in the order {order} but in {best}; set order={best}")
     if stated > _NO_BODY:
         raise D2MError(
-            f"{where}: its points make no body in the order {order}; "
+            f"{where}: its points form no body in the order {order}; "
             "write them as an npz that names its joints (joint_names)"
         )
 

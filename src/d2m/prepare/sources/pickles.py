@@ -21,7 +21,7 @@ _MAX_DEPTH = 50
 
 
 class _Refused(pickle.UnpicklingError):
-    """A name that is no array."""
+    """A name that does not stand for an array."""
 
 
 class _Dtype:
@@ -118,7 +118,7 @@ def load_arrays(path: str | Path) -> Any:
         with open(path, "rb") as f:
             return _plain(_Unpickler(f).load())
     except FileNotFoundError as e:
-        raise D2MError(f"{path}: no such file; mend the pose column of the manifest") from e
+        raise D2MError(f"{path}: no such file; correct the pose column of the manifest") from e
     except _Refused as e:
         raise D2MError(f"{path}: refused, the pickle holds {e}; only NumPy arrays of numbers are read") from e
     except Exception as e:  # a broken pickle raises nearly anything

@@ -46,7 +46,7 @@ _NOSE_OF_LEG = 8.0 / 83.0
 
 @dataclass(frozen=True)
 class Rig:
-    """Joint numbers: of our 14 (``joints[0]`` is the head's, or the nose where the rig has one), head, and eyes."""
+    """Joint numbers: of our 14 (``joints[0]`` is the head's, or the nose if the rig has one), head, and eyes."""
 
     joints: tuple[int, ...]
     head: int
@@ -76,7 +76,7 @@ def resolve(names: Sequence[str], parents: Sequence[int], given: Mapping[str, st
     chosen: dict[str, int] = {}
     for ours, theirs in (given or {}).items():
         if ours not in JOINTS:
-            raise D2MError(f"{where}: '{ours}' is none of our joints; there are {', '.join(JOINTS)}")
+            raise D2MError(f"{where}: '{ours}' is not one of our joints; choose from {', '.join(JOINTS)}")
         if plain(theirs) not in numbers:
             raise D2MError(f"{where}: the rig has no joint '{theirs}'; it has {', '.join(names[:20])}")
         chosen[ours] = numbers[plain(theirs)]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from d2m.core.errors import D2MError
 
 _PAD = 114
-_SIDE = 640  # where the model leaves the size open
+_SIDE = 640  # used if the model leaves the size open
 _NMS_IOU = 0.65
 
 
@@ -40,9 +40,9 @@ class Rtmo:
         try:
             runtime: Any = importlib.import_module("onnxruntime")
         except ImportError as e:
-            raise D2MError("pose estimation needs onnxruntime; install it: pip install 'd2m[video]'") from e
+            raise D2MError("pose estimation needs onnxruntime; install it with pip install 'd2m[video]'") from e
         if not path.is_file():
-            raise D2MError(f"{path}: no such weights; name the ONNX file of an RTMO model")
+            raise D2MError(f"{path}: no such weights file; give the ONNX file of an RTMO model")
         options = runtime.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = threads, 4
         known = runtime.get_available_providers()
@@ -50,11 +50,16 @@ class Rtmo:
         try:
             self._session: Any = runtime.InferenceSession(str(path), options, providers=wanted)
         except Exception as e:  # onnxruntime raises its own classes, of no common base
-            raise D2MError(f"{path}: not an ONNX model that runs here ({type(e).__name__}); export it again") from e
+            raise D2MError(
+                f"{path}: not an ONNX model that this machine can run ({type(e).__name__}); export it again"
+            ) from e
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         shapes = [len(o.shape) for o in outputs]
         if len(inputs) != 1 or len(inputs[0].shape) != 4 or sorted(shapes) != [3, 4]:
-            raise D2MError(f"{path}: takes {len(inputs)} input(s), gives {len(outputs)}; RTMO gives dets and keypoints")
+            raise D2MError(
+                f"{path}: has {len(inputs)} input(s) and {len(outputs)} output(s); "
+                "RTMO has one input, and dets and keypoints"
+            )
         self._input = inputs[0].name
         # Boxes have three axes, keypoints four: their order and names vary between exports.
         self._outputs = [outputs[shapes.index(3)].name, outputs[shapes.index(4)].name]
@@ -72,7 +77,7 @@ class Rtmo:
         try:
             boxes, points = self._session.run(self._outputs, {self._input: batch})
         except Exception as e:
-            raise D2MError(f"{self._weights}: fails on a picture ({type(e).__name__}); it is no RTMO model") from e
+            raise D2MError(f"{self._weights}: fails on a picture ({type(e).__name__}); give an RTMO model") from e
         if boxes.shape[-1] != 5 or points.shape[-2:] != (17, 3) or boxes.shape[1] != points.shape[1]:
             raise D2MError(f"{self._weights}: gives {boxes.shape} and {points.shape}; RTMO has 5, and 17 x 3 numbers")
         keep = suppress(boxes[0, :, :4], boxes[0, :, 4], self._min_score)

@@ -56,14 +56,14 @@ def decode(path: str | Path, max_fps: float = _MAX_FPS) -> tuple[float, Iterator
     """
     path = Path(path)
     if not path.is_file():
-        raise D2MError(f"{path}: no such video; mend the pose column of the manifest")
+        raise D2MError(f"{path}: no such video; correct the pose column of the manifest")
     try:
         with av.open(str(path.absolute())) as f:
             if not (streams := pictures_of(f)):
-                raise D2MError(f"{path}: holds no picture; give a video")
+                raise D2MError(f"{path}: contains no pictures; give a video")
             rate = float(streams[0].average_rate or streams[0].guessed_rate or 0)
     except (av.FFmpegError, OSError) as e:
-        raise D2MError(f"{path}: not a video that can be read ({str(e).splitlines()[0]})") from e
+        raise D2MError(f"{path}: not a readable video ({str(e).splitlines()[0]})") from e
     if not 1 <= rate <= 1000:
         raise D2MError(f"{path}: its frame rate is {rate:g}; re-encode it at a constant rate")
     step = max(1, int(np.ceil(rate / max_fps)))
@@ -112,7 +112,7 @@ def read_video(
 ) -> PoseClip:
     """Read the poses of one dancer from a video.
 
-    Pictures are put on a regular clock by their time stamps; where none is near (dropped frames, variable rates),
+    Pictures are put on a regular clock by their time stamps; if none is near (dropped frames, variable rates),
     nobody is seen.
 
     Args:
@@ -130,14 +130,14 @@ def read_video(
         times.append(time)
         people.append(reorder(np.asarray(find(picture), np.float32).reshape(-1, 17, 3), "coco17"))
     if not times:
-        raise D2MError(f"{path}: holds no picture; give a video that plays")
+        raise D2MError(f"{path}: contains no pictures; give a playable video")
     nobody = np.zeros((0, N_JOINTS, 3), np.float32)
     clock = np.arange(int(times[-1] * fps + 0.5) + 1) / fps
     near = _nearest(clock, times)
     frames = [people[i] if abs(times[i] - t) <= 0.75 / fps else nobody for i, t in zip(near, clock, strict=True)]
     poses = follow(frames, fps)
     if not (poses[..., 2] > 0).any():
-        raise D2MError(f"{path}: no dancer in {len(frames)} pictures; film somebody, or leave the recording out")
+        raise D2MError(f"{path}: no dancer in {len(frames)} pictures; leave the recording out")
     return make_clip(poses[..., :2], fps, str(path), poses[..., 2])
 
 

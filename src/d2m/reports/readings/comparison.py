@@ -1,4 +1,4 @@
-"""Edits of the latent beside each other at matched strength, and beside random directions."""
+"""Edits of the latent compared at matched strength, with each other and with random directions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def matched_strength(direction: Direction, reference: Direction, z: NDArray[np.f
 
     own = length(direction)
     if own <= 0:
-        raise D2MError(f"{direction.name} does not move these latents; it has no matched strength")
+        raise D2MError(f"{direction.name} does not move these latents, so no strength can match")
     return length(reference) / own
 
 

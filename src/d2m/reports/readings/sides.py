@@ -102,7 +102,7 @@ def joint_reading(
     a, b = music.by_song(), dance.by_song()
     both = np.intersect1d(a.song, b.song)
     if len(both) < 4:
-        raise D2MError(f"{len(both)} recordings have music and dance; the joint space needs at least 4")
+        raise D2MError(f"{len(both)} recordings have both music and dance; the joint space needs at least 4")
     a = a.select(np.array([int(np.flatnonzero(a.song == s)[0]) for s in both]))
     b = b.select(np.array([int(np.flatnonzero(b.song == s)[0]) for s in both]))
     search = {

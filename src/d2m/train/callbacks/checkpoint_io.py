@@ -12,10 +12,10 @@ from d2m.core.files import atomic_path
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the target and renames.
+    """Writes next to the target, then renames.
 
-    Lightning's own goes through the machine's temporary folder. Where that is another file system its last step is a
-    copy over the checkpoint before, and a copy cut short leaves nothing to go on from.
+    Lightning's own goes through the machine's temporary folder. If that is on another file system, its last step is a
+    copy over the previous checkpoint, and an interrupted copy leaves nothing to resume from.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:

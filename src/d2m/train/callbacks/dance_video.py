@@ -28,9 +28,9 @@ class DanceVideo(pl.Callback):
         every_n_epochs: how often, and after the last epoch.
         seconds: how much of the song.
         seed: of the dance's noise, the same every time, so that what changes is the model.
-        stage, run, corpus: given by the curriculum: its stage, the run's folder, where the song comes from.
+        stage, run, corpus: set by the curriculum: its stage, the run's folder, and the corpus of the song.
 
-    Logged besides: ``val/dance_kinetic_energy`` in torso lengths²/s², at the real dance's scale.
+    Also logged: ``val/dance_kinetic_energy`` in torso lengths²/s², at the real dance's scale.
 
     Runs on rank zero only, under no_grad, and never in the sanity check.
 

@@ -37,7 +37,7 @@ class StopOnNaN(pl.Callback):
         if losses and not bool(torch.stack([v.float() for v in losses.values()]).isfinite().all()):
             bad = sorted(k for k, v in losses.items() if not bool(v.isfinite()))
             raise D2MError(
-                f"training became NaN or infinite in {', '.join(bad)} at epoch {trainer.current_epoch}; "
+                f"{', '.join(bad)} became NaN or infinite at epoch {trainer.current_epoch}; "
                 "lower the learning rate of this stage, or train in trainer.precision=32-true"
             )
 

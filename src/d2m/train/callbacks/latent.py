@@ -30,7 +30,7 @@ from d2m.train.checkpoints import read_checkpoint
 from d2m.train.modules.motion_style import read_motion_style
 from d2m.train.stage import MOTION_STYLE, STAGES
 
-#: Written last into every folder; where it lies, that epoch was logged.
+#: Written last into every folder: if it exists, that epoch has been logged.
 DONE = "summary.json"
 
 
@@ -94,7 +94,9 @@ class LatentManipulation(pl.Callback):
                 self.target = target or (low if self.source != low else high)
         for key, genre in (("source", self.source), ("target", self.target)):
             if genre is not None and self.active and genre not in named:
-                raise D2MError(f"callbacks.latent.{key}={genre}: no song of it; genres are {', '.join(sorted(named))}")
+                raise D2MError(
+                    f"callbacks.latent.{key}={genre}: no song has this genre; choose from {', '.join(sorted(named))}"
+                )
         if self.active and self.source == self.target:
             raise D2MError(f"callbacks.latent: source and target are both '{self.source}'; give two genres")
         own = run.checkpoint(MOTION_STYLE.name) if run.is_done(MOTION_STYLE.name) else None
@@ -118,7 +120,10 @@ class LatentManipulation(pl.Callback):
         """Refuse a reference that cannot be compared with, before anything is trained."""
         if self.reference is not None and len(self.reference) != pl_module.net.sizes.z_dan:
             width = pl_module.net.sizes.z_dan
-            raise D2MError(f"callbacks.latent.reference: its z_dan has width {len(self.reference)}, this run's {width}")
+            raise D2MError(
+                f"callbacks.latent.reference: its z_dan has width {len(self.reference)}, but this run's has {width}; "
+                "choose another bundle"
+            )
 
     def on_train_epoch_end(self, trainer: Any, pl_module: pl.LightningModule) -> None:
         epoch = trainer.current_epoch + 1
@@ -132,7 +137,7 @@ class LatentManipulation(pl.Callback):
                 rank_zero_warn(f"latent study of epoch {epoch} left out: {e}")
 
     def folder(self, epoch: int) -> Path:
-        """Where an epoch's files lie."""
+        """The folder of an epoch's files."""
         return self.out / f"{self.stage.name}-epoch{epoch:04d}"
 
     @torch.no_grad()

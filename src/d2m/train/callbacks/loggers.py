@@ -1,4 +1,4 @@
-"""Loggers for one stage of a run. W&B is online where the machine is logged in, else offline; never a prompt."""
+"""Loggers for one stage of a run. W&B is online if the machine is logged in, else offline; it never prompts."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from d2m.draw.video import video_gif
 
 #: Characters of a run's, a group's or an artifact's name that W&B's server takes.
 NAME_LIMIT = 128
-#: How long a run may wait for W&B's server before it goes on offline.
+#: How long a run may wait for W&B's server before it continues offline.
 CONNECT_SECONDS = 30.0
-#: Marks a WANDB_DATA_DIR that is ours: the next run of this process moves it on.
+#: Marks a WANDB_DATA_DIR set by us: the next run of this process may change it.
 _STAGED = "D2M_WANDB_STAGED"
 
 
@@ -74,7 +74,7 @@ def wandb_logger(run_dir: str, stage: str, hparams: dict[str, Any], project: str
 
 
 def _stage_artifacts_in(folder: Path) -> None:
-    """Where W&B keeps what an offline run will upload: with the run, not in the home folder, unless the user says."""
+    """W&B keeps what an offline run will upload with the run, not in the home folder, unless the user sets it."""
     if os.environ.get("WANDB_DATA_DIR") in (None, "", os.environ.get(_STAGED)):
         os.environ["WANDB_DATA_DIR"] = os.environ[_STAGED] = str(folder.absolute())
 
@@ -123,7 +123,7 @@ def tensorboard_logger(run_dir: str, stage: str, hparams: dict[str, Any]) -> Log
 
 
 def csv_logger(run_dir: str, stage: str, hparams: dict[str, Any]) -> Logger:
-    """``<run>/csv/<stage>/metrics.csv``; where a stage is resumed, what it had logged is kept as metrics.1.csv, ..."""
+    """``<run>/csv/<stage>/metrics.csv``; if a stage is resumed, its earlier log is kept as metrics.1.csv, ..."""
     metrics = Path(run_dir) / "csv" / stage / "metrics.csv"
     if metrics.exists() and is_rank_zero():  # Lightning would delete it
         earlier = len(list(metrics.parent.glob("metrics.*.csv")))
@@ -138,7 +138,7 @@ def no_logger(run_dir: str, stage: str, hparams: dict[str, Any]) -> bool:
 
 def log_video(logger: Logger, key: str, path: Path, batch: int, caption: str) -> None:
     """An encoded mp4 to W&B as a file (tensors make its encoder hang); to TensorBoard, which shows no mp4, as a
-    moving GIF and a note of where the mp4 lies."""
+    moving GIF and a note of the mp4's path."""
     if isinstance(logger, WandbLogger):
         import wandb
 

@@ -26,7 +26,7 @@ class GenreNames(pl.Callback):
 
 
 class Progress(pl.Callback):
-    """Keeps ``progress.json`` beside the checkpoints: warm start, seconds of all sessions, last metrics.
+    """Keeps ``progress.json`` next to the checkpoints: warm start, seconds of all sessions, last metrics.
 
     A run that was killed and resumed then says the same of its origin as one that was not.
 

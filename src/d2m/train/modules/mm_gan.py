@@ -3,7 +3,7 @@
 Three updates a batch: discriminators; encoders and decoders on the generator loss; encoders and regressor on the
 style loss. The forward pass is recomputed for every update with the batch's one draw of noise: the reference
 back-propagates the style loss through weights that the generator update has already stepped, which raises on
-today's PyTorch and mixes activations of two models where it does not.
+today's PyTorch, and otherwise mixes activations of two models.
 """
 
 from __future__ import annotations

@@ -95,5 +95,5 @@ def read_motion_style(checkpoint: Path, n_genres: int | None = None) -> MotionSt
     except (OSError, KeyError, RuntimeError, UnpicklingError, D2MError) as e:
         raise D2MError(f"{checkpoint}: not a checkpoint of stage motion_style ({type(e).__name__})") from e
     if n_genres is not None and net.sizes.n_genres != n_genres:
-        raise D2MError(f"{checkpoint}: tells {net.sizes.n_genres} genres apart, the corpus has {n_genres}")
+        raise D2MError(f"{checkpoint}: classifies {net.sizes.n_genres} genres, but the corpus has {n_genres}")
     return net.eval().requires_grad_(False)
