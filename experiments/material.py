@@ -42,7 +42,7 @@ _RANK_SONGS, _RANK_SECONDS = 3, 20.0
 def find_corpus(bundle: str | Path, corpus: str = "") -> Corpus:
     """The prepared corpus that a bundle was trained on.
 
-    ``corpus`` where given; else what the run that holds the bundle says; else the cache that provenance.json names.
+    ``corpus`` if given; else what the run that holds the bundle says; else the cache that provenance.json names.
 
     Raises:
         D2MError: none of these exists.
@@ -60,9 +60,9 @@ def find_corpus(bundle: str | Path, corpus: str = "") -> Corpus:
         names = (fingerprint, f"corpus-{fingerprint[:16]}", f"mix-{fingerprint[:16]}")
         places += [Path(data["cache"]) / name for name in names]
     for place in filter(Path.is_dir, places):
-        found = Corpus.open(place)
-        if fingerprint in ("", place.name, found.digest):
-            return found
+        candidate = Corpus.open(place)
+        if fingerprint in ("", place.name, candidate.digest):
+            return candidate
     raise D2MError(
         f"bundle={bundle}: its training corpus is not on this machine; give corpus=DIR (prepared) or music=DIR"
     )
@@ -121,13 +121,13 @@ def _user_songs(generator: DanceGenerator, a: Mapping[str, Any], how: Extraction
 
 
 def _held_out_files(corpus: Corpus) -> list[SongFile]:
-    found = []
+    files = []
     for split in HELD_OUT:
         for i in map(int, corpus.recordings_in(split, with_music=True)):
             info, path = corpus.recordings[i], corpus.audio_path(i)
             if path is not None and path.is_file():
-                found.append(SongFile(info.name, info.genre, path, info.start_s, info.start_s + info.seconds))
-    return found
+                files.append(SongFile(info.name, info.genre, path, info.start_s, info.start_s + info.seconds))
+    return files
 
 
 def load(a: Mapping[str, Any], draws: int = 8) -> Material:

@@ -38,13 +38,13 @@ def read_curves(run: RunFolder) -> dict[str, dict[str, tuple[list[float], list[f
             with open(path, newline="") as f:
                 rows += csv.DictReader(f)
         keys = {k for row in rows for k in row if "/" in k and k.split("/")[1] in _TERMS}
-        found = {}
+        series = {}
         for key in sorted(keys):
             points = [(float(r["batch"]), float(r[key])) for r in rows if r.get(key) and r.get("batch")]
             if points:
-                found[key] = ([p[0] for p in points], [p[1] for p in points])
-        if found:
-            curves[stage] = found
+                series[key] = ([p[0] for p in points], [p[1] for p in points])
+        if series:
+            curves[stage] = series
     return curves
 
 

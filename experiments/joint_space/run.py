@@ -50,9 +50,9 @@ def main() -> None:
     publish("joint_space", "Is the dance latent one space?", a, material, readings, sections, began)
     for part, reading in readings.items():
         n = reading.numbers
-        found = n["retrieval"]["music to dance"]["R@1"]
+        recall = n["retrieval"]["music to dance"]["R@1"]
         print(
-            f"{part}: {n['recordings']} recordings, R@1 {found['value']:.2f} (chance {found['chance']:.2f}), CKA "
+            f"{part}: {n['recordings']} recordings, R@1 {recall['value']:.2f} (chance {recall['chance']:.2f}), CKA "
             f"{n['cka']['value']:.2f} (p = {n['cka']['p']:.3g}), "
             f"MMD² {n['mmd']['value']:.3g} (p = {n['mmd']['p']:.3g}), "
             f"cosine {n['direction_cosine']['value']:.2f} (p = {n['direction_cosine']['p']:.3g})"

@@ -67,17 +67,17 @@ def measure(rows: Sequence[Floats], genre: NDArray[np.int64], a: dict[str, Any])
 
     cut = [windows(r) for r in rows]
     song, x = np.repeat(np.arange(len(cut)), [len(w) for w in cut]), np.concatenate(cut)
-    found = np.array([heard(song, x, genre, a["folds"], a["seed"] + k) for k in range(a["repeats"])])
+    folds = np.array([heard(song, x, genre, a["folds"], a["seed"] + k) for k in range(a["repeats"])])
     rng = np.random.default_rng(a["seed"])
     null = np.array(
         [heard(song, x, rng.permutation(genre), a["folds"], a["seed"] + k)[0] for k in range(a["permutations"])]
     )
-    songs = found[:, 0]
+    songs = folds[:, 0]
     return {
         "width": rows[0].shape[1],
         "songs": float(songs.mean()),
         "songs_range": [float(songs.min()), float(songs.max())],
-        "windows": float(found[:, 1].mean()),
+        "windows": float(folds[:, 1].mean()),
         "null_95": float(np.percentile(null, 95)) if len(null) else None,
         "p": permutation_p(float(songs.mean()), null),
     }
@@ -132,11 +132,11 @@ def main() -> None:
             for i, song in enumerate(songs):
                 rows.append(song_features(song, name, out / "features"))
                 step(i + 1)
-        table[name] = found = measure(rows, genre, a)
-        low, high = found["songs_range"]
+        table[name] = row = measure(rows, genre, a)
+        low, high = row["songs_range"]
         print(
-            f"{name:12} {found['width']:4}  songs {found['songs']:.2f} ({low:.2f} to {high:.2f})  "
-            f"windows {found['windows']:.2f}  p = {found['p']:.3g}",
+            f"{name:12} {row['width']:4}  songs {row['songs']:.2f} ({low:.2f} to {high:.2f})  "
+            f"windows {row['windows']:.2f}  p = {row['p']:.3g}",
             flush=True,
         )
     count = {n: int((genre == i).sum()) for i, n in enumerate(names)}

@@ -97,7 +97,7 @@ def per_item(folder: Path, corpus: Corpus, batch: int) -> tuple[Callable[[], Any
     return stage_1, stage_2
 
 
-def ours(corpus: Corpus, kind: str, batch: int) -> Callable[[], Any]:
+def corpus_batches(corpus: Corpus, kind: str, batch: int) -> Callable[[], Any]:
     """The data module as the Trainer drives it, device side included (here: the CPU)."""
     data = DanceDataModule(str(corpus.folder), kind, batch_size=batch, steps_per_epoch=10**9)
     loader = iter(data.train_dataloader())
@@ -105,15 +105,17 @@ def ours(corpus: Corpus, kind: str, batch: int) -> Callable[[], Any]:
 
 
 def measure_batches(corpus: Corpus, out: Path, batch: int, seconds: float) -> dict[str, float]:
-    found: dict[str, float] = {}
+    rates: dict[str, float] = {}
     for kind, theirs in zip(("unit_pairs", "sequences"), per_item(out / "items", corpus, batch), strict=True):
         # In turns, so that what else runs on the machine disturbs both.
-        slow, fast = zip(*((rate(theirs, seconds), rate(ours(corpus, kind, batch), seconds)) for _ in range(3)))
-        found[f"{kind}: per item, batches/s"] = float(np.median(slow))
-        found[f"{kind}: ours, batches/s"] = float(np.median(fast))
-        found[f"{kind}: ratio"] = float(np.median(np.divide(fast, slow)))
+        slow, fast = zip(
+            *((rate(theirs, seconds), rate(corpus_batches(corpus, kind, batch), seconds)) for _ in range(3))
+        )
+        rates[f"{kind}: per item, batches/s"] = float(np.median(slow))
+        rates[f"{kind}: ours, batches/s"] = float(np.median(fast))
+        rates[f"{kind}: ratio"] = float(np.median(np.divide(fast, slow)))
     shutil.rmtree(out / "items")
-    return found
+    return rates
 
 
 # --- opening -------------------------------------------------------------------------------------------------
@@ -173,11 +175,11 @@ def measure_audio(raw: Path, seconds: float) -> dict[str, float]:
         "beats from it": lambda: beats_from(envelope, len(wave)),
         "onsets from it": lambda: onsets_from(envelope, len(wave)),
     }
-    found = {name: length * rate(step, seconds) for name, step in steps.items()}
+    speeds = {name: length * rate(step, seconds) for name, step in steps.items()}
     whole = ("decode", "mfcc", "onset strength", "beats from it", "onsets from it")
-    found["decode and mfcc"] = 1 / (1 / found["decode"] + 1 / found["mfcc"])
-    found["all that prepare does to a song"] = 1 / sum(1 / found[name] for name in whole)
-    return {f"{name}, x real time": value for name, value in found.items()}
+    speeds["decode and mfcc"] = 1 / (1 / speeds["decode"] + 1 / speeds["mfcc"])
+    speeds["all that prepare does to a song"] = 1 / sum(1 / speeds[name] for name in whole)
+    return {f"{name}, x real time": value for name, value in speeds.items()}
 
 
 # --- workers -------------------------------------------------------------------------------------------------
@@ -223,7 +225,7 @@ def main() -> None:
     raw, out = Path(settings["raw"]).resolve(), Path(settings["out"]).resolve()
     out.mkdir(parents=True, exist_ok=True)
     wanted = parts if settings["part"] == "all" else (settings["part"],)
-    found: dict[str, dict[str, float]] = {}
+    results: dict[str, dict[str, float]] = {}
     if {"batches", "open"} & set(wanted):
         from d2m.prepare.run import prepare
 
@@ -231,18 +233,18 @@ def main() -> None:
     for part in wanted:
         print(f"{part} (load {os.getloadavg()[0]:.1f})", flush=True)
         if part == "batches":
-            found[part] = measure_batches(corpus, out, settings["batch"], settings["seconds"])
+            results[part] = measure_batches(corpus, out, settings["batch"], settings["seconds"])
         elif part == "open":
-            found[part] = measure_opening(corpus, out)
+            results[part] = measure_opening(corpus, out)
         elif part == "audio":
-            found[part] = measure_audio(raw, settings["seconds"])
+            results[part] = measure_audio(raw, settings["seconds"])
         else:
-            found[part] = measure_workers(raw, out, settings["minutes"])
-        for name, value in found[part].items():
+            results[part] = measure_workers(raw, out, settings["minutes"])
+        for name, value in results[part].items():
             print(f"  {name}: {value:.3g}", flush=True)
-    found["machine"] = {"cores": float(os.cpu_count() or 1),
+    results["machine"] = {"cores": float(os.cpu_count() or 1),
                         "peak MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}  # fmt: skip
-    (out / "throughput.json").write_text(json.dumps(found, indent=2) + "\n")
+    (out / "throughput.json").write_text(json.dumps(results, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -89,11 +89,11 @@ class Bundle:
 
     def _load(self, net: nn.Module, state: dict[str, Tensor], file: str) -> None:
         expected = {k: tuple(v.shape) for k, v in net.state_dict().items()}
-        found = {k: tuple(v.shape) for k, v in state.items()}
-        for name in sorted(expected.keys() | found.keys()):
-            if expected.get(name) != found.get(name):
+        shapes = {k: tuple(v.shape) for k, v in state.items()}
+        for name in sorted(expected.keys() | shapes.keys()):
+            if expected.get(name) != shapes.get(name):
                 raise D2MError(
-                    f"{self.folder / file}: tensor '{name}' has shape {found.get(name, 'none (missing)')}, "
+                    f"{self.folder / file}: tensor '{name}' has shape {shapes.get(name, 'none (missing)')}, "
                     f"{CONFIG} expects {expected.get(name, 'none (extra)')}; do not mix files of different bundles"
                 )
         net.load_state_dict(state, strict=True)

@@ -71,10 +71,10 @@ def resumed_overrides(overrides: list[str]) -> list[str]:
         return rest
     if asked == "auto":
         fixed = _run_dir(rest)
-        found = newest_unfinished(rest) if fixed is None else fixed.path
-        if found is None or saved_overrides(RunFolder(found)) is None:
+        folder = newest_unfinished(rest) if fixed is None else fixed.path
+        if folder is None or saved_overrides(RunFolder(folder)) is None:
             return rest
-        run_dir = found
+        run_dir = folder
     else:
         run_dir = Path(asked)
     saved = saved_overrides(RunFolder(run_dir))

@@ -65,13 +65,13 @@ def git_revision(folder: Path | None = None) -> str:
 
 def versions() -> dict[str, str]:
     """Python and the packages that decide the numbers."""
-    found = {"python": platform.python_version()}
+    releases = {"python": platform.python_version()}
     for name in ("d2m", *_PACKAGES):
         try:
-            found[name] = importlib.metadata.version(name)
+            releases[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return releases
 
 
 def is_rank_zero() -> bool:

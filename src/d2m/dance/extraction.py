@@ -208,14 +208,14 @@ def extract_music(
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         for i in range(0, len(songs), batch):
             chunk = songs[i : i + batch]
-            found = list(pool.map(read, chunk))
-            fresh = [(s, p, x) for s, (p, x) in zip(chunk, found, strict=True) if isinstance(x, np.ndarray)]
+            results = list(pool.map(read, chunk))
+            fresh = [(s, p, x) for s, (p, x) in zip(chunk, results, strict=True) if isinstance(x, np.ndarray)]
             encoded = encode_songs(generator, [(s.name, s.genre, "", x) for s, _, x in fresh], how) if fresh else []
             done: dict[str, LatentTable] = {}
             for (song, path, _), table in zip(fresh, encoded, strict=True):
                 table.save(path)
                 done[song.name] = table
-            for song, (_, x) in zip(chunk, found, strict=True):
+            for song, (_, x) in zip(chunk, results, strict=True):
                 if isinstance(x, D2MError):
                     bad.append(str(x))
                     continue
@@ -278,8 +278,8 @@ def genre_means(generator: DanceGenerator, corpus: Corpus, seed: int = 0) -> dic
         D2MError: see :func:`extract_corpus_music`.
     """
     how = Extraction(n_draws=1, seed=seed)
-    found = extract_corpus_music(generator, corpus, how, ("train",), batch=1).genre_means()
-    return {g: found[g] for g in corpus.genres if g in found}
+    means = extract_corpus_music(generator, corpus, how, ("train",), batch=1).genre_means()
+    return {g: means[g] for g in corpus.genres if g in means}
 
 
 @torch.no_grad()

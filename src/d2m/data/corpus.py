@@ -159,10 +159,10 @@ def _check_index(folder: Path, info: dict[str, Any]) -> int:
     expected = {"fps": FPS, "units": UNITS, "joints": list(JOINTS), **({"columns": list(here.columns)} if here else {})}
     for key, value in expected.items():
         if key in info and info[key] != value:
-            said, ours = info[key], value
+            said, required = info[key], value
             if isinstance(value, list):
-                said, ours = next(pair for pair in zip_longest(said, value) if pair[0] != pair[1])
-            raise D2MError(f"{folder}: {key} is {said}, but this version reads {ours}; prepare the corpus again")
+                said, required = next(pair for pair in zip_longest(said, value) if pair[0] != pair[1])
+            raise D2MError(f"{folder}: {key} is {said}, but this version reads {required}; prepare the corpus again")
     if "columns" in info:
         return len(info["columns"])
     if here is None:
@@ -356,8 +356,8 @@ class Corpus:
     def sources(self) -> list[tuple[int, Path | None]]:
         """How many recordings came from which raw folder, in order; None where this machine does not know it."""
         try:
-            found = json.loads((self.folder / SOURCES_LOG).read_text(encoding="utf-8"))
-            known = [(int(n), Path(raw) if raw else None) for n, raw in found]
+            lines = json.loads((self.folder / SOURCES_LOG).read_text(encoding="utf-8"))
+            known = [(int(n), Path(raw) if raw else None) for n, raw in lines]
         except (OSError, ValueError, TypeError):
             known = []
         left, out = len(self.recording_genre), []

@@ -62,10 +62,10 @@ class GaussianPrior:
         if x.ndim != 2 or len(x) < 2 or np.ptp(x, axis=0).max() == 0:
             raise ValueError(f"latents of shape {x.shape}: two different ones are needed for a covariance")
         mean = x.mean(0)
-        found = ShrunkCovariance.fit(x - mean)
+        covariance = ShrunkCovariance.fit(x - mean)
         # Latents in general position can have intensity 0, and then no variance off their span.
-        floor = max(found.floor, 1e-3 * found.trace / x.shape[1])
-        kept = (torch.from_numpy(np.asarray(a, np.float32)) for a in (mean, found.basis, found.extra))
+        floor = max(covariance.floor, 1e-3 * covariance.trace / x.shape[1])
+        kept = (torch.from_numpy(np.asarray(a, np.float32)) for a in (mean, covariance.basis, covariance.extra))
         mean_, basis, extra = kept
         return cls(mean_, float(floor), basis, extra)
 

@@ -228,14 +228,14 @@ class OptimisedDance:
         settings = Settings(edit.weights, edit.steps, edit.rate, edit.prior_)
         objective = DanceObjective(self.generator, rows(z), self.noise, edit.target, settings)
         arithmetic = self.start.transform(z, 1.0)
-        found = objective.optimise(rows(arithmetic))
-        best = found.z[0].cpu().numpy().astype(z.dtype)
+        optimum = objective.optimise(rows(arithmetic))
+        best = optimum.z[0].cpu().numpy().astype(z.dtype)
         moved = blend(z, best - z, s)
         whole = (s == 1)[..., None] if s.ndim else s == 1
         moved = np.where(whole, best, moved)
         self.facts |= {
-            "steps": int(found.steps[0]),
-            "history": {k: [round(float(x), 5) for x in v[:, 0]] for k, v in found.history.items()},
+            "steps": int(optimum.steps[0]),
+            "history": {k: [round(float(x), 5) for x in v[:, 0]] for k, v in optimum.history.items()},
             "original": objective.judge(rows(z)).of(0),
             "arithmetic": objective.judge(rows(arithmetic)).of(0),
             "optimised": objective.judge(rows(moved)).of(0),

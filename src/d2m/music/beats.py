@@ -61,7 +61,7 @@ def beats_from(
     """:func:`music_beats` of a given :func:`onset_strength`, for a song of ``n_samples``."""
     if envelope is None:
         return np.zeros(0)
-    _, found = librosa("beat").beat_track(
+    _, beat_frames = librosa("beat").beat_track(
         onset_envelope=envelope,
         sr=SAMPLE_RATE,
         hop_length=_HOP,
@@ -69,7 +69,7 @@ def beats_from(
         units="frames",
         trim=False,
     )
-    frames = np.asarray(found, dtype=np.int64)
+    frames = np.asarray(beat_frames, dtype=np.int64)
     if not len(frames):
         return np.zeros(0)
     around = np.clip(frames[:, None] + np.arange(-_REACH, _REACH + 1), 0, len(envelope) - 1)
@@ -131,8 +131,8 @@ def track(
         D2MError: no such tracker, its extra is not installed, no or a bad checkpoint, or another one than recorded.
     """
     mono = np.asarray(wave, np.float32)
-    found = _tracker(BeatTracker.of(tracker), checkpoint)(mono, envelope)
-    times = np.unique(np.asarray(found, np.float64))
+    tracked = _tracker(BeatTracker.of(tracker), checkpoint)(mono, envelope)
+    times = np.unique(np.asarray(tracked, np.float64))
     return np.asarray(times[(times >= 0) & (times < len(mono) / SAMPLE_RATE)], np.float64)
 
 
@@ -162,9 +162,9 @@ def _beat_this_tracker(checkpoint: str, weights: str) -> Track:
             f"beat tracker beat_this: beats_checkpoint={checkpoint or 'null'} is not a file; "
             f"give its .ckpt there or in {WEIGHTS_VARIABLE}"
         )
-    if weights and weights != (found := sha256(Path(checkpoint))):
+    if weights and weights != (digest := sha256(Path(checkpoint))):
         raise D2MError(
-            f"beat tracker beat_this: {checkpoint} has sha256 {found[:12]}, but the music was prepared "
+            f"beat tracker beat_this: {checkpoint} has sha256 {digest[:12]}, but the music was prepared "
             f"with {weights[:12]}; "
             f"name that .ckpt in {WEIGHTS_VARIABLE}"
         )
@@ -205,8 +205,10 @@ def onsets_from(envelope: NDArray[np.float32] | None, n_samples: int) -> NDArray
     # librosa scales the strength to its own maximum, and would find onsets in the ripple of a steady tone.
     if envelope is None or envelope.max() < _MIN_STRENGTH_DB:
         return np.zeros(0)
-    found = librosa("onset").onset_detect(onset_envelope=envelope, sr=SAMPLE_RATE, hop_length=_HOP, units="frames")
-    return _seconds(found, n_samples)
+    onset_frames = librosa("onset").onset_detect(
+        onset_envelope=envelope, sr=SAMPLE_RATE, hop_length=_HOP, units="frames"
+    )
+    return _seconds(onset_frames, n_samples)
 
 
 def tempo(beats: ArrayLike) -> float:
@@ -232,5 +234,5 @@ def onset_strength(wave: ArrayLike) -> NDArray[np.float32] | None:
 
 def _seconds(frames: ArrayLike, n_samples: int) -> NDArray[np.float64]:
     times = np.asarray(frames, dtype=np.float64) * _HOP / SAMPLE_RATE - _LATENCY
-    found = np.unique(np.maximum(times, 0.0))
-    return found[found < n_samples / SAMPLE_RATE]
+    seconds = np.unique(np.maximum(times, 0.0))
+    return seconds[seconds < n_samples / SAMPLE_RATE]

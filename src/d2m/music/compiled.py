@@ -85,7 +85,7 @@ def _is_of_another(folder: Path) -> bool:
 def _cache_folders() -> list[Path]:
     """Folders in which Numba looks for a place for its cache, in order."""
     named = [Path(name)] if (name := os.environ.get("NUMBA_CACHE_DIR")) else []
-    found = importlib.util.find_spec("librosa")
-    beside = [Path(found.origin).parent / "__pycache__"] if found and found.origin else []
+    spec = importlib.util.find_spec("librosa")
+    beside = [Path(spec.origin).parent / "__pycache__"] if spec and spec.origin else []
     home = os.path.expanduser("~")  # "~" itself for a user id without a name
     return [*named, *beside, *([Path(home) / ".cache" / "numba"] if os.path.isabs(home) else [])]

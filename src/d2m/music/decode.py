@@ -227,8 +227,8 @@ def _ogg_links(file: Path) -> tuple[tuple[tuple[int, int], ...], bool]:
             head = stream.read(27)
             if len(head) < 27 or head[:4] != b"OggS":  # damaged: the next page
                 stream.seek(at + 1)
-                found = stream.read(1 << 17).find(b"OggS")
-                at = size if found < 0 and size - at <= 1 << 17 else at + 1 + (found if found >= 0 else (1 << 17) - 3)
+                page = stream.read(1 << 17).find(b"OggS")
+                at = size if page < 0 and size - at <= 1 << 17 else at + 1 + (page if page >= 0 else (1 << 17) - 3)
                 continue
             first = bool(head[5] & 2)
             if first and in_head:

@@ -220,15 +220,15 @@ _NOWHERE = "?"
 
 def our_name(name: NetworkName, tensor: str) -> str:
     """Our full name, as the LightningModule has it, of a tensor of the reference's network."""
-    for theirs, ours in name.prefixes:
+    for theirs, renamed in name.prefixes:
         if tensor.startswith(theirs):
-            return f"{name.ours}.{ours}{tensor[len(theirs) :]}"
+            return f"{name.ours}.{renamed}{tensor[len(theirs) :]}"
     return f"{name.ours}.{_NOWHERE}{tensor}"
 
 
-def their_name(network: str, name: NetworkName, ours: str) -> str:
+def their_name(network: str, name: NetworkName, tensor: str) -> str:
     """The reference's full name of one of our tensors (as the LightningModule names it)."""
-    rest = ours[len(name.ours) + 1 :]
+    rest = tensor[len(name.ours) + 1 :]
     for theirs, prefix in name.prefixes:
         if rest.startswith(prefix):
             return _full(network, theirs + rest[len(prefix) :])
@@ -249,13 +249,13 @@ def _read(
     moments = {}
     wrong = []
     for network, name in names.items():
-        found = {our_name(name, k): v for k, v in networks[network].items()}
+        given = {our_name(name, k): v for k, v in networks[network].items()}
         wanted = {k: s for k, s in expected.items() if k.startswith(name.ours + ".")}
-        for k in sorted(found.keys() | wanted.keys()):
-            has, asks = (tuple(found[k].shape) if k in found else None), wanted.get(k)
+        for k in sorted(given.keys() | wanted.keys()):
+            has, asks = (tuple(given[k].shape) if k in given else None), wanted.get(k)
             if has != asks:
                 wrong.append((their_name(network, name, k), has, asks))
-        state |= found
+        state |= given
     if wrong:
         raise D2MError(f"{path}: {_mismatch(*wrong[0], beside)}" + (f" (and {len(wrong) - 1} more)" * (len(wrong) > 1)))
     for network, name in names.items():

@@ -33,9 +33,9 @@ def load_tensors(path: Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")  # of the same pickles; what matters is in the error
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:  # torch raises many kinds for a bad file
-        found = re.search(r"GLOBAL ([\w.]+)", str(e))
-        if found or bare:
-            name = f" ({found[1]})" if found else ""
+        match = re.search(r"GLOBAL ([\w.]+)", str(e))
+        if match or bare:
+            name = f" ({match[1]})" if match else ""
             raise D2MError(
                 f"{path}: contains Python objects besides tensors{name}; none of it was run; "
                 "give an unmodified file of the reference"

@@ -63,17 +63,17 @@ def find_recordings(
         raise D2MError(f"group_by={group_by}: choose music or dancer")
     if not raw.is_dir():
         raise D2MError(f"{raw}: no such folder; give the folder of the raw recordings")
-    found = Found(read_manifest(raw), []) if (raw / MANIFEST).is_file() else _scan(raw, source, group_by, skip)
+    scanned = Found(read_manifest(raw), []) if (raw / MANIFEST).is_file() else _scan(raw, source, group_by, skip)
     if any(isinstance(names, str) or not isinstance(names, Sequence) for names in _items(groups).values()):
         raise D2MError(f"groups={groups}: give names of recordings, as in groups={{anna:[first,second]}}")
-    known = {r.name for r in found.recordings}
+    known = {r.name for r in scanned.recordings}
     group_of = {name: group for group, names in _items(groups).items() for name in names}
     if strangers := sorted(set(group_of) - known):
         raise D2MError(f"groups names '{strangers[0]}', which is not a recording in {raw}; correct groups")
     recordings = [
-        replace(r, group=group_of.get(r.name, r.group), licence=r.licence or licence) for r in found.recordings
+        replace(r, group=group_of.get(r.name, r.group), licence=r.licence or licence) for r in scanned.recordings
     ]
-    return Found(recordings, found.refused)
+    return Found(recordings, scanned.refused)
 
 
 def _items(groups: object) -> Mapping[str, Sequence[str]]:

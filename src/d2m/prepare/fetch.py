@@ -67,9 +67,9 @@ class Fetcher:
         """
         if not url.lower().startswith(("http://", "https://")):
             raise D2MError(f"{url}: not an http(s) address; put local files into the column path")
-        found = self.cached(url)
-        if found is not None:
-            return found
+        cached = self.cached(url)
+        if cached is not None:
+            return cached
         try:
             downloader: Any = importlib.import_module("yt_dlp")
         except ImportError as e:
@@ -111,10 +111,10 @@ class Fetcher:
         }  # fmt: skip
         with downloader.YoutubeDL(options) as session:
             session.extract_info(url, download=True)
-        found = self.cached(url)
-        if found is None:
+        cached = self.cached(url)
+        if cached is None:
             raise D2MError(f"{url}: nothing to download; give the address of one video or audio file")
-        return found
+        return cached
 
 
 def _passes(error: BaseException) -> bool:

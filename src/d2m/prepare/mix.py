@@ -113,8 +113,8 @@ def _sound(corpus: Corpus, number: int, recording: RecordingInfo, hashes: Hashes
     if recording.audio_sha256 or not recording.audio:
         return recording.audio_sha256
     path = corpus.audio_path(number)
-    found = MISSING if path is None else hashes.of(path)
-    return "" if found == MISSING else found
+    digest = MISSING if path is None else hashes.of(path)
+    return "" if digest == MISSING else digest
 
 
 def _mix(

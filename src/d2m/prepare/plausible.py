@@ -126,18 +126,18 @@ def _look_at_pixels(x: Floats, stated: Stated, where: str) -> None:
 
 
 def _look_at_up(x: Floats, stated: Stated, where: str) -> None:
-    ours = "y" if x.shape[-1] == 3 else "-y"
-    if stated.up in (ours, "auto"):
+    default_up = "y" if x.shape[-1] == 3 else "-y"
+    if stated.up in (default_up, "auto"):
         return  # a head that stays below the feet is then a dancer's own
     along = uprightness(x)
-    if stated.up is not None and along[ours] < -_LIES:
+    if stated.up is not None and along[default_up] < -_LIES:
         raise D2MError(f"{where}: with up={stated.up} the body stands on its head; set up=auto if recordings differ")
-    if stated.up is not None and along[ours] < _LIES and max(along.values()) > _STANDS:
+    if stated.up is not None and along[default_up] < _LIES and max(along.values()) > _STANDS:
         raise D2MError(f"{where}: with up={stated.up} the body lies on its side; set up=auto if recordings differ")
     best = max(along, key=lambda d: along[d])
-    if along[ours] < _LIES and along[best] > _STANDS:
-        how = "stands on its head" if along[ours] < -_STANDS else "lies on its side"
-        raise D2MError(f"{where}: the body {how} throughout; set up={best} (or up={ours} if it does)")
+    if along[default_up] < _LIES and along[best] > _STANDS:
+        how = "stands on its head" if along[default_up] < -_STANDS else "lies on its side"
+        raise D2MError(f"{where}: the body {how} throughout; set up={best} (or up={default_up} if it does)")
 
 
 def _look_at_sides(x: Floats, stated: Stated, where: str) -> None:

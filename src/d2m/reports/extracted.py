@@ -63,10 +63,10 @@ def songs_to_hear(a: dict[str, Any], table: LatentTable, genre: str) -> list[Son
         kept = set(table.song.tolist())
         return [s for s in find_music(a["music"]) if s.genre == genre and s.name in kept]
     corpus = Corpus.open(a["corpus"])
-    found = []
+    songs = []
     for split in ("test", "val", "train"):
         for i in corpus.recordings_in(split, genre, with_music=True):
             path, info = corpus.audio_path(int(i)), corpus.recordings[int(i)]
             if path is not None and path.is_file():
-                found.append(SongFile(info.name, genre, path, info.start_s, info.start_s + info.seconds))
-    return found
+                songs.append(SongFile(info.name, genre, path, info.start_s, info.start_s + info.seconds))
+    return songs

@@ -51,10 +51,10 @@ def cosine(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
 def mean_scalars(means: dict[str, NDArray[np.float32]]) -> dict[str, float]:
     """Norms of genre means (d,) and distances between them."""
     names = sorted(means)
-    found = {f"norm/{g}": float(np.linalg.norm(means[g])) for g in names}
+    scalars = {f"norm/{g}": float(np.linalg.norm(means[g])) for g in names}
     for i, a in enumerate(names):
-        found |= {f"distance/{a}-{b}": float(np.linalg.norm(means[a] - means[b])) for b in names[i + 1 :]}
-    return found
+        scalars |= {f"distance/{a}-{b}": float(np.linalg.norm(means[a] - means[b])) for b in names[i + 1 :]}
+    return scalars
 
 
 @dataclass
@@ -99,7 +99,7 @@ def study(
     """
     unseen = dict.fromkeys(generator.genres if generator.motion_style is not None else (), float("nan"))
     means = table.training_rows().genre_means()
-    found = Study(mean_scalars(means))
+    result = Study(mean_scalars(means))
     by_genre: dict[str, list[dict[str, NDArray[np.float32]]]] = {}
     strips: list[NDArray[np.float32]] = []
     captions: list[str] = []
@@ -124,7 +124,7 @@ def study(
             video = out / "videos" / f"{i:04d}-{version}.mp4"
             render_dance(video, [dance], captions=[caption], audio=audio, seconds=n / FPS, size=(size, size))
             seen = unseen if judged is None else generator.genre_of_motion(judged[version])
-            found.rows.append({
+            result.rows.append({
                 "song": info.name, "genre": info.genre, "to": to, "version": version, "video": video,
                 "kinetic_energy": mean_energy(dance, scale),
                 "content_distance": content_distance(dance, poses["original"]),
@@ -134,24 +134,24 @@ def study(
             captions.append(caption)
     for genre in by_genre:
         for version in VERSIONS:
-            own = [r for r in found.rows if (r["genre"], r["version"]) == (genre, version)]
+            own = [r for r in result.rows if (r["genre"], r["version"]) == (genre, version)]
             for key in ("kinetic_energy", "content_distance"):
-                found.scalars[f"{key}/{genre}/{version}"] = float(np.mean([r[key] for r in own]))
+                result.scalars[f"{key}/{genre}/{version}"] = float(np.mean([r[key] for r in own]))
     if strips:
         still(out / "contact.png", strips, captions=captions)
-        found.figures["contact"] = out / "contact.png"
+        result.figures["contact"] = out / "contact.png"
     read: list[Reading] = []
     if source in by_genre:
         read.append(motion_reading(by_genre[source], source, target))
     try:
         shape = structure_reading(table, permutations, seed)
         read.append(shape)
-        found.scalars["probe"] = shape.numbers["probe"]["value"]
-        found.scalars["probe_p"] = shape.numbers["probe"]["p"]
-        found.scalars["silhouette"] = shape.numbers["silhouette"]["value"]
+        result.scalars["probe"] = shape.numbers["probe"]["value"]
+        result.scalars["probe_p"] = shape.numbers["probe"]["p"]
+        result.scalars["silhouette"] = shape.numbers["silhouette"]["value"]
     except D2MError as e:  # too few songs for a structure: the rest is still worth logging
-        found.skipped.append(str(e))
+        result.skipped.append(str(e))
     for reading in read:
         names = [name.removesuffix("_music") for name in reading.figures]
-        found.figures |= dict(zip(names, reading.save_figures(out / "figures"), strict=True))
-    return found
+        result.figures |= dict(zip(names, reading.save_figures(out / "figures"), strict=True))
+    return result

@@ -41,9 +41,9 @@ def write_means(bundle: Bundle, out: Path, table: LatentTable, keep: bool) -> di
         D2MError: see :func:`check_target`, or it cannot be written.
     """
     beside = check_target(bundle, out)
-    found, songs = table.genre_means(), table.by_song()
+    means, songs = table.genre_means(), table.by_song()
     counts = {g: int((songs.genre == g).sum()) for g in songs.genres}
-    kept = sorted(set(bundle.genre_means) - set(found)) if keep else []
+    kept = sorted(set(bundle.genre_means) - set(means)) if keep else []
     history = {
         "genres": counts, "front_end": table.meta["front_end"], "noise_draws": table.meta["n_noise"],
         "seed": table.meta["seed"], "kept": kept,
@@ -64,7 +64,7 @@ def write_means(bundle: Bundle, out: Path, table: LatentTable, keep: bool) -> di
         state=bundle.state,
         normalizer=bundle.normalizer,
         genres=bundle.genres,
-        genre_means={**(bundle.genre_means if keep else {}), **found},
+        genre_means={**(bundle.genre_means if keep else {}), **means},
         provenance=provenance,
         motion_style=bundle.motion_style,
         card=_card((bundle.folder / "CARD.md").read_text(), counts, kept),

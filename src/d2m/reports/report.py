@@ -37,9 +37,9 @@ def furthest_genres(table: LatentTable) -> tuple[str, str]:
     Raises:
         D2MError: fewer than two genres.
     """
-    found = table.genre_means()
-    names = sorted(found)
-    pairs = [(float(np.linalg.norm(found[x] - found[y])), x, y) for i, x in enumerate(names) for y in names[i + 1 :]]
+    means = table.genre_means()
+    names = sorted(means)
+    pairs = [(float(np.linalg.norm(means[x] - means[y])), x, y) for i, x in enumerate(names) for y in names[i + 1 :]]
     if not pairs:
         raise D2MError(f"two genres are needed; all songs are {', '.join(names)}")
     _, source, target = max(pairs)

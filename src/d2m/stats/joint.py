@@ -177,7 +177,7 @@ def direction_cosine(
         raise D2MError(f"directions have widths {x.shape[1]} and {y.shape[1]}; both sides must be z_dan of one bundle")
     if together and not np.array_equal(x_genre, y_genre):
         raise D2MError("genres of the two sides differ; give the same songs in the same order")
-    mine, theirs = _two(x, x_genre, source, target), _two(y, y_genre, source, target)
+    mine, theirs = _rows_of_pair(x, x_genre, source, target), _rows_of_pair(y, y_genre, source, target)
     first = (x_genre == source).sum()
     _, _, of_song = song_labels(np.where(np.arange(len(mine)) < first, "a", "b"))
     labels = shuffles(of_song, permutations, seed).astype(np.float64)
@@ -192,6 +192,6 @@ def direction_cosine(
     return Tested(float(values[0]), values[1:], permutation_p(values[0], values[1:]), 0.0)
 
 
-def _two(x: Floats, genre: NDArray[np.str_], source: str, target: str) -> Floats:
+def _rows_of_pair(x: Floats, genre: NDArray[np.str_], source: str, target: str) -> Floats:
     """The latents of both genres, the source's first."""
     return np.concatenate([of_genre(x, genre, source), of_genre(x, genre, target)])

@@ -58,10 +58,10 @@ def pca(z: ArrayLike, n_components: int = 2) -> tuple[Floats, Floats]:
 
     x = np.asarray(z, np.float64)
     model = PCA(svd_solver="full")
-    found = model.fit_transform(x)
+    fitted = model.fit_transform(x)
     scores = np.zeros((len(x), n_components))
-    k = min(n_components, found.shape[1])
-    scores[:, :k] = found[:, :k]
+    k = min(n_components, fitted.shape[1])
+    scores[:, :k] = fitted[:, :k]
     peak = scores[np.abs(scores).argmax(0), np.arange(n_components)]
     variance = model.explained_variance_[: max(1, min(len(x) - 1, x.shape[1]))]
     return scores * np.where(peak < 0, -1.0, 1.0), variance / max(float(variance.sum()), 1e-300)

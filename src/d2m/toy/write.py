@@ -120,10 +120,10 @@ def _holds(root: Path, stamp: Stamp) -> bool:
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     try:
-        found = json.loads((root / STAMP).read_text())
+        stored = json.loads((root / STAMP).read_text())
     except (OSError, ValueError):
-        found = None
-    if found != asdict(stamp):
+        stored = None
+    if stored != asdict(stamp):
         raise D2MError(
             f"{root}: contains something other than this synthetic corpus; remove it or choose another folder"
         )

@@ -87,12 +87,12 @@ def check_continues(
             already.
     """
     checkpoint = read_checkpoint(path)
-    found = {k: tuple(v.shape) for k, v in checkpoint["state_dict"].items()}
+    shapes = {k: tuple(v.shape) for k, v in checkpoint["state_dict"].items()}
     wanted = {k: tuple(v.shape) for k, v in module.state_dict().items()}
-    for name in sorted(found.keys() | wanted.keys()):
-        if found.get(name) != wanted.get(name):
+    for name in sorted(shapes.keys() | wanted.keys()):
+        if shapes.get(name) != wanted.get(name):
             raise D2MError(
-                f"{path}: does not fit stage {stage.name}: tensor '{name}' has shape {found.get(name, 'none')}, the "
+                f"{path}: does not fit stage {stage.name}: tensor '{name}' has shape {shapes.get(name, 'none')}, the "
                 f"config and the corpus's genres require {wanted.get(name, 'none')}"
             )
     try:

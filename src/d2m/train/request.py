@@ -94,11 +94,11 @@ def check_request(cfg: DictConfig, run: RunFolder) -> list[Stage]:
 
 
 def _given(cfg: DictConfig, key: str) -> list[str]:
-    found = {name: path for name, path in cfg[key].items() if path}
-    for name in found:
+    given = {name: path for name, path in cfg[key].items() if path}
+    for name in given:
         if name not in STAGES:
             raise D2MError(f"{key}.{name}: no such stage; choose from {', '.join(STAGES)}")
-    return [str(name) for name in found]
+    return [str(name) for name in given]
 
 
 def _check_file(cfg: DictConfig, key: str, name: str) -> None:

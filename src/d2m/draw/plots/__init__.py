@@ -42,7 +42,7 @@ def _tidy(axes: Axes, axis: str = "y") -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _some(values: Mapping[str, Any], what: str) -> None:
+def _require_series(values: Mapping[str, Any], what: str) -> None:
     if not values:
         raise D2MError(f"{what}: nothing to plot; give at least one labelled series")
 
@@ -83,7 +83,7 @@ def kinetic_energy_bars(
     Raises:
         D2MError: nothing to plot, or a wrong shape.
     """
-    _some(energies, "kinetic_energy_bars")
+    _require_series(energies, "kinetic_energy_bars")
     figure = _figure(9, 4.2)
     axes = figure.add_subplot()
     series = {k: _per_joint(k, v, 1).tolist() for k, v in energies.items()}
@@ -108,7 +108,7 @@ def kinetic_energy_heatmap(
     Raises:
         D2MError: nothing to plot, or a wrong shape.
     """
-    _some(energies, "kinetic_energy_heatmap")
+    _require_series(energies, "kinetic_energy_heatmap")
     maps = {k: _per_joint(k, v, 2) for k, v in energies.items()}
     known = np.concatenate([m[np.isfinite(m)] for m in maps.values()])
     top = float(np.percentile(known, 99.5)) if known.size else 1.0
@@ -154,7 +154,7 @@ def training_curves(
     Raises:
         D2MError: nothing to plot, or steps and values of different lengths.
     """
-    _some({key: None for keys in stages.values() for key in keys}, "training_curves")
+    _require_series({key: None for keys in stages.values() for key in keys}, "training_curves")
     terms = {stage: list(dict.fromkeys(k.split("/", 1)[-1] for k in keys)) for stage, keys in stages.items()}
     columns = max(1, min(columns, max(map(len, terms.values()))))
     rows = {stage: max(1, -(-len(names) // columns)) for stage, names in terms.items()}
@@ -207,9 +207,9 @@ def genre_energy_bars(
     Raises:
         D2MError: nothing to plot.
     """
-    _some(energies, "genre_energy_bars")
+    _require_series(energies, "genre_energy_bars")
     genres = list(dict.fromkeys(g for row in energies.values() for g in row))
-    _some(dict.fromkeys(genres), "genre_energy_bars")
+    _require_series(dict.fromkeys(genres), "genre_energy_bars")
     figure = _figure(max(5.0, 1.2 + 0.55 * len(genres) * (len(energies) + 1)), 4)
     axes = figure.add_subplot()
     series = {label: [float(row.get(g, np.nan)) for g in genres] for label, row in energies.items()}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from d2m.draw.plots import COLOURS, _figure, _some, _tidy
+from d2m.draw.plots import COLOURS, _figure, _require_series, _tidy
 from d2m.motion.kinematics import ENERGY_UNIT
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def edit_effects(
     Raises:
         D2MError: nothing to plot.
     """
-    _some(changes, "edit_effects")
+    _require_series(changes, "edit_effects")
     values = {k: np.atleast_1d(np.asarray(v, float)) for k, v in changes.items()}
     null = np.asarray(controls, float)
     figure = _figure(8.2, 1.7 + 0.5 * len(values))

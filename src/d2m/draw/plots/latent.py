@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from d2m.core.errors import D2MError
-from d2m.draw.plots import COLOURS, MARKERS, _figure, _some, _tidy
+from d2m.draw.plots import COLOURS, MARKERS, _figure, _require_series, _tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +50,7 @@ def embedding_panels(
     Raises:
         D2MError: nothing to plot, or a wrong shape.
     """
-    _some(embeddings, "embedding_panels")
+    _require_series(embeddings, "embedding_panels")
     names = sorted(set(genres))
     figure = _figure(9.5, 0.6 + 3.7 * len(embeddings))
     grid = figure.subplots(len(embeddings), 2, squeeze=False)
@@ -132,7 +132,7 @@ def null_histograms(
     Raises:
         D2MError: nothing to plot, or an empty null.
     """
-    _some(tests, "null_histograms")
+    _require_series(tests, "null_histograms")
     columns = min(3, len(tests))
     rows = -(-len(tests) // columns)
     figure = _figure(3.6 * columns + 0.4, 0.7 + 2.9 * rows)
@@ -165,7 +165,7 @@ def variance_shares(
     Raises:
         D2MError: nothing to plot.
     """
-    _some(shares, "variance_shares")
+    _require_series(shares, "variance_shares")
     parts = list(dict.fromkeys(p for row in shares.values() for p in row))
     figure = _figure(7.5, 1.5 + 0.6 * len(shares))
     axes = figure.add_subplot()
@@ -193,7 +193,7 @@ def retrieval_bars(
     Raises:
         D2MError: nothing to plot.
     """
-    _some(tables, "retrieval_bars")
+    _require_series(tables, "retrieval_bars")
     keys = list(dict.fromkeys(k for t in tables.values() for k in t))
     figure = _figure(max(6.0, 1.5 + 1.1 * len(keys)), 4.2)
     axes = figure.add_subplot()
@@ -227,7 +227,7 @@ def music_edit_bars(
     Raises:
         D2MError: nothing to plot.
     """
-    _some(rows, "music_edit_bars")
+    _require_series(rows, "music_edit_bars")
     figure = _figure(8.2, 1.4 + 0.42 * len(rows))
     axes = figure.add_subplot()
     y = np.arange(len(rows))
@@ -255,7 +255,7 @@ def cosine_matrix(
     Raises:
         D2MError: nothing to plot, or directions of different widths.
     """
-    _some(vectors, "cosine_matrix")
+    _require_series(vectors, "cosine_matrix")
     rows = [np.asarray(v, float).ravel() for v in vectors.values()]
     if len({len(r) for r in rows}) > 1:
         raise D2MError("cosine_matrix: directions differ in width; give arrays of one shape (d,)")

@@ -37,8 +37,8 @@ def embedding(text: str) -> FrontEnd:
     Raises:
         D2MError: the text is no width and rate.
     """
-    found = re.fullmatch(r"(\d+)@(\d+(?:\.\d+)?)", text)
-    width, rate = (int(found[1]), float(found[2])) if found else (0, 0.0)
+    match = re.fullmatch(r"(\d+)@(\d+(?:\.\d+)?)", text)
+    width, rate = (int(match[1]), float(match[2])) if match else (0, 0.0)
     if not width or not rate:
         raise D2MError(
             f"front_end=embedding:{text}: give numbers per frame and frames per second, as in embedding:768@75"

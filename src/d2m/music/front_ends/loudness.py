@@ -66,5 +66,5 @@ def normalize_loudness(wave: ArrayLike, target: float = TARGET_LUFS, rate: int =
     Nothing is limited: peaks may exceed full scale, which floating point and the features do not mind.
     """
     mono = np.asarray(wave, np.float32)
-    found = loudness(mono, rate)
-    return mono if found == -math.inf else np.asarray(mono * np.float32(10 ** ((target - found) / 20)), np.float32)
+    level = loudness(mono, rate)
+    return mono if level == -math.inf else np.asarray(mono * np.float32(10 ** ((target - level) / 20)), np.float32)

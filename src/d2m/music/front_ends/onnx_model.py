@@ -49,12 +49,12 @@ def onnx_model(text: str) -> FrontEnd:
     path = Path(given).expanduser()
     if not given or not path.is_file():
         raise D2MError(f"front_end=onnx: no such file '{given}'; set {MODEL_VARIABLE} to the model's .onnx")
-    found = sha256(path)
-    if not found.startswith(digest):
+    actual = sha256(path)
+    if not actual.startswith(digest):
         raise D2MError(
-            f"{path}: sha256 {found[:12]}..., not {digest}...; set {MODEL_VARIABLE} to the model used before"
+            f"{path}: sha256 {actual[:12]}..., not {digest}...; set {MODEL_VARIABLE} to the model used before"
         )
-    return _front_end(str(path), int(rate or SAMPLE_RATE), found)
+    return _front_end(str(path), int(rate or SAMPLE_RATE), actual)
 
 
 #: Name of the family and what makes a front end of the rest of the name.

@@ -43,14 +43,14 @@ def read_aistpp(path: str | Path, fps: float = AIST_FPS) -> PoseClip:
         D2MError: missing, unreadable or malicious file; no such keypoints.
     """
     data = load_arrays(path)
-    found = [k for k in _KEYS if k in data] if isinstance(data, dict) else []
-    if not found:
+    keys = [k for k in _KEYS if k in data] if isinstance(data, dict) else []
+    if not keys:
         raise D2MError(f"{path}: no key {' or '.join(_KEYS)}; give a file of AIST++'s keypoints3d")
-    points = np.asarray(data[found[0]])
+    points = np.asarray(data[keys[0]])
     if points.ndim != 3 or points.shape[1:] != (17, 3):
-        raise D2MError(f"{path}: {found[0]} is {points.shape}; AIST++ has (frames, 17, 3)")
+        raise D2MError(f"{path}: {keys[0]} is {points.shape}; AIST++ has (frames, 17, 3)")
     with np.errstate(over="ignore"):  # to infinity: unseen
         points = points.astype(np.float32)
     seen = np.isfinite(points).all(axis=-1) & (points != 0).any(axis=-1)
-    ours = reorder(np.concatenate([points, seen[..., None]], axis=-1), "coco17")
-    return make_clip(ours[..., :3], fps, str(path), ours[..., 3], aist_genre(path))
+    poses = reorder(np.concatenate([points, seen[..., None]], axis=-1), "coco17")
+    return make_clip(poses[..., :3], fps, str(path), poses[..., 3], aist_genre(path))

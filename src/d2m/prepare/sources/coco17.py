@@ -124,9 +124,9 @@ def read_coco17(
     if people is not None:
         if not np.isfinite(rate) or not 1 <= rate <= 1000:
             raise D2MError(f"{file}: fps is {rate:g}; give the frames per second, 1 to 1000")
-        ours = follow([reorder(frame, order) for frame in people], rate)
-        if not (ours[..., 2] > 0).any():
+        poses = follow([reorder(frame, order) for frame in people], rate)
+        if not (poses[..., 2] > 0).any():
             raise D2MError(f"{file}: no dancer in {len(people)} frames; leave the recording out")
     else:
-        ours = reorder(points, order)
-    return make_clip(ours[..., :2], rate, str(path), ours[..., 2], genre or aist_genre(file))
+        poses = reorder(points, order)
+    return make_clip(poses[..., :2], rate, str(path), poses[..., 2], genre or aist_genre(file))

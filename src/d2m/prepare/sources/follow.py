@@ -112,8 +112,8 @@ def _reach(seconds: float) -> float:
 def _paths(frames: Sequence[NDArray[np.float32]], fps: float) -> list[_Path]:
     done: list[_Path] = []
     live: list[_Path] = []
-    for number, found in enumerate(frames):
-        people = [p for p in np.asarray(found, np.float32) if _seen(p).sum() >= _MIN_JOINTS]
+    for number, detected in enumerate(frames):
+        people = [p for p in np.asarray(detected, np.float32) if _seen(p).sum() >= _MIN_JOINTS]
         done += [p for p in live if number - p.frames[-1] > _LOST_S * fps]
         live = [p for p in live if number - p.frames[-1] <= _LOST_S * fps]
         taken: set[int] = set()

@@ -96,8 +96,8 @@ def _unnamed(
     if order != "d2m":
         check_order(joints, order, where, sure)
     certain = np.ones(joints.shape[:2]) if sure is None else sure
-    ours = reorder(np.concatenate([joints, certain[..., None]], axis=-1), order)
-    return (joints, sure) if order == "d2m" else (ours[..., :-1], ours[..., -1])
+    reordered = reorder(np.concatenate([joints, certain[..., None]], axis=-1), order)
+    return (joints, sure) if order == "d2m" else (reordered[..., :-1], reordered[..., -1])
 
 
 def read_npz_clip(

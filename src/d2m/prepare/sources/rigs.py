@@ -74,23 +74,23 @@ def resolve(names: Sequence[str], parents: Sequence[int], given: Mapping[str, st
     for i, name in enumerate(names):
         numbers.setdefault(plain(name), i)
     chosen: dict[str, int] = {}
-    for ours, theirs in (given or {}).items():
-        if ours not in JOINTS:
-            raise D2MError(f"{where}: '{ours}' is not one of our joints; choose from {', '.join(JOINTS)}")
-        if plain(theirs) not in numbers:
-            raise D2MError(f"{where}: the rig has no joint '{theirs}'; it has {', '.join(names[:20])}")
-        chosen[ours] = numbers[plain(theirs)]
+    for joint, rig_joint in (given or {}).items():
+        if joint not in JOINTS:
+            raise D2MError(f"{where}: '{joint}' is not one of our joints; choose from {', '.join(JOINTS)}")
+        if plain(rig_joint) not in numbers:
+            raise D2MError(f"{where}: the rig has no joint '{rig_joint}'; it has {', '.join(names[:20])}")
+        chosen[joint] = numbers[plain(rig_joint)]
     best: dict[str, int] = {}
     for parts in RIGS.values():
-        found = {
+        matched = {
             f"{side}_{part}": numbers[name]
             for side, shorts in _SIDES.items()
             for part, rigs in zip(_PARTS, parts, strict=True)
             for name in (*(rigs + s for s in shorts[::-1]), *(s + rigs for s in shorts[::-1]))
             if name in numbers
         }
-        if len({**found, **chosen}) > len({**best, **chosen}):
-            best = found
+        if len({**matched, **chosen}) > len({**best, **chosen}):
+            best = matched
     for joint, options in (("neck", _NECKS), ("nose", _HEADS)):
         first = next((numbers[n] for n in options if n in numbers), None)
         if first is not None:

@@ -152,7 +152,7 @@ class LatentManipulation(pl.Callback):
             table = extract_corpus_music(
                 generator, corpus, Extraction(seed=self.seed), recordings=self.latents, batch=len(self.latents)
             )
-            found = study(
+            reading = study(
                 generator, corpus, songs=self.songs, table=table, source=str(self.source), target=str(self.target),
                 seconds=self.seconds, seed=self.seed, out=folder, size=self.size, permutations=self.permutations,
             )  # fmt: skip
@@ -160,19 +160,19 @@ class LatentManipulation(pl.Callback):
         here = direction.shift(np.zeros(1))
         before = self._previous(epoch)
         if before is not None and before.shape == here.shape:
-            found.scalars["cosine_previous"] = cosine(here, before)
+            reading.scalars["cosine_previous"] = cosine(here, before)
         if self.reference is not None:
-            found.scalars["cosine_reference"] = cosine(here, self.reference)
+            reading.scalars["cosine_reference"] = cosine(here, self.reference)
         table.save(folder / "latents.npz")
         save_direction(folder / "direction", direction, table.meta["space"], {"stage": self.stage.name, "epoch": epoch})
-        write_rows(folder / "table.csv", found.rows, folder)
-        scalars = {f"latent/{k}": v for k, v in found.scalars.items()}
+        write_rows(folder / "table.csv", reading.rows, folder)
+        scalars = {f"latent/{k}": v for k, v in reading.scalars.items()}
         axes = {"batch": float(trainer.fit_loop.total_batch_idx), "epoch": float(trainer.current_epoch)}
         for logger in trainer.loggers:
-            log_study(logger, "latent", {**scalars, **axes}, found.figures, found.rows, int(trainer.global_step))
-        facts = {"source": self.source, "target": self.target, "seed": self.seed, "skipped": found.skipped, **axes}
-        write_json(folder / DONE, {**facts, "scalars": found.scalars})
-        return found
+            log_study(logger, "latent", {**scalars, **axes}, reading.figures, reading.rows, int(trainer.global_step))
+        facts = {"source": self.source, "target": self.target, "seed": self.seed, "skipped": reading.skipped, **axes}
+        write_json(folder / DONE, {**facts, "scalars": reading.scalars})
+        return reading
 
     def _previous(self, epoch: int) -> np.ndarray | None:
         """The direction of the logging before this one: of this stage, else of the one that it started from."""

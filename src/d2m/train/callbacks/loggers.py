@@ -37,11 +37,11 @@ def wandb_mode() -> str:
     import wandb
 
     try:
-        found = wandb.login(prompt=False, verify=False)
+        logged_in = wandb.login(prompt=False, verify=False)
     except wandb.errors.Error as e:
         print(f"W&B cannot log in ({str(e).splitlines()[0][:120]}); this run is logged offline")
-        found = False
-    return "online" if found else "offline"
+        logged_in = False
+    return "online" if logged_in else "offline"
 
 
 def wandb_logger(run_dir: str, stage: str, hparams: dict[str, Any], project: str = "d2m") -> Logger:
