@@ -8,7 +8,7 @@ genre_means.npz      genre -> mean z_dan of the training songs
 provenance.json      where it came from, and the sha256 of every other file
 CARD.md              the model card
 
-One file more where stage motion_style was trained (docs/adr/0045-motion-style.md); provenance.json lists it:
+One more file if stage motion_style was trained (docs/adr/0045-motion-style.md); provenance.json lists it:
 
 motion_style.safetensors  the motion classifier; config.json's "motion_style" has its sizes and held-out accuracy
 """
@@ -80,7 +80,7 @@ class Bundle:
         self._load(net, self.state, WEIGHTS)
 
     def load_motion_style_into(self, net: nn.Module) -> None:
-        """Strictly; only where :attr:`motion_style` is not None.
+        """Strictly; only if :attr:`motion_style` is not None.
 
         Raises:
             D2MError: a tensor is missing, extra or misshapen.

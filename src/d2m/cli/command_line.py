@@ -48,7 +48,7 @@ def user_errors() -> Iterator[None]:
         if os.environ.get("D2M_TRACEBACK") or e.errno not in _DISK:
             raise
         where = e.filename2 or e.filename
-        print(f"error: {where or 'output'}: {e.strerror}; free space or name another folder", file=sys.stderr)
+        print(f"error: {where or 'output'}: {e.strerror}; free space or choose another folder", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -21,7 +21,7 @@ from d2m.music.beats import check_tracker
 
 
 def output_names(songs: list[Path]) -> list[str]:
-    """A name for every song, no two alike: its stem; where two share one, the suffix joins it, then the folders."""
+    """A name for every song, no two alike: its stem; if two share one, the suffix is added, then the folders."""
     spelled = [[s.stem, f"{s.stem}_{s.suffix[1:]}"] for s in songs]
     for song, names in zip(songs, spelled, strict=True):
         for folder in reversed(song.absolute().parent.parts[1:]):

@@ -16,7 +16,7 @@ from d2m.cli.keys import check_overrides
 from d2m.cli.overrides import expand_home, is_text, prepare_overrides
 from d2m.core.errors import D2MError
 
-#: For commands that write where ``out`` says: no folder of Hydra's, no log.
+#: For commands that write to ``out``: no Hydra folder, no log.
 QUIET = (
     "hydra.output_subdir=null", "hydra.run.dir=.", "hydra/job_logging=disabled", "hydra/hydra_logging=disabled",
 )  # fmt: skip

@@ -90,7 +90,7 @@ def _values(override: Any) -> list[Any]:
 
 
 def check_overrides(overrides: list[str], config_name: str, command: str, multirun: bool) -> list[str]:
-    """See that every override changes something, by a value of the right type. Call where Hydra is initialised.
+    """Check that every override changes something, by a value of the right type. Call it while Hydra is initialised.
 
     Returns:
         the overrides, with those added that replace ``~`` in Hydra's own folders.

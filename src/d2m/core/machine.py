@@ -18,7 +18,7 @@ _PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "numpy", "librosa", "sc
 
 
 def check_device(device: torch.device | str) -> None:
-    """Nothing where tensors can be made on ``device``.
+    """Check that ``device`` is usable.
 
     Raises:
         D2MError: an unknown name, or a device that this torch or machine lacks.
@@ -49,7 +49,7 @@ def _cpu_has_bf16() -> bool:
 
 
 def git_revision(folder: Path | None = None) -> str:
-    """Commit of the code, "-dirty" where tracked files changed; "unknown" outside a checkout."""
+    """Commit of the code, "-dirty" if tracked files changed; "unknown" outside a checkout."""
     folder = folder or Path(__file__).parent
 
     def git(*words: str) -> str:

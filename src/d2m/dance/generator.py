@@ -100,7 +100,7 @@ class DanceGenerator:
         max_draws: candidates for a segment; if none passes, the one whose stillest unit moves most is taken.
         style_mode: "windows" or "legacy", see :meth:`d2m.nets.music_style.MusicStyle.song_style`.
         genre_means: genre -> (z_dan,) mean of the training songs' noise-averaged z_dan.
-        motion_style: the motion classifier; None where stage motion_style was not trained.
+        motion_style: the motion classifier; None if stage motion_style was not trained.
         beat_tracker: the tracker that found its training music's beats, used for new songs as well.
         motion_style_held_out: what it is worth, see :func:`d2m.train.release.motion_style_accuracy`.
     """
@@ -184,7 +184,7 @@ class DanceGenerator:
 
         Args:
             features: raw features (t, 28), t >= 30.
-            generator: source of the noise; fresh entropy where None.
+            generator: source of the noise; fresh entropy if None.
             n_segments: how many z_dan; by default ceil(t / 96).
             noise: all noise instead of a generator (its first draw is used).
 
@@ -232,7 +232,7 @@ class DanceGenerator:
             noise: of the same (b, n, k).
             threshold: the first candidate whose units all move at least this much (:func:`motion`) is taken; where
                 none does, the one whose stillest unit moves most.
-            first_pose: (b, 28) normalised; the mean pose (zeros) where None.
+            first_pose: (b, 28) normalised; the mean pose (zeros) if None.
         """
         noise = noise.to(self.device)
         b, n, k = z_dan.shape[:3]
@@ -326,7 +326,7 @@ class DanceGenerator:
         """z_dan (n, z_dan) -> poses (n_frames, 14, 2) in pixels at 15 fps, n_frames <= 96 n.
 
         Args:
-            generator: source of the movements' and initial poses' noise; fresh entropy where None.
+            generator: source of the movements' and initial poses' noise; fresh entropy if None.
             noise: all noise instead of a generator; edits of one dance are given the same.
 
         Raises:

@@ -75,7 +75,7 @@ def layout(n_features: int) -> Layout:
 class RecordingInfo(NamedTuple):
     """A row of recordings.arrow.
 
-    tempo: BPM, nan where unknown. audio: relative to the raw folder, or "". audio_sha256: of that file; "" without
+    tempo: BPM, nan if unknown. audio: relative to the raw folder, or "". audio_sha256: of that file; "" without
     music, and in corpora that were prepared before it was recorded.
     """
 
@@ -354,7 +354,7 @@ class Corpus:
 
     @cached_property
     def sources(self) -> list[tuple[int, Path | None]]:
-        """How many recordings came from which raw folder, in order; None where this machine does not know it."""
+        """How many recordings came from which raw folder, in order; None if this machine does not know it."""
         try:
             lines = json.loads((self.folder / SOURCES_LOG).read_text(encoding="utf-8"))
             known = [(int(n), Path(raw) if raw else None) for n, raw in lines]
@@ -369,7 +369,7 @@ class Corpus:
 
     @property
     def raw_root(self) -> Path | None:
-        """The raw folder (of a mixed corpus, the first one's); None where this machine does not know it."""
+        """The raw folder (of a mixed corpus, the first one's); None if this machine does not know it."""
         return self.sources[0][1] if self.sources else None
 
     def _raw_of(self, recording: int) -> Path | None:
@@ -386,7 +386,7 @@ class Corpus:
         return path if path is not None and path.is_file() else None
 
     def song_wave(self, recording: int, frames: int) -> NDArray[np.float32] | None:
-        """The first ``frames`` (15 fps) of the song's sound, mono at 22,050 Hz; None where :meth:`audio_path` is.
+        """The first ``frames`` (15 fps) of the song's sound, mono at 22,050 Hz; None if :meth:`audio_path` is.
 
         Raises:
             D2MError: the file cannot be decoded.

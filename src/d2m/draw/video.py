@@ -35,14 +35,14 @@ def write_video(
     duration_s: float | None = None,
     crf: int = 22,
 ) -> Path:
-    """Encode frames, with sound where given; the file appears whole or not at all.
+    """Encode frames, with sound if given; the file appears whole or not at all.
 
     Args:
         path: the .mp4 file; missing parent folders are made.
         frames: uint8 RGB (height, width, 3), all of one size; an odd size is widened by one pixel.
         fps: frames per second.
         audio: a waveform (n,) or (n, channels) at ``sample_rate``, or a song's file, whose own sound is taken
-            at its own rate, in stereo where it is.
+            at its own rate, in stereo if it is stereo.
         duration_s: of the video in seconds; default: the sound's, else the frames'. Missing frames
             repeat the last, surplus ones are not drawn; sound is cut or followed by silence. The picture
             lasts round(duration_s * fps) frames.

@@ -43,7 +43,7 @@ class Direction(LatentEdit):
         """What :meth:`transform` adds to z (..., d) at strength 1; broadcastable to z."""
 
     def neutral_shift(self, z: Array) -> Array:
-        """What :meth:`neutral` adds at strength 1; nothing where neutral means nothing."""
+        """What :meth:`neutral` adds at strength 1; nothing if neutral has no meaning."""
         return np.zeros(z.shape[-1])
 
     def transform(self, z: Array, strength: float | Array = 1.0) -> Array:

@@ -53,7 +53,7 @@ class LatentEdit(ABC):
         """The fitted edit for the dance of this bundle with this noise (1, n, 1)."""
 
     def fit_on_songs(self, songs: LatentTable) -> Self:
-        """On mu of a table of one row per song; where complete draws are asked for, on those.
+        """On mu of a table of one row per song; if complete draws are required, on those.
 
         Raises:
             D2MError: see :meth:`fit`.

@@ -29,7 +29,7 @@ class Erasure(Direction):
     Args:
         target: ``transform`` erases and then writes this genre's mean into the erased subspace, so that every
             genre's mean lands on the erased mean plus the target's genre part; None: only erases.
-        shrinkage: intensity from 0 (the exact LEACE of the sample) to 1; Ledoit-Wolf's where None.
+        shrinkage: intensity from 0 (the exact LEACE of the sample) to 1; Ledoit-Wolf's if None.
 
     Fitted attributes: ``mean_`` (d,), ``read_`` and ``write_`` (r, d) with r = genres - 1 (the genre part of z is
     ((z - mean) @ read.T) @ write), ``written_`` (d,) the target's genre part, ``intensity_``.

@@ -7,7 +7,7 @@ minimise, for every song, a weighted sum of
     target   -log p(target | motion), by a classifier that sees poses only, mean over windows of 32 frames
     content  L1 of poses + 4 x L1 of frame steps to the original dance (normalised units)
     prior    squared Mahalanobis distance of z, divided by its width: about 1 where latents usually lie
-    beat     kinetic energy on frames 3, 11, 19, 27 of the units over their mean energy: 1 where beats mean nothing
+    beat     kinetic energy on frames 3, 11, 19, 27 of the units over their mean energy: 1 if beats make no difference
 
 Tensors and callables only; see docs/adr/0046-optimiser.md.
 """
@@ -152,7 +152,7 @@ def optimise(
     """Adam on latents, a batch of songs at once, each with its own stop; no song ends worse than it started.
 
     Songs do not see each other: the terms of a song may depend on its own latents only. Nothing but z gets a gradient.
-    Deterministic where ``terms`` is.
+    Deterministic if ``terms`` is.
 
     Args:
         start: (b, n, d), arithmetic's result.

@@ -31,7 +31,7 @@ def _differentiable_rnn() -> Iterator[None]:
 
 @dataclass(frozen=True, eq=False)
 class Settings:
-    """How to optimise; see :func:`d2m.edits.optimise.optimise`. ``prior``: N(0, I) where None."""
+    """How to optimise; see :func:`d2m.edits.optimise.optimise`. ``prior``: N(0, I) if None."""
 
     weights: Mapping[str, float] = field(default_factory=lambda: dict(WEIGHTS))
     steps: int = 100

@@ -53,7 +53,7 @@ class Schedule:
 
 
 def blend(z: Array, shift: Array, strength: float | Array) -> Array:
-    """z + strength * shift in z's dtype; where strength is 0, z to the bit.
+    """z + strength * shift in z's dtype; if strength is 0, z bit for bit.
 
     Args:
         z: (..., d).

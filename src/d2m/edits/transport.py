@@ -33,7 +33,7 @@ class GaussianTransport(Direction):
 
     Args:
         source, target: the genres, two songs each or more.
-        shrinkage: common intensity from 0 to 1; Ledoit-Wolf's where None. 0 needs more songs than dimensions.
+        shrinkage: common intensity from 0 to 1; Ledoit-Wolf's if None. 0 needs more songs than dimensions.
 
     ``neutral`` is the Wasserstein barycentre of the two: half of the way.
 

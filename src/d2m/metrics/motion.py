@@ -61,10 +61,10 @@ def mean_energy(poses: Array, scale: float | None = None, fps: float = FPS) -> f
 
 
 def symmetry(poses: Array) -> Floats:
-    """(t, 14, 2) -> (t,) in [0, 1]: 1 where the pose equals its mirror image about the vertical through the hips.
+    """(t, 14, 2) -> (t,) in [0, 1]: 1 if the pose equals its mirror image about the vertical through the hips.
 
     1 - |p - mirror(p)| / (2 |p|), p relative to the hip midpoint; of the picture, so a dancer seen from the side is
-    symmetric only where the limbs overlap.
+    symmetric only if the limbs overlap.
     """
     p = _check(poses)
     p = p - hip_midpoint(p)[:, None]
@@ -75,7 +75,7 @@ def symmetry(poses: Array) -> Floats:
 
 
 def verticality(poses: Array, fps: float = FPS) -> float:
-    """Share of the kinetic energy that is vertical, in [0, 1]; 0.5 where both directions move alike, nan at rest."""
+    """Share of the kinetic energy that is vertical, in [0, 1]; 0.5 if both directions move alike, nan at rest."""
     square = np.square(velocity(_check(poses), fps)).sum(axis=(0, 1))
     total = float(square.sum())
     return float(square[1] / total) if total > 0 else float("nan")

@@ -134,7 +134,7 @@ def warp(
         n_frames: output frames.
 
     Returns:
-        (n_frames, ...) of the dtype of `poses`. Where the map asks for frames before the first or after the
+        (n_frames, ...) of the dtype of `poses`. If the map asks for frames before the first or after the
         last pose, that pose is held: as a last resort, which `cover_beats` and `n_source_frames` avoid.
 
     Raises:

@@ -165,7 +165,7 @@ def track_beats(poses: Floats, fps: float = FPS, period_s: float | None = None) 
 def resample(poses: Floats, positions: Floats) -> NDArray[np.float64]:
     """Poses at fractional frames, band-limited enough for time warps.
 
-    Cubic spline; where the new clock is coarser than the old (r > 1 old frames per new one), the spline's
+    Cubic spline; if the new clock is coarser than the old (r > 1 old frames per new one), the spline's
     mean over sqrt(r^2 - 1) old frames, exact by its antiderivative, so that fast movement does not alias.
 
     Args:

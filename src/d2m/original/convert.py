@@ -56,9 +56,9 @@ def import_original(
         stage1, stage2, style: ``Stage1.ckpt``, ``Stage2.ckpt``, ``aud_3cls.ckpt`` of the reference.
         out: the bundle's folder; an older bundle there is replaced. ``out/resume/<stage>/last.ckpt`` are Lightning
             checkpoints of du_vae, music_style and mm_gan.
-        stats: folder of the normaliser's four npy files (:data:`STATS_FILES`); identity where None.
+        stats: folder of the normaliser's four npy files (:data:`STATS_FILES`); identity if None.
         unit_decoder: whose unit decoder dances (docs/adr/0020-imported-unit-decoder.md).
-        genres: names of the style network's classes, in their order; "genre_0", ... where None.
+        genres: names of the style network's classes, in their order; "genre_0", ... if None.
 
     Raises:
         D2MError: one line that names the file, the tensor and the fix; nothing was written.

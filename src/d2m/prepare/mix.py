@@ -36,7 +36,7 @@ def open_corpora(roots: str | Path | Sequence[str | Path] | None, cache: str | P
 
     Args:
         roots: one folder or a list of folders, each to be opened by :meth:`Corpus.open`.
-        cache: where mixtures are kept, ``mix-<digest>`` each; mixing copies the arrays once.
+        cache: the folder of mixtures, ``mix-<digest>`` each; mixing copies the arrays once.
 
     Raises:
         D2MError: no or a bad corpus, corpora of different front ends or beat trackers, nothing left to train on, a

@@ -41,7 +41,7 @@ class SplitOptions:
 class Line:
     """One recording.
 
-    key: of its part; "" where ``reason`` says why it is not even tried. audio_sha256: of its audio file, or "".
+    key: of its part; "" if ``reason`` says why it is not even tried. audio_sha256: of its audio file, or "".
     """
 
     name: str

@@ -134,7 +134,7 @@ def data_card(report: dict[str, Any]) -> str:
         genres = ", ".join(sorted({e["genre"] for e in entries}))
         lines.append(f"| {licence.replace('|', '/')} | {len(entries)} | {hours:.2f} | {genres} |")
     if "not stated" in licences:
-        lines += ["", "Where no licence is stated, ask before you share this corpus or what was trained on it."]
+        lines += ["", "If no licence is stated, ask before you share this corpus or what was trained on it."]
     lines += [
         "", "## How it was made", "",
         f"- Poses: source `{options['source']}`, 15 frames per second, 14 joints in 2-D (1 px is about 1 cm), the "

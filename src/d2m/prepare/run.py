@@ -60,7 +60,7 @@ def prepare(
     Args:
         raw_root: folder with a manifest.csv (:mod:`d2m.data.manifest`), or of genre folders
             (:func:`d2m.prepare.discover.find_recordings`; group_by, groups and licence are its).
-        out_root: where prepared corpora live; made where missing.
+        out_root: folder of prepared corpora; created if missing.
         yaws, front_end, source, beats, beats_checkpoint, max_gap_s, clean, camera: see
             :class:`d2m.prepare.process.Options`.
         stated: options of :class:`d2m.prepare.stated.Stated`, for what a format does not say.

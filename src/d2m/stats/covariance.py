@@ -46,7 +46,7 @@ class ShrunkCovariance:
 
     @classmethod
     def fit(cls, x: Floats, intensity: float | None = None) -> ShrunkCovariance:
-        """Of centred rows x (n, d), divided by n; Ledoit-Wolf's intensity where None.
+        """Of centred rows x (n, d), divided by n; Ledoit-Wolf's intensity if None.
 
         Raises:
             D2MError: an intensity that is not between 0 and 1.

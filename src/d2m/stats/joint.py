@@ -161,7 +161,7 @@ def direction_cosine(
 
     The null shuffles the two genres among the songs of the music side: latents in few dimensions have large cosines by
     accident, which it contains. One-sided: larger is more alike. A small p says that the directions are related, not
-    that genres relate them: where the sides agree song by song, *any* split of the same songs has a large cosine.
+    that genres relate them: if the sides agree song by song, *any* split of the same songs has a large cosine.
 
     Args:
         music, dance: (n, d) and (m, d); the rows need not match.

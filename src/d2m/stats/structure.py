@@ -85,7 +85,7 @@ def explained_variance(z: ArrayLike, draws: int = 200, seed: int = 0, level: flo
 
 
 def tsne(z: ArrayLike, seed: int = 0, perplexity: float = 30.0, n_pca: int | None = None) -> Floats:
-    """t-SNE (n, 2), seeded, started from PCA; of the first ``n_pca`` principal components where given (PCA + t-SNE).
+    """t-SNE (n, 2), seeded, started from PCA; of the first ``n_pca`` principal components if given (PCA + t-SNE).
 
     The perplexity is at most (n - 1) / 3.
 
@@ -159,7 +159,7 @@ def linear_probe(
     of a song (windows, draws) are in one fold and give one vote.
 
     Args:
-        z: (n, d). genre: (n,). song: (n,) names; every row its own where None.
+        z: (n, d). genre: (n,). song: (n,) names; every row its own if None.
         folds: at most the number of songs.
         permutations: 0 gives a p-value of 1.
 

@@ -52,7 +52,7 @@ def motion_style_accuracy(net: MotionStyle, corpus: Corpus, normalizer: Normaliz
 
     Returns:
         "balanced_accuracy" (the judge, single units), "balanced_accuracy_songs" (the judge's mean vote over a
-        recording, all views), "guide_balanced_accuracy" (single units), "chance", "units", "songs"; {} where nothing
+        recording, all views), "guide_balanced_accuracy" (single units), "chance", "units", "songs"; {} if nothing
         is held out.
     """
     ids = np.concatenate([corpus.units_in(split) for split in ("val", "test")])

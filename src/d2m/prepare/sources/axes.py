@@ -29,7 +29,7 @@ _MOSTLY = 0.6
 
 
 def leg_length(joints: Floats) -> float:
-    """(t, 14, 3) -> thigh and shin, the mean of both sides, in the file's unit; NaN where never seen."""
+    """(t, 14, 3) -> thigh and shin, the mean of both sides, in the file's unit; NaN if never seen."""
     bones = [
         np.linalg.norm(joints[:, k] - joints[:, k + 1], axis=-1) for h in (LEFT_HIP, RIGHT_HIP) for k in (h, h + 1)
     ]

@@ -124,7 +124,7 @@ def forward_kinematics(bvh: Bvh, wanted: list[int] | None = None) -> tuple[Float
     """Positions of joints.
 
     Args:
-        wanted: joints by number; all by default. Others are computed only where these hang from them.
+        wanted: joints by number; all by default. Others are computed only if these hang from them.
 
     Returns:
         Positions (t, j, 3) in the file's unit and orientations (t, j, 3, 3), of all joints; NaN if not computed.

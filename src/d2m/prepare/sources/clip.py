@@ -15,7 +15,7 @@ from d2m.core.skeleton import N_JOINTS
 class PoseClip:
     """One dancer, as a file holds the motion.
 
-    joints: (t, 14, 2) pixels, y down, or (t, 14, 3) cm, y up, right-handed; float32, NaN where unseen; in the order of
+    joints: (t, 14, 2) pixels, y down, or (t, 14, 3) cm, y up, right-handed; float32, NaN if unseen; in the order of
     :data:`d2m.core.skeleton.JOINTS`. confidence: (t, 14) in [0, 1]; 1 if the format has none, 0 for unseen joints.
     fps: the file's own rate. genre: if the file itself names one.
     """

@@ -72,7 +72,7 @@ def _arrays(file: Path) -> tuple[NDArray[np.float32], float, str | None]:
 
 
 def _sure(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(..., n, 2 or 3) -> (..., n, 3): with confidence, 0 where unseen."""
+    """(..., n, 2 or 3) -> (..., n, 3): with confidence, 0 if unseen."""
     seen = np.isfinite(points[..., :2]).all(axis=-1) & (points[..., :2] != 0).any(axis=-1)
     sure = np.where(seen, points[..., 2] if points.shape[-1] == 3 else 1.0, 0.0)
     return np.concatenate([points[..., :2], sure[..., None]], axis=-1).astype(np.float32)

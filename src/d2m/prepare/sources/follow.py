@@ -91,7 +91,7 @@ def _costs(expected: Person, sizes: Floats, people: Person, people_sizes: Floats
     both = _seen(expected)[:, None] & _seen(people)[None]
     count = both.sum(axis=-1)
     ratio = people_sizes[None] / sizes[:, None]
-    # Half a body seen is a small box: sizes are compared only where most joints are there.
+    # Half a body seen is a small box: sizes are compared only if most joints are present.
     whole = count >= N_JOINTS - 3
     step = np.nan_to_num(expected[:, None, :, :2]) - np.nan_to_num(people[None, :, :, :2])
     away = np.sort(np.where(both, np.hypot(step[..., 0], step[..., 1]), np.inf), axis=-1)

@@ -94,7 +94,7 @@ def order_for(points: int, order: str | None, where: str) -> str:
 
 
 def strangeness(joints: NDArray[np.floating]) -> float:
-    """How far the limbs of bodies (m, 14, 2 or 3) are from a human's; NaN where too little is seen to say."""
+    """How far the limbs of bodies (m, 14, 2 or 3) are from a human's; NaN if too little is visible to tell."""
     x = np.asarray(joints, np.float64)
     ends = np.array([(a, b) for a, b, _ in LIMBS])
     lengths = np.linalg.norm(x[:, ends[:, 0]] - x[:, ends[:, 1]], axis=-1)
@@ -112,7 +112,7 @@ def check_order(points: NDArray[np.floating], order: str, where: str, sure: NDAr
     """Refuse points that make no body in their order, or a much better one in another of as many points.
 
     Args:
-        points: (m, n, 2 or 3): bodies of any frames, NaN where unseen.
+        points: (m, n, 2 or 3): bodies of any frames, NaN if unseen.
         sure: (m, n) confidences; those below 0.1 are unseen.
 
     Raises:

@@ -30,7 +30,7 @@ def within_limit(name: str, limit: int = NAME_LIMIT) -> str:
 
 
 def wandb_mode() -> str:
-    """ "online", "offline" or "disabled": what WANDB_MODE says, else online only where W&B finds a key; no prompt."""
+    """ "online", "offline" or "disabled": what WANDB_MODE says, else online only if W&B finds a key; never prompts."""
     if os.environ.get("WANDB_MODE"):
         return os.environ["WANDB_MODE"]
     os.environ.pop("WANDB_MODE", None)  # W&B itself refuses an empty one
