@@ -36,7 +36,7 @@ def call(script: str, *words: str) -> str:
     """Run a script of the top level with this Python; returns the command as one would type it.
 
     Raises:
-        D2MError: it failed; its own message stands above.
+        D2MError: it failed; its own message is above.
     """
     shown = " ".join(("python", script, *words))
     print(f"\n$ {shown}", flush=True)

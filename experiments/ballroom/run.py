@@ -1,6 +1,6 @@
 """What a run on the ballroom dances learned, on songs it did not train on.
 
-    python train.py data=ballroom size=small trainer=cpu hydra.run.dir=outputs/ballroom
+    d2m train data=ballroom size=small trainer=cpu hydra.run.dir=outputs/ballroom
     python -m experiments.ballroom.run run=outputs/ballroom [out=outputs/ballroom/report] [seeds=3] [folds=5]
 
 Writes report.json and report.md.

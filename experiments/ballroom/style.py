@@ -1,6 +1,6 @@
 """How well the music style network knows the genre of songs it never heard: cross-validation by song.
 
-Voting 2 s windows, beside a logistic regression on each song's mean and deviation of the same features, and the
+Voting 2 s windows, next to a logistic regression on each song's mean and deviation of the same features, and the
 permutation null of the song labels.
 """
 

@@ -83,7 +83,7 @@ def write_demo_page(out: Path, corpus: Corpus, report: dict[str, Any], commands:
             table_caption=f"1/2 v² per joint in {ENERGY_UNIT}, mean over frames, joints, seeds and songs. boundary: "
             "step from unit to unit over step within units. below_threshold: share of segments where every draw "
             "was too still.",
-            figures=[(bars, "Real dances beside those generated to the same songs.")],
+            figures=[(bars, "Real dances next to those generated to the same songs.")],
         ),
         Section(
             "One latent edited",
@@ -100,7 +100,7 @@ def write_demo_page(out: Path, corpus: Corpus, report: dict[str, Any], commands:
         Section(
             "How well units are reconstructed",
             table=[report["reconstruction"]],
-            table_caption="Held-out dance units: mean joint position error in px (1 px = 1 cm), beside two baselines.",
+            table_caption="Held-out dance units: mean joint position error in px (1 px = 1 cm), next to two baselines.",
         ),
         Section(
             "Training",

@@ -1,4 +1,4 @@
-"""How many frames a second are drawn, and drawn and encoded with sound, beside matplotlib drawing the same frames.
+"""Frames per second drawn, and drawn and encoded with sound, compared with matplotlib drawing the same frames.
 
     python -m experiments.throughput.render [seconds=20] [size=512] [repeats=5]
 

@@ -120,7 +120,7 @@ def fit_edits(
 def way_readings(
     danced: dict[str, list[Any]], strengths: dict[str, float], unedited: list[Any], source: str, target: str
 ) -> tuple[Any, Any]:
-    """The mean shift's dances read, and all edits beside each other."""
+    """The mean shift's dances read, and all edits side by side."""
     from d2m.reports.readings import comparison_reading, motion_reading
 
     named = {k: v for k, v in danced.items() if not k.startswith("random ")}

@@ -86,7 +86,7 @@ def test_without_statistics_it_is_the_identity_and_says_so(
 def test_stages_of_two_trainings_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mine, other = write(tmp_path / "a", seed=0), write(tmp_path / "b", seed=1)
     main(arguments(tmp_path / "a", tmp_path / "out", stage2=other["stage2"]))
-    assert "another movement encoder" in capsys.readouterr().err and mine
+    assert "different movement encoder" in capsys.readouterr().err and mine
 
 
 def test_float64_and_half_become_float32(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ class RunFolder:
             reason = e.strerror or str(e)
             raise D2MError(f"{self.path}: cannot write the run here ({reason}); choose another hydra.run.dir") from e
         except NotImplementedError:
-            print(f"{self.path}: this file system has no locks; see that no other job writes here")
+            print(f"{self.path}: this file system has no locks; make sure that no other job writes here")
         try:
             yield
         finally:

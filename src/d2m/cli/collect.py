@@ -23,7 +23,7 @@ def main(cfg: DictConfig) -> None:
     kept, failed = collect(plain.pop("manifest"), plain.pop("out"), **plain)
     print(f"{len(kept)} stretches of music kept, {len(failed)} rows failed")
     if without := sum(not line["pose"] for line in kept):
-        print(f"{without} of them have no poses: fill the manifest's column pose before you prepare it")
+        print(f"{without} of them have no poses: fill in the manifest's pose column before preparing it")
     if not kept:
         raise D2MError("nothing was collected; see the messages above")
     if failed and cfg.strict:

@@ -49,7 +49,7 @@ def save_dance(dance: Dance, path: Path) -> Path:
 
 
 def _arrays(dance: Dance, path: Path) -> None:
-    """With an edit ``poses`` is the target, and ``poses_original`` and ``poses_neutral`` stand beside it."""
+    """With an edit ``poses`` is the target, and ``poses_original`` and ``poses_neutral`` are stored with it."""
     versions = dance.versions
     arrays: dict[str, Any] = {
         "poses": dance.poses,

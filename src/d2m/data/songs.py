@@ -57,7 +57,7 @@ def songs_among(files: Iterable[Path]) -> list[Path]:
             others.append(file.name)
     if others:
         more = f" and {len(others) - 5} more" if len(others) > 5 else ""
-        _log.warning("left out, no songs: %s%s", ", ".join(others[:5]), more)
+        _log.warning("left out, not audio: %s%s", ", ".join(others[:5]), more)
     return songs
 
 

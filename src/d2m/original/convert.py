@@ -72,7 +72,7 @@ def import_original(
     if stats is None:
         normalizer = identity_normalizer()
         warnings.append(
-            "no stats=: features and poses are taken as normalised already, so songs sound foreign to the style "
+            "no stats=: features and poses are assumed to be normalised already, so songs look foreign to the style "
             f"network and dances are in deviations, not pixels; give the folder with {', '.join(STATS_FILES)}"
         )
     else:
@@ -82,8 +82,8 @@ def import_original(
     ]
     if moved:
         warnings.append(
-            f"{second.path} has another movement encoder than {first.path}, and the reference never trains it in "
-            "stage 2: the two files may be of different trainings"
+            f"{second.path} has a different movement encoder from {first.path}, but the reference never trains it in "
+            "stage 2: the two files may come from different training runs"
         )
     statistics = [] if stats is None else [Path(stats) / name for name in STATS_FILES]
     _check_out(out, [first.path, second.path, music.path, *statistics])

@@ -1,6 +1,6 @@
 """Which tensor of the reference's checkpoints is which of ours: data, no code.
 
-The reference's ``save()`` writes dictionaries of state dicts, one per network, with one Adam per network beside them
+The reference's ``save()`` writes dictionaries of state dicts, one per network, with one Adam per network next to them
 (``opt_<network>``) and two counters. The style network is a bare state dict.
 """
 

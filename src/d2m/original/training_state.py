@@ -36,7 +36,7 @@ def du_vae_checkpoint(stage1: Original, sizes: Sizes) -> dict[str, Any]:
 
 
 def mm_gan_checkpoint(stage1: Original, stage2: Original, style: Original, sizes: Sizes) -> dict[str, Any]:
-    """What ``MMGANModule`` would have saved: stage 2's own unit decoder, the frozen networks beside it."""
+    """What ``MMGANModule`` would have saved: stage 2's own unit decoder, and the frozen networks."""
     frozen = {k: v for k, v in stage1.state.items() if k.startswith("net.initial_pose_")}
     optimizers = _optimizers(stage2, STAGE2_OPTIMIZERS, STAGE2_NETWORKS, {"stdp_dec": LR_UNIT_DECODER})
     decoders = optimizers[2]["param_groups"]

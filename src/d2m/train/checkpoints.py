@@ -50,7 +50,7 @@ def read_checkpoint(path: Path, genres: Sequence[str] | None = None) -> dict[str
 @cache
 def _warn_of_no_names(path: Path, genres: tuple[str, ...]) -> None:
     if is_rank_zero():
-        print(f"{path}: does not name its genres; taken to be {', '.join(genres)}, in this order")
+        print(f"{path}: does not name its genres; assumed to be {', '.join(genres)}, in this order")
 
 
 def warm_start(

@@ -120,7 +120,7 @@ def explained_variance_curve(
 def null_histograms(
     tests: Mapping[str, tuple[float, ArrayLike, float]],
     *,
-    title: str = "Observed values beside their permutation nulls",
+    title: str = "Observed values next to their permutation nulls",
     units: Mapping[str, str] | None = None,
 ) -> Figure:
     """A panel per test: the null's histogram and the observed value.

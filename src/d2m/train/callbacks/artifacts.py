@@ -114,8 +114,7 @@ def record(logger: Logger | None, path: Path, inputs: Sequence[Node], outputs: S
     """Write the JSON and, to a W&B run, the artifacts.
 
     Online the run uses its inputs. Offline W&B refuses that: they are named in the run's config, and a corpus, which no
-    run makes, is logged so that it exists once the run is synced. Trouble with W&B is a warning, never the end of a
-    run.
+    run makes, is logged so that it exists once the run is synced. A failure of W&B is a warning and never ends a run.
     """
     lineage = {"inputs": [n.plain() for n in inputs], "outputs": [n.plain() for n in outputs]}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -134,7 +133,7 @@ def record(logger: Logger | None, path: Path, inputs: Sequence[Node], outputs: S
         for node in outputs:
             run.log_artifact(node.artifact(), aliases=[node.alias, "latest"])
     except Exception as e:  # W&B, its server and its staging folder raise many kinds
-        warnings.warn(f"W&B did not take the lineage ({str(e)[:200]}); it is in {path}", stacklevel=2)
+        warnings.warn(f"W&B did not accept the lineage ({str(e)[:200]}); it is in {path}", stacklevel=2)
 
 
 def _use(run: Any, node: Node) -> None:

@@ -134,7 +134,7 @@ class LatentManipulation(pl.Callback):
             try:
                 self.study(trainer, pl_module, epoch)
             except D2MError as e:  # a dance that cannot be drawn must not end a training
-                rank_zero_warn(f"latent study of epoch {epoch} left out: {e}")
+                rank_zero_warn(f"latent study of epoch {epoch} skipped: {e}")
 
     def folder(self, epoch: int) -> Path:
         """The folder of an epoch's files."""
