@@ -159,7 +159,7 @@ def test_a_tracker_that_cannot_work_here_says_so_in_one_line(tmp_path: Path, mon
     monkeypatch.setitem(sys.modules, "beat_this.inference", None)
     for tracker, checkpoint, told in [
         (BeatTracker("humming"), None, "no beat tracker 'humming'; choose from librosa, beat_this"),
-        (BeatTracker("beat_this"), None, f"beats_checkpoint=null is no file; .* {WEIGHTS_VARIABLE}"),
+        (BeatTracker("beat_this"), None, f"beats_checkpoint=null is not a file; .* {WEIGHTS_VARIABLE}"),
         (BeatTracker("beat_this", "0" * 64), tmp_path / "w.ckpt", "the music was prepared with 000000000000"),
         (BeatTracker("beat_this"), tmp_path / "w.ckpt", r"pip install 'd2m\[beat_this\]'"),
     ]:  # fmt: skip

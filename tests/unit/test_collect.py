@@ -222,7 +222,7 @@ def test_failed_rows_are_one_line_each_and_tried_again(tmp_path: Path, capsys: p
     kept, failed = collect(rows, tmp_path / "out")
     told = capsys.readouterr().err.splitlines()
     assert len(kept) == 1 and len(failed) == len(told) == 4
-    for part, line in zip(("no music", "text.mp3", "none.wav", "nothing between"), told, strict=True):
+    for part, line in zip(("no music", "text.mp3", "none.wav", "nothing lies between"), told, strict=True):
         assert line.startswith("failed: ") and part in line
     sf.write(tmp_path / "none.wav", song([(4, 0.3)]), RATE)
     assert len(collect(rows, tmp_path / "out")[0]) == 2
@@ -274,7 +274,7 @@ def test_spans_are_parsed() -> None:
     [
         ("genre\nx\n", "url or path"),
         ("url,genre\n", "lists no songs"),
-        ("url,path,genre\na,b,x\n", "one of them"),
+        ("url,path,genre\na,b,x\n", "either url or path"),
         ("url,genre\nhttp://a,\n", "genre is empty"),
         ("path,genre,start\na,x,soon\n", "start is 'soon'"),
         ("path,genre,start,end\na,x,5,4\n", "end 4 is not after"),

@@ -302,8 +302,8 @@ def broken(what: str) -> PoseClip:
 @pytest.mark.parametrize(
     "what, told",
     [
-        ("short", "too short, 0.30 s"), ("nobody", "no dancer visible"), ("unsure", "no dancer visible"),
-        ("no foot", "left_ankle is hardly ever seen"), ("gaps", "too many gaps, 50%"), ("noise", "implausible, "),
+        ("short", "too short: 0.30 s"), ("nobody", "no dancer visible"), ("unsure", "no dancer visible"),
+        ("no foot", "left_ankle is hardly ever visible"), ("gaps", "too many gaps: 50%"), ("noise", "implausible: "),
         ("flat", "neck and hips always coincide"),
     ],
 )  # fmt: skip
@@ -346,7 +346,7 @@ def test_clips_of_npz_keep_their_rate_and_their_holes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "joints, fps, sure, told",
     [
-        (np.zeros((5, 13, 2)), 30, None, "poses are"), (np.zeros((5, 14, 4)), 30, None, "poses are"),
+        (np.zeros((5, 13, 2)), 30, None, "poses have shape"), (np.zeros((5, 14, 4)), 30, None, "poses have shape"),
         (np.zeros((1, 14, 2)), 30, None, "1 frames"), (np.zeros((5, 14, 2)), 0, None, "fps is 0"),
         (np.zeros((5, 14, 2)), np.nan, None, "fps is nan"), (np.zeros((5, 14, 2)), 30, np.ones((5, 13)), "confidences"),
     ],

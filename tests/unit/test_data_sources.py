@@ -74,7 +74,7 @@ def test_line_breaks_do_not_reach_tables(tmp_path: Path) -> None:
         ("name,genre,audio,pose,start,end\na,x,s,p,5,5\n", "end 5.0 is not after start 5.0"),
         ("name,genre,audio,pose\na,x,,p\n\n\na,y,,q\n", "line 5: the name 'a' is used twice"),
         ("name,genre,audio,pose,licence\na,x,s,p,CC BY, Anna\n", "line 2: more values than columns"),
-        ("name,genre,audio,pose,genre\na,x,s,p,y\n", "two columns genre"),
+        ("name,genre,audio,pose,genre\na,x,s,p,y\n", "column genre appears twice"),
         ("name,genre,audio,pose\na,x,s\0,p\n", "line 2: contains a NUL"),
     ],
 )

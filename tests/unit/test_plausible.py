@@ -192,7 +192,7 @@ def test_points_of_no_body_and_orders_of_other_counts_are_refused(tmp_path: Path
     ):
         read_pose("coco17", tmp_path / "a.npz", Stated(order="body25"))
     np.savez(tmp_path / "b.npz", joints=in_order(dancer(3), "smpl24"), fps=30)
-    with pytest.raises(D2MError, match="24 joints without joint_names; name them, or say order=smpl24"):
+    with pytest.raises(D2MError, match="24 joints without joint_names; name them, or set order=smpl24"):
         read_pose("npz", tmp_path / "b.npz", Stated())
     clip = read_pose("npz", tmp_path / "b.npz", Stated(order="smpl24"))
     np.testing.assert_allclose(clip.joints, dancer(3), atol=1e-3)
@@ -258,7 +258,7 @@ def test_the_likely_rate_is_named(true: float, said: float, seconds: float, late
 
 def test_options_that_a_source_does_not_read_are_refused() -> None:
     for source, said, told in (
-        ("video", {"fps": 25}, "source=video reads no fps="), ("bvh", {"order": "coco17"}, "npz, openpose, coco17 do"),
+        ("video", {"fps": 25}, "source=video does not take fps="), ("bvh", {"order": "coco17"}, "npz, openpose, coco17 do"),
         ("npz", {"names": {"neck": "N"}}, "bvh do"),
     ):  # fmt: skip
         with pytest.raises(D2MError, match=told):
@@ -410,7 +410,7 @@ def test_damaged_files_are_read_or_refused_in_one_line(tmp_path: Path, kind: str
         ("coco17", "coco17_normalised_or_h36m/raw/house/c_h36m_order.npz", {}, "set order=h36m"),
         ("openpose", "openpose_body25b/raw/house/dance", {}, "set order=body25b"),
         ("openpose", "openpose_two_films/raw/house/dance", {}, "two films, 'filmA_' and 'filmB_'"),
-        ("coco17", "coco17_detector_json/raw/house/ultralytics.json", {}, "does not say which frame"),
+        ("coco17", "coco17_detector_json/raw/house/ultralytics.json", {}, "does not tell which frame"),
         ("npz", "npz_units_axes/raw/house/cm_y_up.npz", {}, None),
         ("npz", "npz_units_axes/raw/house/metres.npz", {"unit": "m"}, None),
         ("coco17", "coco17_normalised_or_h36m/raw/house/a_pixels.npz", {}, None),

@@ -51,7 +51,7 @@ def test_films_with_sound_are_songs_and_what_is_left_out_is_named(
     expected = [files[0], clip, clip2]
     with caplog.at_level(logging.WARNING):
         assert find_songs(tmp_path / "jive") == expected
-    assert [r.getMessage() for r in caplog.records] == ["left out, no songs: notes.txt, silent.mp4"]
+    assert [r.getMessage() for r in caplog.records] == ["left out, not audio: notes.txt, silent.mp4"]
     assert find_songs(tmp_path / "jive/*") == expected
     assert find_songs(tmp_path / "jive/*.webm") == [clip] == find_songs(clip)
     assert [s.path for s in find_music(tmp_path)] == expected

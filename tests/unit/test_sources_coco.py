@@ -188,7 +188,7 @@ def test_detections_that_do_not_say_their_frames_are_refused(tmp_path: Path) -> 
         ([{"image_id": f"{film}_1.jpg", "keypoints": [1.0] * 51} for film in "ab"], "two films, 'a_' and 'b_'"),
         (detections("mmpose", frames) * 2, "a frame_id occurs twice"),
         ([{"image_id": "x.jpg", "keypoints": [1.0] * 51}], "not readable as detections"),
-        ([{"image_id": k, "keypoints": [1.0] * n} for k, n in ((0, 51), (1, 75))], r"people of \[17, 25\] points"),
+        ([{"image_id": k, "keypoints": [1.0] * n} for k, n in ((0, 51), (1, 75))], r"people with \[17, 25\] points"),
     ):  # fmt: skip
         path.write_text(json.dumps(content))
         with pytest.raises(D2MError, match=told) as e:

@@ -88,7 +88,7 @@ def test_means_give_a_bundle_the_users_genres(
         d2m("study", "means", f"bundle={bundle}", f"music={music}", f"out={tmp_path / 'only'}")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("do not delete")
-    with pytest.raises(D2MError, match="no bundle"):
+    with pytest.raises(D2MError, match="not a bundle"):
         d2m("study", "means", f"bundle={bundle}", f"music={music}", f"out={tmp_path / 'mine'}")
 
 
@@ -332,6 +332,6 @@ def test_a_report_with_one_genre_given_takes_another_one(latents: Path) -> None:
     assert two_genres(table, None, None) == ("cha cha", "waltz")
     assert two_genres(table, "waltz", None) == ("waltz", "cha cha")
     assert two_genres(table, None, "cha cha") == ("waltz", "cha cha")
-    for source, target, message in (("jazz", None, "source=jazz: no such"), ("waltz", "waltz", "two different")):
+    for source, target, message in (("jazz", None, "source=jazz: no song has"), ("waltz", "waltz", "two different")):
         with pytest.raises(D2MError, match=message):
             two_genres(table, source, target)

@@ -77,11 +77,11 @@ def test_corpora_of_two_widths_do_not_mix(corpora: tuple[Path, Path], tmp_path: 
 @pytest.mark.parametrize(
     "key, value, told",
     [
-        ("fps", 30, "fps says 30, this version reads 15"),
-        ("units", "m", "units says m, this version reads px"),
-        ("joints", ["nose", "left_hip"], "joints says left_hip, this version reads neck"),
-        ("columns", ["peak", "energy", "one"], "columns says energy, this version reads peak_power"),
-        ("columns", ["peak", "peak_power"], "columns says None, this version reads one"),
+        ("fps", 30, "fps is 30, but this version reads 15"),
+        ("units", "m", "units is m, but this version reads px"),
+        ("joints", ["nose", "left_hip"], "joints is left_hip, but this version reads neck"),
+        ("columns", ["peak", "energy", "one"], "columns is energy, but this version reads peak_power"),
+        ("columns", ["peak", "peak_power"], "columns is None, but this version reads one"),
     ],
 )
 def test_what_a_corpus_says_of_itself_is_checked(
