@@ -117,4 +117,4 @@ def test_genres_are_compared_by_name(tmp_path: Path, capsys: pytest.CaptureFixtu
     torch.save({"state_dict": {}}, old)
     for _ in range(2):
         read_checkpoint(old, ("drive", "flow"))
-    assert capsys.readouterr().out == f"{old}: does not name its genres; taken to be drive, flow, in this order\n"
+    assert capsys.readouterr().out == f"{old}: does not name its genres; assumed to be drive, flow, in this order\n"
