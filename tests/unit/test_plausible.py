@@ -267,7 +267,7 @@ def test_options_that_a_source_does_not_read_are_refused() -> None:
         ({"unit": "furlong"}, "unit=furlong: choose m"), ({"unit": -1}, "above 0"), ({"unit": True}, "above 0"),
         ({"up": "w"}, "up=w: give y"), ({"fps": 0}, "fps=0"), ({"fps": "fast"}, "fps=fast"), ({"mirror": 1}, "true or"),
         ({"order": "coco"}, "order=coco: give one of coco17"), ({"picture": [1]}, r"picture=\[1280,720\]"),
-        ({"names": {"tail": "x"}}, "'tail' is not one"), ({"names": 3}, "names=3"), ({"size": 1}, "as 'size'"),
+        ({"names": {"tail": "x"}}, "'tail' is not one"), ({"names": 3}, "names=3"), ({"size": 1}, "poses: 'size'"),
     ):  # fmt: skip
         with pytest.raises(D2MError, match=told):
             read_stated(said)
