@@ -258,7 +258,7 @@ def test_the_likely_rate_is_named(true: float, said: float, seconds: float, late
 
 def test_options_that_a_source_does_not_read_are_refused() -> None:
     for source, said, told in (
-        ("video", {"fps": 25}, "source=video does not take fps="), ("bvh", {"order": "coco17"}, "npz, openpose, coco17 do"),
+        ("video", {"fps": 25}, "not take fps="), ("bvh", {"order": "coco17"}, "npz, openpose, coco17 do"),
         ("npz", {"names": {"neck": "N"}}, "bvh do"),
     ):  # fmt: skip
         with pytest.raises(D2MError, match=told):
