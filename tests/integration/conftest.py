@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -64,8 +63,3 @@ def tiny_run(corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def a_song(corpora: Path, tiny_run: Path) -> Path:
     """A song of the embedded corpus."""
     return sorted(corpora.glob("synthetic-*/audio/*.flac"))[0]
-
-
-def saved(songs: Sequence[Path], out: Path) -> list[str]:
-    """What a dance run left, sorted."""
-    return sorted(p.name for p in out.iterdir())

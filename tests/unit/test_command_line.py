@@ -137,6 +137,7 @@ def test_the_last_of_two_wins() -> None:
         (["train", "trainer.max_epochs=3"], r"trainer\.max_epochs: give fit\.STAGE\.max_epochs"),
         (["train", "+trainer.max_epochs=3"], r"\+trainer\.max_epochs: give fit\.STAGE\.max_epochs"),
         (["train", "+trainer.callbacks=[x]"], r"give callbacks=GROUP"),
+        (["train", "+trainer.detect_anomaly=1"], r"\+trainer\.detect_anomaly=1: expected true or false"),
         (["train", "+trainer.bench_mark=true"], r"\+trainer\.bench_mark: no such key"),
         (["train", "trainer.benchmark=true"], r"add it as \+trainer\.benchmark=true"),
         (["train", "+model.du_vae.weights.sift=1"], r"did you mean model\.du_vae\.weights\.shift"),

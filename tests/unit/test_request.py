@@ -100,6 +100,14 @@ def test_options_that_a_later_stage_cannot_take(option: str, refused_by: set[str
         check_trainer(*trainer_of(stage), stage)
 
 
+def test_a_validation_that_no_epoch_reaches_is_refused_before_training() -> None:
+    trainer, module = trainer_of(MM_GAN, "+trainer.val_check_interval=31")
+    with pytest.raises(D2MError, match=r"mm_gan has 30 batches an epoch; .*fit\.mm_gan\.check_val_every_n_epoch"):
+        check_trainer(trainer, module, MM_GAN, n_batches=30)
+    check_trainer(trainer, module, MM_GAN, n_batches=31)
+    check_trainer(*trainer_of(MM_GAN, "+trainer.val_check_interval=0.5"), MM_GAN, n_batches=30)
+
+
 def test_an_option_that_lightning_does_not_know_is_one_line() -> None:
     with pytest.raises(D2MError, match=r"trainer: .*'nonsense'") as e:
         trainer_of(MM_GAN, "+trainer.nonsense=1")

@@ -302,7 +302,7 @@ def test_real_captures_agree_with_their_npz(shared_folder: Path, take: str) -> N
 def test_without_eyes_the_nose_is_near_where_they_were(shared_folder: Path, take: str) -> None:
     bvh = parse_bvh((shared_folder / f"data/mocap/bvh/{take}.bvh").read_text(), take)
     places, turns = forward_kinematics(bvh)
-    rig = resolve(bvh.names, bvh.parents, None, take)
+    rig = resolve(bvh.names, None, take)
     assert rig.face
     away = np.linalg.norm(nose(places, turns, rig) - nose(places, turns, Rig(rig.joints, rig.head)), axis=-1)
     assert away.max() < 5.0

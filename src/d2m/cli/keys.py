@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -51,10 +51,25 @@ def _is_read(plain: Any, path: list[str]) -> bool:
         return False
     if argument.startswith("_"):
         return True
+    parameters = _parameters(target)
+    return argument in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
+def _parameters(target: str) -> Mapping[str, inspect.Parameter]:
     from hydra.utils import get_object
 
-    parameters = inspect.signature(get_object(target)).parameters
-    return argument in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    return inspect.signature(get_object(target)).parameters
+
+
+def _is_switch(plain: Any, path: list[str]) -> bool:
+    """Whether an argument of the target above it, absent from the config, is true or false by default."""
+    node = plain
+    for part in path[:-1]:
+        node = node.get(part) if isinstance(node, dict) else None
+    if not isinstance(node, dict) or "_target_" not in node:
+        return False
+    parameter = _parameters(node["_target_"]).get(path[-1])
+    return parameter is not None and isinstance(parameter.default, bool)
 
 
 def _refusal(plain: Any, written: str, key: str, command: str) -> D2MError:
@@ -156,6 +171,10 @@ def check_overrides(overrides: list[str], config_name: str, command: str, multir
             raise D2MError(f"{key}: not in the default config; add it as +{key}={override.get_value_string()}")
         if exists and override.is_add():
             raise D2MError(f"{written}: already in the config; write {key}={override.get_value_string()}")
+        if not exists and _is_switch(plain, path):
+            for value in _values(override):
+                if not isinstance(value, bool) and "${" not in str(value):
+                    raise D2MError(f"{written}={value}: expected true or false")
         if exists and not key.startswith("hydra."):
             default = OmegaConf.select(base, key)
             default = OmegaConf.to_container(default) if OmegaConf.is_config(default) else default

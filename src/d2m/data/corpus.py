@@ -324,11 +324,6 @@ class Corpus:
         first, n = self.beat_bounds[recording]
         return np.asarray(self.beats[first : first + n])
 
-    def song_onsets(self, recording: int) -> NDArray[np.float64]:
-        """Onsets of the music, seconds from the recording's start."""
-        first, n = self.onset_bounds[recording]
-        return np.asarray(self.onsets[first : first + n])
-
     def span_features(self, start: int, length: int = SEQUENCE_UNITS) -> NDArray[np.float32]:
         """Features of the music over the whole span of ``length`` consecutive units: (frames, f) at 15 fps.
 

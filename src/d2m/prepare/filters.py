@@ -14,7 +14,7 @@ from scipy.signal import firwin, kaiser_atten, kaiser_beta, savgol_filter
 
 from d2m.core.skeleton import FPS, LEFT_HIP, LIMBS, NECK, RIGHT_HIP
 from d2m.motion.camera import TORSO_CM
-from d2m.motion.kinematics import kinetic_energy, torso_length
+from d2m.motion.kinematics import torso_length
 
 Floats = NDArray[np.float64]
 Array = NDArray[np.floating]
@@ -333,8 +333,3 @@ def normalise_scale(joints: Array, torso: float = TORSO_PX) -> tuple[Floats, flo
         raise ValueError(f"a torso of length {length}")
     origin = np.nanmedian(0.5 * (x[:, RIGHT_HIP] + x[:, LEFT_HIP]), axis=0)
     return (x - origin) * (torso / length), torso / length
-
-
-def scale_free_energy(joints: Array, fps: float) -> Floats:
-    """(t, j, c) -> (t - 1, j): kinetic energy in torsos^2/s^2; neither a shift nor a zoom of the picture changes it."""
-    return kinetic_energy(joints, fps) / torso_length(joints) ** 2

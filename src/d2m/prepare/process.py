@@ -135,7 +135,7 @@ def process(recording: Recording, options: Options) -> Prepared:
     cleaned = clean(clip, **{"name": str(recording.pose), **options.clean})
     joints = cleaned.joints
     joints = _excerpt(joints, recording, FPS)
-    wave = _song(recording, options)
+    wave = _song(recording)
     if wave is not None:
         joints, wave = _match(joints, wave, recording, options.max_gap_s, clip.fps)
     if len(joints) < MIN_MOTION_S * FPS:
@@ -173,7 +173,7 @@ def _excerpt(x: NDArray[Any], recording: Recording, rate: int) -> NDArray[Any]:
     return x[round(recording.start_s * rate) : end]
 
 
-def _song(recording: Recording, options: Options) -> NDArray[np.float32] | None:
+def _song(recording: Recording) -> NDArray[np.float32] | None:
     if recording.audio is None or (recording.audio == recording.pose and not _has_sound(recording.audio)):
         return None
     return np.asarray(_excerpt(load_song(recording.audio), recording, SAMPLE_RATE), np.float32)

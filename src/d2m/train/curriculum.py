@@ -122,7 +122,8 @@ def check_stages(cfg: DictConfig, stages: Sequence[Stage], run: RunFolder, corpu
         with torch.device("meta"):  # sizes and options, without the memory
             module = build_module(cfg, stage, len(corpus.genres), corpus.n_features)
         callbacks = build_callbacks(cfg, stage, run, corpus, with_logger=False)
-        check_trainer(build_trainer(cfg, stage, run, callbacks, logger=False), module, stage)
+        trainer = build_trainer(cfg, stage, run, callbacks, logger=False)
+        check_trainer(trainer, module, stage, cfg.fit[stage.name].steps_per_epoch)
         given = cfg.continue_from.get(stage.name)
         if given and start_checkpoint(cfg, stage, run) == Path(given):
             check_continues(module, Path(given), stage, cfg.fit[stage.name].max_epochs, corpus.genres)

@@ -127,8 +127,11 @@ def check_strategy(strategy: str) -> None:
         raise D2MError(f"trainer.strategy={strategy}: stages have several optimizers; use auto or ddp")
 
 
-def check_trainer(trainer: pl.Trainer, module: pl.LightningModule, stage: Stage) -> None:
+def check_trainer(trainer: pl.Trainer, module: pl.LightningModule, stage: Stage, n_batches: int | None = None) -> None:
     """See that a stage takes the Trainer's options.
+
+    Args:
+        n_batches: of an epoch, if the config says so.
 
     Raises:
         D2MError: options that its updates ignore, or that Lightning would refuse when the stage begins.
@@ -136,6 +139,12 @@ def check_trainer(trainer: pl.Trainer, module: pl.LightningModule, stage: Stage)
     if trainer.gradient_clip_val and "clip" in module.hparams:
         raise D2MError(
             f"trainer.gradient_clip_val: stage {stage.name} clips each network by itself; use model.{stage.name}.clip"
+        )
+    interval = trainer.val_check_interval
+    if isinstance(interval, int) and trainer.check_val_every_n_epoch and n_batches and interval > n_batches:
+        raise D2MError(
+            f"trainer.val_check_interval={interval}: stage {stage.name} has {n_batches} batches an epoch; leave it out "
+            f"and use fit.{stage.name}.check_val_every_n_epoch"
         )
     if module.automatic_optimization:
         return

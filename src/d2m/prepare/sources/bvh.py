@@ -183,7 +183,7 @@ def read_bvh(
     except OSError as e:
         raise D2MError(f"{path}: cannot be read ({e.strerror}); give a BVH file") from e
     bvh = parse_bvh(text, str(path))
-    rig = resolve(bvh.names, bvh.parents, names, str(path))
+    rig = resolve(bvh.names, names, str(path))
     if len(bvh.motion) < 2:
         raise D2MError(f"{path}: 1 frame; a motion needs at least 2")
     places, turns = forward_kinematics(bvh, sorted(set(rig.joints) | {rig.head, *rig.face}))

@@ -60,11 +60,11 @@ def plain(name: str) -> str:
     return re.sub(r"^(mixamorig\d*|bip0?\d+|character\d+|jbipc?|def|org)(?=.)", "", bare)
 
 
-def resolve(names: Sequence[str], parents: Sequence[int], given: Mapping[str, str] | None, where: str) -> Rig:
+def resolve(names: Sequence[str], given: Mapping[str, str] | None, where: str) -> Rig:
     """Find our joints in a rig.
 
     Args:
-        names, parents: of all joints.
+        names: of all joints.
         given: our joint -> the rig's name; believed before any table.
 
     Raises:
