@@ -90,7 +90,7 @@ def bundle_node(folder: Path) -> Node:
     try:
         seal = str(json.loads((folder / PROVENANCE).read_text())["seal"])
     except (OSError, ValueError, KeyError) as e:
-        raise D2MError(f"{folder}: no such bundle folder; train.py writes one to <run>/bundle") from e
+        raise D2MError(f"{folder}: no such bundle folder; d2m train writes one to <run>/bundle") from e
     small = tuple(folder / n for n in FILES if n != WEIGHTS)
     return Node("bundle", "bundle", seal, small, (folder / WEIGHTS,))
 
