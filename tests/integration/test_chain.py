@@ -202,6 +202,11 @@ def test_stage_without_its_start_is_refused(corpora: Path, tmp_path: Path, tiny_
     cfg = compose_train(corpora, "stages=[mm_gan]", f"init_from.du_vae={wrong}", f"init_from.music_style={wrong}")
     with pytest.raises(D2MError, match="does not fit stage mm_gan"):
         curriculum.run(cfg, tmp_path / "c")
+    starts = [f"init_from.{s}={RunFolder(tiny_run).checkpoint(s)}" for s in ("du_vae", "music_style")]
+    wider = compose_train(corpora, "stages=[mm_gan]", "size.z_mov=24", *starts)
+    with pytest.raises(D2MError, match=r"size mismatch for [^,]*shape torch.Size.*; give the size=") as refused:
+        curriculum.run(wider, tmp_path / "d")
+    assert len(str(refused.value).split("size mismatch")) == 2
 
 
 def test_the_test_phase_is_lightnings_predict(tiny_run: Path) -> None:

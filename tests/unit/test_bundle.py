@@ -70,6 +70,12 @@ def test_no_such_bundle() -> None:
         read_bundle("/nowhere/at/all")
 
 
+def test_a_runs_folder_is_not_its_bundle(tmp_path: Path) -> None:
+    (tmp_path / "bundle").mkdir()
+    with pytest.raises(D2MError, match=r"is a run's folder; give .*bundle$"):
+        read_bundle(tmp_path)
+
+
 def test_a_failed_write_leaves_the_old_bundle(tiny_bundle: Path, tmp_path: Path) -> None:
     old = shutil.copytree(tiny_bundle, tmp_path / "b")
     a = read_bundle(old)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -186,7 +187,7 @@ def test_what_nothing_reads_is_refused(words: list[str], told: str, tmp_path: Pa
         ["train", "data=mocap", "+data.corpus.groups.pair=[a,b]", "fit.du_vae.steps_per_epoch=null"],
         ["train", "experiment=quickstart", "hydra.job.name=x", "+hydra.job.env_set.A=b"],
         ["prepare", "clean={max_filled:0.5}", "groups={p:[a,b]}", "max_gap_s=null", "workers=2", "licence=null"],
-        ["infer", "edit=mean_shift", "edit.schedule=[[0,0],[30,1]]", "edit.strength=2"],
+        ["infer", "edit=mean_shift", "edit.schedule=[[0,0],[30,1]]"],
         ["study", "extract", "window=4", "out=a=b [c]", "logger=wandb"],
         ["collect", "min_s=3"],
         ["import-original", "genres=[R&B,b]"],
@@ -347,6 +348,17 @@ def test_help_names_every_key_and_its_default(name: str, capsys: pytest.CaptureF
             assert f"  {key}=" in told, key
             assert default != "???" or f"  {key}=(required)" in told
     assert all(len(line) <= 130 for line in told.splitlines())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_commands_that_help_shows_are_taken(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    dispatch([*name.split(), "--help"])
+    shown = re.findall(r"^    d2m (.*)$", capfd.readouterr().out, re.MULTILINE)
+    assert shown
+    for line in shown:
+        words = re.split(r" {3,}| +\(| && ", line)[0].split()
+        words = [re.sub(r"^([^\[]*?),.*", r"\1", w.strip("'")) for w in words]  # of a sweep's values the first
+        d2m(*(w for w in words if w not in ("...", "-m") and "launcher=" not in w), "--cfg", "job")
 
 
 def test_help_of_all_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -270,6 +270,8 @@ def test_edits_from_the_command_line(arguments: list[str], strength: object) -> 
             EditRequest.of(bad)
     with pytest.raises(D2MError, match=r"^edit\.schedule"):
         EditRequest(schedule=[[3]]).amount()
+    with pytest.raises(D2MError, match="give one"):
+        EditRequest(schedule=[[0, 0], [30, 1]], strength=2.0).amount()
 
 
 def test_infer_with_a_fitted_direction_and_a_schedule(

@@ -31,6 +31,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
 from d2m.core.files import sha256
 from d2m.data.normalizer import Normalizer
@@ -219,6 +220,8 @@ def read_bundle(folder: str | Path) -> Bundle:
     folder = Path(folder)
     if not folder.is_dir():
         raise D2MError(f"{folder}: no such bundle folder; d2m train writes one to <run>/bundle")
+    if RunFolder(folder).bundle.is_dir() and not (folder / CONFIG).is_file():
+        raise D2MError(f"{folder}: a run's folder; give {RunFolder(folder).bundle}")
     for name in FILES:
         if not (folder / name).is_file():
             raise D2MError(f"{folder / name}: missing from the bundle; copy the whole folder again")

@@ -68,5 +68,6 @@ def train(cfg: DictConfig) -> float | None:
     restart_as_this_job()
     with own_processes():
         run_curriculum(cfg, folder.path, overrides)
-    print(f"run: {folder.path}" + (f"\nbundle: {folder.bundle}" if folder.bundle.exists() else ""))
+    if is_rank_zero():
+        print(f"run: {folder.path}" + (f"\nbundle: {folder.bundle}" if folder.bundle.exists() else ""))
     return objective(folder, list(cfg.stages))

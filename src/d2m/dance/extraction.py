@@ -42,7 +42,7 @@ class Extraction:
     """How latents are extracted.
 
     window_s: length of a window in seconds, 2 or more; None for whole songs, as the study does.
-    n_draws: complete draws kept of every row. n_noise: draws of the 30-d noise that mu averages over.
+    n_draws: complete draws kept of every row. n_noise: draws of the audio noise that mu averages over.
     seed: the noise behind mu is the same for all songs; that behind the draws is every song's own.
     """
 

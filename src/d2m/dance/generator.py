@@ -183,13 +183,13 @@ class DanceGenerator:
         """A song's z_dan, one per segment of 96 frames.
 
         Args:
-            features: raw features (t, 28), t >= 30.
+            features: raw features (t, n_features), t >= 30.
             generator: source of the noise; fresh entropy if None.
             n_segments: how many z_dan; by default ceil(t / 96).
             noise: all noise instead of a generator (its first draw is used).
 
         Returns:
-            mu, logvar, sample, each (n_segments, z_dan). mu and logvar depend on the 30-d noise, as in the paper.
+            mu, logvar, sample, each (n_segments, z_dan). mu and logvar depend on the style noise, as in the paper.
         """
         n = n_segments or -(-len(features) // SEQUENCE_FRAMES)
         if noise is None:

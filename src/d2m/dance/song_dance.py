@@ -150,7 +150,7 @@ def dance_to(
     """Dance to a song.
 
     Args:
-        features: raw features (t, 28) of the whole song.
+        features: raw features (t, n_features) of the whole song.
         music_beats: seconds, increasing.
         n_frames: length of the dance at 15 fps.
         seed: of all noise, the same for the original and its edits, on every device.

@@ -1,10 +1,10 @@
 """The latents of many songs as one file: a row per song (or window of a song), nothing but arrays and a json.
 
-mu      (n, d) noise-averaged z_dan: the mean over draws of the 30-d audio noise (music), over sequences (dance)
+mu      (n, d) noise-averaged z_dan: the mean over draws of the audio noise (music), over sequences (dance)
 sigma   (n, d) standard deviation of the posterior, from the mean log-variance
 spread  (n, d) standard deviation of the posterior's mean over that noise, or over sequences
 draws   (n, k, d) complete draws, all noise included and independent between songs
-style   (n, 30) what the music style network says; (n, 0) for dances
+style   (n, s) what the music style network says; (n, 0) for dances
 song, genre, split (n,) strings; start_s, end_s (n,) seconds
 """
 

@@ -73,10 +73,12 @@ class EditRequest:
         """The strength, or its schedule.
 
         Raises:
-            D2MError: an invalid schedule.
+            D2MError: an invalid schedule, or both.
         """
         if self.schedule is None:
             return self.strength
+        if self.strength != EditRequest.strength:
+            raise D2MError("edit.strength and edit.schedule: give one; a schedule is the strength along the song")
         try:
             return Schedule.parse(self.schedule)
         except D2MError as e:

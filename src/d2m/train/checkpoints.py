@@ -53,6 +53,12 @@ def _warn_of_no_names(path: Path, genres: tuple[str, ...]) -> None:
         print(f"{path}: does not name its genres; assumed to be {', '.join(genres)}, in this order")
 
 
+def _first_mismatch(error: RuntimeError) -> str:
+    """Of torch's list of tensors that do not fit, the first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[min(1, len(lines) - 1)].rstrip(".") if lines else "other tensors"
+
+
 def warm_start(
     module: pl.LightningModule, stage: Stage, sources: dict[Stage, Path], genres: Sequence[str]
 ) -> dict[str, str]:
@@ -70,9 +76,16 @@ def warm_start(
         try:
             for here, there in stage.warm_starts[source.name].items():
                 load_networks(module, state, here, there)
-        except (KeyError, RuntimeError) as e:
-            detail = " ".join(str(e).split())
-            raise D2MError(f"{path}: does not fit stage {stage.name} as its {source.name} ({detail[:300]})") from e
+        except KeyError as e:
+            raise D2MError(
+                f"{path}: does not fit stage {stage.name} as its {source.name} ({e.args[0]}); give the "
+                f"{source.name}/last.ckpt of a run"
+            ) from e
+        except RuntimeError as e:
+            raise D2MError(
+                f"{path}: does not fit stage {stage.name} as its {source.name} ({_first_mismatch(e)}); give the "
+                "size=... and the corpus it was trained with"
+            ) from e
         used[f"{source.name}: {path.name}"] = sha256(path)
     return used
 
