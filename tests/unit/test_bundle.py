@@ -72,7 +72,7 @@ def test_no_such_bundle() -> None:
 
 def test_a_runs_folder_is_not_its_bundle(tmp_path: Path) -> None:
     (tmp_path / "bundle").mkdir()
-    with pytest.raises(D2MError, match=r"is a run's folder; give .*bundle$"):
+    with pytest.raises(D2MError, match=r": a run's folder; give .*bundle$"):
         read_bundle(tmp_path)
 
 
