@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,21 +49,36 @@ def own_processes() -> Iterator[None]:
                 os.environ[key] = value
 
 
+@contextmanager
+def nothing_left(folder: RunFolder) -> Iterator[None]:
+    """If a run is refused before it began, remove what Hydra and we wrote to its folder."""
+    try:
+        yield
+    except D2MError:
+        files = {p.name for p in folder.path.iterdir()} if folder.path.is_dir() else set()
+        if files and files <= {".hydra", "train.log", ".lock", folder.facts_path.name} and not folder.in_use():
+            shutil.rmtree(folder.path, ignore_errors=True)
+        raise
+
+
 @job("train")
 def train(cfg: DictConfig) -> float | None:
     """Returns the last stage's monitored value, for sweepers."""
+    from hydra.core.hydra_config import HydraConfig
+
+    folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
+    with nothing_left(folder):
+        return _train(cfg, folder, list(HydraConfig.get().overrides.task))
+
+
+def _train(cfg: DictConfig, folder: RunFolder, overrides: list[str]) -> float | None:
     check_options(cfg.trainer)
     check_data_root(cfg.data)
     # Late: what is wrong above is told at once.
-    from hydra.core.hydra_config import HydraConfig
-
     from d2m.core.machine import is_rank_zero
     from d2m.train.curriculum import objective
     from d2m.train.curriculum import run as run_curriculum
 
-    hydra_cfg = HydraConfig.get()
-    overrides = list(hydra_cfg.overrides.task)
-    folder = RunFolder(Path(hydra_cfg.runtime.output_dir))
     if is_rank_zero() and cfg.resume is None:
         check_same_run(folder, overrides)
     restart_as_this_job()
