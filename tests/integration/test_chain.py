@@ -177,7 +177,7 @@ def test_genres_of_another_order_are_refused(tiny_run: Path, corpora: Path, tmp_
             f"callbacks.latent.motion_style={tmp_path}/motion_style.ckpt",
         ],
     ):
-        with pytest.raises(D2MError, match="trained on the genres flow, drive, groove, the corpus has drive, flow"):
+        with pytest.raises(D2MError, match="trained on the genres flow, drive, groove, but the corpus has drive, flow"):
             curriculum.run(compose_train(corpora, *given), tmp_path / "run")
         assert not (tmp_path / "run" / "checkpoints").exists()
 

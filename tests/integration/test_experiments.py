@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from d2m.core.skeleton import SAMPLE_RATE
-from d2m.edits.directions import make_direction
+from d2m.edits.directions import direction_between, make_direction
 from d2m.reports.readings import matched_strength
 
 NAMES = ("genre_structure", "zumba_to_ballet", "joint_space", "music_edits")
@@ -143,7 +143,7 @@ def test_matched_strength_moves_equally_far() -> None:
     own = z[genre == "a"]
     far = float(np.linalg.norm(shift.shift(own)))
     for name in ("boundary", "erasure", "transport", "random"):
-        other = make_direction(name, "a", "b").fit(z, genre)
+        other = direction_between(name, "a", "b").fit(z, genre)
         strength = matched_strength(other, shift, own)
         moved = np.linalg.norm(other.transform(own, strength) - own, axis=1).mean()
         assert moved == pytest.approx(far, rel=1e-9)

@@ -31,7 +31,7 @@ def songs(a_song: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_folder_is_danced_to_and_the_bad_song_is_named(tiny_run: Path, songs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out {x}"
     done = call("infer.py", f"bundle={tiny_run / 'bundle'}", f"audio={songs}", f"out={out}", "seed=3", "seed=5")
-    assert_one_line(done, "1 of 2 songs", "broken.mp3")
+    assert_one_line(done, "1 of 2 dances", "broken.mp3")
     name = "it's (live) [2] a=b & c"
     assert sorted(p.name for p in out.iterdir()) == [f"{name}.json", f"{name}.mp4", f"{name}.npz"]
     song = songs / f"{name}.wav"

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 import d2m.cli.infer
+import d2m.dance.dancer
 from d2m.bundle import read_bundle
 from d2m.cli.overrides import prepare_overrides
 from d2m.core.skeleton import SAMPLE_RATE
@@ -77,13 +79,13 @@ def test_infer_hears_with_the_bundles_front_end(
     bundle: Path, song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard = []
-    real = d2m.cli.infer.features
+    real = d2m.dance.dancer.features
 
-    def spy(wave: np.ndarray, front_end: str) -> np.ndarray:
+    def spy(wave: np.ndarray, front_end: str, *song: Any) -> np.ndarray:
         heard.append(front_end)
-        return real(wave, front_end)
+        return real(wave, front_end, *song)
 
-    monkeypatch.setattr(d2m.cli.infer, "features", spy)
+    monkeypatch.setattr(d2m.dance.dancer, "features", spy)
     with initialize_config_dir(str(REPO / "conf"), version_base="1.3"):
         overrides = prepare_overrides([f"bundle={bundle}", f"audio={song}", f"out={tmp_path}", "video=false"])
         d2m.cli.infer.main(compose("infer", overrides))

@@ -56,7 +56,9 @@ def test_what_is_not_written_anew_goes_with_the_others(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
 def test_a_process_that_is_ended_leaves_no_folder(tmp_path: Path, number: signal.Signals) -> None:
     code = (
-        "import sys, time; from d2m.core.files import appear_together, exit_on_signals\n"
+        "import signal, sys, time; from d2m.core.files import appear_together, exit_on_signals\n"
+        # Tests that run in the background inherit both as ignored.
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL); signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "exit_on_signals()\n"
         "with appear_together(sys.argv[1]): print('in', flush=True); time.sleep(60)"
     )

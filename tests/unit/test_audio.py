@@ -179,7 +179,7 @@ BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "noise.ogg": (lambda p: p.write_bytes(np.random.default_rng(2).bytes(40_000)), "corrupt or not audio"),
     "zeros.flac": (lambda p: p.write_bytes(bytes(40_000)), "corrupt or not audio"),
     "video.mp4": (silent_video, "no audio stream"),
-    "header.wav": (lambda p: soundfile.write(p, np.zeros((0, 2)), 44100), "no samples"),
+    "header.wav": (lambda p: soundfile.write(p, np.zeros((0, 2)), 44100), "no audio samples"),
     "nan.wav": (
         lambda p: soundfile.write(p, np.r_[tone(), np.nan].astype("f4"), 44100, subtype="FLOAT"),
         "NaN",

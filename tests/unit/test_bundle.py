@@ -101,7 +101,7 @@ def test_the_seal_covers_the_provenance(tiny_bundle: Path, tmp_path: Path) -> No
 def test_a_provenance_that_is_none(text: str, tiny_bundle: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(tiny_bundle, tmp_path / "b")
     (broken / "provenance.json").write_text(text)
-    with pytest.raises(D2MError, match=r"provenance\.json: not readable"):
+    with pytest.raises(D2MError, match=r"provenance\.json: not a readable provenance"):
         read_bundle(broken)
 
 

@@ -87,7 +87,7 @@ def test_a_loss_that_is_not_finite_stops_the_stage_where_it_is_logged(value: flo
         def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
             seen.append(batch_idx)
 
-    with pytest.raises(D2MError, match=r"train/g_mov at epoch 0; .*learning rate") as e:
+    with pytest.raises(D2MError, match=r"train/g_mov became NaN or infinite at epoch 0; .*learning rate") as e:
         fit(module, [Count(), StopOnNaN()])
     assert seen == [0, 1, 2, 3] and "train/recon" not in str(e.value) and "\n" not in str(e.value)
 

@@ -93,7 +93,7 @@ def test_the_originals_caption_claims_no_genre(dancer: d2m.Dancer, song: Path) -
 
 
 def test_an_edit_that_needs_songs_says_so(dancer: d2m.Dancer, song: Path) -> None:
-    with pytest.raises(D2MError, match="boundary is fitted on the latents of songs"):
+    with pytest.raises(D2MError, match="boundary must be fitted on song latents"):
         dancer(song, edit=d2m.LinearBoundary("drive", "flow"))
     with pytest.raises(D2MError, match="'polka'"):
         dancer(song, edit=d2m.MeanShift("drive", "polka"))

@@ -107,7 +107,7 @@ def test_what_is_no_video_is_one_line(tmp_path: Path) -> None:
         out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
     for name, told in (
-        ("text.mp4", "not a video"), ("empty.mp4", "not a video"), ("none.mp4", "no such video"),
+        ("text.mp4", "not a readable video"), ("empty.mp4", "not a readable video"), ("none.mp4", "no such video"),
         ("sound.m4a", "no picture"),
     ):  # fmt: skip
         with pytest.raises(D2MError, match=told) as e:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import glob
-import logging
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -24,8 +24,6 @@ FILM_SUFFIXES: frozenset[str] = frozenset((
     ".wmv", ".ogv",
 ))  # fmt: skip
 
-_log = logging.getLogger(__name__)
-
 
 class SongFile(NamedTuple):
     """A song to extract. name: unique; start_s, end_s: the part to use."""
@@ -38,7 +36,7 @@ class SongFile(NamedTuple):
 
 
 def songs_among(files: Iterable[Path]) -> list[Path]:
-    """The songs among some files, sorted; the others are named in one warning.
+    """The songs among some files, sorted; the others are named in one line on standard error.
 
     A song has one of :data:`d2m.music.audio.AUDIO_SUFFIXES`, or one of :data:`FILM_SUFFIXES` and sound. Names that
     begin with a dot (macOS' ``._track.mp3``) and folders are passed over in silence, films of dances that we drew
@@ -57,7 +55,7 @@ def songs_among(files: Iterable[Path]) -> list[Path]:
             others.append(file.name)
     if others:
         more = f" and {len(others) - 5} more" if len(others) > 5 else ""
-        _log.warning("left out, not audio: %s%s", ", ".join(others[:5]), more)
+        print(f"left out, not audio: {', '.join(others[:5])}{more}", file=sys.stderr)
     return songs
 
 
