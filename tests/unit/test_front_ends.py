@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from waves import music, tone
 
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import HOP, SAMPLE_RATE
@@ -17,18 +18,6 @@ from d2m.music.audio import n_frames
 from d2m.music.front_ends import FRONT_ENDS, FrontEnd, features, front_end
 from d2m.music.front_ends.legacy import legacy_features
 from d2m.music.front_ends.mfcc import N_CEPSTRA, N_MELS, _dct, mfcc_batch
-
-
-def tone(seconds: float = 3.0, rate: int = 44100, hz: float = 440.0, level: float = 0.3) -> np.ndarray:
-    return (level * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
-
-
-def music(seconds: float = 6.0, seed: int = 0) -> np.ndarray:
-    """Tones that come and go over noise, at 22,050 Hz."""
-    rng = np.random.default_rng(seed)
-    t = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
-    chord = sum(np.sin(2 * np.pi * hz * t) for hz in (110.0, 330.0, 1500.0, 5000.0))
-    return (0.1 * chord * (1 + np.sin(2 * np.pi * 1.7 * t)) + 0.02 * rng.standard_normal(len(t))).astype("f4")
 
 
 @pytest.mark.parametrize("n", [0, 1, 734, 735, 736, 1469, 1470, 2205, 30_001, 44_100, 44_835, 90_405, 91_875])

@@ -37,14 +37,18 @@ def read_checkpoint(path: Path, genres: Sequence[str] | None = None) -> dict[str
     except Exception as e:  # torch raises many kinds for a bad file
         raise D2MError(f"{path}: not a readable checkpoint; give the path of a stage's last.ckpt") from e
     if genres is not None:
-        if GENRES not in ckpt:
-            _warn_of_no_names(path, tuple(genres))
-        elif list(ckpt[GENRES]) != list(genres):
-            raise D2MError(
-                f"{path}: was trained on the genres {', '.join(ckpt[GENRES])}, but the corpus has {', '.join(genres)}; "
-                "give a checkpoint or a corpus of the same genres"
-            )
+        _check_genres(ckpt, path, genres)
     return ckpt
+
+
+def _check_genres(ckpt: dict[str, Any], path: Path, genres: Sequence[str]) -> None:
+    if GENRES not in ckpt:
+        _warn_of_no_names(path, tuple(genres))
+    elif list(ckpt[GENRES]) != list(genres):
+        raise D2MError(
+            f"{path}: was trained on the genres {', '.join(ckpt[GENRES])}, but the corpus has {', '.join(genres)}; "
+            "give a checkpoint or a corpus of the same genres"
+        )
 
 
 @cache
@@ -115,4 +119,4 @@ def check_continues(
     if 0 < max_epochs <= done:
         raise D2MError(f"{path}: has already trained {done} epochs; set fit.{stage.name}.max_epochs above that")
     if stage.knows_genres and genres is not None:
-        read_checkpoint(path, genres)
+        _check_genres(checkpoint, path, genres)
