@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +28,14 @@ from d2m.core.skeleton import FPS, HOP, SAMPLE_RATE
 from d2m.music.audio import n_frames
 from d2m.music.beats import beats_from, onset_strength, onsets_from
 from d2m.music.compiled import librosa
+from d2m.music.front_ends.augment import changed_cepstra, roll
 from d2m.music.front_ends.base import FrontEnd
 from d2m.music.front_ends.rhythm import PITCHES, chroma, power_spectrum
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from d2m.music.front_ends.augment import Change
 
 N_FFT = 2048
 N_MELS = 128
@@ -86,5 +93,14 @@ def _mel_filters() -> Floats:
     return np.ascontiguousarray(librosa("filters").mel(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS).T, np.float32)
 
 
+def _answer(rows: Tensor, change: Change) -> Tensor:
+    """As :attr:`FrontEnd.answer`. Onset strengths, onsets and beats are those of the frames."""
+    import torch
+
+    strength, cepstra, pitches, ones = rows.split([1, N_CEPSTRA, len(PITCHES), 2], -1)
+    changed, _ = changed_cepstra(cepstra, change, N_MELS, 1.0)
+    return torch.cat([strength, changed, roll(pitches, change.semitones), ones], dim=-1)
+
+
 _PARAMS = {"n_fft": N_FFT, "hop": HOP, "n_mels": N_MELS, "n_cepstra": N_CEPSTRA, "top_db": _TOP_DB}
-FRONT_ENDS = (FrontEnd("aist35", COLUMNS, math.inf, aist35, _PARAMS),)
+FRONT_ENDS = (FrontEnd("aist35", COLUMNS, math.inf, aist35, _PARAMS, answer=_answer),)

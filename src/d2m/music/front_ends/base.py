@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from d2m.core.errors import D2MError
 from d2m.music.audio import n_frames
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from d2m.music.front_ends.augment import Change
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,9 @@ class FrontEnd:
     params: what else decides the numbers, as JSON holds it.
     read: (the song's path, seconds at which its part begins, rows t) -> (t, width), for what was written down about the
         song by somebody else and is not to be heard in its wave. file: the song's path -> that of what is read.
+    answer: (rows (b, t, width), the sound's change) -> the rows of the changed sound, a new tensor. The rows are those
+        that a change of tempo takes already; what it does to their columns is still to be done. None if the columns do
+        not say: then the style network trains without augmentation. See :mod:`d2m.music.front_ends.augment`.
     """
 
     name: str
@@ -36,6 +44,7 @@ class FrontEnd:
     params: Mapping[str, Any] = field(default_factory=dict)
     read: Callable[[Path, float, int], NDArray[np.floating]] | None = None
     file: Callable[[Path], Path] | None = None
+    answer: Callable[[Tensor, Change], Tensor] | None = None
 
     @property
     def width(self) -> int:

@@ -28,11 +28,14 @@ from d2m.core.errors import D2MError
 from d2m.core.skeleton import HOP, SAMPLE_RATE
 from d2m.music.audio import n_frames
 from d2m.music.compiled import librosa
+from d2m.music.front_ends.augment import NEPER, changed_cepstra
 from d2m.music.front_ends.base import FrontEnd
 from d2m.music.front_ends.loudness import TARGET_LUFS, normalize_loudness
 
 if TYPE_CHECKING:
     import torch
+
+    from d2m.music.front_ends.augment import Change
 
 BACKENDS: tuple[str, ...] = ("torch", "torchaudio", "librosa")
 N_FFT = 2048
@@ -151,8 +154,32 @@ def _torchaudio_mfcc(device: torch.device) -> Callable[[torch.Tensor], torch.Ten
     return mfcc
 
 
+def answer(rows: torch.Tensor, change: Change) -> torch.Tensor:
+    """(b, t, 28), as :attr:`FrontEnd.answer`: a frame's change is that between two changed frames."""
+    import torch
+
+    def changed(static: torch.Tensor) -> torch.Tensor:
+        cepstra, rise = changed_cepstra(static[..., :N_CEPSTRA], change, N_MELS, NEPER)
+        return torch.cat([cepstra, static[..., N_CEPSTRA:] + rise], dim=-1)
+
+    static = rows[..., : len(STATIC)]
+    now = changed(static)
+    return torch.cat([now, now - changed(static - rows[..., len(STATIC) :])], dim=-1)
+
+
+def _answer_loudness(rows: torch.Tensor, change: Change) -> torch.Tensor:
+    """As `answer`, each window brought back to the energy that it had: so is the song."""
+    changed = answer(rows, change)
+    rise = (changed - rows)[..., N_CEPSTRA].mean(dim=1)[:, None]
+    changed[..., 0] -= math.sqrt(N_MELS) * rise
+    changed[..., N_CEPSTRA] -= rise
+    return changed
+
+
 _PARAMS = {"n_fft": N_FFT, "hop": HOP, "n_mels": N_MELS, "n_cepstra": N_CEPSTRA}
 FRONT_ENDS = (
-    FrontEnd("mfcc", COLUMNS, (N_FFT / 2 + HOP) / SAMPLE_RATE, _mfcc, _PARAMS),
-    FrontEnd("mfcc_loudness", COLUMNS, math.inf, _mfcc_loudness, {**_PARAMS, "lufs": TARGET_LUFS}),
+    FrontEnd("mfcc", COLUMNS, (N_FFT / 2 + HOP) / SAMPLE_RATE, _mfcc, _PARAMS, answer=answer),
+    FrontEnd(
+        "mfcc_loudness", COLUMNS, math.inf, _mfcc_loudness, {**_PARAMS, "lufs": TARGET_LUFS}, answer=_answer_loudness
+    ),
 )

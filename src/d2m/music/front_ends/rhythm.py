@@ -24,7 +24,9 @@ into the noise of 16-bit sound.
 
 from __future__ import annotations
 
+import math
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +37,13 @@ from d2m.core.skeleton import FPS, HOP, SAMPLE_RATE
 from d2m.music.audio import n_frames
 from d2m.music.compiled import librosa
 from d2m.music.front_ends import mfcc
+from d2m.music.front_ends.augment import roll, shift
 from d2m.music.front_ends.base import FrontEnd
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from d2m.music.front_ends.augment import Change
 
 Floats = NDArray[np.float32]
 
@@ -200,7 +208,19 @@ def _chroma_filters() -> Floats:
     return np.ascontiguousarray(np.asarray(table, np.float32).T)
 
 
+def _answer(rows: Tensor, change: Change) -> Tensor:
+    """As :attr:`FrontEnd.answer`. Onsets and, without a change of tempo, tempograms are what they were."""
+    import torch
+
+    cepstra, tempi, onsets, pitches = rows.split(
+        [len(mfcc.COLUMNS), len(BANDS) * len(TEMPI), len(BANDS), len(PITCHES)], -1
+    )
+    steps = torch.log(change.tempo) / math.log(TEMPI[1] / TEMPI[0])
+    faster = shift(tempi.unflatten(-1, (len(BANDS), len(TEMPI))), steps).flatten(-2)
+    return torch.cat([mfcc.answer(cepstra, change), faster, onsets, roll(pitches, change.semitones)], dim=-1)
+
+
 _PARAMS = {
     "tempogram_s": TEMPOGRAM_S, "tempi_bpm": [float(TEMPI[0]), float(TEMPI[-1]), len(TEMPI)], "onset_fps": ONSET_FPS,
 }  # fmt: skip
-FRONT_ENDS = (FrontEnd("rhythm", COLUMNS, CONTEXT_S, rhythm, _PARAMS),)
+FRONT_ENDS = (FrontEnd("rhythm", COLUMNS, CONTEXT_S, rhythm, _PARAMS, answer=_answer),)

@@ -1,0 +1,179 @@
+"""Features as if the sound had been transposed, played faster or slower, louder or softer, or equalised.
+
+How the columns answer to such a change is each front end's own knowledge: :attr:`FrontEnd.answer`. What several need is
+here: the time axis, and cepstra. All of it is to first order: how near it comes to the features of the changed sound
+(:mod:`d2m.music.transforms`) is in docs/adr/0064.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import SAMPLE_RATE
+from d2m.music.compiled import librosa
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+    from torch import Tensor
+
+    from d2m.music.front_ends.base import FrontEnd
+
+#: dB -> natural logarithm of power.
+NEPER = math.log(10.0) / 10.0
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happens to the sound of each window of a batch.
+
+    semitones: (b,) up, the spectral envelope with the pitch, as a faster tape does it.
+    tempo: (b,) how many times as fast, at the same pitch.
+    gain_db: (b,) louder.
+    eq_db: (b, k) an equaliser's curve: dB of k cosines, of 1, 2, ... half periods from 0 Hz to Nyquist on the mel axis.
+    """
+
+    semitones: Tensor
+    tempo: Tensor
+    gain_db: Tensor
+    eq_db: Tensor
+
+
+def draw_change(
+    n: int,
+    generator: torch.Generator,
+    semitones: int = 4,
+    tempo: float = 1.1,
+    gain_db: float = 9.0,
+    eq_db: float = 3.0,
+    n_eq: int = 4,
+) -> Change:
+    """Changes of n windows, on the CPU.
+
+    Args:
+        semitones: whole semitones from -semitones to semitones, evenly.
+        tempo: from 1 / tempo to tempo, evenly in the logarithm.
+        gain_db: from -gain_db to gain_db, evenly.
+        eq_db: standard deviation of the equaliser's first cosine; that of the k-th is 1 / k of it.
+        n_eq: cosines of the equaliser.
+    """
+    import torch
+
+    def evenly() -> Tensor:
+        return 2 * torch.rand(n, generator=generator) - 1
+
+    pitch = torch.randint(-semitones, semitones + 1, (n,), generator=generator).float()
+    faster = torch.exp(math.log(tempo) * evenly())
+    louder = gain_db * evenly()
+    curve = eq_db * torch.randn(n, n_eq, generator=generator) / torch.arange(1, n_eq + 1)
+    return Change(pitch, faster, louder, curve)
+
+
+def change_rows(hears: FrontEnd, rows: Tensor, change: Change, frames: int | None = None) -> Tensor:
+    """Features of the changed sound.
+
+    Args:
+        rows: (b, t, f) features at 15 fps, not normalised. A faster song is read from more frames than come out:
+            t should be ``frames`` times the tempo; beyond the ends they are held.
+        frames: how many come out, around the middle of ``rows``; t by default.
+
+    Returns:
+        (b, frames, f) on the device of ``rows``, which are left alone.
+
+    Raises:
+        D2MError: the front end does not say how its columns answer.
+        ValueError: the shapes do not fit.
+    """
+    if hears.answer is None:
+        raise D2MError(f"front end '{hears.name}' cannot say what changed sound would give; train without augmentation")
+    if rows.ndim != 3 or rows.shape[2] != hears.width or len(change.tempo) != len(rows):
+        raise ValueError(f"change_rows: {len(change.tempo)} changes of {tuple(rows.shape)}, {hears.width} columns")
+    parts = (change.semitones, change.tempo, change.gain_db, change.eq_db)
+    here = Change(*(part.to(rows) for part in parts))
+    return hears.answer(_in_time(rows, here.tempo, frames or rows.shape[1]), here)
+
+
+def _in_time(rows: Tensor, tempo: Tensor, frames: int) -> Tensor:
+    """(b, t, f) -> (b, frames, f): the nearest row, which keeps peaks and ones that an interpolation would smear."""
+    import torch
+
+    t = rows.shape[1]
+    from_middle = torch.arange(frames, device=rows.device) - (frames - 1) / 2
+    at = ((t - 1) / 2 + from_middle * tempo[:, None]).round().clamp(0, t - 1).long()
+    return rows.gather(1, at[..., None].expand(-1, -1, rows.shape[2]))
+
+
+def shift(rows: Tensor, steps: Tensor) -> Tensor:
+    """(b, ..., f) by (b,) columns to the right, interpolated linearly; the edges are held."""
+    return _read(rows, lambda at: at.clamp(0, rows.shape[-1] - 1), steps)
+
+
+def roll(rows: Tensor, steps: Tensor) -> Tensor:
+    """(b, ..., f) by (b,) columns to the right, round the end, interpolated linearly."""
+    return _read(rows, lambda at: at % rows.shape[-1], steps)
+
+
+def _read(rows: Tensor, inside: Callable[[Tensor], Tensor], steps: Tensor) -> Tensor:
+    """Columns between which ``inside`` finds those that lie beyond the ends."""
+    import torch
+
+    at = torch.arange(rows.shape[-1], device=rows.device) - steps.view(-1, *[1] * (rows.ndim - 1))
+    left = at.floor()
+    weight = at - left
+    one, other = (rows.gather(-1, inside(i.long()).expand(rows.shape)) for i in (left, left + 1))
+    return (1 - weight) * one + weight * other
+
+
+def changed_cepstra(rows: Tensor, change: Change, n_mels: int, unit: float = NEPER) -> tuple[Tensor, Tensor]:
+    """Cepstra as if the sound were changed: orthonormal DCT-II of the logs of Slaney's unit-area mel bands.
+
+    The bands are what the cepstra that there are say of them. Above the new place of the highest, that one is held.
+
+    Args:
+        rows: (b, t, c).
+        unit: of one dB in the logs.
+
+    Returns:
+        (b, t, c), and (b, t, 1) by how much the energy of each frame rises, in the same unit.
+    """
+    import torch
+
+    edges, dct = (torch.from_numpy(table).to(rows) for table in _mel(n_mels))
+    heard, k = dct[:, : rows.shape[-1]], change.eq_db.shape[1]
+    # Band m is to have what was heard at the frequency that moves to its middle.
+    source = _position(edges[1:-1] * 2 ** (-change.semitones[:, None] / 12), n_mels).clamp(0, n_mels - 1)
+    moved = (1 - (source[..., None] - torch.arange(n_mels).to(rows)).abs()).clamp_min(0)  # (b, bands, bands)
+    decibels = rows @ (moved @ heard).mT / unit
+    curve = (change.eq_db @ dct[:, 1 : 1 + k].T * math.sqrt(n_mels / 2))[:, None]
+    width = torch.log(edges[2:] - edges[:-2])
+    before, after = (torch.logsumexp(NEPER * x + width, -1, keepdim=True) for x in (decibels, decibels + curve))
+    gain = change.gain_db[:, None, None]
+    # Spread over more hertz, the same power is less dense.
+    spread = 10 * math.log10(2) / 12 * change.semitones[:, None, None]
+    return (decibels + curve + gain - spread) @ heard * unit, (gain + (after - before) / NEPER) * unit
+
+
+def _position(hz: Tensor, n_mels: int) -> Tensor:
+    """Frequencies on Slaney's mel scale, in bands: m at the middle of band m."""
+    import torch
+
+    logarithmic, top = (
+        15 + 27 / math.log(6.4) * torch.log(f.clamp_min(1000) / 1000) for f in (hz, torch.tensor(SAMPLE_RATE / 2))
+    )
+    return torch.where(hz < 1000, 0.015 * hz, logarithmic) * (n_mels + 1) / top - 1
+
+
+@cache
+def _mel(n_mels: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(bands + 2,) Hz of the bands' edges, each the middle of its neighbour; (bands, bands) inverse DCT-II."""
+    edges = librosa("core.convert").mel_frequencies(n_mels + 2, fmin=0.0, fmax=SAMPLE_RATE / 2)
+    return np.asarray(edges, np.float32), fft.dct(np.eye(n_mels, dtype=np.float32), axis=1, norm="ortho")
