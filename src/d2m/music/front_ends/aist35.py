@@ -93,13 +93,18 @@ def _mel_filters() -> Floats:
     return np.ascontiguousarray(librosa("filters").mel(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS).T, np.float32)
 
 
+def _floor(decibels: Tensor) -> Tensor:
+    """(b, t, bands) -> (b, 1, 1). The song's loudest band is some 5 dB above what a window's cepstra say."""
+    return decibels.amax(dim=(1, 2), keepdim=True) + 5.0 - _TOP_DB
+
+
 def _answer(rows: Tensor, change: Change) -> Tensor:
-    """As :attr:`FrontEnd.answer`. Onset strengths, onsets and beats are those of the frames."""
+    """As :attr:`FrontEnd.answer`. Onsets and beats stay where they are among the frames."""
     import torch
 
     strength, cepstra, pitches, ones = rows.split([1, N_CEPSTRA, len(PITCHES), 2], -1)
-    changed, _ = changed_cepstra(cepstra, change, N_MELS, 1.0)
-    return torch.cat([strength, changed, roll(pitches, change.semitones), ones], dim=-1)
+    changed, _ = changed_cepstra(cepstra, change, N_MELS, 1.0, _floor)
+    return torch.cat([strength * change.attack[:, None, None], changed, roll(pitches, change.semitones), ones], dim=-1)
 
 
 _PARAMS = {"n_fft": N_FFT, "hop": HOP, "n_mels": N_MELS, "n_cepstra": N_CEPSTRA, "top_db": _TOP_DB}

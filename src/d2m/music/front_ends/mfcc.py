@@ -159,7 +159,9 @@ def answer(rows: torch.Tensor, change: Change) -> torch.Tensor:
     import torch
 
     def changed(static: torch.Tensor) -> torch.Tensor:
-        cepstra, rise = changed_cepstra(static[..., :N_CEPSTRA], change, N_MELS, NEPER)
+        cepstra, rise = changed_cepstra(
+            static[..., :N_CEPSTRA], change, N_MELS, NEPER, lambda _: math.log(_MEL_FLOOR) / NEPER
+        )
         return torch.cat([cepstra, static[..., N_CEPSTRA:] + rise], dim=-1)
 
     static = rows[..., : len(STATIC)]

@@ -209,7 +209,7 @@ def _chroma_filters() -> Floats:
 
 
 def _answer(rows: Tensor, change: Change) -> Tensor:
-    """As :attr:`FrontEnd.answer`. Onsets and, without a change of tempo, tempograms are what they were."""
+    """As :attr:`FrontEnd.answer`. Tempograms are scaled to 1: how sharp the onsets are does not matter to them."""
     import torch
 
     cepstra, tempi, onsets, pitches = rows.split(
@@ -217,7 +217,10 @@ def _answer(rows: Tensor, change: Change) -> Tensor:
     )
     steps = torch.log(change.tempo) / math.log(TEMPI[1] / TEMPI[0])
     faster = shift(tempi.unflatten(-1, (len(BANDS), len(TEMPI))), steps).flatten(-2)
-    return torch.cat([mfcc.answer(cepstra, change), faster, onsets, roll(pitches, change.semitones)], dim=-1)
+    return torch.cat(
+        [mfcc.answer(cepstra, change), faster, onsets * change.attack[:, None, None], roll(pitches, change.semitones)],
+        dim=-1,
+    )
 
 
 _PARAMS = {
