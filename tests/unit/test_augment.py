@@ -69,8 +69,11 @@ def test_an_equaliser_moves_cepstra_and_energy() -> None:
     edited = np.convolve(wave, firwin2(2047, hz, 10 ** (decibels / 20), fs=SAMPLE_RATE), "same").astype("f4")
     inner = slice(4, -4)
     for name, columns, least in (
-        ("mfcc", range(1, 13), 0.95), ("mfcc", [13], 0.8), ("mfcc_loudness", range(13), 0.95), ("aist35", range(1, 6), 0.9),
-    ):  # fmt: skip
+        ("mfcc", range(1, 13), 0.95),
+        ("mfcc", [13], 0.8),
+        ("mfcc_loudness", range(13), 0.9),
+        ("aist35", range(1, 6), 0.9),
+    ):
         before, after = features(wave, name), features(edited, name)
         rows = (after, changed(name, before, change(eq_db=curve)), before)
         assert explained(*(r[inner, list(columns)] for r in rows)) > least, (name, columns)
