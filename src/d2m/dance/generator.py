@@ -228,15 +228,16 @@ class DanceGenerator:
             generator: source of the noise; fresh entropy if None.
             n_segments: how many z_dan; by default ceil(t / 96). Under "local" segment i hears what lies around
                 frame 96 (i + 0.5).
-            noise: all noise instead of a generator (its first draw is used).
+            noise: all noise instead of a generator (its first draw is used), of as many segments as are made.
 
         Returns:
             mu, logvar, sample, each (n_segments, z_dan). mu and logvar depend on the style noise, as in the paper.
         """
-        n = n_segments or -(-len(features) // SEQUENCE_FRAMES)
         if noise is None:
+            n = n_segments or -(-len(features) // SEQUENCE_FRAMES)
             noise = self.draw_noise(n, generator, max_draws=1)
-        z = self.encode_style(self.segment_styles(features, segment_centres_s(n))[None], noise)
+        centres_s = segment_centres_s(noise.audio.shape[1])
+        z = self.encode_style(self.segment_styles(features, centres_s)[None], noise)
         return ZDan(*(t[0, :, 0] for t in z))
 
     @torch.no_grad()
