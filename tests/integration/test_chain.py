@@ -46,6 +46,8 @@ def test_the_run_leaves_a_whole_bundle(tiny_run: Path) -> None:
     assert not [k for k in bundle.state if "discriminator" in k]
     assert {k.split(".")[0] for k in bundle.state} >= {"movement_encoder", "dance_encoder", "initial_pose_encoder"}
     assert bundle.config["motion_threshold"] > 0
+    assert bundle.config["style_mode"] == "local" == bundle.provenance["config"]["style_mode"]
+    assert "one per segment of 96 frames" in (bundle.folder / "CARD.md").read_text()
     json.loads((tiny_run / "metrics.json").read_text())["mm_gan"]["metrics"]["train/g_mov"]
 
 

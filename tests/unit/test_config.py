@@ -135,3 +135,11 @@ def test_every_wandb_sweep_drives_train(path: Path) -> None:
     (stage,) = cfg.stages
     monitor, mode = STAGES[stage].monitor, STAGES[stage].mode
     assert config["metric"] == {"name": monitor, "goal": f"{mode}imize"}
+
+
+def test_the_style_mode_reaches_all_that_dances_in_a_training() -> None:
+    for overrides, mode in (([], "local"), (["experiment=paper"], "windows"), (["style_mode=legacy"], "legacy")):
+        cfg = composed("train", "callbacks=latent", *overrides)
+        read = (cfg, cfg.model.generator, cfg.callbacks.dance_video, cfg.callbacks.latent)
+        assert [node.style_mode for node in read] == [mode] * 4
+    assert composed("infer", "bundle=b", "audio=a", "out=o").style_mode is None

@@ -72,6 +72,8 @@ def test_no_stage_is_trained_for_nothing(
         (["+trainer.max_epochs=3"], r"trainer\.max_epochs: give fit\.STAGE\.max_epochs"),
         (["+trainer.plugins=[x]"], r"trainer\.plugins"),
         (["trainer.strategy=fsdp"], r"trainer\.strategy=fsdp"),
+        (["style_mode=song"], "style_mode=song: no such mode; choose from windows, legacy, local"),
+        (["style_mode=null"], "style_mode=None"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(overrides: list[str], says: str, x: Path, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """A trained system on disk: seven small files, no pickle, readable without Lightning and Hydra.
 
-config.json          sizes, front end, beat tracker, motion threshold
+config.json          sizes, front end, beat tracker, style mode, motion threshold
 weights.safetensors  every network but the discriminators
 normalizer.npz       pose and feature mean and standard deviation of the training split
 genres.json          names of the genres, in the order of the style network's classes
@@ -36,6 +36,7 @@ from d2m.core.errors import D2MError
 from d2m.core.files import sha256
 from d2m.data.normalizer import Normalizer
 from d2m.music.front_ends import FRONT_ENDS
+from d2m.nets.music_style import check_style_mode
 from d2m.nets.sizes import MotionSizes, Sizes
 
 FORMAT = 1
@@ -138,12 +139,13 @@ def write_bundle(
         extra: called with the folder before it gets its name, to write what goes with the bundle but is not of it.
 
     Raises:
-        D2MError: the folder cannot be written.
+        D2MError: the folder cannot be written; an unknown style mode.
         ValueError: the config lacks a key that :func:`read_bundle` asks for.
     """
     missing = (_CONFIG_KEYS - {"format"}) - config.keys()
     if missing:
         raise ValueError(f"bundle config lacks {sorted(missing)}")
+    check_style_mode(config["style_mode"])
     if (motion_style is None) != (config.get(_MOTION_KEY) is None):
         raise ValueError("a bundle has the motion classifier's tensors and its config, or neither")
     folder = Path(folder)
@@ -181,6 +183,18 @@ def write_bundle(
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
     return folder
+
+
+def _check_style_mode(folder: Path, config: dict[str, Any]) -> None:
+    """See that the style mode is one that is known here.
+
+    Raises:
+        D2MError: it is not.
+    """
+    try:
+        check_style_mode(config["style_mode"])
+    except D2MError as e:
+        raise D2MError(f"{folder / CONFIG}: {e}; update d2m, or train the bundle again") from e
 
 
 def _check_sizes(folder: Path, config: dict[str, Any]) -> None:
@@ -246,6 +260,7 @@ def read_bundle(folder: str | Path) -> Bundle:
         if (_MOTION_KEY in config) != (MOTION_STYLE in digests):
             raise ValueError(f"{CONFIG} and {MOTION_STYLE} do not belong together")
         _check_sizes(folder, config)
+        _check_style_mode(folder, config)
         normalizer = Normalizer.load(folder / NORMALIZER)
         _check_width(folder, config, normalizer)
         with np.load(folder / GENRE_MEANS, allow_pickle=False) as means:

@@ -60,7 +60,7 @@ def infer(cfg: DictConfig) -> list[Path]:
             that lists the bad ones.
     """
     check_values(cfg)
-    dancer = Dancer.load(cfg.bundle, device=str(cfg.device))
+    dancer = Dancer.load(cfg.bundle, device=str(cfg.device), style_mode=cfg.style_mode)
     check_tracker(dancer.generator.beat_tracker)
     request = EditRequest.of(cfg.edit)
     strength = request.amount()

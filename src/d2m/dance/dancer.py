@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -78,7 +78,8 @@ class Dance:
     """A dance to a song, and with an edit the three that belong together; see :meth:`save`.
 
     song: what was danced to. versions: "original" and, with an edit, "neutral" and "target". edit, strength: as asked
-    for. facts: of the bundle and the machine, for the json.
+    for. music_style: genre -> mean vote over the song's windows; music_style_by_segment: the same around the middle of
+    every segment (``versions.centres_s``). facts: of the bundle and the machine, for the json.
     """
 
     song: HeardSong
@@ -88,6 +89,7 @@ class Dance:
     edit: AnyEdit | None = None
     strength: float | StrengthCurve = 1.0
     music_style: Mapping[str, float] = field(default_factory=dict)
+    music_style_by_segment: Sequence[Mapping[str, float]] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -128,13 +130,16 @@ class Dancer:
         self.generator, self.name = generator, name
 
     @classmethod
-    def load(cls, bundle: str | Path, device: str = "cpu") -> Dancer:
+    def load(cls, bundle: str | Path, device: str = "cpu", style_mode: str | None = None) -> Dancer:
         """Read a bundle.
 
+        Args:
+            style_mode: "local", "windows" or "legacy" instead of the bundle's own.
+
         Raises:
-            D2MError: a file is missing, altered or does not fit the others; no such device here.
+            D2MError: a file is missing, altered or does not fit the others; no such device or style mode here.
         """
-        return cls(DanceGenerator.load(bundle, device), Path(bundle).name)
+        return cls(DanceGenerator.load(bundle, device, style_mode), Path(bundle).name)
 
     def hear(self, song: Song) -> HeardSong:
         """See :func:`hear`: for a song that is danced to more than once."""
@@ -181,8 +186,9 @@ class Dancer:
             g, heard.features, heard.beats, heard.frames, seed=seed, edit=edit, strength=strength, warp=warp,
             z_dan=z_dan,
         )  # fmt: skip
-        facts = {**self._facts, "z_dan": None if z_dan is None else "given"}
-        return Dance(heard, danced, seed, warp, edit, strength, g.genre_probabilities(heard.features), facts)
+        facts = {**self._facts, "style_mode": g.style_mode, "z_dan": None if z_dan is None else "given"}
+        whole, parts = g.genre_probabilities(heard.features), g.segment_probabilities(heard.features, danced.centres_s)
+        return Dance(heard, danced, seed, warp, edit, strength, whole, parts, facts)
 
     @cached_property
     def _facts(self) -> dict[str, Any]:

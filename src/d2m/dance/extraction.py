@@ -41,7 +41,8 @@ _STYLE_BATCH, _NOISE_BATCH, _UNIT_BATCH = 4096, 16384, 256
 class Extraction:
     """How latents are extracted.
 
-    window_s: length of a window in seconds, 2 or more; None for whole songs, as the study does.
+    window_s: length of a window in seconds, 2 or more; None for whole songs, as the study does: their latents are of
+        the whole song's style, under style mode "local" as well.
     n_draws: complete draws kept of every row. n_noise: draws of the audio noise that mu averages over.
     seed: the noise behind mu is the same for all songs; that behind the draws is every song's own.
     """
@@ -74,7 +75,10 @@ def space_of(generator: DanceGenerator) -> str:
 
 @torch.no_grad()
 def encode_styles(generator: DanceGenerator, slices: Sequence[Tensor]) -> Tensor:
-    """Normalised features (t, 28) of many songs or windows -> styles (n, 30), together; of one, its own to the bit."""
+    """Normalised features (t, n_features) of many songs or windows -> styles (n, style), together.
+
+    Of one, its own to the bit. Under "local" a whole song has the mean over all its 2 s windows, as under "windows".
+    """
     net = generator.net.music_style
     if generator.style_mode == "legacy" or len(slices) == 1:
         return torch.stack([net.song_style(s, generator.style_mode) for s in slices])

@@ -122,6 +122,10 @@ def describe(dance: Dance) -> dict[str, Any]:
         "warp": dance.warp,
         "edit": edited,
         "music_style": dict(dance.music_style),
+        "music_style_by_segment": [
+            {"centre_s": float(centre), "genres": dict(genres)}
+            for centre, genres in zip(dance.versions.centres_s, dance.music_style_by_segment, strict=False)
+        ],
         "draws": dance.versions.draws.tolist(),
         "segments_below_motion_threshold": int((~dance.versions.accepted).sum()),
     }

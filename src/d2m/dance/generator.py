@@ -1,8 +1,8 @@
 """The test phase: a song's features -> z_dan -> poses. Torch only; no Lightning, no Hydra.
 
-Lee et al., "Dancing to Music", NeurIPS 2019, section 3.4. Deviations: the style is averaged over 2 s windows instead
-of read after the whole song; the redraw of frozen dances is bounded and its threshold is relative to the training
-data; all noise is an argument, so that two edits of a song can share it.
+Lee et al., "Dancing to Music", NeurIPS 2019, section 3.4. Deviations: the style is averaged over 2 s windows, of the
+song or around every segment, instead of read after the whole song; the redraw of frozen dances is bounded and its
+threshold is relative to the training data; all noise is an argument, so that two edits of a song can share it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from d2m.bundle import Bundle, read_bundle
 from d2m.core.errors import D2MError
 from d2m.core.gaussian import randn
 from d2m.core.machine import check_device
-from d2m.core.skeleton import N_JOINTS, POSE_DIM, SEQUENCE_FRAMES, SEQUENCE_UNITS, UNIT_FRAMES
+from d2m.core.skeleton import FPS, N_JOINTS, POSE_DIM, SEQUENCE_FRAMES, SEQUENCE_UNITS, UNIT_FRAMES
 from d2m.data.normalizer import Normalizer
 from d2m.music.beats import BeatTracker
 from d2m.nets.composition import Composition
 from d2m.nets.motion_style import MotionStyle
-from d2m.nets.music_style import StyleMode
+from d2m.nets.music_style import StyleMode, check_style_mode
 from d2m.nets.sizes import Sizes
 
 
@@ -87,6 +87,15 @@ def motion(units: Tensor) -> Tensor:
     return units.diff(dim=-2).abs().sum(dim=(-1, -2))
 
 
+def segment_centres_s(n: int) -> np.ndarray:
+    """When the middles of n segments of 96 frames are shown (n,), in seconds, if a dance is not warped."""
+    return SEQUENCE_FRAMES * (np.arange(n) + 0.5) / FPS
+
+
+def _frames(seconds: np.ndarray | Tensor) -> Tensor:
+    return torch.as_tensor(np.asarray(seconds, np.float64)) * FPS
+
+
 @dataclass(eq=False)
 class DanceGenerator:
     """A trained system that dances.
@@ -98,7 +107,8 @@ class DanceGenerator:
         front_end: which audio features it was trained on, one of :data:`d2m.music.front_ends.FRONT_ENDS`.
         motion_threshold: a draw is rejected if one of its units has less :func:`motion` than this.
         max_draws: candidates for a segment; if none passes, the one whose stillest unit moves most is taken.
-        style_mode: "windows" or "legacy", see :meth:`d2m.nets.music_style.MusicStyle.song_style`.
+        style_mode: "windows", "legacy" or "local", see :class:`d2m.nets.music_style.MusicStyle`'s ``song_style`` and
+            ``segment_styles``.
         genre_means: genre -> (z_dan,) mean of the training songs' noise-averaged z_dan.
         motion_style: the motion classifier; None if stage motion_style was not trained.
         beat_tracker: the tracker that found its training music's beats, used for new songs as well.
@@ -119,13 +129,19 @@ class DanceGenerator:
     beat_tracker: BeatTracker = field(default_factory=BeatTracker)
 
     @classmethod
-    def load(cls, folder: str | Path, device: torch.device | str = "cpu") -> DanceGenerator:
+    def load(
+        cls, folder: str | Path, device: torch.device | str = "cpu", style_mode: str | None = None
+    ) -> DanceGenerator:
         """Read a bundle.
 
+        Args:
+            style_mode: instead of the bundle's own.
+
         Raises:
-            D2MError: a file is missing, altered or does not fit the others; no such device here.
+            D2MError: a file is missing, altered or does not fit the others; no such device or style mode here.
         """
         check_device(device)
+        chosen = None if style_mode is None else check_style_mode(style_mode)
         bundle: Bundle = read_bundle(folder)
         c = bundle.config
         net = Composition(bundle.sizes)
@@ -143,7 +159,7 @@ class DanceGenerator:
             beat_tracker=BeatTracker.of(c.get("beat_tracker")),
             motion_threshold=c["motion_threshold"],
             max_draws=c["max_draws"],
-            style_mode=c["style_mode"],
+            style_mode=chosen or c["style_mode"],
             genre_means=bundle.genre_means,
             provenance=bundle.provenance,
             motion_style=classifier,
@@ -163,14 +179,39 @@ class DanceGenerator:
 
     @torch.no_grad()
     def style(self, features: np.ndarray | Tensor) -> Tensor:
-        """Raw features (t, 28) of a song, t >= 30 -> its style (30,)."""
+        """Raw features (t, n_features) of a song, t >= 30 -> the style of the whole of it (style,).
+
+        Under "local" the mean over all its windows, as under "windows": what latents of whole songs, genre means and
+        directions are made of. What is danced to: :meth:`segment_styles`.
+        """
         return self.net.music_style.song_style(self.normalize_features(features), self.style_mode)
+
+    @torch.no_grad()
+    def segment_styles(self, features: np.ndarray | Tensor, centres_s: np.ndarray | Tensor) -> Tensor:
+        """Raw features (t, n_features) of a song, t >= 30, and the middles (n,) of its segments -> (n, style).
+
+        Args:
+            centres_s: seconds of the song; one beyond its ends counts as there.
+        """
+        x = self.normalize_features(features)
+        return self.net.music_style.segment_styles(x, _frames(centres_s), self.style_mode)
 
     @torch.no_grad()
     def genre_probabilities(self, features: np.ndarray | Tensor) -> dict[str, float]:
         """Raw features (t, 28) -> genre -> mean vote of the music style network over 2 s windows."""
         votes = self.net.music_style.song_probabilities(self.normalize_features(features))
         return dict(zip(self.genres, votes.tolist(), strict=True))
+
+    @torch.no_grad()
+    def segment_probabilities(
+        self, features: np.ndarray | Tensor, centres_s: np.ndarray | Tensor
+    ) -> list[dict[str, float]]:
+        """As :meth:`genre_probabilities`, for each of n segments: votes of the windows within 6.4 s around its middle.
+
+        Whatever the style mode, so that the music can be compared with what was danced.
+        """
+        votes = self.net.music_style.segment_probabilities(self.normalize_features(features), _frames(centres_s))
+        return [dict(zip(self.genres, v, strict=True)) for v in votes.tolist()]
 
     @torch.no_grad()
     def encode(
@@ -185,24 +226,31 @@ class DanceGenerator:
         Args:
             features: raw features (t, n_features), t >= 30.
             generator: source of the noise; fresh entropy if None.
-            n_segments: how many z_dan; by default ceil(t / 96).
-            noise: all noise instead of a generator (its first draw is used).
+            n_segments: how many z_dan; by default ceil(t / 96). Under "local" segment i hears what lies around
+                frame 96 (i + 0.5).
+            noise: all noise instead of a generator (its first draw is used), of as many segments as are made.
 
         Returns:
             mu, logvar, sample, each (n_segments, z_dan). mu and logvar depend on the style noise, as in the paper.
         """
-        n = n_segments or -(-len(features) // SEQUENCE_FRAMES)
         if noise is None:
+            n = n_segments or -(-len(features) // SEQUENCE_FRAMES)
             noise = self.draw_noise(n, generator, max_draws=1)
-        z = self.encode_style(self.style(features)[None], noise)
+        centres_s = segment_centres_s(noise.audio.shape[1])
+        z = self.encode_style(self.segment_styles(features, centres_s)[None], noise)
         return ZDan(*(t[0, :, 0] for t in z))
 
     @torch.no_grad()
     def encode_style(self, style: Tensor, noise: DanceNoise) -> ZDan:
-        """Styles (b, 30) and noise of (b, n, k) draws -> mu, logvar, sample, each (b, n, k, z_dan)."""
+        """Styles of songs (b, style) or of their segments (b, n, style), and noise of (b, n, k) draws.
+
+        Returns:
+            mu, logvar, sample, each (b, n, k, z_dan).
+        """
         noise = noise.to(self.device)
         b, n, k = noise.audio.shape[:3]
-        rows = style[:, None, None].expand(b, n, k, -1).reshape(b * n * k, -1)
+        per_segment = style[:, None] if style.ndim == 2 else style
+        rows = per_segment[:, :, None].expand(b, n, k, -1).reshape(b * n * k, -1)
         z = self.net.style_to_dance(rows, noise.audio.reshape(b * n * k, -1).to(rows.dtype)).reshape(b, n, k)
         return ZDan(z.mu, z.logvar, z.sample(noise.z_dan.to(rows.dtype)))
 

@@ -59,6 +59,7 @@ class SongDance:
     dance_beats: NDArray[np.float64]  # s
     draws: NDArray[np.int64]  # (n,) accepted draw of every segment
     accepted: NDArray[np.bool_]  # (n,)
+    centres_s: NDArray[np.float64]  # (n,) when the middles of the segments are shown, in seconds of the song
     edit_facts: dict[str, Any] = field(default_factory=dict)  # what the edit says of itself, plain values
 
 
@@ -150,7 +151,8 @@ def dance_to(
     """Dance to a song.
 
     Args:
-        features: raw features (t, n_features) of the whole song.
+        features: raw features (t, n_features) of the whole song. Every segment of 96 frames is danced to the style
+            that the generator's style mode gives it: under "local" that of the music around its middle.
         music_beats: seconds, increasing.
         n_frames: length of the dance at 15 fps.
         seed: of all noise, the same for the original and its edits, on every device.
@@ -162,9 +164,10 @@ def dance_to(
     """
     clock = _Clock.make(music_beats, n_frames, warp)
     n = -(-clock.n_source // SEQUENCE_FRAMES)
+    centres = clock.segment_centres_s(n)
     noise = generator.draw_noise(n, torch.Generator().manual_seed(seed))
     if z_dan is None:
-        z = generator.encode_style(generator.style(features)[None], noise).sample
+        z = generator.encode_style(generator.segment_styles(features, centres)[None], noise).sample
     else:
         given = fit_z_dan(z_dan, n, generator.net.sizes.z_dan)
         k = noise.audio.shape[2]
@@ -176,7 +179,7 @@ def dance_to(
     facts: dict[str, Any] = {}
     if edit is not None:
         edit = edit.for_dance(generator, noise) if isinstance(edit, DanceEdit) else edit
-        amount = strength if isinstance(strength, int | float) else strength.at(clock.segment_centres_s(n))
+        amount = strength if isinstance(strength, int | float) else strength.at(centres)
         latents |= {"neutral": edit.neutral(base, amount), "target": edit.transform(base, amount)}
         facts = getattr(edit, "facts", {})
     poses = {}
@@ -192,5 +195,6 @@ def dance_to(
         dance_beats=clock.beats_s(),
         draws=chosen.draws[0].cpu().numpy(),
         accepted=chosen.accepted[0].cpu().numpy(),
+        centres_s=centres,
         edit_facts=facts,
     )

@@ -1,4 +1,4 @@
-"""Sound edited: tempo, pitch, loudness, the balance of harmonic and percussive parts.
+"""Sound edited: tempo, pitch, loudness, the balance of harmonic and percussive parts, two songs cut into one.
 
 Waves are (n,) float32 mono at 22,050 Hz, full scale at 1. Results may exceed full scale; nothing is clipped.
 """
@@ -55,6 +55,51 @@ def change_pitch(wave: Wave, semitones: float) -> Wave:
 def change_loudness(wave: Wave, decibels: float) -> Wave:
     """The song louder by ``decibels``."""
     return np.asarray(wave * 10 ** (decibels / 20), np.float32)
+
+
+def _cut(wave: Wave, beats: NDArray[np.floating] | None) -> int:
+    """The sample of the beat (s) nearest to the middle of a wave; of its middle without beats."""
+    middle = len(wave) / 2
+    if beats is None or not len(beats):
+        return int(middle)
+    samples = np.asarray(beats, np.float64) * SAMPLE_RATE
+    return round(float(samples[np.argmin(np.abs(samples - middle))]))
+
+
+def halves(
+    a: Wave,
+    b: Wave,
+    beats_a: NDArray[np.floating] | None = None,
+    beats_b: NDArray[np.floating] | None = None,
+    fade_s: float = 0.05,
+) -> tuple[Wave, float]:
+    """A song that changes its character: the first half of one song, then the second half of another.
+
+    Args:
+        a, b: waves; levels are left as they are.
+        beats_a, beats_b: seconds; each song is cut at its beat nearest to its middle, so that the second goes on from a
+            beat. Without them, in the middle.
+        fade_s: of the crossfade around the cut, of equal power, seconds.
+
+    Returns:
+        the wave, as long as both halves together, and the second at which one turns into the other.
+
+    Raises:
+        D2MError: a song too short to be faded at its cut.
+    """
+    half = round(fade_s * SAMPLE_RATE / 2)
+    cuts = _cut(a, beats_a), _cut(b, beats_b)
+    for wave, cut in zip((a, b), cuts, strict=True):
+        if half < 0 or not half < cut < len(wave) - half:
+            raise D2MError(
+                f"a song of {len(wave) / SAMPLE_RATE:.3g} s, cut at {cut / SAMPLE_RATE:.3g} s: too short for a fade of "
+                f"{fade_s:g} s; give a longer song, or a shorter fade of 0 s or more"
+            )
+    first, second = a[: cuts[0] + half], b[cuts[1] - half :]
+    angle = np.pi / 2 * (np.arange(2 * half) + 0.5) / max(1, 2 * half)
+    fade = first[len(first) - 2 * half :] * np.cos(angle) + second[: 2 * half] * np.sin(angle)
+    joined = np.concatenate([first[: len(first) - 2 * half], fade, second[2 * half :]])
+    return joined.astype(np.float32), cuts[0] / SAMPLE_RATE
 
 
 #: The edits of the experiment: label -> function of a wave.

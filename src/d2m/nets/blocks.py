@@ -19,19 +19,27 @@ def mlp(sizes: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def windows(x: Tensor, length: int) -> Tensor:
-    """(..., t, f) -> (..., n, length, f): windows of ``length`` frames that overlap by at least half and cover all t.
+def window_starts(t: int, length: int, device: torch.device | None = None) -> Tensor:
+    """First frames (n,), increasing, of windows of ``length`` frames that overlap by at least half and cover all t.
 
     If t is a multiple of ``length``, every other window begins at one.
 
     Raises:
         ValueError: fewer frames than one window.
     """
-    t = x.shape[-2]
     if t < length:
         raise ValueError(f"{t} frames are fewer than one window of {length}")
     n = -(-2 * (t - length) // length) + 1
-    starts = torch.linspace(0, t - length, n, device=x.device).round().long()
+    return torch.linspace(0, t - length, n, device=device).round().long()
+
+
+def windows(x: Tensor, length: int) -> Tensor:
+    """(..., t, f) -> (..., n, length, f): the windows that begin at :func:`window_starts`.
+
+    Raises:
+        ValueError: fewer frames than one window.
+    """
+    starts = window_starts(x.shape[-2], length, x.device)
     return x[..., starts[:, None] + torch.arange(length, device=x.device), :]
 
 

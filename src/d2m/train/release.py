@@ -19,6 +19,7 @@ from d2m.data.normalizer import Normalizer
 from d2m.metrics.classification import balanced_accuracy, confusion
 from d2m.nets.composition import Composition
 from d2m.nets.motion_style import MotionStyle
+from d2m.nets.music_style import StyleMode, check_style_mode
 from d2m.nets.sizes import Sizes, sizes_in
 from d2m.train.modules.motion_style import read_motion_style
 from d2m.train.stage import MOTION_STYLE, STAGES, Stage
@@ -27,6 +28,12 @@ from d2m.train.stage import MOTION_STYLE, STAGES, Stage
 MOTION_SHARE = 0.5
 MOTION_PERCENTILE = 1.0
 MAX_DRAWS = 8
+#: Style mode -> what the model card says of it.
+_STYLES: dict[StyleMode, str] = {
+    "local": "one per segment of 96 frames, from the 6.4 s around it",
+    "windows": "one per song, the mean over its 2 s windows",
+    "legacy": "one per song, the state after its last frame",
+}
 
 
 def motion_threshold(corpus: Corpus, normalizer: Normalizer) -> float:
@@ -83,9 +90,9 @@ def motion_style_accuracy(net: MotionStyle, corpus: Corpus, normalizer: Normaliz
 def write_release(cfg: DictConfig, run: RunFolder, corpus_dir: Path, stage: Stage) -> Path:
     """``<run>/bundle`` from the last checkpoint of ``stage``, one that dances."""
     corpus = Corpus.open(corpus_dir)
-    normalizer = corpus.normalizer
+    normalizer, style_mode = corpus.normalizer, check_style_mode(cfg.style_mode)
     net, _ = read_composition(run.checkpoint(stage.name))
-    generator = DanceGenerator(net, normalizer, corpus.genres, front_end=corpus.front_end)
+    generator = DanceGenerator(net, normalizer, corpus.genres, front_end=corpus.front_end, style_mode=style_mode)
     threshold = motion_threshold(corpus, normalizer)
     corpus_facts = {
         "name": cfg.data.name,
@@ -104,7 +111,7 @@ def write_release(cfg: DictConfig, run: RunFolder, corpus_dir: Path, stage: Stag
             "sizes": net.sizes.to_dict(),
             "front_end": corpus.front_end,
             "beat_tracker": corpus.beat_tracker.plain(),
-            "style_mode": "windows",
+            "style_mode": style_mode,
             "motion_threshold": threshold,
             "max_draws": MAX_DRAWS,
             **motion_config,
@@ -122,7 +129,7 @@ def write_release(cfg: DictConfig, run: RunFolder, corpus_dir: Path, stage: Stag
             "config": OmegaConf.to_container(cfg, resolve=True),
         },
         motion_style=None if classifier is None else classifier.state_dict(),
-        card=model_card(cfg.data.name, corpus, stage.name, threshold, motion_config),
+        card=model_card(cfg.data.name, corpus, stage.name, threshold, style_mode, motion_config),
     )
 
 
@@ -140,7 +147,12 @@ def stages_of(cfg: DictConfig, run: RunFolder) -> dict[str, Any]:
 
 
 def model_card(
-    name: str, corpus: Corpus, stage: str, threshold: float, motion_config: dict[str, Any] | None = None
+    name: str,
+    corpus: Corpus,
+    stage: str,
+    threshold: float,
+    style_mode: StyleMode,
+    motion_config: dict[str, Any] | None = None,
 ) -> str:
     """CARD.md: what the model is, what it was trained on, what not to conclude from it."""
     counts = {s: len(corpus.recordings_in(s)) for s in ("train", "val", "test")}
@@ -160,6 +172,7 @@ Dances to music: 14 joints in 2-D at 15 frames per second, from {corpus.n_featur
 - Songs: {counts["train"]} for training, {counts["val"]} for validation, {counts["test"]} for testing
 - Dance units of 32 frames in the corpus: {len(corpus.units)} (several camera yaws of one dance count each)
 - Released from stage: {stage}
+- Style of the music: {_STYLES[style_mode]} (style_mode {style_mode})
 - A draw is redrawn below a motion of {threshold:.1f} (sum of absolute normalised frame differences of a unit)
 {judge}
 

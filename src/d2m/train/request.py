@@ -11,6 +11,7 @@ from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
 from d2m.core.machine import is_rank_zero
 from d2m.core.seeds import check_seed
+from d2m.nets.music_style import check_style_mode
 from d2m.train.stage import STAGES, Stage, in_order
 from d2m.train.trainer_options import check_options
 
@@ -40,9 +41,10 @@ def check_request(cfg: DictConfig, run: RunFolder) -> list[Stage]:
 
     Raises:
         D2MError: an unknown stage, one whose start is neither trained here nor given, a file that is not there, two
-            starts for one stage, nothing left to train; an invalid seed or length of training.
+            starts for one stage, nothing left to train; an invalid seed, style mode or length of training.
     """
     check_seed(cfg.seed)
+    check_style_mode(cfg.style_mode)
     asked = in_order(cfg.stages)
     check_options(cfg.trainer)
     check_strategy(str(cfg.trainer.get("strategy", "auto")))

@@ -16,6 +16,7 @@ from d2m.dance.song_dance import dance_to
 from d2m.data.corpus import Corpus
 from d2m.draw.video import render_dance
 from d2m.metrics.motion import mean_energy
+from d2m.nets.music_style import StyleMode
 from d2m.reports.evaluation import real_scale
 from d2m.train.callbacks.guard import evaluating
 from d2m.train.callbacks.loggers import log_video
@@ -29,6 +30,7 @@ class DanceVideo(pl.Callback):
         seconds: how much of the song.
         seed: of the dance's noise, the same every time, so that what changes is the model.
         stage, run, corpus: set by the curriculum: its stage, the run's folder, and the corpus of the song.
+        style_mode: of the dance, see :class:`d2m.nets.music_style.MusicStyle`.
 
     Also logged: ``val/dance_kinetic_energy`` in torso lengths²/s², at the real dance's scale.
 
@@ -39,7 +41,14 @@ class DanceVideo(pl.Callback):
     """
 
     def __init__(
-        self, every_n_epochs: int, seconds: float, seed: int, stage: str, run: RunFolder, corpus: Corpus
+        self,
+        every_n_epochs: int,
+        seconds: float,
+        seed: int,
+        stage: str,
+        run: RunFolder,
+        corpus: Corpus,
+        style_mode: StyleMode = "windows",
     ) -> None:
         if every_n_epochs < 1 or seconds <= 0:
             raise D2MError("callbacks.dance_video: give at least 1 epoch, and more than 0 seconds")
@@ -47,6 +56,7 @@ class DanceVideo(pl.Callback):
         self.every_n_epochs = every_n_epochs
         self.seconds = seconds
         self.seed = seed
+        self.style_mode: StyleMode = style_mode
         self.out = run.videos
         self.corpus = corpus
         songs = [*corpus.recordings_in("val", with_music=True), *corpus.recordings_in("train", with_music=True)]
@@ -66,7 +76,9 @@ class DanceVideo(pl.Callback):
         assert self.song is not None
         corpus, recording = self.corpus, self.corpus.recordings[self.song]
         n = min(int(self.seconds * FPS), len(corpus.song_features(self.song)))
-        generator = DanceGenerator(pl_module.net, corpus.normalizer, corpus.genres, front_end=corpus.front_end)
+        generator = DanceGenerator(
+            pl_module.net, corpus.normalizer, corpus.genres, front_end=corpus.front_end, style_mode=self.style_mode
+        )
         beats = corpus.song_beats(self.song)
         with evaluating(pl_module):
             dance = dance_to(generator, corpus.song_features(self.song), beats[beats < n / FPS], n, seed=self.seed)

@@ -22,6 +22,7 @@ from d2m.data.corpus import Corpus
 from d2m.edits.direction import save_direction
 from d2m.edits.directions import load_direction
 from d2m.edits.mean_shift import MeanShift
+from d2m.nets.music_style import StyleMode
 from d2m.reports.evaluation import energy_extremes
 from d2m.reports.manipulation import Study, cosine, fixed_songs, study
 from d2m.train.callbacks.guard import evaluating
@@ -49,6 +50,7 @@ class LatentManipulation(pl.Callback):
         motion_style: a checkpoint of that stage, by default the run's own if it has one; its judge's probabilities
             stand in the table as ``motion_GENRE``.
         stage, run, corpus: given by the curriculum: its stage, the run's folder, where songs come from.
+        style_mode: of the dances, see :class:`d2m.nets.music_style.MusicStyle`.
 
     Runs on rank zero only, under no_grad, never in the sanity check nor in fast_dev_run, and leaves every submodule in
     the mode that it was in. An epoch whose folder is whole is not logged again when a run is resumed.
@@ -74,10 +76,12 @@ class LatentManipulation(pl.Callback):
         stage: str,
         run: RunFolder,
         corpus: Corpus,
+        style_mode: StyleMode = "windows",
     ) -> None:
         if every_n_epochs < 1 or songs_per_genre < 1 or latents_per_genre < 1 or seconds < 1 or size < 32:
             raise D2MError("callbacks.latent: give at least 1 epoch, song, latent and second, and 32 pixels")
         self.every_n_epochs, self.seconds, self.seed, self.size = every_n_epochs, seconds, seed, size
+        self.style_mode: StyleMode = style_mode
         self.permutations, self.stage, self.out, self.corpus = permutations, STAGES[stage], run.latent, corpus
         self.songs = fixed_songs(corpus, songs_per_genre, seed, ("val", "train"))
         self.latents = [
@@ -147,8 +151,9 @@ class LatentManipulation(pl.Callback):
         with evaluating(pl_module):
             judge = None if self.judge is None else self.judge.to(pl_module.device)
             generator = DanceGenerator(
-                pl_module.net, corpus.normalizer, corpus.genres, front_end=corpus.front_end, motion_style=judge
-            )
+                pl_module.net, corpus.normalizer, corpus.genres, front_end=corpus.front_end, motion_style=judge,
+                style_mode=self.style_mode,
+            )  # fmt: skip
             table = extract_corpus_music(
                 generator, corpus, Extraction(seed=self.seed), recordings=self.latents, batch=len(self.latents)
             )

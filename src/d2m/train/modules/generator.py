@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from d2m.core.skeleton import POSE_DIM, SEQUENCE_FRAMES
-from d2m.dance.generator import DanceGenerator, DanceNoise
+from d2m.dance.generator import DanceGenerator, DanceNoise, segment_centres_s
 from d2m.data.normalizer import Normalizer
 from d2m.nets.composition import Composition, CompositionNoise, RealUnits
 from d2m.nets.losses import compute, full_weights, weighted_sum
 from d2m.nets.losses.generator import DEFAULT, TERMS, ClosedLoopStep
+from d2m.nets.music_style import StyleMode
 from d2m.nets.sizes import Sizes
 from d2m.train.optimizers import ADAM, build_optimizer, cosine_decay
 from d2m.train.steps import clip_each, log_losses, step_generator
@@ -35,6 +36,8 @@ class GeneratorModule(pl.LightningModule):
         weights: of the terms in :mod:`d2m.nets.losses.generator`; merged over its defaults.
         clip: norm at which each decoder is clipped on its own.
         seed: of the noise.
+        style_mode: of the dances that ``predict_step`` makes, see :class:`d2m.nets.music_style.MusicStyle`; training
+            hears single windows.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class GeneratorModule(pl.LightningModule):
         weights: dict[str, float] | None = None,
         clip: float = 0.5,
         seed: int = 0,
+        style_mode: StyleMode = "windows",
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -94,11 +98,11 @@ class GeneratorModule(pl.LightningModule):
         n = -(-t // SEQUENCE_FRAMES)
         widths = (POSE_DIM, POSE_DIM, self.net.sizes.n_features, self.net.sizes.n_features)
         identity = Normalizer(*(np.full(w, v, np.float32) for w, v in zip(widths, (0, 1, 0, 1), strict=True)))
-        dancer = DanceGenerator(self.net, identity, genres=())
+        dancer = DanceGenerator(self.net, identity, genres=(), style_mode=self.hparams["style_mode"])
         noise = DanceNoise.draw(
             self.net.sizes, b, n, 1, step_generator(self, "predict", batch_idx, self.hparams["seed"])
         )
-        styles = torch.stack([self.net.music_style.song_style(song) for song in features])
+        styles = torch.stack([dancer.segment_styles(song, segment_centres_s(n)) for song in features])
         z_dan = dancer.encode_style(styles, noise).sample
         return dancer.choreograph(z_dan, noise).poses[:, :t]
 
