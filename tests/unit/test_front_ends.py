@@ -15,7 +15,7 @@ from waves import music, tone
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import HOP, SAMPLE_RATE
 from d2m.music.audio import n_frames
-from d2m.music.front_ends import FRONT_ENDS, FrontEnd, features, front_end
+from d2m.music.front_ends import FRONT_ENDS, FrontEnd, features, front_end, mfcc
 from d2m.music.front_ends.legacy import legacy_features
 from d2m.music.front_ends.mfcc import N_CEPSTRA, N_MELS, _dct, mfcc_batch
 
@@ -57,6 +57,30 @@ def test_no_sound_beyond_its_context_matters(name: str) -> None:
     assert changed.min() >= first / SAMPLE_RATE - hears.context_s - 1e-9
     assert changed.max() <= last / SAMPLE_RATE + hears.context_s + 1e-9
     assert hears.context_s < 0.2 and len(changed) >= 2
+
+
+@pytest.mark.parametrize("name", FRONT_ENDS)
+def test_finite_on_odd_sounds(name: str) -> None:
+    click = np.zeros(3 * SAMPLE_RATE, np.float32)
+    click[SAMPLE_RATE] = 0.9
+    noise = 0.5 * np.random.default_rng(0).standard_normal(3 * SAMPLE_RATE).astype("f4")
+    for wave in (0 * click, click, noise, music(0.5)):
+        assert np.isfinite(features(wave, name)).all()
+
+
+@pytest.mark.parametrize("frames", [1, 7, 100])
+def test_mfcc_hears_a_few_frames_at_a_time(frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that 2 h need no more memory than a minute; torch's is not traced, so the sounds are measured."""
+    expected, heard = features(music()), []
+
+    def listen(waves: torch.Tensor) -> torch.Tensor:
+        heard.append(waves.shape[1])
+        return mfcc_batch(waves)
+
+    monkeypatch.setattr(mfcc, "_BLOCK", frames)
+    monkeypatch.setattr(mfcc, "mfcc_batch", listen)
+    np.testing.assert_allclose(features(music()), expected, atol=1e-4)
+    assert max(heard) <= (frames + 3) * HOP
 
 
 def test_a_front_end_keeps_its_word_about_its_width() -> None:

@@ -29,6 +29,8 @@ START_BPM = 60.0 * FPS / BEAT_PERIOD
 #: Names the weights file of a tracker that needs one, if no checkpoint is given.
 WEIGHTS_VARIABLE = "D2M_BEAT_WEIGHTS"
 _HOP = 512  # 23 ms
+_N_FFT = 2048
+_BLOCK = 2048  # frames
 # An attack shows in the onset strength once it has moved into the window: 14 to 24 ms late on pulse trains.
 _LATENCY = 0.75 * _HOP / SAMPLE_RATE
 # A beat's strength is the largest onset within +-2 frames (46 ms). No beat: steady tones stay below 0.2 dB,
@@ -227,9 +229,23 @@ def tempo(beats: ArrayLike) -> float:
 def onset_strength(wave: ArrayLike) -> NDArray[np.float32] | None:
     """(frames,) dB a frame, at 22,050 / 512 Hz; None for silence and sounds of less than two windows."""
     mono = np.asarray(wave, dtype=np.float32)
-    if len(mono) < 2 * 2048 or not mono.any():
+    if len(mono) < 2 * _N_FFT or not mono.any():
         return None
-    return np.asarray(librosa("onset").onset_strength(y=mono, sr=SAMPLE_RATE, hop_length=_HOP), np.float32)
+    decibels = librosa("core.spectrum").power_to_db(_mel(mono))
+    return np.asarray(librosa("onset").onset_strength(S=decibels, sr=SAMPLE_RATE, hop_length=_HOP), np.float32)
+
+
+def _mel(wave: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n,) -> (128, 1 + n // 512), librosa's mel spectrogram a block at a time: whole, 2 h take 4 GB."""
+    melspectrogram = librosa("feature.spectral").melspectrogram
+    frames = 1 + len(wave) // _HOP
+    mel = np.empty((128, frames), np.float32)
+    for first in range(0, frames, _BLOCK):
+        stop = min(first + _BLOCK, frames)
+        left, right = first * _HOP - _N_FFT // 2, (stop - 1) * _HOP + _N_FFT // 2
+        part = np.pad(wave[max(left, 0) : right], (max(-left, 0), max(right - len(wave), 0)))
+        mel[:, first:stop] = melspectrogram(y=part, sr=SAMPLE_RATE, n_fft=_N_FFT, hop_length=_HOP, center=False)
+    return mel
 
 
 def _seconds(frames: ArrayLike, n_samples: int) -> NDArray[np.float64]:

@@ -48,13 +48,29 @@ COLUMNS: tuple[str, ...] = (*STATIC, *(f"{name}_change" for name in STATIC))
 _NOISE_POWER = (2.0**-15) ** 2 / 12.0
 _HANN_POWER = 0.375 * N_FFT
 _MEL_FLOOR = _NOISE_POWER * _HANN_POWER * N_FFT / SAMPLE_RATE
+# Frames at a time: 2 h of sound need no more memory than a minute.
+_BLOCK = 512
 
 
 def _mfcc(wave: NDArray[np.float32]) -> NDArray[np.float32]:
     """(n,) -> (n_frames(n), 28), frame k centred on sample 1470 k."""
+    rows = np.empty((n_frames(len(wave)), len(COLUMNS)), np.float32)
+    for first in range(0, len(rows), _BLOCK):
+        block = slice(first, min(first + _BLOCK, len(rows)))
+        rows[block] = mfcc_rows(wave, block)
+    return rows
+
+
+def mfcc_rows(wave: NDArray[np.float32], block: slice) -> NDArray[np.float32]:
+    """Rows of a block of frames: from two frames more on the left, for the change and the window, one on the right."""
     import torch
 
-    return mfcc_batch(torch.from_numpy(np.array(wave)[None]))[0].numpy()
+    before = max(block.start - 2, 0)
+    part = wave[before * HOP : (block.stop + 1) * HOP]
+    # The last frame may begin after the sound: half a frame is rounded to an even number of them.
+    part = np.pad(part, (0, max((block.stop - before) * HOP - len(part), 0)))
+    rows = mfcc_batch(torch.from_numpy(part[None]))[0].numpy()
+    return np.asarray(rows[block.start - before : block.stop - before])
 
 
 def _mfcc_loudness(wave: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -94,21 +94,9 @@ def rhythm(wave: Floats) -> Floats:
     for first in range(0, len(rows), _BLOCK):
         block = slice(first, min(first + _BLOCK, len(rows)))
         frames = np.arange(block.start, block.stop) * (ONSET_FPS // FPS)
-        parts = [_mfcc(wave, block), *(tempogram(s, frames) for s in strengths), _nearest(strengths, block)]
+        parts = [mfcc.mfcc_rows(wave, block), *(tempogram(s, frames) for s in strengths), _nearest(strengths, block)]
         rows[block] = np.concatenate([*parts, chroma(wave, block)], axis=1)
     return rows
-
-
-def _mfcc(wave: Floats, block: slice) -> Floats:
-    """Rows of `mfcc`: from two frames more on the left, for the change and the window, and one on the right."""
-    import torch
-
-    before = max(block.start - 2, 0)
-    part = wave[before * HOP : (block.stop + 1) * HOP]
-    # The last frame may begin after the sound: half a frame is rounded to an even number of them.
-    part = np.pad(part, (0, max((block.stop - before) * HOP - len(part), 0)))
-    rows = mfcc.mfcc_batch(torch.from_numpy(part[None]))[0].numpy()
-    return np.asarray(rows[block.start - before : block.stop - before])
 
 
 def power_spectrum(wave: Floats, n_fft: int, hop: int, block: slice) -> Floats:
