@@ -36,7 +36,7 @@ from d2m.core.skeleton import FPS, HOP, JOINTS, N_JOINTS, POSE_DIM, SAMPLE_RATE,
 from d2m.data.normalizer import Normalizer
 from d2m.data.splits import SPLITS
 from d2m.music.audio import load_song
-from d2m.music.beats import BeatTracker
+from d2m.music.beats import BeatTracker, tempo
 from d2m.music.front_ends import FRONT_ENDS
 
 FORMAT = 2
@@ -323,6 +323,11 @@ class Corpus:
         """Beats of the music, seconds from the recording's start."""
         first, n = self.beat_bounds[recording]
         return np.asarray(self.beats[first : first + n])
+
+    def song_tempo(self, recording: int) -> float:
+        """Beats of the music a minute: as the raw corpus says, else as its beats do; NaN if neither is known."""
+        said = self.recordings[recording].tempo
+        return float(said) if np.isfinite(said) else tempo(self.song_beats(recording))
 
     def span_features(self, start: int, length: int = SEQUENCE_UNITS) -> NDArray[np.float32]:
         """Features of the music over the whole span of ``length`` consecutive units: (frames, f) at 15 fps.

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import N_JOINTS
 from d2m.data.corpus import Corpus
 from d2m.data.sampling import KINDS, Batch, Items, TrainBatches, ValBatches
+from d2m.music.front_ends import front_end
+from d2m.music.front_ends.augment import change_rows, check_augment
 
 
 class KeySampler(Sampler[tuple[int, int]]):
@@ -68,7 +69,8 @@ class DanceDataModule(pl.LightningDataModule):
     - unit_pairs: ``units1``, ``units2`` (b, 32, 28), two copies of a unit, each shifted as a whole by its own
       draw; ``genre`` (b,).
     - units: ``units`` (b, 32, 28), shifted in training; ``genre`` (b,). No music.
-    - songs: ``features`` (b, 30, f), a 2 s window; ``genre`` (b,).
+    - songs: ``features`` (b, 30, f), a 2 s window; ``genre`` (b,); ``tempo`` (b,), octaves above 120 BPM, NaN if it
+      is not known.
     - sequences: ``units`` (b, 3, 32, 28), consecutive; ``features`` (b, 30, f), a 2 s window of
       their own music (anywhere in their span; in its middle in validation); ``genre``, ``recording`` (b,).
 
@@ -89,6 +91,11 @@ class DanceDataModule(pl.LightningDataModule):
         val_split: the split that validation walks through.
         span_features: batches of sequences also hold ``span_features`` (b, 96, f), the music under each
             frame of their units.
+        augment: ranges of :func:`d2m.music.front_ends.augment.draw_change`: in training every row's features are as
+            if its music had been changed, ``tempo`` with them, and ``rate`` (b,) says by how many octaves.
+
+    Raises:
+        D2MError: invalid options; the front end cannot augment.
     """
 
     def __init__(
@@ -103,6 +110,7 @@ class DanceDataModule(pl.LightningDataModule):
         max_val_batches: int = 20,
         val_split: str = "val",
         span_features: bool = False,
+        augment: dict[str, float] | None = None,
     ) -> None:
         super().__init__()
         root, shift = str(root), (float(shift[0]), float(shift[1]))
@@ -114,6 +122,7 @@ class DanceDataModule(pl.LightningDataModule):
         self.root, self.kind, self.batch_size, self.seed = root, kind, batch_size, seed
         self.steps_per_epoch, self.shift, self.num_workers = steps_per_epoch, shift, num_workers
         self.max_val_batches, self.val_split, self.span_features = max_val_batches, val_split, span_features
+        self.augment = augment
         self._corpus: Corpus | None = None
 
     @property
@@ -126,6 +135,8 @@ class DanceDataModule(pl.LightningDataModule):
     def setup(self, stage: str) -> None:
         """Open the corpus, so that a bad one is refused before training starts."""
         self.corpus.normalizer  # noqa: B018 (read and checked)
+        if self.augment is not None:
+            check_augment(front_end(self.corpus.front_end), self.augment)
 
     def _rank(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
@@ -141,7 +152,7 @@ class DanceDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> ResumableLoader:
         rank, world = self._rank()
         items = Items(self.corpus, self.kind, "train", self.span_features)
-        batches = TrainBatches(items, self.batch_size, self.seed, self.shift, rank)
+        batches = TrainBatches(items, self.batch_size, self.seed, self.shift, rank, self.augment)
         steps = self.steps_per_epoch or max(1, -(-items.size // (self.batch_size * world)))
         return ResumableLoader(batches, sampler=KeySampler(steps), **self._options())
 
@@ -167,9 +178,16 @@ class DanceDataModule(pl.LightningDataModule):
         ]
         return DataLoader(batches, **{**self._options(), "num_workers": 0, "persistent_workers": False})  # type: ignore[arg-type]
 
-    def on_after_batch_transfer(self, batch: dict[str, Tensor], dataloader_idx: int = 0) -> dict[str, Tensor]:
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int = 0) -> Batch:
         """Raw batch -> the batch described above."""
         normal, out = self.corpus.normalizer, dict(batch)
+        if "change" in out:
+            change, hears = out.pop("change"), front_end(self.corpus.front_end)
+            for name in {"features", "span_features"} & out.keys():
+                out[name] = change_rows(hears, out[name], change)
+            out["rate"] = change.tempo.log2()
+            if "tempo" in out:
+                out["tempo"] = out["tempo"] + out["rate"]
         for name in ("features", "span_features"):
             if name in out:
                 out[name] = normal.normalize_features(out[name])

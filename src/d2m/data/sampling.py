@@ -7,7 +7,8 @@ genre-balanced, the same at every epoch. No loop runs over the items of a batch.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from torch.utils.data import Dataset
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import BEAT_FRAMES, FPS, SEQUENCE_FRAMES, SEQUENCE_UNITS, STYLE_FRAMES, UNIT_FRAMES
 from d2m.data.corpus import Corpus
+from d2m.music.front_ends.augment import draw_change
 
 #: Kinds of items: single units, drawn in two shifted copies or in one, without music; songs of at least 2 s; and
 #: sequences, units that begin three consecutive ones and have music.
@@ -25,10 +27,14 @@ Kind = Literal["unit_pairs", "units", "songs", "sequences"]
 KINDS: tuple[str, ...] = get_args(Kind)
 
 Ints = NDArray[np.int64]
-Batch = dict[str, Tensor]
+#: Tensors by name, and under "change" a :class:`d2m.music.front_ends.augment.Change` of each row's music.
+Batch = dict[str, Any]
 
 #: Kinds of single units -> how many shifted copies of each.
 _COPIES = {"unit_pairs": 2, "units": 1}
+
+#: Tempi are octaves above this.
+TEMPO_BPM = 120.0
 
 #: Streams of randomness that never meet.
 _TRAIN, _VAL = 0, 1
@@ -128,6 +134,8 @@ class Items:
             songs = corpus.recordings_in(split)
             self.ids = songs[corpus.feature_bounds[songs, 1] >= STYLE_FRAMES]
             self.genre = corpus.recording_genre[self.ids]
+            bpm = np.array([corpus.song_tempo(int(i)) for i in self.ids], np.float32)
+            self._tempo = np.log2(bpm / TEMPO_BPM)
         else:
             starts = corpus.sequence_starts(split)
             low, high = music_window_bounds(corpus, starts)
@@ -168,6 +176,7 @@ class Items:
         if self.kind == "songs":
             first, length = self.corpus.feature_bounds[ids].T
             low, high = np.zeros(b, np.int64), length - STYLE_FRAMES
+            batch["tempo"] = torch.from_numpy(self._tempo[items])
         else:
             recording = self.corpus.unit_recording[ids]
             low, high = music_window_bounds(self.corpus, ids)
@@ -182,20 +191,31 @@ class Items:
 
 
 class TrainBatches(Dataset[Batch]):
-    """Endless training batches; ``self[epoch, batch]`` is a function of the key, the seed and the rank."""
+    """Endless training batches; ``self[epoch, batch]`` is a function of the key, the seed and the rank.
 
-    def __init__(self, items: Items, batch_size: int, seed: int, shift: tuple[float, float], rank: int = 0) -> None:
+    ``augment``: ranges of :func:`d2m.music.front_ends.augment.draw_change` for the music of each row.
+    """
+
+    def __init__(
+        self, items: Items, batch_size: int, seed: int, shift: tuple[float, float], rank: int = 0,
+        augment: Mapping[str, float] | None = None,
+    ) -> None:  # fmt: skip
         if not len(items):
             raise D2MError(
                 f"{items.corpus.folder}: its training split has no {items.kind}; add recordings to the raw corpus"
             )
         self.items, self.batch_size, self.seed, self.shift, self.rank = items, batch_size, seed, shift, rank
+        self.augment = augment
         self.pools = GenrePools(items.genre)
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         epoch, batch = key
         rng = np.random.default_rng([self.seed, _TRAIN, self.rank, epoch, batch])
-        return self.items.read(self.pools.draw(self.batch_size, rng), rng, self.shift, centred=False)
+        out = self.items.read(self.pools.draw(self.batch_size, rng), rng, self.shift, centred=False)
+        if self.augment is not None:
+            own = torch.Generator().manual_seed(int(rng.integers(2**63)))
+            out["change"] = draw_change(self.batch_size, own, **self.augment)
+        return out
 
 
 class ValBatches(Dataset[Batch]):

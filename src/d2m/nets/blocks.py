@@ -74,6 +74,24 @@ class SequenceEncoder(nn.Module):
         return torch.cat([last, out[:, 0, self.hidden :]], dim=-1) if self.gru.bidirectional else last
 
 
+class StatisticsEncoder(nn.Module):
+    """Mean and standard deviation over time, one linear layer and tanh: (b, t, f) -> (b, hidden), for any t.
+
+    Statistics pooling (Snyder et al., "X-vectors", ICASSP 2018) without the layers before it.
+    """
+
+    def __init__(self, n_in: int, hidden: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2 * n_in, hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        centred = x - x.mean(1, keepdim=True)
+        # The floor keeps the gradient of a constant column finite.
+        deviation = (centred.square().mean(1) + 1e-6).sqrt()
+        out: Tensor = self.linear(torch.cat([x.mean(1), deviation], dim=-1)).tanh()
+        return out
+
+
 class ConstantInputDecoder(nn.Module):
     """GRU that is fed one latent at each of n steps, its initial state a linear map of a condition.
 

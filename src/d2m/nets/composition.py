@@ -23,6 +23,7 @@ class CompositionNoise(NamedTuple):
     audio: Tensor  # (b, style)
     fake_z_dan: Tensor  # (b, z_dan)
     fake_mov: Tensor  # (b, u, z_mov): used if the music branch is decoded to poses
+    inferred: Tensor | None = None  # (b, style): of the noise behind the real dance, if stage 2 infers it
 
 
 class RealUnits(NamedTuple):
@@ -62,7 +63,7 @@ class Composition(nn.Module):
         self.initial_pose_decoder = InitialPoseDecoder(s.z_ini)  # used by no stage after the first, kept for study
         self.movement_encoder = MovementEncoder(s.z_mov, s.movement_hidden)
         self.unit_decoder = UnitDecoder(s.z_ini, s.z_mov, s.unit_hidden)
-        self.music_style = MusicStyle(s.n_genres, s.n_features, s.style)
+        self.music_style = MusicStyle(s.n_genres, s.n_features, s.style, s.style_network)
         self.dance_encoder = DanceEncoder(s.z_mov, s.z_dan, s.dance_encoder_hidden)
         self.dance_decoder = DanceDecoder(s.z_mov, s.z_dan, s.dance_decoder_hidden)
         self.style_to_dance = StyleToDance(s.z_dan, s.style)
@@ -83,11 +84,12 @@ class Composition(nn.Module):
             audio=draw(b, s.style),
             fake_z_dan=draw(b, s.z_dan),
             fake_mov=draw(b, u, s.z_mov),
+            inferred=draw(b, s.style),
         )
 
     @torch.no_grad()
     def read_real(self, units: Tensor, features: Tensor, noise: CompositionNoise) -> RealUnits:
-        """Units (b, u, 32, 28) and their music (b, t, n_features) through the frozen networks."""
+        """Units (b, u, 32, 28) and their music (b, t, n_features), 2 s of it or more, through the frozen networks."""
         b, u = units.shape[:2]
         flat = units.flatten(0, 1)
         z_ini = self.initial_pose_encoder(flat[:, 0])
@@ -96,7 +98,7 @@ class Composition(nn.Module):
             z_ini=z_ini,
             z_ini_samples=z_ini.sample(noise.z_ini),
             z_mov=self.movement_encoder(flat).reshape(b, u),
-            style=self.music_style.style(features),
+            style=self.music_style.window_style(features),
             audio=features.mean(1),
         )
 

@@ -13,6 +13,7 @@ from d2m.core.skeleton import SEQUENCE_UNITS
 from d2m.nets.blocks import ConstantInputDecoder, GaussianHead, SequenceEncoder, mlp
 
 _AUDIO_HIDDEN = 30
+_NOISE_HIDDEN = 256
 
 
 class DanceEncoder(nn.Module):
@@ -56,6 +57,23 @@ class StyleToDance(nn.Module):
         return out
 
 
+class NoiseEncoder(nn.Module):
+    """z_dan (b, z_dan) and the style of its music (b, style) -> N(the noise behind it) (b, style).
+
+    Not in the paper; it exists while stage 2 trains. :class:`StyleToDance` is a conditional VAE's decoder with it
+    (Sohn et al., NeurIPS 2015; docs/adr/0066-the-noise-behind-a-dance.md).
+    """
+
+    def __init__(self, z_dan: int, style: int) -> None:
+        super().__init__()
+        self.body = mlp([z_dan + style, _NOISE_HIDDEN, _NOISE_HIDDEN])
+        self.head = GaussianHead(_NOISE_HIDDEN, style)
+
+    def forward(self, z_dan: Tensor, style: Tensor) -> DiagonalGaussian:
+        out: DiagonalGaussian = self.head(self.body(torch.cat([z_dan, style], dim=-1)))
+        return out
+
+
 class StyleRegressor(nn.Module):
     """z_dan (b, z_dan) -> style (b, style)."""
 
@@ -69,11 +87,15 @@ class StyleRegressor(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """A latent (b, n_in) and the mean music features (b, n_features) -> one logit (b,)."""
+    """A latent (b, n_in) and the mean music features (b, n_features) -> one logit (b,).
 
-    def __init__(self, n_in: int, n_features: int) -> None:
+    Its layers are ``hidden``, a half and a quarter of it wide (the paper's: 1024).
+    """
+
+    def __init__(self, n_in: int, n_features: int, hidden: int = 1024) -> None:
         super().__init__()
-        self.latent = nn.Sequential(*mlp([n_in, 1024, 512, 256]), nn.Linear(256, _AUDIO_HIDDEN))
+        last = max(hidden // 4, 1)
+        self.latent = nn.Sequential(*mlp([n_in, hidden, max(hidden // 2, 1), last]), nn.Linear(last, _AUDIO_HIDDEN))
         self.audio = mlp([n_features, _AUDIO_HIDDEN, _AUDIO_HIDDEN])
         self.joint = nn.Linear(2 * _AUDIO_HIDDEN, 1)
 

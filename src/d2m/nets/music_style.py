@@ -1,4 +1,4 @@
-"""The music style network: a genre classifier whose last hidden state is "the style" of the music.
+"""The music style network: a genre classifier of windows of music whose hidden state is "the style" of the music.
 
 Lee et al., "Dancing to Music", NeurIPS 2019, section 3.3 and its appendix.
 """
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import SEQUENCE_FRAMES, STYLE_FRAMES
-from d2m.nets.blocks import SequenceEncoder, window_starts, windows
+from d2m.nets.blocks import SequenceEncoder, StatisticsEncoder, window_starts, windows
 
 StyleMode = Literal["windows", "legacy", "local"]
 STYLE_MODES: tuple[StyleMode, ...] = get_args(StyleMode)
@@ -53,18 +53,31 @@ def mean_around(per_window: Tensor, frames: int, middles: Tensor) -> Tensor:
     return picked.sum(1) / inside.sum(1, keepdim=True)
 
 
-class MusicStyle(nn.Module):
-    """Normalised features (b, t, n_features) -> style (b, style) and genre logits (b, n_genres)."""
+#: What reads a window of features; the name is ``Sizes.style_network``. "gru" is the paper's.
+NETWORKS: dict[str, type[nn.Module]] = {"gru": SequenceEncoder, "statistics": StatisticsEncoder}
 
-    def __init__(self, n_genres: int, n_features: int, style: int) -> None:
+
+class MusicStyle(nn.Module):
+    """Normalised features (b, t, n_features) -> style (b, style) and genre logits (b, n_genres).
+
+    ``network`` is one of :data:`NETWORKS` (docs/adr/0068-a-style-that-hears.md).
+    """
+
+    def __init__(self, n_genres: int, n_features: int, style: int, network: str = "gru") -> None:
         super().__init__()
-        self.body = SequenceEncoder(n_features, style)
+        self.body = NETWORKS[network](n_features, style)
         self.classifier = nn.Sequential(nn.Linear(style, style), nn.ReLU(), nn.Linear(style, n_genres))
 
     def style(self, features: Tensor) -> Tensor:
-        """(b, t, n_features) -> (b, style): the state after the last frame."""
+        """(b, t, n_features) -> (b, style); of the paper's network the state after the last frame."""
         out: Tensor = self.body(features)
         return out
+
+    def window_style(self, features: Tensor) -> Tensor:
+        """(b, t, n_features), t >= 30 -> (b, style): the mean style of its 2 s windows."""
+        parts = windows(features, STYLE_FRAMES)
+        each: Tensor = self.style(parts.flatten(0, 1)).unflatten(0, parts.shape[:2])
+        return each.mean(1)
 
     def forward(self, features: Tensor) -> Tensor:
         """(b, t, n_features) -> logits (b, n_genres)."""

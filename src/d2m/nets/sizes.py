@@ -8,18 +8,27 @@ from typing import Any, Self
 
 from d2m.core.errors import D2MError
 
+#: Fields that are no widths -> what they may be.
+CHOICES: dict[str, tuple[str, ...]] = {"style_network": ("gru", "statistics")}
+
 
 @dataclass(frozen=True)
 class Widths:
-    """A record of whole numbers of at least 1, which travels as a plain dict: in hparams, config.json and conf."""
+    """A record of whole numbers of at least 1 and of :data:`CHOICES`.
+
+    It travels as a plain dict: in hparams, config.json and conf.
+    """
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            if name in CHOICES:
+                if value not in CHOICES[name]:
+                    raise D2MError(f"sizes: {name}={value!r}; choose from {', '.join(CHOICES[name])}")
+            elif not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise D2MError(f"sizes: {name}={value!r}; give a whole number of at least 1")
 
-    def to_dict(self) -> dict[str, int]:
-        """Plain numbers by name."""
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values by name."""
         return asdict(self)
 
     @classmethod
@@ -51,6 +60,9 @@ class Sizes(Widths):
         movement_hidden, unit_hidden, dance_encoder_hidden, dance_decoder_hidden: GRUs (the paper's: 1024).
         n_features: music features of a frame, the corpus's.
         style: the style of music, and the noise that joins it (the paper's: 30).
+        discriminator_hidden: first layer of both discriminators (the paper's: 1024).
+        style_network: no width but which network reads the music, one of :data:`d2m.nets.music_style.NETWORKS` (the
+            paper's: gru).
     """
 
     n_genres: int
@@ -63,6 +75,8 @@ class Sizes(Widths):
     dance_decoder_hidden: int
     n_features: int = 28
     style: int = 30
+    discriminator_hidden: int = 1024
+    style_network: str = "gru"
 
 
 @dataclass(frozen=True)

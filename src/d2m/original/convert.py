@@ -91,7 +91,7 @@ def import_original(
     state = {**frozen, **music.state, **second.state}
     if unit_decoder == "stage1":
         state |= {k: v for k, v in first.state.items() if k.startswith("net.unit_decoder.")}
-    sizes = Sizes(**music.sizes, **second.sizes)
+    sizes = Sizes.from_dict({**music.sizes, **second.sizes})
 
     def write_resume(folder: Path) -> None:
         checkpoints = {

@@ -135,7 +135,7 @@ def read_style(path: str | Path) -> Original:
 
 def _full_sizes(shown: Mapping[str, int]) -> Sizes:
     """The sizes that a file shows; its tensors say nothing of the others, which are 1."""
-    return Sizes(**{**{f.name: 1 for f in fields(Sizes) if f.default is MISSING}, **shown})
+    return Sizes.from_dict({**{f.name: 1 for f in fields(Sizes) if f.default is MISSING}, **shown})
 
 
 def _check_kind(path: Path, content: Mapping[str, Any], asked: str) -> None:

@@ -49,7 +49,7 @@ class Options:
 
     source: str = "npz"
     yaws: tuple[float, ...] = YAWS
-    front_end: str = "mfcc"
+    front_end: str = "rhythm"
     beats: str = "librosa"
     beats_checkpoint: str | None = None
     max_gap_s: float | None = 1.0

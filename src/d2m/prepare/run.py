@@ -39,7 +39,7 @@ def prepare(
     raw_root: str | Path | None,
     out_root: str | Path,
     yaws: Sequence[float] = YAWS,
-    front_end: str = "mfcc",
+    front_end: str = "rhythm",
     seed: int = 0,
     val_fraction: float = 0.15,
     test_fraction: float = 0.15,

@@ -18,7 +18,7 @@ def prepare_embedded(
     corpus_seed: int = 0,
     genres: Sequence[str] = tuple(GENRES),
     yaws: Sequence[float] = (0.0, 45.0, 315.0),
-    front_end: str = "mfcc",
+    front_end: str = "rhythm",
     split_seed: int = 0,
     val_fraction: float = 0.15,
     test_fraction: float = 0.15,

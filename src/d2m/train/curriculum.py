@@ -29,6 +29,8 @@ from d2m.core.files import write_json
 from d2m.core.machine import best_precision, git_revision, is_rank_zero, versions
 from d2m.data.corpus import Corpus
 from d2m.data.datamodule import DanceDataModule
+from d2m.music.front_ends import front_end
+from d2m.music.front_ends.augment import check_augment
 from d2m.nets.sizes import Sizes
 from d2m.train.callbacks.artifacts import Lineage, log_bundle
 from d2m.train.callbacks.checkpoint_io import AtomicCheckpointIO
@@ -132,6 +134,26 @@ def check_stages(cfg: DictConfig, stages: Sequence[Stage], run: RunFolder, corpu
                 read_checkpoint(path, corpus.genres if source.knows_genres else None)
 
 
+def check_front_end(cfg: DictConfig, corpus: Corpus, stages: Sequence[Stage]) -> None:
+    """See that a corpus prepared elsewhere has the features that are asked for, and that they can be augmented.
+
+    Raises:
+        D2MError: it has others; or they cannot.
+    """
+    wanted = cfg.data.get("front_end")
+    if cfg.data.name == "corpus" and wanted not in (None, corpus.front_end):
+        raise D2MError(
+            f"{corpus.folder}: its front end is '{corpus.front_end}', data.front_end={wanted}; prepare it with "
+            f"front_end={wanted}, or give data.front_end={corpus.front_end}"
+        )
+    for stage in stages:
+        if ranges := cfg.model[stage.name].get("augment"):
+            try:
+                check_augment(front_end(corpus.front_end), dict(ranges))
+            except D2MError as e:
+                raise D2MError(f"model.{stage.name}: {e}; or give model.{stage.name}.augment=null") from e
+
+
 def begin(
     module: pl.LightningModule, cfg: DictConfig, stage: Stage, run: RunFolder, corpus: Corpus
 ) -> tuple[Path | None, dict[str, Any]]:
@@ -164,6 +186,7 @@ def train_stage(cfg: DictConfig, stage: Stage, run: RunFolder, corpus_dir: Path)
     data = DanceDataModule(
         root=str(corpus_dir), kind=stage.items, batch_size=fit.batch_size, seed=cfg.seed,
         steps_per_epoch=fit.steps_per_epoch, shift=tuple(cfg.data.shift),
+        span_features=module.hparams.get("span", False), augment=module.hparams.get("augment"),
     )  # fmt: skip
     plain = OmegaConf.to_container(cfg, resolve=True)
     # A partial: instantiate would build what the config among the hparams describes.
@@ -216,7 +239,9 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> Path:
 
 def _run(cfg: DictConfig, run: RunFolder, stages: Sequence[Stage], overrides: Sequence[str]) -> None:
     corpus_dir = Path(instantiate(cfg.data.corpus))
-    check_stages(cfg, stages, run, Corpus.open(corpus_dir))
+    corpus = Corpus.open(corpus_dir)
+    check_front_end(cfg, corpus, stages)
+    check_stages(cfg, stages, run, corpus)
     if is_rank_zero():
         facts = {"git": git_revision(), "versions": versions(), "overrides": list(overrides), "corpus": str(corpus_dir)}
         write_json(run.facts_path, {**facts, "stages": [s.name for s in stages]})

@@ -56,6 +56,11 @@ def log_losses(
     module.log_dict(values, on_step=train, on_epoch=not train, batch_size=batch_size, sync_dist=not train, **kwargs)
 
 
+def music_of(batch: dict[str, Tensor]) -> Tensor:
+    """Features of the whole sequences (b, 96, f) if the batch has them, else of 2 s of them (b, 30, f)."""
+    return batch.get("span_features", batch["features"])
+
+
 def load_networks(module: nn.Module, state: dict[str, Tensor], here: str, there: str) -> None:
     """Warm-start: copy a network of another stage's state dict, strictly.
 

@@ -7,10 +7,10 @@ here: the time axis, and cepstra. All of it is to first order: how near it comes
 
 from __future__ import annotations
 
+import inspect
 import math
-from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from d2m.core.skeleton import SAMPLE_RATE
 from d2m.music.compiled import librosa
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import torch
     from torch import Tensor
@@ -34,8 +34,7 @@ NEPER = math.log(10.0) / 10.0
 _PASSED = 0.96
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """What happens to the sound of each window of a batch.
 
     semitones: (b,) up, the spectral envelope with the pitch, as a faster tape does it.
@@ -55,12 +54,12 @@ class Change:
 def draw_change(
     n: int,
     generator: torch.Generator,
-    semitones: int = 4,
+    semitones: float = 4,
     tempo: float = 1.1,
     gain_db: float = 9.0,
     attack: float = 1.5,
     eq_db: float = 3.0,
-    n_eq: int = 4,
+    n_eq: float = 4,
 ) -> Change:
     """Changes of n windows, on the CPU.
 
@@ -77,12 +76,33 @@ def draw_change(
     def evenly() -> Tensor:
         return 2 * torch.rand(n, generator=generator) - 1
 
-    pitch = torch.randint(-semitones, semitones + 1, (n,), generator=generator).float()
+    pitch = torch.randint(-round(semitones), round(semitones) + 1, (n,), generator=generator).float()
     faster = torch.exp(math.log(tempo) * evenly())
     louder = gain_db * evenly()
     sharper = torch.exp(math.log(attack) * evenly())
-    curve = eq_db * torch.randn(n, n_eq, generator=generator) / torch.arange(1, n_eq + 1)
+    curve = eq_db * torch.randn(n, round(n_eq), generator=generator) / torch.arange(1, round(n_eq) + 1)
     return Change(pitch, faster, louder, sharper, curve)
+
+
+def check_augment(hears: FrontEnd, ranges: Mapping[str, float]) -> None:
+    """See that music can be changed so.
+
+    Raises:
+        D2MError: the front end cannot say, or a range is unknown or invalid.
+    """
+    known = [name for name in inspect.signature(draw_change).parameters if name not in ("n", "generator")]
+    for name, value in ranges.items():
+        if name not in known:
+            raise D2MError(f"augment.{name}: no such change; choose from {', '.join(known)}")
+        least = 1 if name in ("tempo", "attack", "n_eq") else 0
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < math.inf:
+            raise D2MError(f"augment.{name}={value}: give a number of at least {least}")
+    _check_answers(hears)
+
+
+def _check_answers(hears: FrontEnd) -> None:
+    if hears.answer is None:
+        raise D2MError(f"front end '{hears.name}' cannot say what changed sound would give")
 
 
 def change_rows(hears: FrontEnd, rows: Tensor, change: Change, frames: int | None = None) -> Tensor:
@@ -100,8 +120,8 @@ def change_rows(hears: FrontEnd, rows: Tensor, change: Change, frames: int | Non
         D2MError: the front end does not say how its columns answer.
         ValueError: the shapes do not fit.
     """
-    if hears.answer is None:
-        raise D2MError(f"front end '{hears.name}' cannot say what changed sound would give; train without augmentation")
+    _check_answers(hears)
+    assert hears.answer is not None
     if rows.ndim != 3 or rows.shape[2] != hears.width or len(change.tempo) != len(rows):
         raise ValueError(f"change_rows: {len(change.tempo)} changes of {tuple(rows.shape)}, {hears.width} columns")
     parts = (change.semitones, change.tempo, change.gain_db, change.attack, change.eq_db)

@@ -51,14 +51,14 @@ def bce_fake(logits: Tensor) -> Tensor:
 
 
 def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
-    """sum_k weights[k] * losses[k].
+    """sum_k weights[k] * losses[k]. A term without weight is only logged: not even its infinity reaches the sum.
 
     Raises:
         KeyError: a loss without a weight, or a weight without a loss: a typo must not drop a term silently.
     """
     if losses.keys() != weights.keys():
         raise KeyError(f"loss terms {sorted(losses)} and weights {sorted(weights)} do not have the same names")
-    terms = [weights[k] * v for k, v in losses.items()]
+    terms = [weights[k] * v for k, v in losses.items() if weights[k] != 0]
     return torch.stack(terms).sum() if terms else torch.zeros(())
 
 

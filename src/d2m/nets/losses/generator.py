@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,13 +19,36 @@ _ENERGY_FLOOR = 1e-4
 
 
 class ClosedLoopStep(NamedTuple):
-    """What the terms read; poses are (b, u, 32, 28), unrolled from the real first pose."""
+    """What the terms read; poses are (b, u, 32, 28), unrolled from a first pose, which may be another dance's."""
 
     real: Tensor
     recon: Tensor
     fake: Tensor  # the music branch
     real_mov: DiagonalGaussian  # (b, u, z_mov)
     recon_mov: DiagonalGaussian
+    due: Tensor  # (b, u, 32) from 0 to 1: how much a frame is held to the real one, see `foreign_starts`
+
+
+def foreign_starts(units: Tensor, share: float, recovery: int) -> tuple[Tensor, Tensor]:
+    """First poses, some of them where another dance ended, and how soon the dance must be back at its own.
+
+    A song's segments are drawn each by itself, so that every one begins in a pose that its movements did not expect
+    (docs/adr/0067-dances-that-find-their-pose.md).
+
+    Args:
+        units: (b, u, 32, 28) real.
+        share: of the batch that starts from the last pose of the sequence before it in the batch.
+        recovery: frames in which these come back.
+
+    Returns:
+        First poses (b, 28), and "due" (b, u, 32): rising evenly from 0 over ``recovery`` frames, 1 elsewhere.
+    """
+    b, u, t = units.shape[:3]
+    foreign = torch.arange(b, device=units.device) < round(share * b)
+    first = torch.where(foreign[:, None], units[:, -1, -1].roll(1, 0), units[:, 0, 0])
+    rise = (torch.arange(u * t, device=units.device) / max(recovery, 1)).clamp_max(1).to(units)
+    due = torch.where(foreign[:, None], rise, torch.ones_like(rise))
+    return first, due.unflatten(1, (u, t))
 
 
 def steps_between(units: Tensor) -> Tensor:
@@ -43,9 +67,15 @@ def fake_boundary(s: ClosedLoopStep) -> Tensor:
     return F.relu(steps_between(s.fake).abs().mean(dim=(1, 2)) - usual).mean()
 
 
+def velocity(s: ClosedLoopStep) -> Tensor:
+    """L1 of the frame steps within units to the real ones; docs/adr/0005-motion-first.md."""
+    return (s.due[..., 1:, None] * (s.recon.diff(dim=2) - s.real.diff(dim=2)).abs()).mean()
+
+
 #: Name -> term, unweighted; the names are those of the weights and of the logs.
 TERMS: Terms[ClosedLoopStep] = {
-    "recon": lambda s: F.l1_loss(s.recon, s.real),
+    "recon": lambda s: (s.due[..., None] * (s.recon - s.real).abs()).mean(),
+    "velocity": velocity,
     # Of the steps between units to the real ones.
     "boundary": lambda s: F.l1_loss(steps_between(s.recon), steps_between(s.real)),
     "fake_boundary": fake_boundary,

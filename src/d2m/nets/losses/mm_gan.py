@@ -5,13 +5,23 @@ A new term is a function in the update's mapping and its weight in conf/model/mm
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from d2m.core.gaussian import DiagonalGaussian
 from d2m.nets.composition import DanceBranch, MusicBranch, RealUnits
 from d2m.nets.losses import Terms, bce_fake, bce_real
+
+
+class Inferred(NamedTuple):
+    """The noise behind the real dances (b, style), and the z_dan that music and a sample of it give (b, z_dan)."""
+
+    noise: DiagonalGaussian
+    z_dan: DiagonalGaussian
 
 
 class GANStep(NamedTuple):
@@ -23,6 +33,8 @@ class GANStep(NamedTuple):
     movement_discriminator: nn.Module
     dance_discriminator: nn.Module
     recon: Tensor | None = None  # (b, u, 32, 28), re-decoded units; decoded only if "recon" is asked for
+    inferred: Inferred | None = None  # only if "prior_dan" is asked for
+    recording: Tensor | None = None  # (b,) whose dance each sequence is part of
 
     def judge_mov(self, branch: DanceBranch | MusicBranch) -> Tensor:
         """The movement discriminator's logits (b,)."""
@@ -50,6 +62,36 @@ def recon(s: GANStep) -> Tensor:
     return F.l1_loss(s.recon, s.real.units)
 
 
+def prior_dan(s: GANStep) -> Tensor:
+    """Bound on KL(z_dan of the dance, held fixed || z_dan that its music may give), the noise inferred (nats).
+
+    E[log q(z) - log p(z | music, noise)] + KL(noise || N(0, I)): a conditional VAE's loss (Sohn et al., "Learning
+    Structured Output Representation using Deep Conditional Generative Models", NeurIPS 2015).
+    """
+    assert s.inferred is not None
+    return s.dance.z_dan.detach().kl_to(s.inferred.z_dan) + s.inferred.noise.kl()
+
+
+#: Divides the cosines of :func:`align` (CLIP starts at 0.07).
+TEMPERATURE = 0.1
+
+
+def align(s: GANStep) -> Tensor:
+    """Symmetric InfoNCE between z_dan (mu) of the music and of its own dance within the batch (nats).
+
+    As CLIP (Radford et al., ICML 2021). Other sequences of the same recording are no negatives. The dance's side is
+    held fixed.
+    """
+    music = F.normalize(s.music.z_dan.mu.float(), dim=-1)
+    dance = F.normalize(s.dance.z_dan.mu.detach().float(), dim=-1)
+    logits = music @ dance.mT / TEMPERATURE
+    own = torch.arange(len(logits), device=logits.device)
+    if s.recording is not None:
+        same = (s.recording[:, None] == s.recording) & (own[:, None] != own)
+        logits = logits.masked_fill(same, -torch.inf)
+    return (F.cross_entropy(logits, own) + F.cross_entropy(logits.mT, own)) / 2
+
+
 #: BCE(real, 1) + BCE(fake, 0) of both; "real" movements are the reconstruction. The branches carry no gradient here.
 DISCRIMINATOR: Terms[GANStep] = {
     "d_mov_real": lambda s: bce_real(s.judge_mov(s.dance)),
@@ -58,7 +100,8 @@ DISCRIMINATOR: Terms[GANStep] = {
     "d_dan_fake": lambda s: bce_fake(s.judge_dan(s.music)),
 }
 #: Non-saturating GAN terms, KLs, and L1 of reconstructed movements and of re-decoded poses. The reference logs the
-#: music branch's KLs and has them in no loss; prior_dan is ours (docs/adr/0050-a-dance-latent-that-carries.md).
+#: music branch's KLs and has them in no loss; prior_dan and align are ours
+#: (docs/adr/0066-the-noise-behind-a-dance.md).
 GENERATOR: Terms[GANStep] = {
     "recon": recon,
     "g_mov": lambda s: bce_real(s.judge_mov(s.music)),
@@ -69,13 +112,23 @@ GENERATOR: Terms[GANStep] = {
     "mov_logvar": lambda s: F.l1_loss(s.dance.mov.logvar, s.real.z_mov.logvar),
     "kl_fake_dan": lambda s: s.music.z_dan.kl(),
     "kl_fake_mov": lambda s: s.music.mov.kl(),
-    "prior_dan": lambda s: s.dance.z_dan.detach().kl_to(s.music.z_dan),
+    "prior_dan": prior_dan,
+    "align": align,
 }
 #: MSE of the style regressed from both z_dan samples to the music's style.
 STYLE: Terms[StyleStep] = {
     "style_real": lambda s: F.mse_loss(s.regressor(s.z_dan_real), s.style),
     "style_fake": lambda s: F.mse_loss(s.regressor(s.z_dan_fake), s.style),
 }
+#: Logged by the reference without being in a loss, so computed whatever their weight.
+LOGGED = ("kl_fake_dan", "kl_fake_mov")
+
+
+def unused(weights: Mapping[str, float]) -> list[str]:
+    """Terms that need not be computed: they have no weight."""
+    return [name for name, weight in weights.items() if weight == 0 and name not in LOGGED]
+
+
 #: The paper's weights; terms that are not in its losses have none. experiment=paper says the same.
 DEFAULT = {
     "d_mov_real": 1.0, "d_mov_fake": 1.0, "d_dan_real": 1.0, "d_dan_fake": 1.0,

@@ -19,11 +19,11 @@ from d2m.dance.generator import DanceGenerator, DanceNoise, segment_centres_s
 from d2m.data.normalizer import Normalizer
 from d2m.nets.composition import Composition, CompositionNoise, RealUnits
 from d2m.nets.losses import compute, full_weights, weighted_sum
-from d2m.nets.losses.generator import DEFAULT, TERMS, ClosedLoopStep
+from d2m.nets.losses.generator import DEFAULT, TERMS, ClosedLoopStep, foreign_starts
 from d2m.nets.music_style import StyleMode
 from d2m.nets.sizes import Sizes
 from d2m.train.optimizers import ADAM, build_optimizer, cosine_decay
-from d2m.train.steps import clip_each, log_losses, step_generator
+from d2m.train.steps import clip_each, log_losses, music_of, step_generator
 
 
 class GeneratorModule(pl.LightningModule):
@@ -34,10 +34,12 @@ class GeneratorModule(pl.LightningModule):
         optimizer: see :func:`d2m.train.optimizers.build_optimizer`; its rate is the dance decoder's.
         lr_unit_decoder: the unit decoder's rate; lr_final: the share of both that a cosine decays to.
         weights: of the terms in :mod:`d2m.nets.losses.generator`; merged over its defaults.
+        foreign_start: share of a batch whose dances start where another ended, as a song's segments do;
+            recovery_frames: in how many frames they must be back (docs/adr/0067-dances-that-find-their-pose.md).
         clip: norm at which each decoder is clipped on its own.
         seed: of the noise.
-        style_mode: of the dances that ``predict_step`` makes, see :class:`d2m.nets.music_style.MusicStyle`; training
-            hears single windows.
+        style_mode: of the dances that ``predict_step`` makes, see :class:`d2m.nets.music_style.MusicStyle`.
+        span, augment: as of :class:`d2m.train.modules.mm_gan.MMGANModule`.
     """
 
     def __init__(
@@ -47,9 +49,13 @@ class GeneratorModule(pl.LightningModule):
         lr_unit_decoder: float = 2e-5,
         lr_final: float = 1.0,
         weights: dict[str, float] | None = None,
+        foreign_start: float = 0.0,
+        recovery_frames: int = 16,
         clip: float = 0.5,
         seed: int = 0,
         style_mode: StyleMode = "windows",
+        span: bool = False,
+        augment: dict[str, float] | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -60,21 +66,22 @@ class GeneratorModule(pl.LightningModule):
         self.net.unit_decoder.requires_grad_(True)
 
     def losses(self, real: RealUnits, noise: CompositionNoise) -> dict[str, Tensor]:
-        """Forward, both branches unrolled from the real first pose, and unweighted terms."""
+        """Forward, both branches unrolled from one first pose, and unweighted terms."""
         net = self.net
         b, u = real.units.shape[:2]
         dance, music = net.reconstruct(real, noise), net.compose(real, noise)
         recon_mov = dance.mov.sample(noise.recon_mov.view(b, u, -1))
         fake_mov = music.mov.sample(noise.fake_mov)
-        first, ini = real.units[:, 0, 0], noise.z_ini.view(b, u, -1)
+        first, due = foreign_starts(real.units, self.hparams["foreign_start"], self.hparams["recovery_frames"])
+        ini = noise.z_ini.view(b, u, -1)
         # Both branches in one unroll: a GRU's cost is in its steps, not in its rows.
         poses = net.unroll(torch.cat([recon_mov, fake_mov]), torch.cat([first, first]), torch.cat([ini, ini]))
-        return compute(TERMS, ClosedLoopStep(real.units, poses[:b], poses[b:], real.z_mov, dance.mov))
+        return compute(TERMS, ClosedLoopStep(real.units, poses[:b], poses[b:], real.z_mov, dance.mov, due))
 
     def _step(self, stream: str, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         generator = step_generator(self, stream, batch_idx, self.hparams["seed"])
         noise = self.net.draw_noise(batch["units"], generator)
-        real = self.net.read_real(batch["units"], batch["features"], noise)
+        real = self.net.read_real(batch["units"], music_of(batch), noise)
         losses = self.losses(real, noise)
         total = weighted_sum(losses, self.weights)
         log_losses(self, stream, {**losses, "loss": total}, len(batch["units"]))

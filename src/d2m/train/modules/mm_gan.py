@@ -1,28 +1,43 @@
 """Stage 2 as a LightningModule: composition by the music-to-movement GAN (Lee et al., NeurIPS 2019, section 3.3).
 
 Three updates a batch: discriminators; encoders and decoders on the generator loss; encoders and regressor on the
-style loss. The forward pass is recomputed for every update with the batch's one draw of noise: the reference
-back-propagates the style loss through weights that the generator update has already stepped, which raises on
-today's PyTorch, and otherwise mixes activations of two models.
+style loss. The first two share a forward pass, whose weights neither has stepped; the third has its own, with the
+batch's one draw of noise: the reference back-propagates the style loss through weights that the generator update has
+already stepped, which raises on today's PyTorch, and otherwise mixes activations of two models.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
 from d2m.core.skeleton import SEQUENCE_UNITS
-from d2m.nets.composition import Composition, CompositionNoise, RealUnits
+from d2m.nets.composition import Composition, CompositionNoise, DanceBranch, MusicBranch, RealUnits
 from d2m.nets.losses import compute, full_weights, opening, weighted_sum
-from d2m.nets.losses.mm_gan import DEFAULT, DISCRIMINATOR, GENERATOR, STYLE, GANStep, StyleStep
-from d2m.nets.mm_gan import Discriminator
+from d2m.nets.losses.mm_gan import DEFAULT, DISCRIMINATOR, GENERATOR, STYLE, GANStep, Inferred, StyleStep, unused
+from d2m.nets.mm_gan import Discriminator, NoiseEncoder
 from d2m.nets.sizes import Sizes
 from d2m.train.optimizers import ADAM, build_optimizer, cosine_decay, step_schedulers
-from d2m.train.steps import clip_each, frozen, log_losses, step_generator
+from d2m.train.steps import clip_each, frozen, log_losses, music_of, step_generator
+
+
+class Branches(NamedTuple):
+    """One forward pass of what stage 2 trains."""
+
+    dance: DanceBranch
+    music: MusicBranch
+
+    def detach(self) -> Branches:
+        """The same without gradients."""
+        d, m = self
+        return Branches(
+            DanceBranch(d.z_dan.detach(), d.z_dan_samples.detach(), d.mov.detach()),
+            MusicBranch(m.z_dan.detach(), m.z_dan_samples.detach(), m.mov.detach()),
+        )
 
 
 class MMGANModule(pl.LightningModule):
@@ -41,6 +56,9 @@ class MMGANModule(pl.LightningModule):
             learn to carry a dance before it is asked to be smooth (docs/adr/0050-a-dance-latent-that-carries.md).
         clip: norm at which every stepped network is clipped on its own.
         seed: of the noise.
+        span: the style is that of the music under the whole sequence, as ``style_mode=local`` hears it when it dances;
+            otherwise that of 2 s of it (paper).
+        augment: see :class:`d2m.train.modules.music_style.MusicStyleModule`.
 
     The initial-pose encoder, the movement encoder and the music style network are frozen: the reference builds an
     optimiser for the movement encoder and never steps it (docs/adr/0003-frozen-movement-encoder.md).
@@ -58,18 +76,21 @@ class MMGANModule(pl.LightningModule):
         dance_logvar: float = 0.0,
         clip: float = 0.5,
         seed: int = 0,
+        span: bool = False,
+        augment: dict[str, float] | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
         self.automatic_optimization = False
         s = Sizes.from_dict(sizes)
         self.net = net = Composition(s)
-        self.movement_discriminator = Discriminator(SEQUENCE_UNITS * 2 * s.z_mov, s.n_features)
-        self.dance_discriminator = Discriminator(2 * s.z_dan, s.n_features)
+        self.movement_discriminator = Discriminator(SEQUENCE_UNITS * 2 * s.z_mov, s.n_features, s.discriminator_hidden)
+        self.dance_discriminator = Discriminator(2 * s.z_dan, s.n_features, s.discriminator_hidden)
         every = full_weights((*DISCRIMINATOR, *GENERATOR, *STYLE), weights, DEFAULT)
         self.d_weights, self.g_weights, self.style_weights = (
             {name: every[name] for name in terms} for terms in (DISCRIMINATOR, GENERATOR, STYLE)
         )
+        self.noise_encoder = NoiseEncoder(s.z_dan, s.style) if self.g_weights["prior_dan"] else None
         for network in (net.initial_pose_encoder, net.initial_pose_decoder, net.movement_encoder, net.music_style):
             network.requires_grad_(False)
         with torch.no_grad():
@@ -82,29 +103,59 @@ class MMGANModule(pl.LightningModule):
         share = opening(step, total_steps, self.hparams["anneal_midpoint"], self.hparams["anneal_slope"])
         return {**self.g_weights, "kl_dan": self.g_weights["kl_dan"] * share}
 
-    # -- phases: each recomputes what it back-propagates through ---------------------------------------------
+    # -- phases -----------------------------------------------------------------------------------------------
 
-    def discriminator_phase(self, real: RealUnits, noise: CompositionNoise) -> dict[str, Tensor]:
-        with torch.no_grad():
-            dance, music = self.net.reconstruct(real, noise), self.net.compose(real, noise)
-        return compute(
-            DISCRIMINATOR, GANStep(real, dance, music, self.movement_discriminator, self.dance_discriminator)
-        )
+    def branches(self, real: RealUnits, noise: CompositionNoise) -> Branches:
+        """Both branches at the present weights."""
+        return Branches(self.net.reconstruct(real, noise), self.net.compose(real, noise))
 
-    def generator_phase(self, real: RealUnits, noise: CompositionNoise, poses: bool = True) -> dict[str, Tensor]:
+    def _gan_step(self, real: RealUnits, branches: Branches, **more: Any) -> GANStep:
+        return GANStep(real, *branches, self.movement_discriminator, self.dance_discriminator, **more)
+
+    def discriminator_phase(
+        self, real: RealUnits, noise: CompositionNoise, branches: Branches | None = None
+    ) -> dict[str, Tensor]:
+        if branches is None:
+            with torch.no_grad():
+                branches = self.branches(real, noise)
+        return compute(DISCRIMINATOR, self._gan_step(real, branches.detach()), without=unused(self.d_weights))
+
+    def generator_phase(
+        self,
+        real: RealUnits,
+        noise: CompositionNoise,
+        poses: bool = True,
+        branches: Branches | None = None,
+        recording: Tensor | None = None,
+    ) -> dict[str, Tensor]:
         """``poses=False`` leaves "recon" out: decoding units is most of a step."""
-        dance, music = self.net.reconstruct(real, noise), self.net.compose(real, noise)
-        recon = self.net.decode_units(real, dance.mov, noise) if poses else None
-        step = GANStep(real, dance, music, self.movement_discriminator, self.dance_discriminator, recon)
-        return compute(GENERATOR, step, without=() if poses else ("recon",))
+        branches = branches or self.branches(real, noise)
+        recon = self.net.decode_units(real, branches.dance.mov, noise) if poses else None
+        inferred = self.infer(real, branches.dance, noise) if self.noise_encoder is not None else None
+        left_out = {*unused({**self.g_weights, "recon": float(poses)})}
+        step = self._gan_step(real, branches, recon=recon, inferred=inferred, recording=recording)
+        return compute(GENERATOR, step, without=left_out)
+
+    def infer(self, real: RealUnits, dance: DanceBranch, noise: CompositionNoise) -> Inferred:
+        """The noise behind the dances, whose z_dan gets no gradient, and what music and that noise give."""
+        assert self.noise_encoder is not None and noise.inferred is not None
+        behind = self.noise_encoder(dance.z_dan_samples.detach(), real.style)
+        return Inferred(behind, self.net.style_to_dance(real.style, behind.sample(noise.inferred)))
 
     def style_phase(self, real: RealUnits, noise: CompositionNoise) -> dict[str, Tensor]:
         net = self.net
         z_real = net.dance_encoder(real.z_mov.parameters_cat()).sample(noise.z_dan)
         z_fake = net.style_to_dance(real.style, noise.audio).sample(noise.fake_z_dan)
-        return compute(STYLE, StyleStep(real.style, net.style_regressor, z_real, z_fake))
+        step = StyleStep(real.style, net.style_regressor, z_real, z_fake)
+        return compute(STYLE, step, without=unused(self.style_weights))
 
-    def _update(self, loss: Tensor, optimizers: Sequence[Any], networks: Sequence[nn.Module]) -> Tensor:
+    def _update(
+        self, losses: dict[str, Tensor], weights: dict[str, float], optimizers: Sequence[Any],
+        networks: Sequence[nn.Module],
+    ) -> Tensor:  # fmt: skip
+        loss = weighted_sum(losses, {name: weights[name] for name in losses})
+        if not loss.requires_grad:
+            return torch.zeros(())
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         self.manual_backward(loss)
@@ -116,55 +167,56 @@ class MMGANModule(pl.LightningModule):
         return norms.max()
 
     def optimize(
-        self, real: RealUnits, noise: CompositionNoise, g_weights: dict[str, float] | None = None
+        self,
+        real: RealUnits,
+        noise: CompositionNoise,
+        g_weights: dict[str, float] | None = None,
+        recording: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """The three updates of one batch; returns every loss, each at the weights its update saw.
 
+        Terms without weight are not computed, and an update without terms is not made.
+
         Args:
-            g_weights: of the generator phase, instead of the module's own. Without a weight of "recon" no
-                unit is decoded.
+            g_weights: of the generator phase, instead of the module's own.
+            recording: (b,) of each sequence, for "align".
         """
         weights = dict(g_weights or self.g_weights)
-        poses = weights["recon"] != 0
-        if not poses:
-            del weights["recon"]
         net = self.net
         optimizers = self.optimizers()
         assert isinstance(optimizers, list)
         opt_d, opt_encoders, opt_decoders, opt_regressor = optimizers
         discriminators = [self.movement_discriminator, self.dance_discriminator]
+        encoders = [net.dance_encoder, net.style_to_dance]
 
-        d = self.discriminator_phase(real, noise)
-        d_norm = self._update(weighted_sum(d, self.d_weights), [opt_d], discriminators)
+        # One forward pass for two updates: that of the discriminators does not touch what it went through.
+        branches = self.branches(real, noise)
+        d = self.discriminator_phase(real, noise, branches)
+        losses = {**d, "grad_d": self._update(d, self.d_weights, [opt_d], discriminators)}
         with frozen(*discriminators):
-            g = self.generator_phase(real, noise, poses)
-            encoders = [net.dance_encoder, net.style_to_dance]
-            g_norm = self._update(
-                weighted_sum(g, weights),
-                [opt_encoders, opt_decoders],
-                [*encoders, net.dance_decoder, net.unit_decoder],
-            )
+            g = self.generator_phase(real, noise, weights["recon"] != 0, branches, recording)
+            inference = [] if self.noise_encoder is None else [self.noise_encoder]
+            networks = [*encoders, *inference, net.dance_decoder, net.unit_decoder]
+            losses |= {**g, "grad_g": self._update(g, weights, [opt_encoders, opt_decoders], networks)}
         s = self.style_phase(real, noise)
-        s_norm = self._update(
-            weighted_sum(s, self.style_weights), [opt_encoders, opt_regressor], [*encoders, net.style_regressor]
-        )
-        return {**d, **g, **s, "grad_d": d_norm, "grad_g": g_norm, "grad_style": s_norm}
+        norm = self._update(s, self.style_weights, [opt_encoders, opt_regressor], [*encoders, net.style_regressor])
+        return {**losses, **s, "grad_style": norm}
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         generator = step_generator(self, "train", batch_idx, self.hparams["seed"])
         noise = self.net.draw_noise(batch["units"], generator)
-        real = self.net.read_real(batch["units"], batch["features"], noise)
+        real = self.net.read_real(batch["units"], music_of(batch), noise)
         weights = self.annealed_weights(
             int(self.trainer.fit_loop.total_batch_idx), int(self.trainer.estimated_stepping_batches)
         )
-        log_losses(self, "train", self.optimize(real, noise, weights), len(batch["units"]))
+        log_losses(self, "train", self.optimize(real, noise, weights, batch.get("recording")), len(batch["units"]))
         self.log("train/kl_weight", weights["kl_dan"])
         step_schedulers(self)
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         generator = step_generator(self, "val", batch_idx, self.hparams["seed"])
         noise = self.net.draw_noise(batch["units"], generator)
-        real = self.net.read_real(batch["units"], batch["features"], noise)
+        real = self.net.read_real(batch["units"], music_of(batch), noise)
         losses = {
             **self.discriminator_phase(real, noise),
             **self.generator_phase(real, noise),
@@ -176,6 +228,8 @@ class MMGANModule(pl.LightningModule):
         net = self.net
         d = [*self.movement_discriminator.parameters(), *self.dance_discriminator.parameters()]
         encoders = [*net.dance_encoder.parameters(), *net.style_to_dance.parameters()]
+        if self.noise_encoder is not None:
+            encoders += self.noise_encoder.parameters()
         decoders = [
             {"params": list(net.dance_decoder.parameters())},
             {"params": list(net.unit_decoder.parameters()), "lr": self.hparams["lr_unit_decoder"]},
