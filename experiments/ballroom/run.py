@@ -3,7 +3,7 @@
     d2m train data=ballroom size=small trainer=cpu hydra.run.dir=outputs/ballroom0 seed=0
     python -m experiments.ballroom.run run=outputs/ballroom0 out=DIR
     python -m experiments.ballroom.run runs=[outputs/ballroom0,outputs/ballroom1,outputs/ballroom2] out=DIR
-        [seeds=3] [folds=5] [source=chacha target=waltz] [pairs=14] [edit_seconds=30] [permutations=999]
+        [seeds=2] [folds=5] [source=chacha target=waltz] [pairs=14] [edit_seconds=20] [permutations=999]
         [corpora=[DIR,...]] [before=REPORT.json] [seed=0]
 
 Several runs are those of several splits. ``corpora``: their prepared corpora, if they moved. ``folds=0`` leaves the

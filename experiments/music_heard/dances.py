@@ -52,9 +52,9 @@ def dances_of_song(
 
     Returns:
         "judged_*" (g,): of the "real" dance, the "own" one, and of two oracles that know the genre: "mean" dances its
-        mean z_dan, "style" the mean style of its training songs. "energy_*" alike. "boundary": jump at unit
-        boundaries. For songs of ``pair`` the edit to the other genre: "edit_*" (g,) for the "original", the "neutral"
-        and the "target" dance.
+        mean z_dan, "style" the mean style of its training songs. "energy_*": of "real", "own" and "mean". "boundary":
+        jump at unit boundaries. For songs of ``pair`` the edit to the other genre: "edit_*" (g,) for the "original",
+        the "neutral" and the "target" dance.
     """
     g, corpus = run.generator, run.corpus
     genre, beats, frames = corpus.recordings[i].genre, corpus.song_beats(i), len(corpus.song_features(i))
@@ -81,7 +81,7 @@ def dances_of_song(
         known = {"mean": g.genre_means.get(genre)}
         known["style"] = z_of_style(g, styles[genre], n, seeds[0]) if genre in styles else None
         for name, z in known.items():
-            if z is not None:
+            if z is not None and not (warp and name == "style"):  # one oracle's energy is enough
                 poses = dance_to_recording(g, corpus, i, seeds[0], warp=warp, z_dan=z).poses["original"]
                 row |= {f"energy_{name}": mean_energy(poses, scale)} if warp else {f"judged_{name}": judged(g, poses)}
     return row | {k: np.mean(v, axis=0) for k, v in many.items()}

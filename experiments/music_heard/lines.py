@@ -45,10 +45,10 @@ class Part:
 class Options:
     """How to measure. seeds: dances of each song. pairs: of halves, a run. edit_seconds, half_seconds: of a song."""
 
-    seeds: int = 3
+    seeds: int = 2
     permutations: int = 999
     pairs: int = 14
-    edit_seconds: float = 30.0
+    edit_seconds: float = 20.0
     half_seconds: float = 20.0
     source: str = ""
     target: str = ""

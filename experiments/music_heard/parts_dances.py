@@ -112,7 +112,7 @@ def edits_part(rows: SongRows, genres: Sequence[str], source: str, target: str) 
 
 def energy_part(rows: SongRows, genres: Sequence[str]) -> Part:
     lines = []
-    for kind, label in {"own": "generated", "mean": "oracle, mean z_dan", "style": "oracle, mean style"}.items():
+    for kind, label in {"own": "generated", "mean": "oracle, mean z_dan of the genre"}.items():
         for g in genres:
             if f"energy_{kind}" in rows.values:
                 lines.append(line(f"{g}: {label} / real", rows, lambda r, g=g, k=kind: dances.energy_ratio(

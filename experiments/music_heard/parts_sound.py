@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import binomtest
 
-from d2m.core.errors import D2MError
 from d2m.stats.pooled import SongRows
+from d2m.stats.within import WithinAxis
 from experiments.material import progress
 from experiments.music_heard import sound
 from experiments.music_heard.held_out import Run
@@ -25,10 +25,7 @@ def music_edits_part(runs: Sequence[Run], o: Options, cache: Path) -> Part:
     with progress(sum(len(run.songs) for run in runs), "edits of sound") as step:
         done = 0
         for run in runs:
-            try:
-                axis = sound.tempo_axis(run, o.permutations, o.seed)
-            except D2MError as e:
-                return Part("music_edits", heading, f"Not measured: {e}.", ())
+            axis = sound.tempo_axis(run, o.permutations, o.seed)
             axes.append(axis)
             for i in run.songs:
                 rows = sound.edited_features(run.corpus, i, run.generator.front_end, o.edit_seconds, cache)
@@ -38,46 +35,61 @@ def music_edits_part(runs: Sequence[Run], o: Options, cache: Path) -> Part:
                 step(done := done + 1)
     if not found:
         return Part("music_edits", heading, "The songs' files are not on this machine.", ())
-    rows, lines = SongRows.of(found), []
-    both = tuple(sound.TEMPO)
-    for edits in (*((e,) for e in both), both):
-        label = " and ".join(edits)
-        right = [f"right {e}" for e in edits]
-        lines.append(line(f"{label}: right sign, share of songs", rows, lambda r, n=right: float(
-            np.mean([r[x] for x in n])), chance=0.5,
-            p=sign_p(np.mean([rows.per_song()[x] for x in right], axis=0))))  # fmt: skip
-    for key, words in {"along": "over the predicted shift", "along_held_out": "over the unbiased slope's"}.items():
-        names = [f"{key} {e}" for e in both]
-        lines.append(
-            line(f"tempo: displacement {words}, median", rows, lambda r, n=names: sound.median_of(r, *n), chance=0.0)
-        )
+    rows = SongRows.of(found)
+    lines = tempo_lines(rows) if any(a.fit is not None for a in axes) else []
     for edit in (*sound.TEMPO, *sound.ASIDE):
         name = f"moved {edit}"
         lines.append(line(f"{edit}: displacement / genre step, median", rows, lambda r, n=name: sound.median_of(r, n)))
-    facts = [
-        {"slope_per_octave": a.fit.slope, "held_out_slope_per_octave": a.fit.held_out_slope, "p": a.fit.p,
-         "genre_step": a.step, "tempo_spread_octaves": a.spread} for a in axes
-    ]  # fmt: skip
+    facts = [{"fit": None if a.fit is None else slopes(a.fit), "genre_step": a.step, "tempo_spread_octaves": a.spread}
+             for a in axes]  # fmt: skip
     said = "; ".join(
-        f"{a.fit.slope / a.step:.2f} (unbiased {a.fit.held_out_slope / a.step:.2f}, p = {a.fit.p:.2g})" for a in axes
+        f"{a.fit.slope / a.step:.2f} (unbiased {a.fit.held_out_slope / a.step:.2f}, p = {a.fit.p:.2g})"
+        if a.fit is not None
+        else "none, for tempi do not vary within genres"
+        for a in axes
     )
     spread = ", ".join(f"{a.spread:.2f}" for a in axes)
     left = f" {missing} song(s) are not on this machine." if missing else ""
     return Part(
         "music_edits", heading,
         f"The middle {o.edit_seconds:g} s of held-out songs, edited; z_dan is noise-averaged, the noise the same. "
-        "The axis of "
-        "tempo: least squares of the training songs' z_dan on log tempo, both less their genre's mean (one "
-        "regressor, no "
-        "ridge), tempi folded to the octave around their genre's median. Its slope is biased upwards by its own "
-        "noise, so "
-        "the shift that it predicts is the stricter unit; the unbiased slope projects each song on the axis of the "
-        "others. "
-        f"Slope, genre steps an octave, by run: {said}. Standard deviation of tempo within genres, octaves: "
-        f"{spread}. The "
-        f"genre step is the mean distance between two genres' means.{left}",
+        "The axis "
+        "of tempo: least squares of the training songs' z_dan on log tempo, both less their genre's mean (one "
+        "regressor, "
+        "no ridge), tempi folded to the octave around their genre's median. Its slope is biased upwards by its own "
+        "noise, so the shift that it predicts is the stricter unit; the unbiased slope projects each song on the "
+        "axis of "
+        f"the others. Slope, genre steps an octave, by run: {said}. Standard deviation of tempo within genres, "
+        "octaves: "
+        f"{spread}. The genre step is the mean distance between two genres' means.{left}",
         lines, {"axes": facts},
     )  # fmt: skip
+
+
+def slopes(fit: WithinAxis) -> dict[str, float]:
+    return {"slope_per_octave": fit.slope, "held_out_slope_per_octave": fit.held_out_slope, "p": fit.p}
+
+
+def tempo_lines(rows: SongRows) -> list[Line]:
+    """How far edits of tempo move songs along the axis of tempo."""
+    both, lines, once = tuple(sound.TEMPO), [], rows.per_song()
+    for edits in (*((e,) for e in both), both):
+        right = [f"right {e}" for e in edits]
+        lines.append(
+            line(
+                f"{' and '.join(edits)}: right sign, share of songs",
+                rows,
+                lambda r, n=right: float(np.nanmean([r[x] for x in n])),
+                chance=0.5,
+                p=sign_p(np.mean([once[x] for x in right], axis=0)),
+            )
+        )
+    for key, words in {"along": "over the predicted shift", "along_held_out": "over the unbiased slope's"}.items():
+        names = [f"{key} {e}" for e in both]
+        lines.append(
+            line(f"tempo: displacement {words}, median", rows, lambda r, n=names: sound.median_of(r, *n), chance=0.0)
+        )
+    return lines
 
 
 def halves_part(runs: Sequence[Run], o: Options) -> Part:
@@ -90,10 +102,10 @@ def halves_part(runs: Sequence[Run], o: Options) -> Part:
         for k, (run, a, b) in enumerate(pairs):
             rows = sound.dance_halves(run, a, b, o.half_seconds, o.seed)
             found += rows
-            both += [all(r["above"] for r in rows)] if rows else []
+            both += [all(r["above"] for r in rows)] if len(rows) == 2 else []
             step(k + 1)
     if not found:
-        return Part("halves", heading, "The songs' files are not on this machine.", ())
+        return Part("halves", heading, "The songs' files are not on this machine, or they are too short to judge.", ())
     flat = SongRows.of(found)
 
     def share(split: str | None) -> float:
@@ -106,7 +118,7 @@ def halves_part(runs: Sequence[Run], o: Options) -> Part:
     lines = [
         Line("halves judged as their own genre above the other's", share("test"), share("val"), share(None), 0.5, p,
              f"{n} halves"),
-        Line("pairs with both halves so", pooled=float(np.mean(both)), chance=0.25, note=f"{len(both)} pairs"),
+        Line("pairs with both halves so", pooled=float(np.mean(both)) if both else NAN, chance=0.25, note=f"{len(both)} pairs"),
     ]  # fmt: skip
     return Part(
         "halves", heading,

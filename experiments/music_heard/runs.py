@@ -23,7 +23,7 @@ from experiments.music_heard.page import earlier, publish
 
 #: Arguments of a report; those of :class:`Options` among them.
 DEFAULTS: dict[str, Any] = {
-    "run": "", "runs": [], "corpora": [], "out": None, "seeds": 3, "folds": 5, "pairs": 14, "edit_seconds": 30.0,
+    "run": "", "runs": [], "corpora": [], "out": None, "seeds": 2, "folds": 5, "pairs": 14, "edit_seconds": 20.0,
     "half_seconds": 20.0, "permutations": 999, "source": "", "target": "", "before": "", "seed": 0,
 }  # fmt: skip
 

@@ -15,6 +15,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from d2m.core.errors import D2MError
 from d2m.core.files import atomic_path
 from d2m.core.skeleton import SAMPLE_RATE, SEQUENCE_FRAMES
 from d2m.dance.extraction import song_latent
@@ -75,15 +76,18 @@ def edited_features(
 
 @dataclass(frozen=True, eq=False)
 class TempoAxis:
-    """The axis of within-genre log2 tempo among a run's training songs. step: mean distance of two genres' means."""
+    """The axis of within-genre log2 tempo among a run's training songs; None where tempi do not vary within genres.
 
-    fit: WithinAxis
+    step: mean distance of two genres' means.
+    """
+
+    fit: WithinAxis | None
     step: float
     spread: float  # octaves, standard deviation within genres
 
 
 def tempo_axis(run: Run, permutations: int, seed: int) -> TempoAxis:
-    """Raises D2MError if tempi do not vary within any genre."""
+    """Of a run; songs of unknown tempo are left out."""
     train = run.music.select(run.music.split == "train")
     where = {r.name: i for i, r in enumerate(run.corpus.recordings)}
     bpm = np.array([song_tempo(run.corpus, where[str(s)]) for s in train.song])
@@ -93,7 +97,11 @@ def tempo_axis(run: Run, permutations: int, seed: int) -> TempoAxis:
     means = list(train.genre_means().values())
     step = float(np.mean([np.linalg.norm(a - b) for a, b in combinations(means, 2)]))
     spread = float(np.sqrt(np.mean([np.var(octaves[train.genre == g]) for g in train.genres])))
-    return TempoAxis(within_axis(train.mu, octaves, train.genre, permutations, seed), step, spread)
+    try:
+        fit = within_axis(train.mu, octaves, train.genre, permutations, seed)
+    except D2MError:
+        fit = None
+    return TempoAxis(fit, step, spread)
 
 
 def moved(run: Run, axis: TempoAxis, rows: dict[str, NDArray[np.float32]]) -> dict[str, Any]:
@@ -102,6 +110,8 @@ def moved(run: Run, axis: TempoAxis, rows: dict[str, NDArray[np.float32]]) -> di
     z = {k: song_latent(run.generator, x, seed=run.seed).astype(np.float64) for k, x in rows.items()}
     delta = {k: v - z["none"] for k, v in z.items() if k != "none"}
     values = {f"moved {k}": float(np.linalg.norm(d)) / axis.step for k, d in delta.items()}
+    if axis.fit is None:
+        return values
     for edit, octaves in TEMPO.items():
         along = float(delta[edit] @ axis.fit.axis)
         values[f"along {edit}"] = along / (axis.fit.slope * octaves)
@@ -113,7 +123,8 @@ def moved(run: Run, axis: TempoAxis, rows: dict[str, NDArray[np.float32]]) -> di
 
 def median_of(rows: SongRows, *names: str) -> float:
     """Over songs of the mean over these values."""
-    return float(np.nanmedian(np.mean([rows[n] for n in names], axis=0)))
+    middle = np.mean([rows[n] for n in names], axis=0)
+    return float(np.median(middle[np.isfinite(middle)])) if np.isfinite(middle).any() else float("nan")
 
 
 # -- halves ------------------------------------------------------------------------------------------------------
@@ -171,5 +182,6 @@ def dance_halves(run: Run, a: int, b: int, seconds: float, seed: int) -> list[di
     for k, part in enumerate(half_dances(poses, n_frames(len(first)))):
         vote = judged(generator, part)
         margin = float(vote[columns[k]] - vote[columns[1 - k]])
-        rows.append(run.row((a, b)[k], above=float(margin > 0), margin=margin))
+        if np.isfinite(margin):  # nan: shorter than what the judge reads
+            rows.append(run.row((a, b)[k], above=float(margin > 0), margin=margin))
     return rows
