@@ -136,7 +136,6 @@ def style_part(run: Run, folds: int, permutations: int, seed: int) -> Part:
     return Part(
         "style", "Does the style network know the genre of songs it never heard?",
         f"Balanced accuracy over genres, all {int(count.sum())} songs with music, {folds} folds by song, trained as "
-        "the "
-        "run's stage music_style. p: genres shuffled among songs.",
+        "the run's stage music_style. p: genres shuffled among songs.",
         lines, tests,
     )  # fmt: skip

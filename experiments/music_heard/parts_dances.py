@@ -58,8 +58,8 @@ def judged_part(rows: SongRows, genres: Sequence[str]) -> Part:
         "judged", heading,
         "Probability that the judge (the motion classifier that no optimiser sees) gives the song's own genre, for "
         "unwarped dances. Chance: what it gives that genre for the dances to the other genres' songs. The oracles "
-        "know the "
-        "genre and dance its mean z_dan, or the mean style of its training songs: what better hearing could buy.",
+        "know the genre and dance its mean z_dan, or the mean style of its training songs: what better hearing could "
+        "buy.",
         lines,
     )  # fmt: skip
 
@@ -104,8 +104,7 @@ def edits_part(rows: SongRows, genres: Sequence[str], source: str, target: str) 
     return Part(
         "edits", heading,
         "Mean shift at strength 1 of the held-out songs of both genres, all noise shared; the judge's mean "
-        "probability, "
-        "unwarped. p: sign test over songs.",
+        "probability, unwarped. p: sign test over songs.",
         lines,
     )  # fmt: skip
 
@@ -119,12 +118,12 @@ def energy_part(rows: SongRows, genres: Sequence[str]) -> Part:
                     r, f"energy_{k}", g), chance=1.0 if kind == "own" else None))  # fmt: skip
     once = rows.per_song()
     means = {k: genre_mean(once[f"energy_{k}"], once.genre) for k in ("real", "own")}
+    seams = genre_mean(once["boundary"], once.genre) if "boundary" in once.values else {}
     order = {k: " < ".join(sorted(v, key=lambda g: v[g])) for k, v in means.items()}
     return Part(
         "energy", "Kinetic energy of the dances",
         "Generated over real mean kinetic energy of dances on the music's beats, hips in place, the real dance's "
-        "torso as "
-        f"unit of length; 1 is the real dance. Order of the real dances: {order['real']}; of the generated: "
+        f"torso as unit of length; 1 is the real dance. Order of the real dances: {order['real']}; of the generated: "
         f"{order['own']}.",
-        lines, {"means": means, "order": order, "boundary": genre_mean(once["boundary"], once.genre)},
+        lines, {"means": means, "order": order, "boundary": seams},
     )  # fmt: skip

@@ -52,16 +52,12 @@ def music_edits_part(runs: Sequence[Run], o: Options, cache: Path) -> Part:
     left = f" {missing} song(s) are not on this machine." if missing else ""
     return Part(
         "music_edits", heading,
-        f"The middle {o.edit_seconds:g} s of held-out songs, edited; z_dan is noise-averaged, the noise the same. "
-        "The axis "
-        "of tempo: least squares of the training songs' z_dan on log tempo, both less their genre's mean (one "
-        "regressor, "
-        "no ridge), tempi folded to the octave around their genre's median. Its slope is biased upwards by its own "
-        "noise, so the shift that it predicts is the stricter unit; the unbiased slope projects each song on the "
-        "axis of "
-        f"the others. Slope, genre steps an octave, by run: {said}. Standard deviation of tempo within genres, "
-        "octaves: "
-        f"{spread}. The genre step is the mean distance between two genres' means.{left}",
+        f"The middle {o.edit_seconds:g} s of held-out songs, edited; z_dan is noise-averaged, the noise the same. The "
+        "axis of tempo: least squares of the training songs' z_dan on log tempo, both less their genre's mean (one "
+        "regressor, no ridge), tempi folded to the octave around their genre's median. Its slope is biased upwards by "
+        "its own noise, so the shift that it predicts is the stricter unit; the unbiased slope projects each song on "
+        f"the axis of the others. Slope, genre steps an octave, by run: {said}. Standard deviation of tempo within "
+        f"genres, octaves: {spread}. The genre step is the mean distance between two genres' means.{left}",
         lines, {"axes": facts},
     )  # fmt: skip
 
@@ -113,12 +109,12 @@ def halves_part(runs: Sequence[Run], o: Options) -> Part:
         return float(above.mean()) if len(above) else NAN
 
     mode = sound.halves_mode(runs[0])
-    n = len(found)
+    n, together = len(found), float(np.mean(both)) if both else NAN
     p = float(binomtest(round(float(flat["above"].sum())), n, 0.5, alternative="greater").pvalue)
     lines = [
         Line("halves judged as their own genre above the other's", share("test"), share("val"), share(None), 0.5, p,
              f"{n} halves"),
-        Line("pairs with both halves so", pooled=float(np.mean(both)) if both else NAN, chance=0.25, note=f"{len(both)} pairs"),
+        Line("pairs with both halves so", pooled=together, chance=0.25, note=f"{len(both)} pairs"),
     ]  # fmt: skip
     return Part(
         "halves", heading,

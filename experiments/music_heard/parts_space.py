@@ -46,10 +46,9 @@ def probe_part(runs: Sequence[Run], o: Options) -> Part:
     return Part(
         "probe", "Is the genre in z_dan?",
         "Balanced accuracy over genres of held-out songs, from the noise-averaged z_dan of the music: logistic "
-        "regression "
-        "on the training songs' latents, standardised, its L2 penalty by cross-validation within the training songs. A "
-        "song that several runs held out counts once. p: genres shuffled among distinct songs. The older probe is that "
-        "of experiments/genre_structure, which never sees the training songs.",
+        "regression on the training songs' latents, standardised, its L2 penalty by cross-validation within the "
+        "training songs. A song that several runs held out counts once. p: genres shuffled among distinct songs. The "
+        "older probe is that of experiments/genre_structure, which never sees the training songs.",
         lines, {**numbers, "older": older},
     )  # fmt: skip
 
@@ -100,9 +99,8 @@ def variance_part(runs: Sequence[Run]) -> Part:
     return Part(
         "variance", "Where the variance of z_dan comes from",
         f"Nested random effects of {space.DRAWS} complete draws a song, the runs' components added up; alike on both "
-        "sides "
-        f"is 1. In these runs {space.HEARD['segment' if local else 'song']}. 95 %: jackknife over distinct songs (a "
-        "bootstrap draws songs twice, and two equal songs of a genre of two have no variance between them).",
+        f"sides is 1. In these runs {space.HEARD['segment' if local else 'song']}. 95 %: jackknife over distinct songs "
+        "(a bootstrap draws songs twice, and two equal songs of a genre of two have no variance between them).",
         lines, numbers,
     )  # fmt: skip
 
@@ -122,8 +120,7 @@ def retrieval_part(runs: Sequence[Run], o: Options) -> Part:
     return Part(
         "retrieval", "Does a song find its own dance?",
         "Share of held-out songs whose own real dance is the nearest of the held-out ones of its run, by the cosine "
-        "of the "
-        "noise-averaged z_dan, each side less its training songs' mean. Chance and p: whose dance is whose is shuffled "
-        "within genres, so that only what is known of the song counts.",
+        "of the noise-averaged z_dan, each side less its training songs' mean. Chance and p: whose dance is whose is "
+        "shuffled within genres, so that only what is known of the song counts.",
         lines, numbers,
     )  # fmt: skip

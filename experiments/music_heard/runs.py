@@ -91,8 +91,8 @@ def intro(runs: Sequence[Run], command: str) -> Section:
     return Section(
         "What was measured",
         f"{len(runs)} run(s), front end {first.front_end}, style_mode {first.style_mode}; {len(names)} distinct "
-        "held-out songs: "
-        f"{listed}. Numbers are of distinct songs: one that several runs held out is averaged over them first.{worth}",
+        f"held-out songs: {listed}. Numbers are of distinct songs: one that several runs held out is averaged over "
+        f"them first.{worth}",
         code=f"$ {command}",
     )  # fmt: skip
 
