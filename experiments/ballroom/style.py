@@ -13,16 +13,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from d2m.core.errors import D2MError
+from d2m.core.progress import bar
 from d2m.core.skeleton import STYLE_FRAMES
 from d2m.data.corpus import Corpus
 from d2m.data.sampling import GenrePools
-from d2m.stats.nulls import permutation_p
+from d2m.nets.blocks import windows
+from d2m.stats.pooled import pooled_accuracy
 from d2m.train.modules.music_style import MusicStyleModule
+from experiments.music_heard.held_out import Run
+from experiments.music_heard.lines import Line, Part
 
 Songs = list[NDArray[np.float32]]
 
@@ -48,16 +52,10 @@ def fit_style(
 
 
 @torch.no_grad()
-def votes(module: MusicStyleModule, song: NDArray[np.float32]) -> int:
-    """The genre that most 2 s windows of a normalised song speak for."""
-    return int(module.net.song_probabilities(torch.from_numpy(song)).argmax())
-
-
-def accuracy_test(truth: NDArray[np.int64], predicted: NDArray[np.int64], n: int, seed: int) -> tuple[float, float]:
-    """(p, 95th percentile of the null) of the balanced accuracy under n shuffles of the songs' labels."""
-    rng = np.random.default_rng(seed)
-    null = np.array([balanced_accuracy_score(rng.permutation(truth), predicted) for _ in range(n)])
-    return permutation_p(balanced_accuracy_score(truth, predicted), null), float(np.percentile(null, 95))
+def window_votes(module: MusicStyleModule, song: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Genre probabilities (n, g) of a normalised song's 2 s windows."""
+    said = module.net(windows(torch.from_numpy(song), STYLE_FRAMES)).softmax(-1)
+    return np.asarray(said.numpy(), np.float32)
 
 
 def cross_validate(
@@ -67,30 +65,77 @@ def cross_validate(
     batch: int,
     folds: int = 5,
     seed: int = 0,
-    permutations: int = 1000,
-) -> dict[str, float]:
-    """Balanced accuracies over genres of held-out songs; statistics are fitted on each fold's training songs only."""
+    permutations: int = 999,
+) -> dict[str, dict[str, float]]:
+    """Balanced accuracies over genres of held-out songs; statistics are fitted on each fold's training songs only.
+
+    Returns:
+        "songs", what most of a song's windows say by their mean probability; "windows", each 2 s by itself; "logistic",
+        a logistic regression on each song's mean and deviation. Each with its null: genres shuffled among the songs.
+    """
     with_music = np.flatnonzero(corpus.has_music)
+    with_music = with_music[corpus.feature_bounds[with_music, 1] >= STYLE_FRAMES]
     raw = [np.asarray(corpus.song_features(int(i))) for i in with_music]
     genre = np.asarray(corpus.recording_genre)[with_music]
     summary = np.stack([np.concatenate([x.mean(0), x.std(0)]) for x in raw])
-    gru, logistic = np.zeros_like(genre), np.zeros_like(genre)
-    for fold, (train, test) in enumerate(StratifiedKFold(folds, shuffle=True, random_state=seed).split(summary, genre)):
-        rows = np.concatenate([raw[i] for i in train])
-        mean, std = rows.mean(0), rows.std(0)
-        songs = [((x - mean) / std).astype(np.float32) for x in raw]
-        module = fit_style([songs[i] for i in train], genre[train], options, steps, batch, seed + fold)
-        gru[test] = [votes(module, songs[i]) for i in test]
-        line = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=2000))
-        logistic[test] = line.fit(summary[train], genre[train]).predict(summary[test])
-    p, null = accuracy_test(genre, gru, permutations, seed)
-    p_logistic, _ = accuracy_test(genre, logistic, permutations, seed)
-    return {
-        "songs": float(len(genre)),
-        "gru": float(balanced_accuracy_score(genre, gru)),
-        "gru_p": p,
-        "null_95": null,
-        "logistic": float(balanced_accuracy_score(genre, logistic)),
-        "logistic_p": p_logistic,
-        "chance": 1 / len(corpus.genres),
+    said: list[NDArray[np.float32]] = [np.zeros((0, 0), np.float32)] * len(raw)
+    logistic = np.zeros_like(genre)
+    division = StratifiedKFold(folds, shuffle=True, random_state=seed).split(summary, genre)
+    with bar(folds, "style network, folds") as update:
+        for fold, (train, test) in enumerate(division):
+            rows = np.concatenate([raw[i] for i in train])
+            mean, std = rows.mean(0), np.maximum(rows.std(0), 1e-6)
+            songs = [((x - mean) / std).astype(np.float32) for x in raw]
+            module = fit_style([songs[i] for i in train], genre[train], options, steps, batch, seed + fold)
+            for i in test:
+                said[i] = window_votes(module, songs[i])
+            line = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=2000))
+            logistic[test] = line.fit(summary[train], genre[train]).predict(summary[test])
+            update()
+    of_window = np.repeat(np.arange(len(said)), [len(v) for v in said])
+    song = np.arange(len(genre))
+    voted = np.array([v.mean(0).argmax() for v in said])
+    tests = {
+        "songs": pooled_accuracy(song, genre, voted, permutations, seed),
+        "windows": pooled_accuracy(of_window, genre[of_window], np.concatenate(said).argmax(1), permutations, seed),
+        "logistic": pooled_accuracy(song, genre, logistic, permutations, seed),
     }
+    return {name: test.summary() for name, test in tests.items()}
+
+
+def style_part(run: Run, folds: int, permutations: int, seed: int) -> Part:
+    """The style network of a run's settings, cross-validated on all songs of its corpus.
+
+    Raises:
+        D2MError: a genre has fewer songs than folds.
+    """
+    provenance = run.generator.provenance
+    config = provenance["config"]
+    count = np.bincount(np.asarray(run.corpus.recording_genre)[run.corpus.has_music], minlength=len(run.corpus.genres))
+    if count.min() < folds:
+        raise D2MError(
+            f"folds={folds}: a genre has {count.min()} songs; give as many folds at most, or folds=0 for none"
+        )
+    options = {k: v for k, v in config["model"]["music_style"].items() if not k.startswith("_")}
+    options["sizes"] = run.generator.net.sizes.to_dict()
+    if "lr" in options:  # bundles older than docs/adr/0052-sizes.md
+        old = {k: options.pop(k) for k in ("lr", "weight_decay")}
+        options["optimizer"] = {"_target_": "torch.optim.AdamW", **old}
+    fit = config["fit"]["music_style"]
+    steps = fit["max_epochs"] * fit["steps_per_epoch"]
+    tests = cross_validate(run.corpus, options, steps, fit["batch_size"], folds, seed, permutations)
+    labels = {
+        "songs": "style network, songs", "windows": "style network, single windows of 2 s",
+        "logistic": "logistic regression on song means and deviations",
+    }  # fmt: skip
+    lines = [
+        Line(label, pooled=tests[k]["value"], chance=tests[k]["chance"], p=tests[k]["p"],
+             note=f"97.5 % of shuffles below {tests[k]['null_high']:.2f}")
+        for k, label in labels.items()
+    ]  # fmt: skip
+    return Part(
+        "style", "Does the style network know the genre of songs it never heard?",
+        f"Balanced accuracy over genres, all {int(count.sum())} songs with music, {folds} folds by song, trained as "
+        "the run's stage music_style. p: genres shuffled among songs.",
+        lines, tests,
+    )  # fmt: skip

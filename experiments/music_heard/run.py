@@ -1,9 +1,11 @@
 """What a front end hears of the genre: linear readers of 2 s windows, cross-validated by song. See README.md.
 
     python -m experiments.music_heard.run music=DIR out=DIR [front_ends=mfcc,tempogram,aist35,rhythm] [seed=0]
+        [runs=[DIR,DIR,...]] [the options of experiments.ballroom.run]
 
 ``music``: a folder with a folder of songs per genre, a raw corpus, or a table of songs. Writes OUT/report.json and
-OUT/report.md; OUT/features keeps each song's features for the next run.
+OUT/report.md; OUT/features keeps each song's features for the next run. With ``runs``, also OUT/runs: what trained
+runs made of what they heard, as experiments/ballroom reports it.
 """
 
 from __future__ import annotations
@@ -112,10 +114,10 @@ def main() -> None:
     from d2m.core.machine import git_revision, versions
     from d2m.data.songs import find_music
     from experiments.material import progress
+    from experiments.music_heard.runs import DEFAULTS, report
 
     defaults = {
-        "music": None, "out": None, "front_ends": f"mfcc,{TEMPOGRAM},aist35,rhythm", "folds": 5, "repeats": 10,
-        "permutations": 99, "seed": 0,
+        **DEFAULTS, "music": None, "front_ends": f"mfcc,{TEMPOGRAM},aist35,rhythm", "repeats": 10, "permutations": 99,
     }  # fmt: skip
     a = arguments(defaults, sys.argv[1:])
     # The penalised fit is as good as converged long before scikit-learn's bound.
@@ -156,6 +158,8 @@ def main() -> None:
     with atomic_path(out / "report.md") as temp:
         temp.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(f"report: {out / 'report.md'}")
+    if a["run"] or a["runs"]:
+        print(report("music_heard", "What the runs heard", {**a, "out": out / "runs", "permutations": 999}))
 
 
 if __name__ == "__main__":

@@ -109,6 +109,52 @@ def test_music_edits_on_the_users_songs(tiny_run: Path, tmp_path: Path, experime
     assert {e["songs"] for e in report["fast_to_slow"]["edits"]} == {1}
 
 
+def test_runs_are_measured_together(tiny_run: Path, tmp_path: Path, experiment: Any) -> None:
+    words = ("folds=2", "seeds=1", "pairs=1", "edit_seconds=4", "half_seconds=12", "permutations=19")
+    experiment("ballroom", f"run={tiny_run}", f"out={tmp_path / 'one'}", *words)
+    one = json.loads((tmp_path / "one" / "report.json").read_text())
+    expected = {
+        "style", "probe", "judged", "edits", "energy", "variance", "retrieval", "music_edits", "halves", "training",
+    }  # fmt: skip
+    assert one["parts"].keys() == expected
+    assert all(part["lines"] for part in one["parts"].values())
+    before = f"before={tmp_path / 'one' / 'report.json'}"
+    words = (*words, "folds=0", before)
+    experiment("ballroom", f"runs=[{tiny_run},{tiny_run}]", f"out={tmp_path / 'two'}", *words)
+    two = json.loads((tmp_path / "two" / "report.json").read_text())
+    assert "style" not in two["parts"]
+    for part in ("probe", "judged", "edits", "energy", "retrieval"):  # the same songs twice are the same songs
+        for a, b in zip(one["parts"][part]["lines"], two["parts"][part]["lines"], strict=True):
+            assert b["pooled"] == pytest.approx(a["pooled"], abs=1e-6, nan_ok=True), (part, a["name"])
+    page = (tmp_path / "two" / "index.html").read_text()
+    assert ">before<" in page and not re.search(r"(src|href)=[\"'](?!data:|#)", page)
+    assert "| before |" in (tmp_path / "two" / "report.md").read_text()
+    assert (tmp_path / "two" / "figures" / "variance.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ((), "give run=DIR"),
+        (("run=RUN", "runs=[RUN]"), "give run=DIR"),
+        (("run=RUN", "folds=1"), "folds=0 or from 2"),
+        (("run=RUN", "folds=4"), "a genre has 3 songs"),
+        (("run=RUN", "folds=0", "source=waltz"), "no genre 'waltz'"),
+        (("run=RUN", "before=nowhere.json"), "before=nowhere.json"),
+        (("run=RUN", "corpora=[a,b]"), "corpora: 2 for 1 runs"),
+    ],
+)
+def test_wrong_requests_for_a_report_are_one_line(
+    tiny_run: Path, tmp_path: Path, experiment: Any, capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...], named: str,
+) -> None:  # fmt: skip
+    with pytest.raises(SystemExit) as stop:
+        experiment("ballroom", f"out={tmp_path / 'out'}", *(w.replace("RUN", str(tiny_run)) for w in words))
+    assert stop.value.code == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
+    assert len(lines) == 1 and lines[0].startswith("error: ") and named in lines[0]
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     ("words", "named"),

@@ -18,6 +18,7 @@ from d2m.stats.covariance import Floats
 from d2m.stats.labels import check_latents, of_genre, song_labels
 from d2m.stats.nulls import permutation_p, shuffles
 from d2m.stats.structure import Tested
+from d2m.stats.within import shuffle_within
 
 
 def _pair(a: ArrayLike, b: ArrayLike, same_rows: bool = True) -> tuple[Floats, Floats]:
@@ -64,6 +65,25 @@ def retrieval(
             miss = [comb(n - int(m), min(k, n)) / comb(n, min(k, n)) for m in mates]
             table[f"genre R@{k}"] = {"value": float(same[:, :k].any(1).mean()), "chance": 1 - float(np.mean(miss))}
     return table
+
+
+def own_is_nearest(
+    queries: ArrayLike, gallery: ArrayLike, genre: ArrayLike, permutations: int = 999, seed: int = 0
+) -> NDArray[np.bool_]:
+    """Whether a query's (n, d) nearest of the gallery (n, d) by cosine is its own row: (1 + permutations, n).
+
+    Row 0 is what was found; in the others it was shuffled within genres (n,) which row of the gallery is whose. That
+    null keeps all that genres explain, so what lies above it knows the song. The sides are taken as they are: centre
+    them first. A tie for the nearest is no hit.
+    """
+    x, y = _pair(queries, gallery)
+    x, y = (v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-300) for v in (x, y))
+    similarity = x @ y.T
+    nearest = similarity.argmax(1)
+    tied = (similarity >= similarity.max(1, keepdims=True) - 1e-12).sum(1) > 1
+    labels, rng = np.asarray(genre).astype(str), np.random.default_rng(seed)
+    orders = [np.arange(len(x)), *(shuffle_within(labels, rng) for _ in range(permutations))]
+    return np.asarray((nearest == np.stack(orders)) & ~tied)
 
 
 def linear_cka(a: ArrayLike, b: ArrayLike) -> float:
