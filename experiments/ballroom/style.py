@@ -6,7 +6,8 @@ permutation null of the song labels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,35 +17,56 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import Tensor
 
 from d2m.core.errors import D2MError
 from d2m.core.progress import bar
 from d2m.core.skeleton import STYLE_FRAMES
 from d2m.data.corpus import Corpus
-from d2m.data.sampling import GenrePools
+from d2m.data.sampling import TEMPO_BPM, GenrePools
+from d2m.music.front_ends import front_end
+from d2m.music.front_ends.augment import change_rows, draw_change
 from d2m.nets.blocks import windows
 from d2m.stats.pooled import pooled_accuracy
+from d2m.stats.within import octaves
 from d2m.train.modules.music_style import MusicStyleModule
 from experiments.music_heard.held_out import Run
 from experiments.music_heard.lines import Line, Part
 
-Songs = list[NDArray[np.float32]]
+
+@dataclass(frozen=True, eq=False)
+class Songs:
+    """Raw features (t, f) of n songs by a front end, their genres (n,) and their tempi (n,), octaves above 120 BPM."""
+
+    features: list[NDArray[np.float32]]
+    genre: NDArray[np.int64]
+    tempo: NDArray[np.float32]
+    front_end: str
+
+    def of(self, rows: NDArray[np.int64]) -> Songs:
+        return Songs([self.features[i] for i in rows], self.genre[rows], self.tempo[rows], self.front_end)
 
 
 def fit_style(
-    songs: Songs, genre: NDArray[np.int64], options: Mapping[str, Any], steps: int, batch: int, seed: int
+    songs: Songs, normal: Callable[[Tensor], Tensor], options: Mapping[str, Any], steps: int, batch: int, seed: int
 ) -> MusicStyleModule:
-    """Train the stage's own module on normalised songs, genres drawn uniformly, as stage music_style does."""
+    """Train the stage's own module, genres drawn uniformly, songs augmented, as stage music_style does."""
     torch.manual_seed(seed)
     rng, noise = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     module = MusicStyleModule(**options).train()
     optimizer = module.configure_optimizers()
-    pools = GenrePools(genre)
+    pools = GenrePools(songs.genre)
+    augment, rate = module.hparams["augment"], None
     for _ in range(steps):
         chosen = pools.draw(batch, rng)
-        first = [int(rng.integers(len(songs[i]) - STYLE_FRAMES + 1)) for i in chosen]
-        x = torch.from_numpy(np.stack([songs[i][f : f + STYLE_FRAMES] for i, f in zip(chosen, first, strict=True)]))
-        loss = module.loss(x, torch.from_numpy(genre[chosen]), noise)
+        first = [int(rng.integers(len(songs.features[i]) - STYLE_FRAMES + 1)) for i in chosen]
+        parts = [songs.features[i][f : f + STYLE_FRAMES] for i, f in zip(chosen, first, strict=True)]
+        x, tempo = torch.from_numpy(np.stack(parts)), torch.from_numpy(songs.tempo[chosen])
+        if augment is not None:
+            change = draw_change(batch, noise, **augment)
+            x, rate = change_rows(front_end(songs.front_end), x, change), change.tempo.log2()
+            tempo = tempo + rate
+        loss = module.loss(normal(x), torch.from_numpy(songs.genre[chosen]), noise, tempo, rate)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -78,6 +100,8 @@ def cross_validate(
     raw = [np.asarray(corpus.song_features(int(i))) for i in with_music]
     genre = np.asarray(corpus.recording_genre)[with_music]
     summary = np.stack([np.concatenate([x.mean(0), x.std(0)]) for x in raw])
+    bpm = np.array([corpus.song_tempo(int(i)) for i in with_music])
+    songs = Songs(raw, genre, (octaves(bpm, genre) - np.log2(TEMPO_BPM)).astype(np.float32), corpus.front_end)
     said: list[NDArray[np.float32]] = [np.zeros((0, 0), np.float32)] * len(raw)
     logistic = np.zeros_like(genre)
     division = StratifiedKFold(folds, shuffle=True, random_state=seed).split(summary, genre)
@@ -85,10 +109,10 @@ def cross_validate(
         for fold, (train, test) in enumerate(division):
             rows = np.concatenate([raw[i] for i in train])
             mean, std = rows.mean(0), np.maximum(rows.std(0), 1e-6)
-            songs = [((x - mean) / std).astype(np.float32) for x in raw]
-            module = fit_style([songs[i] for i in train], genre[train], options, steps, batch, seed + fold)
+            m, s = torch.from_numpy(mean), torch.from_numpy(std)
+            module = fit_style(songs.of(train), lambda x, m=m, s=s: (x - m) / s, options, steps, batch, seed + fold)
             for i in test:
-                said[i] = window_votes(module, songs[i])
+                said[i] = window_votes(module, ((raw[i] - mean) / std).astype(np.float32))
             line = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=2000))
             logistic[test] = line.fit(summary[train], genre[train]).predict(summary[test])
             update()

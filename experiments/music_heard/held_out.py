@@ -8,9 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import FPS, SEQUENCE_FRAMES
@@ -18,7 +15,6 @@ from d2m.dance.extraction import Extraction, extract_corpus_music, extract_dance
 from d2m.dance.generator import DanceGenerator
 from d2m.dance.table import LatentTable
 from d2m.data.corpus import Corpus
-from d2m.music.beats import tempo
 from d2m.reports.evaluation import held_out_songs
 from experiments.material import find_corpus
 
@@ -85,18 +81,3 @@ def open_runs(folders: Sequence[str], corpora: Sequence[str] = (), seed: int = 0
         if not runs[-1].songs:
             raise D2MError(f"{folder}: no song of its corpus is held out, so nothing can be measured")
     return runs
-
-
-def song_tempo(corpus: Corpus, i: int) -> float:
-    """BPM of a recording: what the corpus says, else from its beats."""
-    said = corpus.recordings[i].tempo
-    return float(said) if np.isfinite(said) else tempo(corpus.song_beats(i))
-
-
-def log_tempi(bpm: NDArray[np.float64], genre: NDArray[np.str_]) -> NDArray[np.float64]:
-    """log2 of the tempi (n,), each in the octave around its genre's median: trackers take half or double the beat."""
-    octaves = np.log2(bpm)
-    for g in np.unique(genre):
-        own = genre == g
-        octaves[own] -= np.round(octaves[own] - np.median(octaves[own]))
-    return np.asarray(octaves, np.float64)

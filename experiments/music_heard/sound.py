@@ -27,9 +27,9 @@ from d2m.music.front_ends import features, front_end
 from d2m.music.transforms import MUSIC_EDITS, Wave
 from d2m.nets.music_style import StyleMode
 from d2m.stats.pooled import SongRows
-from d2m.stats.within import WithinAxis, within_axis
+from d2m.stats.within import WithinAxis, octaves, within_axis
 from experiments.music_heard.dances import judged
-from experiments.music_heard.held_out import Run, log_tempi, song_tempo
+from experiments.music_heard.held_out import Run
 
 #: log2 of the tempo rates.
 TEMPO = {"tempo x0.8": float(np.log2(0.8)), "tempo x1.25": float(np.log2(1.25))}
@@ -90,10 +90,10 @@ def tempo_axis(run: Run, permutations: int, seed: int) -> TempoAxis:
     """Of a run; songs of unknown tempo are left out."""
     train = run.music.select(run.music.split == "train")
     where = {r.name: i for i, r in enumerate(run.corpus.recordings)}
-    bpm = np.array([song_tempo(run.corpus, where[str(s)]) for s in train.song])
+    bpm = np.array([run.corpus.song_tempo(where[str(s)]) for s in train.song])
     known = np.isfinite(bpm) & (bpm > 0)
     train = train.select(known)
-    octaves = log_tempi(bpm[known], train.genre)
+    tempi = octaves(bpm[known], train.genre)
     means = list(train.genre_means().values())
     step = float(np.mean([np.linalg.norm(a - b) for a, b in combinations(means, 2)]))
     spread = float(np.sqrt(np.mean([np.var(octaves[train.genre == g]) for g in train.genres])))

@@ -72,7 +72,8 @@ class DanceDataModule(pl.LightningDataModule):
     - songs: ``features`` (b, 30, f), a 2 s window; ``genre`` (b,); ``tempo`` (b,), octaves above 120 BPM, NaN if it
       is not known.
     - sequences: ``units`` (b, 3, 32, 28), consecutive; ``features`` (b, 30, f), a 2 s window of
-      their own music (anywhere in their span; in its middle in validation); ``genre``, ``recording`` (b,).
+      their own music (anywhere in their span; in its middle in validation); ``genre``, ``recording`` and ``unit``, the
+      number of the first (b,).
 
     Training batches are drawn genre-uniform with replacement, validation is a fixed genre-balanced pass
     (:mod:`d2m.data.sampling`). Use it with ``Trainer(use_distributed_sampler=False)``: ranks draw their own

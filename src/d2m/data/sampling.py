@@ -7,6 +7,7 @@ genre-balanced, the same at every epoch. No loop runs over the items of a batch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
@@ -20,6 +21,7 @@ from d2m.core.errors import D2MError
 from d2m.core.skeleton import BEAT_FRAMES, FPS, SEQUENCE_FRAMES, SEQUENCE_UNITS, STYLE_FRAMES, UNIT_FRAMES
 from d2m.data.corpus import Corpus
 from d2m.music.front_ends.augment import draw_change
+from d2m.stats.within import octaves
 
 #: Kinds of items: single units, drawn in two shifted copies or in one, without music; songs of at least 2 s; and
 #: sequences, units that begin three consecutive ones and have music.
@@ -134,8 +136,8 @@ class Items:
             songs = corpus.recordings_in(split)
             self.ids = songs[corpus.feature_bounds[songs, 1] >= STYLE_FRAMES]
             self.genre = corpus.recording_genre[self.ids]
-            bpm = np.array([corpus.song_tempo(int(i)) for i in self.ids], np.float32)
-            self._tempo = np.log2(bpm / TEMPO_BPM)
+            bpm = np.array([corpus.song_tempo(int(i)) for i in self.ids])
+            self._tempo = (octaves(bpm, self.genre) - math.log2(TEMPO_BPM)).astype(np.float32)
         else:
             starts = corpus.sequence_starts(split)
             low, high = music_window_bounds(corpus, starts)
@@ -183,6 +185,7 @@ class Items:
             first = self.corpus.feature_bounds[recording, 0]
             batch["units"] = torch.from_numpy(self.corpus.units[ids[:, None] + np.arange(SEQUENCE_UNITS)])
             batch["recording"] = torch.from_numpy(recording.astype(np.int64))
+            batch["unit"] = torch.from_numpy(ids)
             if self.span_features:
                 batch["span_features"] = torch.from_numpy(self.corpus.features[span_rows(self.corpus, ids)])
         start = (low + high) // 2 if centred else rng.integers(low, high + 1)

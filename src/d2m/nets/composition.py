@@ -88,8 +88,14 @@ class Composition(nn.Module):
         )
 
     @torch.no_grad()
-    def read_real(self, units: Tensor, features: Tensor, noise: CompositionNoise) -> RealUnits:
-        """Units (b, u, 32, 28) and their music (b, t, n_features), 2 s of it or more, through the frozen networks."""
+    def read_real(
+        self, units: Tensor, features: Tensor, noise: CompositionNoise, z_mov: DiagonalGaussian | None = None
+    ) -> RealUnits:
+        """Units (b, u, 32, 28) and their music (b, t, n_features), 2 s of it or more, through the frozen networks.
+
+        Args:
+            z_mov: (b, u, z_mov) of the units, if they are known.
+        """
         b, u = units.shape[:2]
         flat = units.flatten(0, 1)
         z_ini = self.initial_pose_encoder(flat[:, 0])
@@ -97,7 +103,7 @@ class Composition(nn.Module):
             units=units,
             z_ini=z_ini,
             z_ini_samples=z_ini.sample(noise.z_ini),
-            z_mov=self.movement_encoder(flat).reshape(b, u),
+            z_mov=self.movement_encoder(flat).reshape(b, u) if z_mov is None else z_mov,
             style=self.music_style.window_style(features),
             audio=features.mean(1),
         )

@@ -76,3 +76,17 @@ def shuffle_within(genre: NDArray[np.str_], rng: np.random.Generator) -> NDArray
         own = np.flatnonzero(genre == g)
         order[own] = rng.permutation(own)
     return order
+
+
+def octaves(bpm: ArrayLike, group: ArrayLike) -> NDArray[np.float64]:
+    """log2 of tempi (n,), each in the octave around the median of its group (n,): trackers take half or double the beat.
+
+    NaN stays NaN.
+    """
+    out = np.log2(np.asarray(bpm, np.float64))
+    labels = np.asarray(group)
+    for g in np.unique(labels):
+        own = (labels == g) & np.isfinite(out)
+        if own.any():
+            out[own] -= np.round(out[own] - np.median(out[own]))
+    return out

@@ -22,8 +22,9 @@ from d2m.nets.losses import compute, full_weights, weighted_sum
 from d2m.nets.losses.generator import DEFAULT, TERMS, ClosedLoopStep, foreign_starts
 from d2m.nets.music_style import StyleMode
 from d2m.nets.sizes import Sizes
+from d2m.train.movements import encode_movements, read_batch
 from d2m.train.optimizers import ADAM, build_optimizer, cosine_decay
-from d2m.train.steps import clip_each, log_losses, music_of, step_generator
+from d2m.train.steps import clip_each, log_losses, step_generator
 
 
 class GeneratorModule(pl.LightningModule):
@@ -61,6 +62,7 @@ class GeneratorModule(pl.LightningModule):
         self.save_hyperparameters()
         self.net = Composition(Sizes.from_dict(sizes))
         self.weights = full_weights(TERMS, weights, DEFAULT)
+        self.movements: Tensor | None = None
         self.net.requires_grad_(False)
         self.net.dance_decoder.requires_grad_(True)
         self.net.unit_decoder.requires_grad_(True)
@@ -81,11 +83,14 @@ class GeneratorModule(pl.LightningModule):
     def _step(self, stream: str, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         generator = step_generator(self, stream, batch_idx, self.hparams["seed"])
         noise = self.net.draw_noise(batch["units"], generator)
-        real = self.net.read_real(batch["units"], music_of(batch), noise)
+        real = read_batch(self.net, batch, noise, self.movements)
         losses = self.losses(real, noise)
         total = weighted_sum(losses, self.weights)
         log_losses(self, stream, {**losses, "loss": total}, len(batch["units"]))
         return total
+
+    def on_fit_start(self) -> None:
+        self.movements = encode_movements(self)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         return self._step("train", batch, batch_idx)

@@ -21,8 +21,9 @@ from d2m.nets.losses import compute, full_weights, opening, weighted_sum
 from d2m.nets.losses.mm_gan import DEFAULT, DISCRIMINATOR, GENERATOR, STYLE, GANStep, Inferred, StyleStep, unused
 from d2m.nets.mm_gan import Discriminator, NoiseEncoder
 from d2m.nets.sizes import Sizes
+from d2m.train.movements import encode_movements, read_batch
 from d2m.train.optimizers import ADAM, build_optimizer, cosine_decay, step_schedulers
-from d2m.train.steps import clip_each, frozen, log_losses, music_of, step_generator
+from d2m.train.steps import clip_each, frozen, log_losses, step_generator
 
 
 class Branches(NamedTuple):
@@ -90,6 +91,7 @@ class MMGANModule(pl.LightningModule):
         self.d_weights, self.g_weights, self.style_weights = (
             {name: every[name] for name in terms} for terms in (DISCRIMINATOR, GENERATOR, STYLE)
         )
+        self.movements: Tensor | None = None
         self.noise_encoder = NoiseEncoder(s.z_dan, s.style) if self.g_weights["prior_dan"] else None
         for network in (net.initial_pose_encoder, net.initial_pose_decoder, net.movement_encoder, net.music_style):
             network.requires_grad_(False)
@@ -202,10 +204,13 @@ class MMGANModule(pl.LightningModule):
         norm = self._update(s, self.style_weights, [opt_encoders, opt_regressor], [*encoders, net.style_regressor])
         return {**losses, **s, "grad_style": norm}
 
+    def on_fit_start(self) -> None:
+        self.movements = encode_movements(self)
+
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         generator = step_generator(self, "train", batch_idx, self.hparams["seed"])
         noise = self.net.draw_noise(batch["units"], generator)
-        real = self.net.read_real(batch["units"], music_of(batch), noise)
+        real = read_batch(self.net, batch, noise, self.movements)
         weights = self.annealed_weights(
             int(self.trainer.fit_loop.total_batch_idx), int(self.trainer.estimated_stepping_batches)
         )
@@ -216,7 +221,7 @@ class MMGANModule(pl.LightningModule):
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         generator = step_generator(self, "val", batch_idx, self.hparams["seed"])
         noise = self.net.draw_noise(batch["units"], generator)
-        real = self.net.read_real(batch["units"], music_of(batch), noise)
+        real = read_batch(self.net, batch, noise, self.movements)
         losses = {
             **self.discriminator_phase(real, noise),
             **self.generator_phase(real, noise),
