@@ -53,7 +53,9 @@ def explained_within(x: Floats, y: Floats, genre: NDArray[np.int64], seed: int) 
         share = one[train] / one[train].sum(0)
         within_x, within_y = x - one @ (share.T @ x[train]), y - one @ (share.T @ y[train])
         reader = make_pipeline(StandardScaler(), RidgeCV(np.geomspace(1, 1e5, 11)))
-        error += float(np.square(within_y[test] - reader.fit(within_x[train], within_y[train]).predict(within_x[test])).sum())
+        error += float(
+            np.square(within_y[test] - reader.fit(within_x[train], within_y[train]).predict(within_x[test])).sum()
+        )
         spread += float(np.square(within_y[test]).sum())
     return 1 - error / spread
 
@@ -104,11 +106,14 @@ def main() -> None:
         votes, single = np.mean([heard(song, columns, genre, 5, k) for k in range(a["repeats"])], axis=0)
         print(f"| {name} | {votes:.2f} | {single:.2f} |", flush=True)
     mean = np.stack([r.mean(0) for r in rows]).astype(np.float64)
-    print("\n| within genre, from the song's mean of `rhythm` | R² |\n|---|---|")
+    level = mean[:, [*range(28), *of["onset"]]]
+    print("\n| R² within genre, from the song's mean of | `rhythm` | `mfcc` and onset strengths |\n|---|---|---|")
     for name in (*CHARACTERS, "log energy of the dance"):
         y = known[name] if name in known else np.log(known["energy"])
-        scores = [explained_within(mean, y, genre, k) for k in range(a["repeats"])]
-        print(f"| {name} | {np.mean(scores):.2f} |")
+        everything, some = (
+            np.mean([explained_within(m, y, genre, k) for k in range(a["repeats"])]) for m in (mean, level)
+        )
+        print(f"| {name} | {everything:.2f} | {some:.2f} |")
     print("\n| energy of the dances, torso lengths²/s² | mean | least | most |\n|---|---|---|---|")
     for i, name in enumerate(GENRES):
         e = known["energy"][genre == i]

@@ -27,7 +27,12 @@ def play_drums(band: Band, gains: dict[str, np.ndarray], n_bars: int) -> None:
         band.hit(layer, beats, sound, loud * loudness * level * rng.uniform(0.88, 1.0, len(level)))
 
     kick = inst.kick(rng, rng.uniform(46, 64), rng.uniform(0.09, 0.14), rng.uniform(0.2, 0.8))
-    play("kick", kick, KICKS[band.genre.name][rng.integers(len(KICKS[band.genre.name]))], 10 ** (-0.15 * lead) * rng.uniform(0.85, 1.0))
+    play(
+        "kick",
+        kick,
+        KICKS[band.genre.name][rng.integers(len(KICKS[band.genre.name]))],
+        10 ** (-0.15 * lead) * rng.uniform(0.85, 1.0),
+    )
     hand = (
         inst.snare(rng, rng.uniform(170, 215), rng.uniform(0.06, 0.10), rng.uniform(4000, 6500)),
         inst.clap(rng, rng.uniform(0.05, 0.09)),
