@@ -17,7 +17,7 @@ import d2m.toy.write as write_module
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import FPS, HOP, JOINTS, LIMBS, SAMPLE_RATE
 from d2m.data.manifest import read_manifest
-from d2m.motion.kinematics import expansion, jerk, kinematic_beats, kinetic_energy, torso_length
+from d2m.motion.kinematics import jerk, kinematic_beats, kinetic_energy, torso_length
 from d2m.motion.units import fold_period
 from d2m.music.audio import n_frames
 from d2m.music.beats import music_beats
@@ -209,24 +209,6 @@ def test_tempi_of_genres_overlap_and_fold_to_one_beat(pairs: list[Pair]) -> None
         assert min(high_a, high_b) - max(low_a, low_b) > 0.5 * max(high_a - low_a, high_b - low_b)
 
 
-def test_rhythm_tells_the_genres_apart_better_than_timbre_or_key(pairs: list[Pair]) -> None:
-    def left_out_accuracy(x: np.ndarray) -> float:
-        """Nearest class mean, each song held out in turn."""
-        x = (x - x.mean(0)) / x.std(0)
-        hits = []
-        for i in range(len(x)):
-            rest = np.arange(len(x)) != i
-            means = {g: x[rest & (genre == g)].mean(0) for g in GENRES}
-            hits.append(min(means, key=lambda g: float(np.linalg.norm(x[i] - means[g]))) == genre[i])
-        return float(np.mean(hits))
-
-    genre = np.array([p.genre for p in pairs])
-    rows = np.stack([features(p.wave, "rhythm").mean(0) for p in pairs])
-    rhythm = left_out_accuracy(rows[:, 28:176])
-    assert rhythm > 0.8
-    assert max(left_out_accuracy(rows[:, :28]), left_out_accuracy(rows[:, 176:])) < rhythm - 0.2
-
-
 def test_the_character_of_a_song_is_heard_and_danced(pairs: list[Pair]) -> None:
     """Within genres: the genre's mean is taken out of everything that is compared."""
     genre = np.array([p.genre for p in pairs])
@@ -354,7 +336,7 @@ def test_dancers_lead_or_lag_as_recorded(pairs: list[Pair]) -> None:
     assert np.abs(seen - lag).max() < 0.035
 
 
-def test_energy_jerk_and_width_by_genre(pairs: list[Pair]) -> None:
+def test_energy_and_jerk_by_genre(pairs: list[Pair]) -> None:
     energy = by_genre(pairs, lambda p: float(kinetic_energy(p.joints, FPS).mean()))
     assert energy[FLOWING].mean() < energy["groove"].mean() / 1.2
     assert energy["groove"].mean() < energy[ENERGETIC].mean() / 1.5
@@ -363,9 +345,6 @@ def test_energy_jerk_and_width_by_genre(pairs: list[Pair]) -> None:
         assert values.max() > 1.3 * values.min()
     shake = by_genre(pairs, lambda p: float(jerk(p.joints, FPS).mean()))
     assert shake[ENERGETIC].mean() > 4 * shake[FLOWING].mean()
-    width = by_genre(pairs, lambda p: float(expansion(p.joints).mean()) / torso_length(p.joints))
-    assert width[FLOWING].mean() > width[ENERGETIC].mean() + 0.03
-    assert width[FLOWING].mean() > width["groove"].mean() + 0.03
 
 
 def test_dances_are_varied(pairs: list[Pair]) -> None:
