@@ -17,10 +17,12 @@ import d2m.toy.write as write_module
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import FPS, HOP, JOINTS, LIMBS, SAMPLE_RATE
 from d2m.data.manifest import read_manifest
-from d2m.motion.kinematics import expansion, jerk, kinematic_beats, kinetic_energy, torso_length
+from d2m.motion.kinematics import jerk, kinematic_beats, kinetic_energy, torso_length
+from d2m.motion.units import fold_period
 from d2m.music.audio import n_frames
 from d2m.music.beats import music_beats
 from d2m.music.front_ends import features
+from d2m.music.front_ends.rhythm import COLUMNS
 from d2m.prepare.sources.npz import read_npz_clip
 from d2m.toy import ENERGETIC, FLOWING, GENRES, make_pair, write_corpus
 from d2m.toy.body import Posture, draw_body, joints
@@ -194,34 +196,46 @@ def test_beats_are_heard_where_they_are_said_to_be(pairs: list[Pair]) -> None:
     assert np.median(shifted) < 0.3
 
 
-def test_tempo_tells_the_genres_apart(pairs: list[Pair]) -> None:
+def test_tempi_of_genres_overlap_and_fold_to_one_beat(pairs: list[Pair]) -> None:
     tempo = by_genre(pairs, lambda p: 60 / float(np.diff(p.truth["beats"]).mean()))
     for genre, values in tempo.items():
         low, high = GENRES[genre].tempo
         assert np.all((values > low * 0.99) & (values < high * 1.01))
         assert np.ptp(values) > 0.5
-    assert tempo[FLOWING].max() < tempo["groove"].min() < tempo["groove"].max() < tempo[ENERGETIC].min()
+        for period in (60 / low, 60 / high):  # neither half nor double is a dancer's
+            assert fold_period(period / 2) == fold_period(2 * period) == fold_period(period) == period
+    for a, b in ((FLOWING, "groove"), ("groove", ENERGETIC)):
+        (low_a, high_a), (low_b, high_b) = GENRES[a].tempo, GENRES[b].tempo
+        assert min(high_a, high_b) - max(low_a, low_b) > 0.5 * max(high_a - low_a, high_b - low_b)
 
 
-def test_timbre_tells_the_genres_apart_but_loudness_does_not(pairs: list[Pair]) -> None:
-    def left_out_accuracy(x: np.ndarray, genre: np.ndarray) -> float:
-        """Nearest class mean, each song held out in turn."""
-        x = (x - x.mean(0)) / x.std(0)
-        hits = []
-        for i in range(len(x)):
-            rest = np.arange(len(x)) != i
-            means = {g: x[rest & (genre == g)].mean(0) for g in GENRES}
-            hits.append(min(means, key=lambda g: float(np.linalg.norm(x[i] - means[g]))) == genre[i])
-        return float(np.mean(hits))
-
+def test_the_character_of_a_song_is_heard_and_danced(pairs: list[Pair]) -> None:
+    """Within genres: the genre's mean is taken out of everything that is compared."""
     genre = np.array([p.genre for p in pairs])
-    timbre = np.stack([features(p.wave, "mfcc")[:, 1:13].mean(0) for p in pairs])
-    assert left_out_accuracy(timbre, genre) > 0.9
-    # Loudness is drawn, so many draws are needed to judge it: ranges that overlap by more than half.
-    for a, b in ((FLOWING, "groove"), ("groove", ENERGETIC), (FLOWING, ENERGETIC)):
-        (low_a, high_a), (low_b, high_b) = GENRES[a].loudness_db, GENRES[b].loudness_db
-        overlap = min(high_a, high_b) - max(low_a, low_b)
-        assert overlap > 0.5 * min(high_a - low_a, high_b - low_b)
+
+    def correlation(a: list[float], b: list[float]) -> float:
+        x = np.array([a, b])
+        for g in GENRES:
+            x[:, genre == g] -= x[:, genre == g].mean(1, keepdims=True)
+        return float(np.corrcoef(x)[0, 1])
+
+    known = {name: [float(p.truth[name]) for p in pairs] for name in ("intensity", "articulation", "lead")}
+    heard = np.stack([features(p.wave, "rhythm").mean(0) for p in pairs]).T
+    assert correlation(known["intensity"], heard[COLUMNS.index("onset_mid")].tolist()) > 0.3
+    assert correlation(known["articulation"], heard[COLUMNS.index("onset_low")].tolist()) > 0.7
+    assert correlation(known["lead"], heard[COLUMNS.index("cepstrum_3")].tolist()) < -0.5
+    energy = [float(np.log(kinetic_energy(p.joints / torso_length(p.joints), FPS).mean())) for p in pairs]
+    assert correlation(known["intensity"], energy) > 0.5
+    jerky = [
+        float(np.log(jerk(p.joints / torso_length(p.joints), FPS).mean())) - 0.5 * e
+        for p, e in zip(pairs, energy, strict=True)
+    ]
+    assert correlation(known["articulation"], jerky) > 0.5
+    stance = [
+        float((np.linalg.norm(p.joints[:, 13] - p.joints[:, 10], axis=-1)).mean() / torso_length(p.joints))
+        for p in pairs
+    ]
+    assert correlation(known["lead"], stance) < -0.4
 
 
 # The dancers
@@ -299,7 +313,7 @@ def test_feet_stand_on_the_floor_and_do_not_slide(pairs: list[Pair]) -> None:
         down = (ankles[1:, :, 1] < floor + 0.5) & (ankles[:-1, :, 1] < floor + 0.5)
         slide = np.linalg.norm(np.diff(ankles[..., [0, 2]], axis=0), axis=-1) * FPS
         assert slide[down].max() < 20
-        assert down.mean() > 0.3
+        assert down.any(1).mean() > 0.2
 
 
 def test_dancers_are_slowest_on_the_beat(pairs: list[Pair]) -> None:
@@ -322,19 +336,15 @@ def test_dancers_lead_or_lag_as_recorded(pairs: list[Pair]) -> None:
     assert np.abs(seen - lag).max() < 0.035
 
 
-def test_energy_jerk_and_width_by_genre(pairs: list[Pair]) -> None:
+def test_energy_and_jerk_by_genre(pairs: list[Pair]) -> None:
     energy = by_genre(pairs, lambda p: float(kinetic_energy(p.joints, FPS).mean()))
-    assert energy[ENERGETIC].mean() > 4 * energy[FLOWING].mean()
-    assert energy[FLOWING].mean() < energy["groove"].mean() < energy[ENERGETIC].mean()
-    assert energy[ENERGETIC].min() > energy[FLOWING].max()
+    assert energy[FLOWING].mean() < energy["groove"].mean() / 1.2
+    assert energy["groove"].mean() < energy[ENERGETIC].mean() / 1.5
     assert energy[FLOWING].min() > 100, "frozen"
-    for values in energy.values():  # individuals differ
-        assert values.max() > 1.1 * values.min()
+    for values in energy.values():  # songs differ
+        assert values.max() > 1.3 * values.min()
     shake = by_genre(pairs, lambda p: float(jerk(p.joints, FPS).mean()))
-    assert shake[ENERGETIC].min() > 4 * shake[FLOWING].max()
-    width = by_genre(pairs, lambda p: float(expansion(p.joints).mean()) / torso_length(p.joints))
-    assert width[FLOWING].mean() > width[ENERGETIC].mean() + 0.03
-    assert width[FLOWING].mean() > width["groove"].mean() + 0.03
+    assert shake[ENERGETIC].mean() > 4 * shake[FLOWING].mean()
 
 
 def test_dances_are_varied(pairs: list[Pair]) -> None:

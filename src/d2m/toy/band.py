@@ -6,16 +6,20 @@ import numpy as np
 
 from d2m.core.skeleton import SAMPLE_RATE
 from d2m.toy.clock import BEATS_PER_BAR, BeatClock
-from d2m.toy.genres import Genre
+from d2m.toy.genres import Character, Genre
 
+#: Standard deviation of a player's note onsets, seconds.
+TIMING_S = 0.004
 LAYERS = ("kick", "snare", "hat", "bass", "chords", "melody")
 
 
 class Band:
     """The players: places sounds on the clock, with human timing, into one track per layer."""
 
-    def __init__(self, genre: Genre, clock: BeatClock, n_samples: int, rng: np.random.Generator) -> None:
-        self.genre, self.clock, self.n, self.rng = genre, clock, n_samples, rng
+    def __init__(
+        self, genre: Genre, character: Character, clock: BeatClock, n_samples: int, rng: np.random.Generator
+    ) -> None:
+        self.genre, self.character, self.clock, self.n, self.rng = genre, character, clock, n_samples, rng
         self.tracks = {name: np.zeros(n_samples) for name in LAYERS}
         self.swing = float(rng.uniform(*genre.swing))
 
@@ -23,7 +27,7 @@ class Band:
         """When (fractional) beats are played: off-beat eighths are swung, all are a little human."""
         whole, part = np.floor(beats), beats % 1
         swung = np.where(part < 0.5, part * 2 * self.swing, self.swing + (part - 0.5) * 2 * (1 - self.swing))
-        human = self.rng.standard_normal(beats.shape).clip(-2, 2) * self.genre.timing_s
+        human = self.rng.standard_normal(beats.shape).clip(-2, 2) * TIMING_S
         return self.clock.time_of(whole + swung) + human
 
     def hit(self, layer: str, beats: np.ndarray, sound: np.ndarray | list[np.ndarray], level: np.ndarray) -> None:
@@ -38,7 +42,11 @@ class Band:
 
 
 def bar_grid(n_bars: int, pattern: dict[float, float], gain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Beats (k,) and levels (k,) of a one-bar pattern {beat: level} played in every bar at its gain."""
+    """Beats (k,) and levels (k,) of a one-bar pattern {beat: level} played in every bar at its gain.
+
+    Bars of many notes have the power of bars of few: how dense a genre is must not be heard as a level.
+    """
     places, levels = np.array(list(pattern)), np.array(list(pattern.values()))
+    levels /= np.sqrt(0.5 * np.square(levels).sum())
     beats = (BEATS_PER_BAR * np.arange(n_bars)[:, None] + places).ravel()
     return beats, (gain[:, None] * levels).ravel()

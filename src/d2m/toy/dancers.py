@@ -9,7 +9,7 @@ import numpy as np
 from d2m.core.skeleton import FPS
 from d2m.toy.body import Body, Posture, draw_body, joints
 from d2m.toy.clock import BEATS_PER_BAR, BeatClock
-from d2m.toy.genres import Genre
+from d2m.toy.genres import Character, Genre
 from d2m.toy.moves import (
     HEAD,
     HIPS,
@@ -32,6 +32,15 @@ PHRASE_BARS = 4
 STEP_CM = 5.0
 #: At least one foot is no higher than this.
 HOP_CM = 4.0
+#: Columns of a key: both arms; feet, hips and travel.
+ARMS = [*range(RIGHT_ARM.start, RIGHT_ARM.stop), *range(LEFT_ARM.start, LEFT_ARM.stop)]
+FEET = [*range(RIGHT_FOOT.start, LEFT_FOOT.stop), *range(HIPS.start, HIPS.stop), TRAVEL]
+#: Tempo at which movements have the size of the tables; at others it goes with the root of the beat's length.
+USUAL_BPM = 110.0
+#: Movements are scaled by no more than this, and no arm points further inward: wrists would cross.
+LARGEST = 1.4
+AZIMUTHS = [RIGHT_ARM.start + 1, LEFT_ARM.start + 1]
+FORWARD_DEG = 85.0
 #: Elbows neither lock nor fold flat, whatever an individual adds to a key.
 ELBOWS = [RIGHT_ARM.start + 2, LEFT_ARM.start + 2]
 ELBOW_DEG = (8.0, 130.0)
@@ -43,6 +52,9 @@ class Dancer:
 
     body: Body
     amplitude: float
+    arms: float  # share of the movement that goes to the arms, from -1 (feet and hips) to 1
+    through: float  # see `Genre`, as `snap`
+    snap: float
     lag_s: float  # behind the beat if positive
     arm_lag_s: float  # arms trail the rest
     stance: float  # half of the ankle distance, cm
@@ -72,19 +84,30 @@ def _spread(arm_deg: float, foot: float, hips: float, torso_deg: float) -> np.nd
     return out
 
 
-def draw_dancer(genre: Genre, rng: np.random.Generator) -> Dancer:
-    """An individual dancer of a genre."""
+def _repertoire(genre: Genre, arms: float, rng: np.random.Generator) -> tuple[str, ...]:
+    """The moves of a genre that suit a dancer of the arms, or of the feet, best."""
+    names = sorted(MOVES[genre.name], key=lambda name: float(MOVES[genre.name][name][:, FEET].std(0).sum()))
+    fit = arms * np.linspace(1, -1, len(names)) + 0.4 * rng.standard_normal(len(names))
+    return tuple(names[i] for i in np.argsort(-fit)[: len(names) - 2])
+
+
+def draw_dancer(genre: Genre, character: Character, rng: np.random.Generator) -> Dancer:
+    """An individual dancer of a genre, who dances to a song of this character."""
     body = draw_body(rng)
-    names = list(MOVES[genre.name])
-    habit = rng.standard_normal(ROW).clip(-2, 2) * _spread(5.0, 0.0, 0.0, 2.0)
+    habit = rng.standard_normal(ROW).clip(-2, 2) * _spread(4.0, 0.0, 0.0, 2.0)
     habit[TORSO.start + 1] = habit[TORSO.start + 2] = 0  # nobody leans or turns aside all evening
+    habit[RIGHT_ARM.start] += 8 * character.lead
+    habit[LEFT_ARM.start] += 8 * character.lead
     return Dancer(
         body=body,
-        amplitude=float(rng.uniform(*genre.amplitude)),
+        amplitude=genre.amplitude * 1.35**character.intensity * float(rng.uniform(0.95, 1.05)),
+        arms=character.lead,
+        through=float(np.clip(genre.through - 0.1 * character.articulation, 0, 1)),
+        snap=float(np.clip(genre.snap + 0.25 * character.articulation, 0, 1)),
         lag_s=float(rng.uniform(-0.03, 0.03)),
         arm_lag_s=float(rng.uniform(0.0, 0.03)),
-        stance=float(rng.uniform(*genre.stance)) * body.height / 2,
-        bounce=float(rng.uniform(*genre.bounce)) * body.height,
+        stance=float(rng.uniform(*genre.stance)) * (1 - 0.12 * character.lead) * body.height / 2,
+        bounce=genre.bounce * 1.35**character.intensity * float(rng.uniform(0.9, 1.1)) * body.height,
         habit=habit,
         noise=float(rng.uniform(0.6, 1.2)),
         facing=np.array(
@@ -95,30 +118,36 @@ def draw_dancer(genre: Genre, rng: np.random.Generator) -> Dancer:
                 rng.uniform(0, 2 * np.pi),
             ]
         ),
-        repertoire=tuple(rng.permutation(names)[: max(4, len(names) - 1)]),
+        repertoire=_repertoire(genre, character.lead, rng),
     )
 
 
-def _choreograph(dancer: Dancer, genre: Genre, n_bars: int, rng: np.random.Generator) -> tuple[np.ndarray, list[str]]:
+def _choreograph(
+    dancer: Dancer, genre: Genre, bpm: float, n_bars: int, rng: np.random.Generator
+) -> tuple[np.ndarray, list[str]]:
     """Key rows (4 n_bars, ROW) in degrees and cm (170 cm body), and the name of each bar's move.
 
     Phrases of four bars: A A' A A' or A A' B B', where ' is the mirror image.
     """
     keys: list[np.ndarray] = []
     names: list[str] = []
+    part = np.full(ROW, np.sqrt(USUAL_BPM / bpm))  # fast songs leave less time for a movement
+    part[ARMS] *= 1 + 0.2 * dancer.arms
+    part[FEET] *= 1 - 0.2 * dancer.arms
     while len(names) < n_bars:
         first, second = rng.choice(dancer.repertoire, 2, replace=False)
         if rng.random() < 0.4:
             second = first
         flip = bool(rng.integers(2))
-        size = dancer.amplitude * float(rng.uniform(0.92, 1.08))
+        size = part * dancer.amplitude * float(rng.uniform(0.95, 1.05))
         for bar in range(PHRASE_BARS):
             name = str(first if bar < PHRASE_BARS // 2 else second)
             rows = MOVES[genre.name][name]
             rows = mirrored(rows) if flip ^ bool(bar % 2) else rows
             middle = rows.mean(0)
             wobble = rng.standard_normal(rows.shape).clip(-2, 2) * _spread(4.0, 0.8, 0.6, 1.5) * dancer.noise
-            rows = middle + size * (rows - middle) + wobble + dancer.habit
+            rows = middle + np.minimum(size, LARGEST) * (rows - middle) + wobble + dancer.habit
+            rows[:, AZIMUTHS] = np.minimum(rows[:, AZIMUTHS], FORWARD_DEG)
             rows[:, ELBOWS] = rows[:, ELBOWS].clip(*ELBOW_DEG)
             keys.append(rows)
             names.append(name)
@@ -175,7 +204,7 @@ def dance(
     seconds = np.arange(n_frames) / FPS - dancer.lag_s
     position = clock.beat_at(seconds) + MARGIN_BEATS
     n_bars = int(np.ceil((position[-1] + MARGIN_BEATS) / BEATS_PER_BAR)) + 1
-    rows, names = _choreograph(dancer, genre, n_bars, rng)
+    rows, names = _choreograph(dancer, genre, clock.bpm, n_bars, rng)
     scale = dancer.body.height / 170
 
     # Sections: bar -1 is the margin before the first downbeat.
@@ -197,13 +226,13 @@ def dance(
         for sign, part in ((-1, RIGHT_FOOT), (1, LEFT_FOOT))
     ]
     raised = scale * np.maximum(rows[:, [RIGHT_FOOT.start + 2, LEFT_FOOT.start + 2]], 0)
-    ankles = _ankles(_plant(travel[:, None] + np.stack(sides, axis=1)), raised, position, genre.snap)
+    ankles = _ankles(_plant(travel[:, None] + np.stack(sides, axis=1)), raised, position, dancer.snap)
     ankles[..., 1] += dancer.body.ankle
 
-    body_rows = _between(rows, position, genre.through, genre.snap)
+    body_rows = _between(rows, position, dancer.through, dancer.snap)
     arm_position = np.maximum(position - dancer.arm_lag_s * clock.bpm / 60, 0)
     arm_keys = np.radians(np.stack([rows[:, RIGHT_ARM], rows[:, LEFT_ARM]], axis=1))
-    hips_path = _between(hips, position, genre.through, genre.snap)
+    hips_path = _between(hips, position, dancer.through, dancer.snap)
     # Lowest on the beat; the drop of the key comes on top of the knees' own spring.
     drop = scale * body_rows[:, HIPS.start + 2] + dancer.bounce * (0.5 + 0.5 * np.cos(2 * np.pi * position))
     height = dancer.body.ankle + 0.98 * dancer.body.leg - drop
@@ -211,13 +240,13 @@ def dance(
     head = np.radians(body_rows[:, HEAD])
     posture = Posture(
         root=np.stack([hips_path[:, 0], height, hips_path[:, 1]], axis=1),
-        yaw=_between(yaw, position, genre.through, genre.snap),
+        yaw=_between(yaw, position, dancer.through, dancer.snap),
         lean_forward=torso[:, 0],
         lean_left=torso[:, 1],
         twist=torso[:, 2],
         nod=head[:, 0],
         look=head[:, 1],
-        arms=_between(arm_keys, arm_position, genre.through, genre.snap),
+        arms=_between(arm_keys, arm_position, dancer.through, dancer.snap),
         ankles=ankles,
     )
     moves = names[MARGIN_BEATS // BEATS_PER_BAR :]

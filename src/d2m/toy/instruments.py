@@ -69,8 +69,8 @@ def shaker(rng: np.random.Generator, length_s: float) -> np.ndarray:
     return _faded(filtered(rng.standard_normal(len(t)), "bandpass", (3500, 8000)) * swell)
 
 
-def pluck(hz: float, decay_s: float, brightness: float) -> np.ndarray:
-    """A struck or plucked string: eight partials, the higher ones weaker and shorter."""
+def pluck(hz: float, decay_s: float, brightness: float, attack_s: float) -> np.ndarray:
+    """A struck, plucked or bowed string: eight partials, the higher ones weaker and shorter."""
     t = time_axis(min(4 * decay_s, 2.5))
     n_partials = max(1, min(8, int(0.45 * SAMPLE_RATE / hz)))
     level = brightness ** np.arange(n_partials) / np.sqrt(np.arange(1, n_partials + 1))
@@ -81,7 +81,7 @@ def pluck(hz: float, decay_s: float, brightness: float) -> np.ndarray:
     for k in range(n_partials - 2, -1, -1):
         wave = wave * step + level[k]
     struck = (wave * turn).imag * np.exp(-t / decay_s)
-    return _faded(struck * np.minimum(t / 0.003, 1) / level.sum(), 0.02)
+    return _faded(struck * np.minimum(t / attack_s, 1) / level.sum(), 0.02)
 
 
 def bass(hz: float, length_s: float, drive: float) -> np.ndarray:

@@ -11,7 +11,7 @@ from d2m.toy import instruments as inst
 from d2m.toy.band import LAYERS, Band
 from d2m.toy.clock import BEATS_PER_BAR, BeatClock
 from d2m.toy.drums import play_drums
-from d2m.toy.genres import ENERGETIC, Genre
+from d2m.toy.genres import Character, Genre
 from d2m.toy.harmony import play_harmony
 
 #: Levels of LAYERS and the dancers' size in each kind of section.
@@ -21,6 +21,12 @@ SECTIONS: dict[str, tuple[tuple[float, ...], float]] = {
     "chorus": ((1.0, 1.0, 1.0, 1.0, 1.0, 1.0), 1.08),
     "break": ((0.6, 0.0, 0.5, 0.5, 1.1, 0.8), 0.88),
 }
+#: RMS of a song, dBFS.
+LOUDNESS_DB = (-22.0, -14.0)
+#: Where the chords' and the melody's spectrum falls off.
+TONE_HZ = (4500.0, 8000.0)
+#: Time for the room's tail to fall by 60 dB.
+REVERB_S = (0.5, 1.0)
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ class Song:
     downbeats: np.ndarray
     sections: tuple[str, ...]  # one a bar
     level: np.ndarray  # (n_bars,) how large the dancers move
+    character: Character
 
 
 def _sections(n_bars: int, rng: np.random.Generator) -> list[str]:
@@ -51,42 +58,43 @@ def _sections(n_bars: int, rng: np.random.Generator) -> list[str]:
     return out[:n_bars]
 
 
-def _mix(band: Band, loudness_db: float) -> np.ndarray:
-    """Tracks to one wave: tone, ducking, room, a soft ceiling, then the wanted RMS."""
-    genre, rng, tracks = band.genre, band.rng, band.tracks
-    music = tracks["chords"] + tracks["melody"]
-    music = inst.filtered(music, "lowpass", float(rng.uniform(*{"flow": (2200, 4200)}.get(genre.name, (4500, 9000)))))
-    if genre.name == ENERGETIC:  # the pumping of a kick that pushes everything else down
-        phase = band.clock.beat_at(np.arange(band.n) / SAMPLE_RATE) % 1
-        music = music * (0.35 + 0.65 * np.minimum(phase / 0.6, 1))
+def _mix(band: Band) -> np.ndarray:
+    """Tracks to one wave: tone, ducking, room, a soft ceiling, then the wanted RMS; all drawn, whatever the genre."""
+    rng, tracks = band.rng, band.tracks
+    music = inst.filtered(tracks["chords"] + tracks["melody"], "lowpass", float(np.exp(rng.uniform(*np.log(TONE_HZ)))))
+    # The pumping of a kick that pushes everything else down.
+    depth = rng.uniform(0, 0.4)
+    phase = band.clock.beat_at(np.arange(band.n) / SAMPLE_RATE) % 1
+    music = music * (1 - depth * (1 - np.minimum(phase / 0.6, 1)))
     drums = tracks["kick"] + tracks["snare"] + tracks["hat"]
-    wet = {"flow": 0.30, "groove": 0.16, "drive": 0.12}[genre.name]
-    room = inst.reverb(wet * (music + 0.4 * drums), float(rng.uniform(*genre.reverb_s)), rng)
+    wet = rng.uniform(0.10, 0.18)
+    room = inst.reverb(wet * (music + 0.4 * drums), float(rng.uniform(*REVERB_S)), rng)
     wave = music + drums + tracks["bass"] + room
     wave = np.tanh(1.2 * wave / np.quantile(np.abs(wave[::16]), 0.995))
-    wave *= 10 ** (loudness_db / 20) / np.sqrt((wave**2).mean())
+    wave *= 10 ** (rng.uniform(*LOUDNESS_DB) / 20) / np.sqrt((wave**2).mean())
     wave *= min(1.0, 0.98 / np.abs(wave).max())
     edge = int(0.02 * SAMPLE_RATE)
     wave[-edge:] *= np.linspace(1, 0, edge)
     return np.asarray(wave, dtype=np.float32)
 
 
-def compose(genre: Genre, clock: BeatClock, n_samples: int, rng: np.random.Generator) -> Song:
-    """A song of a genre: `n_samples` of music whose beats are the clock's."""
+def compose(genre: Genre, character: Character, clock: BeatClock, n_samples: int, rng: np.random.Generator) -> Song:
+    """A song of a genre and a character: `n_samples` of music whose beats are the clock's."""
     seconds = n_samples / SAMPLE_RATE
     beats = clock.beats_within(seconds)
     n_bars = len(beats) // BEATS_PER_BAR + 1
     sections = _sections(n_bars, rng)
     table = np.array([SECTIONS[s][0] for s in sections])
     gains = {layer: table[:, i] for i, layer in enumerate(LAYERS)}
-    band = Band(genre, clock, n_samples, rng)
+    band = Band(genre, character, clock, n_samples, rng)
     play_drums(band, gains, n_bars)
     play_harmony(band, gains, int(rng.integers(-5, 7)), n_bars)
     return Song(
-        wave=_mix(band, float(rng.uniform(*genre.loudness_db))),
+        wave=_mix(band),
         clock=clock,
         beats=beats,
         downbeats=beats[::BEATS_PER_BAR],
         sections=tuple(sections),
         level=np.array([SECTIONS[s][1] for s in sections]),
+        character=character,
     )

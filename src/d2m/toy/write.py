@@ -3,7 +3,7 @@
 manifest.csv        name, genre, frames, seconds, music_bpm, audio, pose, group, licence
 audio/NAME.flac     mono 22.05 kHz, 16 bits
 pose3d/NAME.npz     joints (T, 14, 3) float32 in cm (y up, right-handed), joint_names, fps, genre, units
-truth/NAME.npz      what only the generator knows: beats, downbeats, bpm, lag_s, moves, ... (for tests)
+truth/NAME.npz      what only the generator knows: beats, bpm, lag_s, moves, the song's character, ... (for tests)
 synthetic.json      the arguments, so that the same call finds its corpus again
 """
 
@@ -26,11 +26,11 @@ from d2m.core.errors import D2MError
 from d2m.core.skeleton import FPS, HOP, JOINTS, SAMPLE_RATE
 from d2m.toy.clock import draw_clock
 from d2m.toy.dancers import Dance, dance, draw_dancer
-from d2m.toy.genres import GENRES, Genre
+from d2m.toy.genres import GENRES, Genre, draw_character
 from d2m.toy.songs import Song, compose
 
 #: Raise it when the same arguments give different songs or dances.
-VERSION = 3
+VERSION = 4
 MIN_SECONDS = 4.0
 STAMP = "synthetic.json"
 
@@ -54,8 +54,8 @@ def make_pair(genre: str, seconds: float, rng: np.random.Generator) -> tuple[Son
     recipe = _recipe(genre)
     n_frames = round(seconds * FPS)
     clock = draw_clock(recipe.tempo, rng)
-    song = compose(recipe, clock, n_frames * HOP, rng)
-    return song, dance(recipe, draw_dancer(recipe, rng), clock, n_frames, song.level, rng)
+    song = compose(recipe, draw_character(rng), clock, n_frames * HOP, rng)
+    return song, dance(recipe, draw_dancer(recipe, song.character, rng), clock, n_frames, song.level, rng)
 
 
 def write_corpus(
@@ -171,6 +171,9 @@ def _write_pair(folder: Path, name: str, genre: str, song: Song, performed: Danc
         lag_s=np.float64(dancer.lag_s),
         amplitude=np.float64(dancer.amplitude),
         height=np.float64(dancer.body.height),
+        intensity=np.float64(song.character.intensity),
+        articulation=np.float64(song.character.articulation),
+        lead=np.float64(song.character.lead),
     )
     frames = len(performed.joints)
     return {
