@@ -96,9 +96,9 @@ def tempo_axis(run: Run, permutations: int, seed: int) -> TempoAxis:
     tempi = octaves(bpm[known], train.genre)
     means = list(train.genre_means().values())
     step = float(np.mean([np.linalg.norm(a - b) for a, b in combinations(means, 2)]))
-    spread = float(np.sqrt(np.mean([np.var(octaves[train.genre == g]) for g in train.genres])))
+    spread = float(np.sqrt(np.mean([np.var(tempi[train.genre == g]) for g in train.genres])))
     try:
-        fit = within_axis(train.mu, octaves, train.genre, permutations, seed)
+        fit = within_axis(train.mu, tempi, train.genre, permutations, seed)
     except D2MError:
         fit = None
     return TempoAxis(fit, step, spread)
@@ -112,9 +112,9 @@ def moved(run: Run, axis: TempoAxis, rows: dict[str, NDArray[np.float32]]) -> di
     values = {f"moved {k}": float(np.linalg.norm(d)) / axis.step for k, d in delta.items()}
     if axis.fit is None:
         return values
-    for edit, octaves in TEMPO.items():
+    for edit, change in TEMPO.items():
         along = float(delta[edit] @ axis.fit.axis)
-        values[f"along {edit}"] = along / (axis.fit.slope * octaves)
+        values[f"along {edit}"] = along / (axis.fit.slope * change)
         values[f"right {edit}"] = float(along * octaves > 0)
         slope = axis.fit.held_out_slope
         values[f"along_held_out {edit}"] = along / (slope * octaves) if slope > 0 else float("nan")

@@ -79,9 +79,9 @@ def shuffle_within(genre: NDArray[np.str_], rng: np.random.Generator) -> NDArray
 
 
 def octaves(bpm: ArrayLike, group: ArrayLike) -> NDArray[np.float64]:
-    """log2 of tempi (n,), each in the octave around the median of its group (n,): trackers take half or double the beat.
+    """log2 of tempi (n,), each in the octave around its group's median: trackers take half or double the beat.
 
-    NaN stays NaN.
+    The groups are (n,). NaN stays NaN.
     """
     out = np.log2(np.asarray(bpm, np.float64))
     labels = np.asarray(group)
