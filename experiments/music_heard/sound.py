@@ -115,9 +115,9 @@ def moved(run: Run, axis: TempoAxis, rows: dict[str, NDArray[np.float32]]) -> di
     for edit, change in TEMPO.items():
         along = float(delta[edit] @ axis.fit.axis)
         values[f"along {edit}"] = along / (axis.fit.slope * change)
-        values[f"right {edit}"] = float(along * octaves > 0)
+        values[f"right {edit}"] = float(along * change > 0)
         slope = axis.fit.held_out_slope
-        values[f"along_held_out {edit}"] = along / (slope * octaves) if slope > 0 else float("nan")
+        values[f"along_held_out {edit}"] = along / (slope * change) if slope > 0 else float("nan")
     return values
 
 
