@@ -2,7 +2,7 @@
 
 How the columns answer to such a change is each front end's own knowledge: :attr:`FrontEnd.answer`. What several need is
 here: the time axis, and cepstra. All of it is to first order: how near it comes to the features of the changed sound
-(:mod:`d2m.music.transforms`) is in docs/adr/0064.
+(:mod:`d2m.music.transforms`) is in docs/adr/0065.
 """
 
 from __future__ import annotations
