@@ -140,7 +140,7 @@ class MMGANModule(pl.LightningModule):
 
     def infer(self, real: RealUnits, dance: DanceBranch, noise: CompositionNoise) -> Inferred:
         """The noise behind the dances, whose z_dan gets no gradient, and what music and that noise give."""
-        assert self.noise_encoder is not None and noise.inferred is not None
+        assert self.noise_encoder is not None
         behind = self.noise_encoder(dance.z_dan_samples.detach(), real.style)
         return Inferred(behind, self.net.style_to_dance(real.style, behind.sample(noise.inferred)))
 
