@@ -192,7 +192,7 @@ def test_mixing_refuses_what_does_not_fit(paired: Path, unpaired: Path, tmp_path
             open_corpora(roots, tmp_path)
     raw = write_raw(tmp_path / "raw", {"a": "groove"}, seconds=9.0)
     legacy = prepare(raw, tmp_path, yaws=[0], front_end="legacy", workers=1)
-    with pytest.raises(D2MError, match=r"music features of legacy .* and mfcc .*one front_end"):
+    with pytest.raises(D2MError, match=r"music features of legacy .* and rhythm .*one front_end"):
         open_corpora([paired, legacy], tmp_path)
 
 

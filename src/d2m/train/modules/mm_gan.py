@@ -155,7 +155,7 @@ class MMGANModule(pl.LightningModule):
         self, losses: dict[str, Tensor], weights: dict[str, float], optimizers: Sequence[Any],
         networks: Sequence[nn.Module],
     ) -> Tensor:  # fmt: skip
-        loss = weighted_sum(losses, {name: weights[name] for name in losses})
+        loss = weighted_sum(losses, weights)
         if not loss.requires_grad:
             return torch.zeros(())
         for optimizer in optimizers:
