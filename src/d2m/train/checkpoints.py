@@ -71,7 +71,9 @@ def check_style_network(module: pl.LightningModule, checkpoint: Mapping[str, Any
     )
     if held != wanted:
         choice = "paper" if held == "gru" else held
-        raise D2MError(f"{path}: its style network is '{held}', the config's '{wanted}'; give model/music_style={choice}")
+        raise D2MError(
+            f"{path}: its style network is '{held}', the config's '{wanted}'; give model/music_style={choice}"
+        )
 
 
 def _first_mismatch(error: RuntimeError) -> str:

@@ -155,7 +155,7 @@ class MMGANModule(pl.LightningModule):
         self, losses: dict[str, Tensor], weights: dict[str, float], optimizers: Sequence[Any],
         networks: Sequence[nn.Module],
     ) -> Tensor:  # fmt: skip
-        loss = weighted_sum(losses, {name: weights[name] for name in losses})
+        loss = weighted_sum(losses, weights)
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         self.manual_backward(loss)
@@ -226,7 +226,7 @@ class MMGANModule(pl.LightningModule):
         real = read_batch(self.net, batch, noise, self.movements)
         losses = {
             **self.discriminator_phase(real, noise),
-            **self.generator_phase(real, noise),
+            **self.generator_phase(real, noise, recording=batch.get("recording")),
             **self.style_phase(real, noise),
         }
         log_losses(self, "val", losses, len(batch["units"]))
