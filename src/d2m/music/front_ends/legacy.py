@@ -1,7 +1,7 @@
 """The audio front end that the reference's checkpoints were trained with, number for number.
 
-It is kept only so that old music-style and composition weights can be used; new training takes the `mfcc`
-front end. Its flaw: only the first 512 samples (23 ms) of every 1470-sample (67 ms) window reach
+It is kept only so that old music-style and composition weights can be used; new training takes `rhythm` or `mfcc`. Its
+flaw: only the first 512 samples (23 ms) of every 1470-sample (67 ms) window reach
 the FFT, so the spectrum is deaf to the other two thirds of the music, and to an onset in them; the energy alone
 hears the whole window. Its other oddities are part of the numbers, too: the cepstra are divided by the number of
 filters, and the energy lives on the int16 scale. (Sphinx-style MFCC, cf. Lee et al., "Dancing to Music", NeurIPS

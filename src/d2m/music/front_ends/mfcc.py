@@ -1,4 +1,4 @@
-"""Front end `mfcc`, the default: cepstra, log energy and their change; and `mfcc_loudness`.
+"""Front ends `mfcc`, the default of `experiment=paper` (cepstra, log energy and their change), and `mfcc_loudness`.
 
 13 cepstra and a log energy, then the first differences of these 14 (Lee et al., "Dancing to Music", NeurIPS 2019,
 section 4): a centred 2048-sample Hann window every 1470 samples (one dance frame), zeros beyond the ends; 40 Slaney mel
@@ -8,7 +8,7 @@ both logs are floored: digital silence and dithered silence look alike. Nothing 
 excerpt has the features of the whole.
 
 `mfcc_loudness` is `mfcc` of the song brought to -23 LUFS first (:mod:`d2m.music.front_ends.loudness`). Level no longer
-tells songs apart, but an excerpt has other features than the whole. Not the default: see docs/adr/0037.
+tells songs apart, but an excerpt has other features than the whole. Why it is no default: docs/adr/0037.
 
 The same numbers come from plain torch (the default: the same everywhere, on CPU and GPU), from torchaudio if it
 imports, and from librosa; a test compares all that import.

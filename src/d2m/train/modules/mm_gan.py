@@ -156,8 +156,6 @@ class MMGANModule(pl.LightningModule):
         networks: Sequence[nn.Module],
     ) -> Tensor:  # fmt: skip
         loss = weighted_sum(losses, weights)
-        if not loss.requires_grad:
-            return torch.zeros(())
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         self.manual_backward(loss)
@@ -193,13 +191,17 @@ class MMGANModule(pl.LightningModule):
 
         # One forward pass for two updates: that of the discriminators does not touch what it went through.
         branches = self.branches(real, noise)
-        d = self.discriminator_phase(real, noise, branches)
-        losses = {**d, "grad_d": self._update(d, self.d_weights, [opt_d], discriminators)}
+        losses: dict[str, Tensor] = {}
+        if any(self.d_weights.values()):
+            losses = self.discriminator_phase(real, noise, branches)
+            losses["grad_d"] = self._update(losses, self.d_weights, [opt_d], discriminators)
         with frozen(*discriminators):
             g = self.generator_phase(real, noise, weights["recon"] != 0, branches, recording)
             inference = [] if self.noise_encoder is None else [self.noise_encoder]
             networks = [*encoders, *inference, net.dance_decoder, net.unit_decoder]
             losses |= {**g, "grad_g": self._update(g, weights, [opt_encoders, opt_decoders], networks)}
+        if not any(self.style_weights.values()):
+            return losses
         s = self.style_phase(real, noise)
         norm = self._update(s, self.style_weights, [opt_encoders, opt_regressor], [*encoders, net.style_regressor])
         return {**losses, **s, "grad_style": norm}
@@ -224,7 +226,7 @@ class MMGANModule(pl.LightningModule):
         real = read_batch(self.net, batch, noise, self.movements)
         losses = {
             **self.discriminator_phase(real, noise),
-            **self.generator_phase(real, noise),
+            **self.generator_phase(real, noise, recording=batch.get("recording")),
             **self.style_phase(real, noise),
         }
         log_losses(self, "val", losses, len(batch["units"]))
