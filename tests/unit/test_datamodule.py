@@ -21,8 +21,8 @@ RANGES = {"semitones": 4, "tempo": 1.3, "gain_db": 9.0, "attack": 1.5, "eq_db": 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("augment")
-    raw = write_raw(root / "raw", {"a": "groove", "b": "flow", "c": "groove", "d": "flow"}, seconds=12.0)
-    return prepare(raw, root, [0], "rhythm", workers=1, val_fraction=0.5, test_fraction=0.0)
+    raw = write_raw(root / "raw", {"a": "groove", "b": "groove", "c": "groove", "d": "flow"}, seconds=12.0)
+    return prepare(raw, root, [0], "rhythm", workers=1, val_fraction=0.34, test_fraction=0.0)
 
 
 def data(corpus: Path, kind: str = "songs", **options: Any) -> DanceDataModule:

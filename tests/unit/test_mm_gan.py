@@ -187,10 +187,12 @@ def test_a_term_without_weight_is_not_computed(term: str, monkeypatch: pytest.Mo
 
 
 def test_an_update_without_terms_is_not_made() -> None:
-    m = with_optimizers(module(weights={"style_real": 0.0, "style_fake": 0.0}))
-    before = copy.deepcopy(m.net.style_regressor.state_dict())
-    assert m.optimize(*batch(m))["grad_style"] == 0
-    assert all(torch.equal(v, before[k]) for k, v in m.net.style_regressor.state_dict().items())
+    none = {name: 0.0 for name in (*mm_gan.DISCRIMINATOR, *mm_gan.STYLE)}
+    m = with_optimizers(module(weights=none))
+    still = copy.deepcopy((m.net.style_regressor.state_dict(), m.dance_discriminator.state_dict()))
+    assert {k for k in m.optimize(*batch(m)) if k.startswith("grad")} == {"grad_g"}
+    for network, before in zip((m.net.style_regressor, m.dance_discriminator), still, strict=True):
+        assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
 
 
 # --- a dance latent that opens -------------------------------------------------------------------------------

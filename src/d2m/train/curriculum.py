@@ -166,7 +166,9 @@ def begin(
     """
     start = start_checkpoint(cfg, stage, run)
     if start == run.checkpoint(stage.name):
-        read_checkpoint(start, corpus.genres if stage.knows_genres else None)
+        checkpoint = read_checkpoint(start, corpus.genres if stage.knows_genres else None)
+        if stage.hears:
+            check_style_network(module, checkpoint, start)
         return start, run.progress(stage.name)
     if start is None:
         sources = warm_start(module, stage, starts_from(cfg, stage, run), corpus.genres)

@@ -102,7 +102,7 @@ def check_augment(hears: FrontEnd, ranges: Mapping[str, float]) -> None:
 
 def _check_answers(hears: FrontEnd) -> None:
     if hears.answer is None:
-        raise D2MError(f"front end '{hears.name}' cannot say what changed sound would give")
+        raise D2MError(f"front end '{hears.name}' cannot say what changed sound would give; choose another")
 
 
 def change_rows(hears: FrontEnd, rows: Tensor, change: Change, frames: int | None = None) -> Tensor:
