@@ -108,7 +108,7 @@ def halves_part(runs: Sequence[Run], o: Options) -> Part:
         above = flat["above"] if split is None else flat["above"][flat.split == split]
         return float(above.mean()) if len(above) else NAN
 
-    mode = sound.halves_mode(runs[0])
+    mode = "local"
     n, together = len(found), float(np.mean(both)) if both else NAN
     p = float(binomtest(round(float(flat["above"].sum())), n, 0.5, alternative="greater").pvalue)
     lines = [

@@ -6,26 +6,24 @@ And songs made of two halves, each of another genre: does each half get its own 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from d2m.core.errors import D2MError
 from d2m.core.files import atomic_path
-from d2m.core.skeleton import SAMPLE_RATE, SEQUENCE_FRAMES
+from d2m.core.skeleton import FPS, SAMPLE_RATE, SEQUENCE_FRAMES
 from d2m.dance.extraction import song_latent
 from d2m.dance.song_dance import dance_to
 from d2m.data.corpus import Corpus
-from d2m.music import transforms
 from d2m.music.audio import load_song, n_frames
 from d2m.music.front_ends import features, front_end
-from d2m.music.transforms import MUSIC_EDITS, Wave
-from d2m.nets.music_style import StyleMode
+from d2m.music.transforms import MUSIC_EDITS, Wave, halves
 from d2m.stats.pooled import SongRows
 from d2m.stats.within import WithinAxis, octaves, within_axis
 from experiments.music_heard.dances import judged
@@ -130,12 +128,6 @@ def median_of(rows: SongRows, *names: str) -> float:
 # -- halves ------------------------------------------------------------------------------------------------------
 
 
-def joined(a: Wave, b: Wave) -> Wave:
-    """Two waves one after the other, at the same loudness (RMS)."""
-    level = [float(np.sqrt(np.mean(np.square(w, dtype=np.float64)))) for w in (a, b)]
-    return np.asarray(np.concatenate([a, b * (level[0] / max(level[1], 1e-9))]), np.float32)
-
-
 def cross_pairs(run: Run, n: int, seed: int) -> list[tuple[int, int]]:
     """At most n pairs of held-out songs of different genres, in random order, songs used as evenly as can be."""
     rng = np.random.default_rng(seed)
@@ -158,28 +150,21 @@ def half_dances(poses: NDArray[np.floating], frames: int) -> Iterator[NDArray[np
     yield poses[-(-frames // SEQUENCE_FRAMES) * SEQUENCE_FRAMES :]
 
 
-def halves_mode(run: Run) -> str:
-    """ "local" where this version has a style per segment, else the bundle's own: then a control, chance or below."""
-    return "local" if "local" in get_args(StyleMode) else run.generator.style_mode
-
-
 def dance_halves(run: Run, a: int, b: int, seconds: float, seed: int) -> list[dict[str, Any]]:
-    """A row per half of the song that is the middle of a, then that of b: "above" is 1 if the judge gives the half's
-    own genre more than the other half's; "margin" by how much. [] without the songs' files."""
-    waves = [part_of(run.corpus, i, seconds) for i in (a, b)]
+    """A row per half of a song whose halves, ``seconds`` each, are of a and of b: "above" is 1 if the judge gives the
+    half's own genre more than the other half's; "margin" by how much. [] without the songs' files."""
+    waves = [part_of(run.corpus, i, 2 * seconds) for i in (a, b)]
     if any(w is None for w in waves):
         return []
-    join: Callable[[Wave, Wave], Wave] = getattr(transforms, "halves", joined)
-    first, second = (w for w in waves if w is not None)
-    wave = join(first, second)
-    generator = run.in_mode(halves_mode(run))
+    wave, joined_s = halves(*(w for w in waves if w is not None))
+    generator = run.in_mode("local")
     frames = n_frames(len(wave))
     heard = features(wave, generator.front_end)
     poses = dance_to(generator, heard, np.zeros(0), frames, seed=seed, warp=False).poses["original"]
     order = list(generator.genres)
     columns = [order.index(run.corpus.recordings[i].genre) for i in (a, b)]
     rows = []
-    for k, part in enumerate(half_dances(poses, n_frames(len(first)))):
+    for k, part in enumerate(half_dances(poses, round(joined_s * FPS))):
         vote = judged(generator, part)
         margin = float(vote[columns[k]] - vote[columns[1 - k]])
         if np.isfinite(margin):  # nan: shorter than what the judge reads
