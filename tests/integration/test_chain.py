@@ -212,9 +212,9 @@ def test_stage_without_its_start_is_refused(corpora: Path, tmp_path: Path, tiny_
 
 
 def test_the_test_phase_is_lightnings_predict(tiny_run: Path) -> None:
-    module = curriculum.build_module(compose_train(tiny_run), GENERATOR, 3)
-    module.load_state_dict(state(tiny_run, "generator"))
     data = DanceDataModule(str(RunFolder(tiny_run).corpus()), GENERATOR.items)
+    module = curriculum.build_module(compose_train(tiny_run), GENERATOR, 3, data.corpus.n_features)
+    module.load_state_dict(state(tiny_run, "generator"))
     options = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
     first, second = (pl.Trainer(**options).predict(module, data) for _ in range(2))
     songs = data.corpus.recordings_in("val", with_music=True)

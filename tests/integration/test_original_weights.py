@@ -96,9 +96,9 @@ def test_train_goes_on_from_an_import(bundle: Path, tmp_path: Path) -> None:
     """Weights, Adam's moments and counters: the first new batch is the 31st, in the fourth epoch."""
     run_dir = tmp_path / "run"
     trained = command(
-        "train.py", "logger=none", f"hydra.run.dir={run_dir}", f"data.cache={tmp_path / 'corpora'}",
+        "train.py", "experiment=paper", "logger=none", f"hydra.run.dir={run_dir}", f"data.cache={tmp_path / 'corpora'}",
         "data.corpus.n_songs_per_genre=3", "data.corpus.seconds=16", "data.corpus.yaws=[0.0]",
-        "data.corpus.front_end=legacy", "stages=[mm_gan]", f"continue_from.mm_gan={bundle}/resume/mm_gan/last.ckpt",
+        "data.front_end=legacy", "stages=[mm_gan]", f"continue_from.mm_gan={bundle}/resume/mm_gan/last.ckpt",
         *(f"size.{k}={v}" for k, v in SIZES.items() if k not in ("n_genres", "n_features")),
         "fit.mm_gan.max_epochs=4", "fit.mm_gan.steps_per_epoch=2", "fit.mm_gan.batch_size=2",
         "callbacks.dance_video=null", "callbacks.progress_bar=false", "trainer=cpu", "trainer.precision=32-true",
@@ -113,6 +113,7 @@ def test_train_goes_on_from_an_import(bundle: Path, tmp_path: Path) -> None:
     moved = {k for k, v in after["state_dict"].items() if not torch.equal(v, before["state_dict"][k])}
     assert not any("movement_encoder" in k or "music_style" in k or "initial_pose" in k for k in moved)
     made = read_bundle(run_dir / "bundle")
-    assert made.config["front_end"] == "legacy" and made.config["sizes"] == {**SIZES, "n_genres": 3}
+    papers = {"discriminator_hidden": 1024, "style_network": "gru"}
+    assert made.config["front_end"] == "legacy" and made.config["sizes"] == {**SIZES, **papers, "n_genres": 3}
     done = json.loads((run_dir / "checkpoints/mm_gan/done.json").read_text())
     assert "continue_from: last.ckpt" in done["warm_start"]

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from d2m.bundle.run_folder import RunFolder
+from d2m.core.errors import D2MError
+from tests.commands import d2m
 
 from .conftest import TINY, assert_one_line, call
 
@@ -31,3 +33,18 @@ def test_a_folder_in_use_and_one_with_another_run(corpora: Path, tmp_path: Path)
     run.facts_path.write_text(json.dumps({"overrides": ["seed=3"]}))
     assert_one_line(call("train.py", *asked), str(tmp_path), "holds another run", "seed=3")
     assert_one_line(call("train.py", *asked, "seed=3", "fit.du_vae.max_epochs=-1", "resume=auto"), "max_epochs=-1")
+
+
+def test_a_front_end_that_cannot_augment_names_the_key(corpora: Path, tmp_path: Path) -> None:
+    asked = [f"data.cache={corpora}", f"hydra.run.dir={tmp_path / 'run'}", "data.front_end=legacy"]
+    assert_one_line(call("train.py", *TINY, *asked), "model.music_style", "'legacy'", "model.music_style.augment=null")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_corpus_of_another_front_end_is_refused(corpora: Path, tiny_run: Path, tmp_path: Path) -> None:
+    asked = ["data=corpus", f"data.root={RunFolder(tiny_run).corpus()}", f"hydra.run.dir={tmp_path / 'run'}"]
+    words = [w for w in TINY if not w.startswith("data.corpus")]
+    with pytest.raises(D2MError, match=r"its front end is 'rhythm', data\.front_end=mfcc; prepare it") as told:
+        d2m("train", *words, *asked, "data.front_end=mfcc", f"data.cache={corpora}")
+    assert "\n" not in str(told.value) and "data.front_end=rhythm" in str(told.value)
+    assert not (tmp_path / "run").exists()

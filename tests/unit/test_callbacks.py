@@ -288,9 +288,8 @@ def test_csv_and_no_logger_take_a_video_in_silence(tmp_path: Path, video: Path) 
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     from d2m.toy.embedded import prepare_embedded
 
-    return Corpus.open(
-        prepare_embedded(str(tmp_path_factory.mktemp("corpus")), 2, 8.0, genres=("flow", "drive"), yaws=(0.0,))
-    )
+    root = str(tmp_path_factory.mktemp("corpus"))
+    return Corpus.open(prepare_embedded(root, 2, 8.0, genres=("flow", "drive"), yaws=(0.0,), front_end="mfcc"))
 
 
 def dance_video(corpus: Corpus, run: Path, every: int) -> DanceVideo:

@@ -361,6 +361,12 @@ def test_the_commands_that_help_shows_are_taken(name: str, capfd: pytest.Capture
         d2m(*(w for w in words if w not in ("...", "-m") and "launcher=" not in w), "--cfg", "job")
 
 
+def test_help_lists_the_choices_of_a_group_below_another(capsys: pytest.CaptureFixture[str]) -> None:
+    dispatch(["train", "--help"])
+    told = capsys.readouterr().out
+    assert re.search(r"^  model/music_style=statistics\n      paper +The paper's network", told, re.MULTILINE)
+
+
 def test_help_of_all_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     dispatch([])
     told = capsys.readouterr().out

@@ -33,9 +33,10 @@ def group(name: str) -> list[str]:
     return sorted(p.stem for p in (CONF / name).glob("*.yaml"))
 
 
-CHOICES = [
-    (g, choice) for g in ("data", "size", "trainer", "logger", "callbacks", "fit", "experiment") for choice in group(g)
-]
+GROUPS = ("data", "size", "trainer", "logger", "callbacks", "fit", "experiment", "model/music_style")
+CHOICES = [(g, choice) for g in GROUPS for choice in group(g)]
+#: Parts of modules that exist only while they train.
+HELPERS = {"tempo_head", "noise_encoder"}
 
 
 def targets(node: Any) -> Iterator[dict[str, Any]]:
@@ -72,9 +73,9 @@ def test_every_stage_is_built(stage: Stage, size: str) -> None:
     module = build_module(cfg, stage, 3)
     assert all(isinstance(v, int | float | str | dict | list | bool | None) for v in module.hparams.values())
     assert type(module).__module__ == f"d2m.train.modules.{stage.name}"
-    assert {k for k, v in module.named_children() if k != "net"} == {n for n in stage.networks if "." not in n} - {
-        "net"
-    }
+    assert {k for k, _ in module.named_children()} - HELPERS - {"net"} == {
+        n for n in stage.networks if "." not in n
+    } - {"net"}
     if "net" not in stage.networks:
         assert {f"net.{k}" for k, _ in module.net.named_children()} == {n for n in stage.networks if "." in n}
     for source, names in stage.warm_starts.items():
@@ -143,3 +144,11 @@ def test_the_style_mode_reaches_all_that_dances_in_a_training() -> None:
         read = (cfg, cfg.model.generator, cfg.callbacks.dance_video, cfg.callbacks.latent)
         assert [node.style_mode for node in read] == [mode] * 4
     assert composed("infer", "bundle=b", "audio=a", "out=o").style_mode is None
+
+
+def test_the_style_network_is_chosen_with_its_recipe_and_reaches_every_stage() -> None:
+    for overrides, network in (([], "statistics"), (["model/music_style=paper"], "gru"), (["experiment=paper"], "gru")):
+        cfg = composed("train", *overrides)
+        assert cfg.size.style_network == network
+        assert all(node.sizes.style_network == network for node in cfg.model.values())
+        assert (cfg.model.music_style.augment is None) == (network == "gru")

@@ -13,14 +13,16 @@ from d2m.bundle.run_folder import RunFolder
 from d2m.cli.import_original import main
 from d2m.cli.overrides import prepare_overrides
 from d2m.core.errors import D2MError
-from d2m.train.checkpoints import check_continues
+from d2m.train.checkpoints import check_continues, warm_start
 from d2m.train.curriculum import build_module
 from d2m.train.request import check_request, start_checkpoint
-from d2m.train.stage import MM_GAN
+from d2m.train.stage import MM_GAN, MUSIC_STYLE
 from tests.original_files import SIZES, arguments, write
 
 CONF = str(Path(__file__).parents[2] / "conf")
-FIT = [f"size.{k}={v}" for k, v in SIZES.items() if k not in ("n_genres", "n_features")]
+WIDTHS = [f"size.{k}={v}" for k, v in SIZES.items() if k not in ("n_genres", "n_features")]
+#: As docs/original-weights.md has it: the paper's networks and losses.
+FIT = ["experiment=paper", *WIDTHS]
 
 
 def config(*overrides: str) -> DictConfig:
@@ -71,6 +73,27 @@ def test_it_must_fit_the_config_and_the_genres(resume: Path, tmp_path: Path) -> 
         check_continues(build_module(config(*FIT), MM_GAN, 3), path, MM_GAN, 10)
     with pytest.raises(D2MError, match="does not fit stage mm_gan"):
         check_continues(build_module(config(*FIT), MM_GAN, 4), resume / "du_vae/last.ckpt", MM_GAN, 10)
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_checkpoint_of_another_style_network_names_the_choice(resume: Path, tmp_path: Path, older: bool) -> None:
+    """Whose hparams say so, or are older than the choice."""
+    paths = {}
+    for stage in (MUSIC_STYLE, MM_GAN):
+        content = torch.load(resume / stage.name / "last.ckpt", weights_only=True)
+        sizes = content["hyper_parameters"]["sizes"]
+        assert sizes.pop("style_network") == "gru"
+        content["hyper_parameters"]["sizes"] = sizes if older else {**sizes, "style_network": "gru"}
+        torch.save(content, paths.setdefault(stage, tmp_path / f"{stage.name}.ckpt"))
+    genres = torch.load(paths[MUSIC_STYLE], weights_only=True).get("genres", list("abcd"))
+    module = build_module(config(*WIDTHS), MM_GAN, len(genres))
+    says = "style network is 'gru', the config's 'statistics'; give model/music_style=paper"
+    with pytest.raises(D2MError, match=says) as told:
+        warm_start(module, MM_GAN, {MUSIC_STYLE: paths[MUSIC_STYLE]}, genres)
+    assert "\n" not in str(told.value)
+    with pytest.raises(D2MError, match=says):
+        check_continues(module, paths[MM_GAN], MM_GAN, 10)
+    warm_start(build_module(config(*FIT), MM_GAN, len(genres)), MM_GAN, {MUSIC_STYLE: paths[MUSIC_STYLE]}, genres)
 
 
 def test_it_needs_epochs_to_go(resume: Path) -> None:

@@ -166,7 +166,8 @@ def test_where_songs_come_from(music: Path, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    return Corpus.open(prepare_embedded(str(tmp_path_factory.mktemp("corpora")), 4, 16.0, yaws=(0.0, 90.0)))
+    root = str(tmp_path_factory.mktemp("corpora"))
+    return Corpus.open(prepare_embedded(root, 4, 16.0, yaws=(0.0, 90.0), front_end="mfcc"))
 
 
 def test_both_sides_of_a_corpus(generator: DanceGenerator, corpus: Corpus) -> None:

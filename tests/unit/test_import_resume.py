@@ -154,5 +154,5 @@ def test_states_of_old_pytorch(source: Path, tmp_path: Path) -> None:
 def test_sizes_are_in_the_hyper_parameters(source: Path, tmp_path: Path) -> None:
     path = resume(source, tmp_path / "out", "mm_gan")
     hparams = torch.load(path, weights_only=True)["hyper_parameters"]
-    assert hparams["sizes"] == SIZES
+    assert hparams["sizes"] == {**SIZES, "discriminator_hidden": 1024, "style_network": "gru"}
     assert (hparams["optimizer"]["lr"], hparams["lr_unit_decoder"]) == (2e-4, 2e-5)

@@ -19,6 +19,19 @@ def test_weighted_sum_multiplies_by_name() -> None:
     assert weighted_sum(losses, {"b": 0.1, "a": 10.0}).item() == pytest.approx(20.3)
 
 
+def test_a_term_without_weight_need_not_be_computed() -> None:
+    assert weighted_sum({"a": torch.tensor(2.0)}, {"a": 3.0, "b": 0.0}).item() == 6
+    assert weighted_sum({}, {"a": 0.0}).item() == 0
+
+
+@pytest.mark.parametrize("bad", [math.inf, math.nan])
+def test_a_term_without_weight_reaches_neither_the_sum_nor_the_gradient(bad: float) -> None:
+    x = torch.tensor(2.0, requires_grad=True)
+    loss = weighted_sum({"a": 3 * x, "b": bad * x}, {"a": 1.0, "b": 0.0})
+    loss.backward()
+    assert loss.item() == 6 and x.grad is not None and x.grad.item() == 3
+
+
 @pytest.mark.parametrize("weights", [{"a": 1.0}, {"a": 1.0, "b": 1.0, "c": 1.0}, {"a": 1.0, "bb": 1.0}])
 def test_a_typo_in_a_weight_raises(weights: dict[str, float]) -> None:
     with pytest.raises(KeyError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hydra import compose, initialize_config_dir
 
 from d2m.core.errors import D2MError
 from d2m.train.curriculum import build_module
-from d2m.train.optimizers import ADAM, build_optimizer
+from d2m.train.optimizers import ADAM, build_optimizer, step_schedulers
 from d2m.train.stage import STAGES
 from tests.conftest import SIZES
 
@@ -72,6 +73,17 @@ def test_what_cannot_be_built_is_one_line(change: dict[str, Any], says: str) -> 
     with pytest.raises(D2MError, match=says) as told:
         build_optimizer(options, [torch.nn.Parameter(torch.zeros(1))])
     assert "\n" not in str(told.value)
+
+
+def test_rates_fall_where_an_optimizer_steps() -> None:
+    """Whether or not it has a state; one that never steps would only be warned of."""
+    stepped, resting = (torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0) for _ in range(2))
+    schedulers = [torch.optim.lr_scheduler.LambdaLR(o, lambda batch: 0.5**batch) for o in (stepped, resting)]
+    module: Any = SimpleNamespace(lr_schedulers=lambda: schedulers)
+    stepped.param_groups[0]["params"][0].sum().backward()
+    stepped.step()
+    step_schedulers(module)
+    assert (stepped.param_groups[0]["lr"], resting.param_groups[0]["lr"]) == (0.5, 1.0)
 
 
 def test_it_is_a_plain_hparam(tmp_path: Path) -> None:

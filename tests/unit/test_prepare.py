@@ -101,7 +101,7 @@ def test_features_over_the_whole_span_of_a_sequence(out: Path) -> None:
     np.testing.assert_array_equal(rows[:, 3], beat_row)
     items = Items(corpus, "sequences", "train", span_features=True)
     batch = items.read(np.arange(4), np.random.default_rng(0), (0, 0), centred=True)
-    assert batch["span_features"].shape == (4, 96, 28) and batch["features"].shape == (4, 30, 28)
+    assert batch["span_features"].shape == (4, 96, 188) and batch["features"].shape == (4, 30, 188)
 
 
 # --- repeatable --------------------------------------------------------------------------------------------------

@@ -166,7 +166,7 @@ def test_paired_and_unpaired_as_one(paired: Path, unpaired: Path, tmp_path: Path
     np.testing.assert_array_equal(both.units[both.sequence_starts("train")], np.array(spans))
     # The normaliser is that of both training splits.
     poses = np.concatenate([c.units[c.units_in("train")].reshape(-1, 28) for c in (a, b)])
-    fitted = Normalizer.fit([poses], [a.song_features(int(i)) for i in a.recordings_in("train")], 28)
+    fitted = Normalizer.fit([poses], [a.song_features(int(i)) for i in a.recordings_in("train")], 188)
     for name in ("pose_mean", "pose_std", "feature_mean", "feature_std"):
         np.testing.assert_allclose(getattr(both.normalizer, name), getattr(fitted, name), rtol=1e-3, atol=1e-3)
     assert both.report["table"]["salsa"]["motion_beats"] > 0
@@ -192,7 +192,7 @@ def test_mixing_refuses_what_does_not_fit(paired: Path, unpaired: Path, tmp_path
             open_corpora(roots, tmp_path)
     raw = write_raw(tmp_path / "raw", {"a": "groove"}, seconds=9.0)
     legacy = prepare(raw, tmp_path, yaws=[0], front_end="legacy", workers=1)
-    with pytest.raises(D2MError, match=r"music features of legacy .* and mfcc .*one front_end"):
+    with pytest.raises(D2MError, match=r"music features of legacy .* and rhythm .*one front_end"):
         open_corpora([paired, legacy], tmp_path)
 
 

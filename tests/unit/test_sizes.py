@@ -23,7 +23,7 @@ from d2m.train.release import read_composition
 from tests.conftest import SIZES
 
 #: No width is that of another, of the paper or of the corpora here.
-ODD = {**SIZES, "n_features": 17, "style": 9}
+ODD = {**SIZES, "n_features": 17, "style": 9, "discriminator_hidden": 22, "style_network": "statistics"}
 
 
 def test_it_travels_as_a_plain_dict() -> None:
@@ -34,6 +34,7 @@ def test_it_travels_as_a_plain_dict() -> None:
 def test_dicts_of_eight_widths_have_the_old_features_and_style() -> None:
     old = Sizes.from_dict(SIZES)
     assert (old.n_features, old.style) == (28, 30) and len(SIZES) == 8
+    assert (old.discriminator_hidden, old.style_network) == (1024, "gru")
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,7 @@ def test_dicts_of_eight_widths_have_the_old_features_and_style() -> None:
         ({"z_mov": True}, "z_mov=True"),
         ({"z_mov": "8"}, "z_mov='8'"),
         ({"style": -1}, "style=-1"),
+        ({"style_network": "lstm"}, "style_network='lstm'; choose from gru, statistics"),
     ],
 )
 def test_what_is_no_record_of_sizes_is_one_line(change: dict[str, Any], says: str) -> None:

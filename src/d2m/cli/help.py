@@ -9,7 +9,7 @@ from pathlib import Path
 from d2m.cli.commands import COMMANDS, Command
 
 _KEY = re.compile(r"^(\w+):\s*(.*?)\s*(?:\s#\s*(.*))?$")
-_GROUP = re.compile(r"^  - (\w+): (\w+)")
+_GROUP = re.compile(r"^  - ([\w/]+): (\w+)")
 _COLUMN, _WIDTH = 32, 120
 
 

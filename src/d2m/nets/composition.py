@@ -23,7 +23,7 @@ class CompositionNoise(NamedTuple):
     audio: Tensor  # (b, style)
     fake_z_dan: Tensor  # (b, z_dan)
     fake_mov: Tensor  # (b, u, z_mov): used if the music branch is decoded to poses
-    inferred: Tensor | None = None  # (b, style): of the noise behind the real dance, if stage 2 infers it
+    inferred: Tensor = torch.empty(0)  # (b, style): of the noise behind the real dance, if stage 2 infers it
 
 
 class RealUnits(NamedTuple):

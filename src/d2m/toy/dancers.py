@@ -37,8 +37,10 @@ ARMS = [*range(RIGHT_ARM.start, RIGHT_ARM.stop), *range(LEFT_ARM.start, LEFT_ARM
 FEET = [*range(RIGHT_FOOT.start, LEFT_FOOT.stop), *range(HIPS.start, HIPS.stop), TRAVEL]
 #: Tempo at which movements have the size of the tables; at others it goes with the root of the beat's length.
 USUAL_BPM = 110.0
-#: Movements are scaled by no more than this, and no arm points further inward: wrists would cross.
+#: Movements are scaled by no more than this, and no arm points further inward or higher: wrists would cross.
 LARGEST = 1.4
+ELEVATIONS = [RIGHT_ARM.start, LEFT_ARM.start]
+RAISED_DEG = 165.0
 AZIMUTHS = [RIGHT_ARM.start + 1, LEFT_ARM.start + 1]
 FORWARD_DEG = 85.0
 #: Elbows neither lock nor fold flat, whatever an individual adds to a key.
@@ -147,6 +149,7 @@ def _choreograph(
             middle = rows.mean(0)
             wobble = rng.standard_normal(rows.shape).clip(-2, 2) * _spread(4.0, 0.8, 0.6, 1.5) * dancer.noise
             rows = middle + np.minimum(size, LARGEST) * (rows - middle) + wobble + dancer.habit
+            rows[:, ELEVATIONS] = np.minimum(rows[:, ELEVATIONS], RAISED_DEG)
             rows[:, AZIMUTHS] = np.minimum(rows[:, AZIMUTHS], FORWARD_DEG)
             rows[:, ELBOWS] = rows[:, ELBOWS].clip(*ELBOW_DEG)
             keys.append(rows)

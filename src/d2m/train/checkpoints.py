@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from d2m.bundle import sha256
 from d2m.core.errors import D2MError
 from d2m.core.machine import is_rank_zero
+from d2m.nets.sizes import Sizes, sizes_in
 from d2m.train.stage import Stage
 from d2m.train.steps import load_networks
 
@@ -57,6 +58,24 @@ def _warn_of_no_names(path: Path, genres: tuple[str, ...]) -> None:
         print(f"{path}: does not name its genres; assumed to be {', '.join(genres)}, in this order")
 
 
+def check_style_network(module: pl.LightningModule, checkpoint: Mapping[str, Any], path: Path) -> None:
+    """See that a checkpoint hears music with the network that the config asks for.
+
+    Raises:
+        D2MError: with another one.
+    """
+    if "hyper_parameters" not in checkpoint:
+        return  # its tensors will tell
+    held, wanted = (
+        sizes_in(h).get("style_network", Sizes.style_network) for h in (checkpoint["hyper_parameters"], module.hparams)
+    )
+    if held != wanted:
+        choice = "paper" if held == "gru" else held
+        raise D2MError(
+            f"{path}: its style network is '{held}', the config's '{wanted}'; give model/music_style={choice}"
+        )
+
+
 def _first_mismatch(error: RuntimeError) -> str:
     """Of torch's list of tensors that do not fit, the first."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -72,14 +91,16 @@ def warm_start(
         sources: stage -> its checkpoint, for each of the stage's warm starts.
 
     Raises:
-        D2MError: a checkpoint does not hold them, or holds other sizes or genres.
+        D2MError: a checkpoint does not hold them, or holds other sizes, genres or another style network.
     """
     used = {}
     for source, path in sources.items():
-        state = read_checkpoint(path, genres if source.knows_genres else None)["state_dict"]
+        checkpoint = read_checkpoint(path, genres if source.knows_genres else None)
+        if source.hears:
+            check_style_network(module, checkpoint, path)
         try:
             for here, there in stage.warm_starts[source.name].items():
-                load_networks(module, state, here, there)
+                load_networks(module, checkpoint["state_dict"], here, there)
         except KeyError as e:
             raise D2MError(
                 f"{path}: does not fit stage {stage.name} as its {source.name} ({e.args[0]}); give the "
@@ -104,6 +125,8 @@ def check_continues(
             already.
     """
     checkpoint = read_checkpoint(path)
+    if stage.hears:
+        check_style_network(module, checkpoint, path)
     shapes = {k: tuple(v.shape) for k, v in checkpoint["state_dict"].items()}
     wanted = {k: tuple(v.shape) for k, v in module.state_dict().items()}
     for name in sorted(shapes.keys() | wanted.keys()):

@@ -37,7 +37,7 @@ from d2m.train.callbacks.checkpoint_io import AtomicCheckpointIO
 from d2m.train.callbacks.guard import BatchCounter, StopOnNaN
 from d2m.train.callbacks.loggers import close_loggers, no_logger
 from d2m.train.callbacks.progress import GenreNames, Progress
-from d2m.train.checkpoints import check_continues, read_checkpoint, warm_start
+from d2m.train.checkpoints import check_continues, check_style_network, read_checkpoint, warm_start
 from d2m.train.release import write_release
 from d2m.train.request import check_request, check_trainer, start_checkpoint, starts_from
 from d2m.train.stage import STAGES, Stage, in_order
@@ -131,7 +131,9 @@ def check_stages(cfg: DictConfig, stages: Sequence[Stage], run: RunFolder, corpu
             check_continues(module, Path(given), stage, cfg.fit[stage.name].max_epochs, corpus.genres)
         for source, path in starts_from(cfg, stage, run).items():
             if path.is_file():
-                read_checkpoint(path, corpus.genres if source.knows_genres else None)
+                checkpoint = read_checkpoint(path, corpus.genres if source.knows_genres else None)
+                if source.hears:
+                    check_style_network(module, checkpoint, path)
 
 
 def check_front_end(cfg: DictConfig, corpus: Corpus, stages: Sequence[Stage]) -> None:
@@ -164,7 +166,9 @@ def begin(
     """
     start = start_checkpoint(cfg, stage, run)
     if start == run.checkpoint(stage.name):
-        read_checkpoint(start, corpus.genres if stage.knows_genres else None)
+        checkpoint = read_checkpoint(start, corpus.genres if stage.knows_genres else None)
+        if stage.hears:
+            check_style_network(module, checkpoint, start)
         return start, run.progress(stage.name)
     if start is None:
         sources = warm_start(module, stage, starts_from(cfg, stage, run), corpus.genres)

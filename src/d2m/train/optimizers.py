@@ -59,7 +59,10 @@ def cosine_decay(
 
 
 def step_schedulers(module: pl.LightningModule) -> None:
-    """One batch further, under manual optimisation."""
+    """One batch further, under manual optimisation; rates of an optimizer that never steps stay where they are."""
     schedulers = module.lr_schedulers()
     for scheduler in schedulers if isinstance(schedulers, list) else [schedulers] if schedulers else []:
-        scheduler.step()  # type: ignore[call-arg]
+        groups = scheduler.optimizer.param_groups
+        # Not its state: plain SGD has none.
+        if any(p.grad is not None for group in groups for p in group["params"]):
+            scheduler.step()  # type: ignore[call-arg]

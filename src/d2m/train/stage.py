@@ -34,6 +34,11 @@ class Stage:
     dances: bool = False
     alternates: bool = False
 
+    @property
+    def hears(self) -> bool:
+        """Whether it holds the music style network."""
+        return self.name == "music_style" or "net.music_style" in self.networks
+
 
 _UNITS = ("net.initial_pose_encoder", "net.initial_pose_decoder", "net.movement_encoder", "net.unit_decoder")
 _COMPOSITION = (

@@ -65,7 +65,7 @@ def draw_change(
 
     Args:
         semitones: whole semitones from -semitones to semitones, evenly.
-        tempo: from 1 / tempo to tempo, evenly in the logarithm.
+        tempo: of every second window from 1 / tempo to tempo, evenly in the logarithm; the others keep theirs.
         gain_db: from -gain_db to gain_db, evenly.
         attack: from 1 / attack to attack, evenly in the logarithm.
         eq_db: standard deviation of the equaliser's first cosine; that of the k-th is 1 / k of it.
@@ -77,7 +77,7 @@ def draw_change(
         return 2 * torch.rand(n, generator=generator) - 1
 
     pitch = torch.randint(-round(semitones), round(semitones) + 1, (n,), generator=generator).float()
-    faster = torch.exp(math.log(tempo) * evenly())
+    faster = torch.exp(math.log(tempo) * evenly() * (torch.arange(n) % 2))
     louder = gain_db * evenly()
     sharper = torch.exp(math.log(attack) * evenly())
     curve = eq_db * torch.randn(n, round(n_eq), generator=generator) / torch.arange(1, round(n_eq) + 1)
@@ -102,7 +102,7 @@ def check_augment(hears: FrontEnd, ranges: Mapping[str, float]) -> None:
 
 def _check_answers(hears: FrontEnd) -> None:
     if hears.answer is None:
-        raise D2MError(f"front end '{hears.name}' cannot say what changed sound would give")
+        raise D2MError(f"front end '{hears.name}' cannot say what changed sound would give; choose another")
 
 
 def change_rows(hears: FrontEnd, rows: Tensor, change: Change, frames: int | None = None) -> Tensor:

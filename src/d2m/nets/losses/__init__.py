@@ -54,9 +54,10 @@ def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> 
     """sum_k weights[k] * losses[k]. A term without weight is only logged: not even its infinity reaches the sum.
 
     Raises:
-        KeyError: a loss without a weight, or a weight without a loss: a typo must not drop a term silently.
+        KeyError: a loss that has no weight, not even 0, or a weight without its loss: a typo must not drop a term
+            silently.
     """
-    if losses.keys() != weights.keys():
+    if not losses.keys() <= weights.keys() or any(weights[k] != 0 for k in weights.keys() - losses.keys()):
         raise KeyError(f"loss terms {sorted(losses)} and weights {sorted(weights)} do not have the same names")
     terms = [weights[k] * v for k, v in losses.items() if weights[k] != 0]
     return torch.stack(terms).sum() if terms else torch.zeros(())

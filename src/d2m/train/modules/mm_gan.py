@@ -150,7 +150,7 @@ class MMGANModule(pl.LightningModule):
 
     def infer(self, real: RealUnits, dance: DanceBranch, noise: CompositionNoise) -> Inferred:
         """The noise behind the dances, whose z_dan gets no gradient, and z_dan given the music and that noise."""
-        assert self.noise_encoder is not None and noise.inferred is not None
+        assert self.noise_encoder is not None
         behind = self.noise_encoder(dance.z_dan_samples.detach(), real.style)
         return Inferred(behind, self.net.style_to_dance(real.style, behind.sample(noise.inferred)))
 
@@ -166,9 +166,7 @@ class MMGANModule(pl.LightningModule):
         self, losses: dict[str, Tensor], weights: dict[str, float], optimizers: Sequence[Any],
         networks: Sequence[nn.Module],
     ) -> Tensor:  # fmt: skip
-        loss = weighted_sum(losses, {name: weights[name] for name in losses})
-        if not loss.requires_grad:
-            return torch.zeros(())
+        loss = weighted_sum(losses, weights)
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         self.manual_backward(loss)
@@ -191,8 +189,8 @@ class MMGANModule(pl.LightningModule):
         Terms without weight are not computed, and an update without terms is not made.
 
         Args:
-            g_weights: of the generator phase, instead of the module's own. A term that has none of the module's
-                is not computed.
+            g_weights: of the generator phase, instead of the module's own; 0 where the module's are, whose terms are
+                not computed.
             recording: (b,) which recording each sequence is from, for "align".
         """
         weights = dict(g_weights or self.g_weights)
@@ -205,13 +203,17 @@ class MMGANModule(pl.LightningModule):
 
         # One forward pass for two updates: the first steps nothing that it went through.
         branches = self.branches(real, noise)
-        d = self.discriminator_phase(real, noise, branches)
-        losses = {**d, "grad_d": self._update(d, self.d_weights, [opt_d], discriminators)}
+        losses: dict[str, Tensor] = {}
+        if any(self.d_weights.values()):
+            losses = self.discriminator_phase(real, noise, branches)
+            losses["grad_d"] = self._update(losses, self.d_weights, [opt_d], discriminators)
         with frozen(*discriminators):
             g = self.generator_phase(real, noise, weights["recon"] != 0, branches, recording)
             inference = [] if self.noise_encoder is None else [self.noise_encoder]
             networks = [*encoders, *inference, net.dance_decoder, net.unit_decoder]
             losses |= {**g, "grad_g": self._update(g, weights, [opt_encoders, opt_decoders], networks)}
+        if not any(self.style_weights.values()):
+            return losses
         s = self.style_phase(real, noise)
         norm = self._update(s, self.style_weights, [opt_encoders, opt_regressor], [*encoders, net.style_regressor])
         return {**losses, **s, "grad_style": norm}
@@ -236,7 +238,7 @@ class MMGANModule(pl.LightningModule):
         real = read_batch(self.net, batch, noise, self.movements)
         losses = {
             **self.discriminator_phase(real, noise),
-            **self.generator_phase(real, noise),
+            **self.generator_phase(real, noise, recording=batch.get("recording")),
             **self.style_phase(real, noise),
         }
         log_losses(self, "val", losses, len(batch["units"]))

@@ -6,7 +6,6 @@ to forget whatever differs between songs of one genre (docs/adr/0068-a-style-tha
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytorch_lightning as pl
@@ -35,7 +34,6 @@ class MusicStyleModule(pl.LightningModule):
             recording level and equalisation, which a network must not read as genre.
         tempo: weight of the squared error of a linear reading of tempo from the style, octaves; 0: no such head (the
             paper's). Songs of unknown tempo do not count.
-        genre_tempo: a song whose tempo augmentation changed by more than this factor says nothing of its genre.
         augment: ranges of :func:`d2m.music.front_ends.augment.draw_change`: the music of training is changed so; None:
             it is not.
         seed: of the noise.
@@ -50,7 +48,6 @@ class MusicStyleModule(pl.LightningModule):
         feature_noise: float = 0.0,
         song_shift: float = 0.0,
         tempo: float = 0.0,
-        genre_tempo: float = 1.1,
         augment: dict[str, float] | None = None,
         seed: int = 0,
     ) -> None:
@@ -76,7 +73,8 @@ class MusicStyleModule(pl.LightningModule):
     ) -> Tensor:  # fmt: skip
         """Of disturbed features (b, 30, n_features) against genres (b,) and tempi (b,), octaves above 120 BPM.
 
-        ``rate`` (b,): by how many octaves augmentation changed the tempi.
+        ``rate`` (b,): by how many octaves augmentation changed the tempi; a window at another tempo says nothing of its
+        genre, which may be a matter of tempo.
         """
         h = self.hparams
         style = self.net.style(self.disturb(features, generator))
@@ -88,7 +86,7 @@ class MusicStyleModule(pl.LightningModule):
         each = F.cross_entropy(logits, genre, label_smoothing=h["label_smoothing"], reduction="none")
         loss = each.mean()
         if rate is not None:
-            loss = _mean_where(each, rate.abs() <= math.log2(h["genre_tempo"]))
+            loss = _mean_where(each, rate == 0)
         if self.tempo_head is not None and tempo is not None:
             off = (self.tempo_head(style)[:, 0] - tempo.nan_to_num()).square()
             loss = loss + h["tempo"] * _mean_where(off, tempo.isfinite())
