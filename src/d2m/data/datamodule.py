@@ -69,11 +69,11 @@ class DanceDataModule(pl.LightningDataModule):
     - unit_pairs: ``units1``, ``units2`` (b, 32, 28), two copies of a unit, each shifted as a whole by its own
       draw; ``genre`` (b,).
     - units: ``units`` (b, 32, 28), shifted in training; ``genre`` (b,). No music.
-    - songs: ``features`` (b, 30, f), a 2 s window; ``genre`` (b,); ``tempo`` (b,), octaves above 120 BPM, NaN if it
-      is not known.
+    - songs: ``features`` (b, 30, f), a 2 s window; ``genre`` (b,); in training ``tempo`` (b,), octaves above 120 BPM,
+      NaN if it is not known.
     - sequences: ``units`` (b, 3, 32, 28), consecutive; ``features`` (b, 30, f), a 2 s window of
-      their own music (anywhere in their span; in its middle in validation); ``genre``, ``recording`` and ``unit``, the
-      number of the first (b,).
+      their own music (anywhere in their span; in its middle in validation); ``genre`` and ``recording`` (b,); ``unit``
+      (b,), the row in the corpus of the first unit.
 
     Training batches are drawn genre-uniform with replacement, validation is a fixed genre-balanced pass
     (:mod:`d2m.data.sampling`). Use it with ``Trainer(use_distributed_sampler=False)``: ranks draw their own
@@ -85,15 +85,16 @@ class DanceDataModule(pl.LightningDataModule):
         batch_size: per device.
         seed: of the draws.
         steps_per_epoch: batches per device and epoch; by default as many as there are items in the training
-        split.
+            split.
         shift: largest shift in x and y, pixels (unit_pairs, units).
         num_workers: processes that read batches; the corpus is memory-mapped, 0 is mostly enough.
         max_val_batches: of all devices together.
         val_split: the split that validation walks through.
         span_features: batches of sequences also hold ``span_features`` (b, 96, f), the music under each
             frame of their units.
-        augment: ranges of :func:`d2m.music.front_ends.augment.draw_change`: in training every row's features are as
-            if its music had been changed, ``tempo`` with them, and ``rate`` (b,) says by how many octaves.
+        augment: ranges of :func:`d2m.music.front_ends.augment.draw_change`; None: no augmentation. In training, every
+            row's features and ``tempo`` are then those of changed music, and ``rate`` (b,) is how its tempo changed, in
+            octaves. Ranges left out are ``draw_change``'s own.
 
     Raises:
         D2MError: invalid options; the front end cannot augment.

@@ -35,7 +35,7 @@ Batch = dict[str, Any]
 #: Kinds of single units -> how many shifted copies of each.
 _COPIES = {"unit_pairs": 2, "units": 1}
 
-#: Tempi are octaves above this.
+#: Tempi in batches are octaves above this.
 TEMPO_BPM = 120.0
 
 #: Streams of randomness that never meet.
@@ -166,6 +166,11 @@ class Items:
             rng: for shifts and windows.
             shift: largest shift of x and y in pixels (unit_pairs, and units that are not centred).
             centred: windows in the middle of their span instead of anywhere in it; units without shift.
+
+        Returns:
+            ``genre`` (b,), and by kind: ``units`` and ``shift`` (b, copies, 2) in pixels; or ``features`` (b, 30, f)
+            with ``tempo`` (b,) of songs, or with ``units``, ``recording`` and ``unit`` of sequences, see
+            :class:`d2m.data.datamodule.DanceDataModule`.
         """
         ids, b = self.ids[items], len(items)
         batch = {"genre": torch.from_numpy(self.genre[items])}
@@ -196,7 +201,8 @@ class Items:
 class TrainBatches(Dataset[Batch]):
     """Endless training batches; ``self[epoch, batch]`` is a function of the key, the seed and the rank.
 
-    ``augment``: ranges of :func:`d2m.music.front_ends.augment.draw_change` for the music of each row.
+    ``augment``: ranges of :func:`d2m.music.front_ends.augment.draw_change`. Batches then hold ``change``, a change of
+    each row's music, which is still to be made.
     """
 
     def __init__(

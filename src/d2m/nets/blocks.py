@@ -75,9 +75,10 @@ class SequenceEncoder(nn.Module):
 
 
 class StatisticsEncoder(nn.Module):
-    """Mean and standard deviation over time, one linear layer and tanh: (b, t, f) -> (b, hidden), for any t.
+    """Mean and standard deviation over time, one linear layer and tanh: (b, t, f) -> (b, hidden), for any t >= 1.
 
-    Statistics pooling (Snyder et al., "X-vectors", ICASSP 2018) without the layers before it.
+    The statistics pooling of x-vectors (Snyder et al., "X-vectors: Robust DNN embeddings for speaker recognition",
+    ICASSP 2018) without the layers before it. The order of frames is lost.
     """
 
     def __init__(self, n_in: int, hidden: int) -> None:

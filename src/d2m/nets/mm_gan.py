@@ -1,6 +1,6 @@
 """Stage 2: composition. Dance encoder and decoder over movements, the music branch, two discriminators.
 
-Lee et al., "Dancing to Music", NeurIPS 2019, section 3.3.
+Lee et al., "Dancing to Music", NeurIPS 2019, section 3.3. The noise encoder is ours.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ class StyleToDance(nn.Module):
 
 
 class NoiseEncoder(nn.Module):
-    """z_dan (b, z_dan) and the style of its music (b, style) -> N(the noise behind it) (b, style).
+    """z_dan (b, z_dan) of a dance and the style (b, style) of its music -> N(the noise behind it) (b, style).
 
-    Not in the paper; it exists while stage 2 trains. :class:`StyleToDance` is a conditional VAE's decoder with it
-    (Sohn et al., NeurIPS 2015; docs/adr/0066-the-noise-behind-a-dance.md).
+    With it, :class:`StyleToDance` is the decoder of a conditional VAE (Sohn et al., NeurIPS 2015). Not in the paper,
+    and only there while stage 2 trains (docs/adr/0066-the-noise-behind-a-dance.md).
     """
 
     def __init__(self, z_dan: int, style: int) -> None:
@@ -89,7 +89,7 @@ class StyleRegressor(nn.Module):
 class Discriminator(nn.Module):
     """A latent (b, n_in) and the mean music features (b, n_features) -> one logit (b,).
 
-    Its layers are ``hidden``, a half and a quarter of it wide (the paper's: 1024).
+    The latent's layers are ``hidden``, a half and a quarter of it wide (the paper's: 1024).
     """
 
     def __init__(self, n_in: int, n_features: int, hidden: int = 1024) -> None:

@@ -1,4 +1,4 @@
-"""The music style network: a genre classifier of windows of music whose hidden state is "the style" of the music.
+"""The music style network: a classifier of 2 s windows of music whose hidden state is "the style" of the music.
 
 Lee et al., "Dancing to Music", NeurIPS 2019, section 3.3 and its appendix.
 """
@@ -53,12 +53,13 @@ def mean_around(per_window: Tensor, frames: int, middles: Tensor) -> Tensor:
     return picked.sum(1) / inside.sum(1, keepdim=True)
 
 
-#: What reads a window of features; the name is ``Sizes.style_network``. "gru" is the paper's.
+#: ``Sizes.style_network`` -> what reads a window of features; "gru" is the paper's. The names are also in
+#: :data:`d2m.nets.sizes.CHOICES`.
 NETWORKS: dict[str, type[nn.Module]] = {"gru": SequenceEncoder, "statistics": StatisticsEncoder}
 
 
 class MusicStyle(nn.Module):
-    """Normalised features (b, t, n_features) -> style (b, style) and genre logits (b, n_genres).
+    """Normalised features (b, t, n_features) -> style (b, style), and genre logits (b, n_genres) of it.
 
     ``network`` is one of :data:`NETWORKS` (docs/adr/0068-a-style-that-hears.md).
     """
@@ -69,7 +70,7 @@ class MusicStyle(nn.Module):
         self.classifier = nn.Sequential(nn.Linear(style, style), nn.ReLU(), nn.Linear(style, n_genres))
 
     def style(self, features: Tensor) -> Tensor:
-        """(b, t, n_features) -> (b, style); of the paper's network the state after the last frame."""
+        """(b, t, n_features) -> (b, style): the state after the last frame (paper), or statistics of all frames."""
         out: Tensor = self.body(features)
         return out
 
@@ -89,7 +90,8 @@ class MusicStyle(nn.Module):
 
         "windows" averages the style over 2 s windows, the length that the network was trained on; so does "local",
         which differs by segment only (:meth:`segment_styles`). "legacy" is the reference's: the state after the last
-        frame of the whole song, which mostly tells its last seconds and drifts outside of what training saw.
+        frame of the whole song, which mostly tells its last seconds and drifts outside of what training saw; with
+        "statistics", it is that of all frames at once.
         """
         if mode == "legacy":
             return self.style(features.unsqueeze(0))[0]

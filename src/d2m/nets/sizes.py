@@ -8,13 +8,13 @@ from typing import Any, Self
 
 from d2m.core.errors import D2MError
 
-#: Fields that are no widths -> what they may be.
+#: Fields that are not widths -> what they may be.
 CHOICES: dict[str, tuple[str, ...]] = {"style_network": ("gru", "statistics")}
 
 
 @dataclass(frozen=True)
 class Widths:
-    """A record of whole numbers of at least 1 and of :data:`CHOICES`.
+    """A record of whole numbers of at least 1, and of names from :data:`CHOICES`.
 
     It travels as a plain dict: in hparams, config.json and conf.
     """
@@ -36,7 +36,7 @@ class Widths:
         """The inverse of :meth:`to_dict`. A width with a default may be missing: files older than it have that one.
 
         Raises:
-            D2MError: one line that names an unknown or missing width, or one that is no whole number of at least 1.
+            D2MError: one line that names an unknown, missing or invalid width, or an unknown choice.
         """
         if not isinstance(values, Mapping):
             raise D2MError(f"sizes: {values!r} is no mapping of names to whole numbers")
@@ -61,8 +61,8 @@ class Sizes(Widths):
         n_features: music features of a frame, the corpus's.
         style: the style of music, and the noise that joins it (the paper's: 30).
         discriminator_hidden: first layer of both discriminators (the paper's: 1024).
-        style_network: no width but which network reads the music, one of :data:`d2m.nets.music_style.NETWORKS` (the
-            paper's: gru).
+        style_network: not a width, but which network reads the music, one of :data:`d2m.nets.music_style.NETWORKS`
+            (the paper's: gru).
     """
 
     n_genres: int

@@ -148,12 +148,13 @@ def check_front_end(cfg: DictConfig, corpus: Corpus, stages: Sequence[Stage]) ->
             f"{corpus.folder}: its front end is '{corpus.front_end}', data.front_end={wanted}; prepare it with "
             f"front_end={wanted}, or give data.front_end={corpus.front_end}"
         )
-    for stage in stages:
-        if ranges := cfg.model[stage.name].get("augment"):
-            try:
-                check_augment(front_end(corpus.front_end), dict(ranges))
-            except D2MError as e:
-                raise D2MError(f"model.{stage.name}: {e}; or give model.{stage.name}.augment=null") from e
+    augmented = [s.name for s in stages if cfg.model[s.name].get("augment")]
+    for name in augmented:
+        try:
+            check_augment(front_end(corpus.front_end), dict(cfg.model[name].augment))
+        except D2MError as e:
+            off = " ".join(f"model.{n}.augment=null" for n in augmented)
+            raise D2MError(f"model.{name}: {e}; or give {off}") from e
 
 
 def begin(

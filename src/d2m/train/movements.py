@@ -1,4 +1,4 @@
-"""Movements of a whole corpus, encoded once: after stage 1 neither the movement encoder nor a unit changes."""
+"""Movements of a whole corpus, encoded once: after stage 1 the movement encoder is frozen and units are not shifted."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from d2m.data.datamodule import DanceDataModule
 from d2m.nets.composition import Composition, CompositionNoise, RealUnits
 from d2m.train.steps import music_of
 
-#: A larger table is not made: batches are encoded one by one.
+#: A larger table is not made; batches are then encoded one by one.
 MAX_BYTES = 2**30
 _CHUNK = 512
 
 
 @torch.no_grad()
 def encode_movements(module: pl.LightningModule) -> Tensor | None:
-    """[mu, logvar] of every unit of the corpus that a stage trains on, (n, 2 z_mov), on its device.
+    """[mu, logvar] of every unit of the corpus that a stage trains on: (n, 2 z_mov) on the stage's device.
 
-    None if the Trainer has no datamodule of ours, or the table would not fit into :data:`MAX_BYTES`. Chunks do not
-    depend on the batches, so a resumed stage reads the same numbers.
+    None if the Trainer has no :class:`DanceDataModule`, or if the table would be larger than :data:`MAX_BYTES`. Chunks
+    do not depend on the batches, so that a resumed stage reads the same numbers.
     """
     data: Any = getattr(module.trainer, "datamodule", None)
     net = module.net
@@ -45,7 +45,11 @@ def encode_movements(module: pl.LightningModule) -> Tensor | None:
 def read_batch(
     net: Composition, batch: dict[str, Tensor], noise: CompositionNoise, movements: Tensor | None
 ) -> RealUnits:
-    """What the frozen encoders say of a batch of sequences; its movements are looked up if they are known."""
+    """What the frozen encoders say of a batch of sequences.
+
+    Its movements are looked up in ``movements``, the table of :func:`encode_movements`; if there is none, or the batch
+    does not name its units, they are encoded here.
+    """
     z_mov = None
     if movements is not None and "unit" in batch:
         ids = batch["unit"][:, None] + torch.arange(SEQUENCE_UNITS, device=movements.device)

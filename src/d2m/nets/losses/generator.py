@@ -19,29 +19,31 @@ _ENERGY_FLOOR = 1e-4
 
 
 class ClosedLoopStep(NamedTuple):
-    """What the terms read; poses are (b, u, 32, 28), unrolled from a first pose, which may be another dance's."""
+    """What the terms read. Poses are (b, u, 32, 28), unrolled from a first pose that may be another dance's."""
 
     real: Tensor
     recon: Tensor
     fake: Tensor  # the music branch
     real_mov: DiagonalGaussian  # (b, u, z_mov)
     recon_mov: DiagonalGaussian
-    due: Tensor  # (b, u, 32) from 0 to 1: how much a frame is held to the real one, see `foreign_starts`
+    due: Tensor  # (b, u, 32), 0 to 1: weight of a frame in recon and velocity, see `foreign_starts`
 
 
 def foreign_starts(units: Tensor, share: float, recovery: int) -> tuple[Tensor, Tensor]:
-    """First poses, some of them where another dance ended, and how soon the dance must be back at its own.
+    """First poses, some of them where another dance ended, and how much each frame is held to the real one.
 
-    A song's segments are drawn each by itself, so that every one begins in a pose that its movements did not expect
+    When a song is danced, every segment starts from the last pose of a segment with another z_dan
     (docs/adr/0067-dances-that-find-their-pose.md).
 
     Args:
         units: (b, u, 32, 28) real.
-        share: of the batch that starts from the last pose of the sequence before it in the batch.
-        recovery: frames in which these come back.
+        share: of the batch, 0 to 1, that starts from the last real pose of the sequence before it in the batch. The
+            first sequence follows the last.
+        recovery: frames after which these must be back at their own dance.
 
     Returns:
-        First poses (b, 28), and "due" (b, u, 32): rising evenly from 0 over ``recovery`` frames, 1 elsewhere.
+        First poses (b, 28), and weights "due" (b, u, 32): for these sequences rising evenly from 0 to 1 over
+        ``recovery`` frames; 1 elsewhere.
     """
     b, u, t = units.shape[:3]
     foreign = torch.arange(b, device=units.device) < round(share * b)
@@ -68,7 +70,7 @@ def fake_boundary(s: ClosedLoopStep) -> Tensor:
 
 
 def velocity(s: ClosedLoopStep) -> Tensor:
-    """L1 of the frame steps within units to the real ones; docs/adr/0005-motion-first.md."""
+    """L1 of the frame steps within units to the real ones, weighted by ``due``; docs/adr/0005-motion-first.md."""
     return (s.due[..., 1:, None] * (s.recon.diff(dim=2) - s.real.diff(dim=2)).abs()).mean()
 
 
@@ -76,15 +78,15 @@ def velocity(s: ClosedLoopStep) -> Tensor:
 TERMS: Terms[ClosedLoopStep] = {
     "recon": lambda s: (s.due[..., None] * (s.recon - s.real).abs()).mean(),
     "velocity": velocity,
-    # Of the steps between units to the real ones.
+    # L1 of the steps from unit to unit to the real ones.
     "boundary": lambda s: F.l1_loss(steps_between(s.recon), steps_between(s.real)),
     "fake_boundary": fake_boundary,
-    # Between the log motion energies of the music branch and of the dance that belongs to the music.
+    # L1 between the log motion energies of the music branch and of the music's own dance.
     "fake_energy": lambda s: F.l1_loss(log_energy(s.fake), log_energy(s.real)),
     "mov_mu": lambda s: F.l1_loss(s.recon_mov.mu, s.real_mov.mu),
     "mov_logvar": lambda s: F.l1_loss(s.recon_mov.logvar, s.real_mov.logvar),
 }
-#: The weights that go with the paper's networks and losses; experiment=paper says the same.
+#: Without velocity, which came later; experiment=paper says the same.
 DEFAULT = {
     "recon": 10.0, "boundary": 10.0, "mov_mu": 1.0, "mov_logvar": 1.0, "fake_boundary": 10.0, "fake_energy": 1.0,
 }  # fmt: skip

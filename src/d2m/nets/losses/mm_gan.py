@@ -18,7 +18,7 @@ from d2m.nets.losses import Terms, bce_fake, bce_real
 
 
 class Inferred(NamedTuple):
-    """The noise behind the real dances (b, style), and the z_dan that music and a sample of it give (b, z_dan)."""
+    """The noise behind the real dances (b, style), and z_dan (b, z_dan) given the music and a sample of that noise."""
 
     noise: DiagonalGaussian
     z_dan: DiagonalGaussian
@@ -32,9 +32,9 @@ class GANStep(NamedTuple):
     music: MusicBranch
     movement_discriminator: nn.Module
     dance_discriminator: nn.Module
-    recon: Tensor | None = None  # (b, u, 32, 28), re-decoded units; decoded only if "recon" is asked for
-    inferred: Inferred | None = None  # only if "prior_dan" is asked for
-    recording: Tensor | None = None  # (b,) whose dance each sequence is part of
+    recon: Tensor | None = None  # (b, u, 32, 28), re-decoded units; only if "recon" is computed
+    inferred: Inferred | None = None  # only if "prior_dan" is computed
+    recording: Tensor | None = None  # (b,) which recording each sequence is from; None: no two from one
 
     def judge_mov(self, branch: DanceBranch | MusicBranch) -> Tensor:
         """The movement discriminator's logits (b,)."""
@@ -63,24 +63,25 @@ def recon(s: GANStep) -> Tensor:
 
 
 def prior_dan(s: GANStep) -> Tensor:
-    """Bound on KL(z_dan of the dance, held fixed || z_dan that its music may give), the noise inferred (nats).
+    """Upper bound on KL(z_dan of the dance, held fixed || z_dan given its music), in nats.
 
-    E[log q(z) - log p(z | music, noise)] + KL(noise || N(0, I)): a conditional VAE's loss (Sohn et al., "Learning
-    Structured Output Representation using Deep Conditional Generative Models", NeurIPS 2015).
+    E[log q(z) - log p(z | music, noise)] + KL(noise || N(0, I)), the expectation over z_dan of the dance and over the
+    noise inferred from a sample of it: a conditional VAE's loss (Sohn et al., "Learning Structured Output
+    Representation using Deep Conditional Generative Models", NeurIPS 2015).
     """
     assert s.inferred is not None
     return s.dance.z_dan.detach().kl_to(s.inferred.z_dan) + s.inferred.noise.kl()
 
 
-#: Divides the cosines of :func:`align` (CLIP starts at 0.07).
+#: By which :func:`align` divides cosines; fixed, where CLIP learns it from 0.07 on.
 TEMPERATURE = 0.1
 
 
 def align(s: GANStep) -> Tensor:
-    """Symmetric InfoNCE between z_dan (mu) of the music and of its own dance within the batch (nats).
+    """Symmetric InfoNCE between z_dan (mu) of the music and of its own dance within the batch, in nats.
 
-    As CLIP (Radford et al., ICML 2021). Other sequences of the same recording are no negatives. The dance's side is
-    held fixed.
+    As in CLIP (Radford et al., ICML 2021). Other sequences of the same recording are not negatives; under DDP, nor are
+    those of other processes. The dance's side is held fixed.
     """
     music = F.normalize(s.music.z_dan.mu.float(), dim=-1)
     dance = F.normalize(s.dance.z_dan.mu.detach().float(), dim=-1)
@@ -92,7 +93,7 @@ def align(s: GANStep) -> Tensor:
     return (F.cross_entropy(logits, own) + F.cross_entropy(logits.mT, own)) / 2
 
 
-#: BCE(real, 1) + BCE(fake, 0) of both; "real" movements are the reconstruction. The branches carry no gradient here.
+#: BCE(real, 1) + BCE(fake, 0) of both; "real" movements are the reconstruction. The branches are detached.
 DISCRIMINATOR: Terms[GANStep] = {
     "d_mov_real": lambda s: bce_real(s.judge_mov(s.dance)),
     "d_mov_fake": lambda s: bce_fake(s.judge_mov(s.music)),
@@ -100,7 +101,7 @@ DISCRIMINATOR: Terms[GANStep] = {
     "d_dan_fake": lambda s: bce_fake(s.judge_dan(s.music)),
 }
 #: Non-saturating GAN terms, KLs, and L1 of reconstructed movements and of re-decoded poses. The reference logs the
-#: music branch's KLs and has them in no loss; prior_dan and align are ours
+#: music branch's KLs but optimises neither; prior_dan and align are ours
 #: (docs/adr/0066-the-noise-behind-a-dance.md).
 GENERATOR: Terms[GANStep] = {
     "recon": recon,
@@ -120,12 +121,12 @@ STYLE: Terms[StyleStep] = {
     "style_real": lambda s: F.mse_loss(s.regressor(s.z_dan_real), s.style),
     "style_fake": lambda s: F.mse_loss(s.regressor(s.z_dan_fake), s.style),
 }
-#: Logged by the reference without being in a loss, so computed whatever their weight.
+#: Logged by the reference without being in its loss, hence computed whatever their weight.
 LOGGED = ("kl_fake_dan", "kl_fake_mov")
 
 
 def unused(weights: Mapping[str, float]) -> list[str]:
-    """Terms that need not be computed: they have no weight."""
+    """Terms that need not be computed, because their weight is 0 and nothing else reads them."""
     return [name for name, weight in weights.items() if weight == 0 and name not in LOGGED]
 
 

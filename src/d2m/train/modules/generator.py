@@ -2,7 +2,8 @@
 
 The reference trains every unit from its real first pose (open loop) and generates every unit from its own last pose
 (closed loop), so its dances jump where units meet. Here the decoders are fine-tuned on what they will meet: units
-unrolled from their own last pose. Not in the paper; switched by config (docs/adr/0004-closed-loop-fine-tuning.md).
+unrolled from their own last pose (docs/adr/0004-closed-loop-fine-tuning.md), and dances that start where another ended
+(docs/adr/0067-dances-that-find-their-pose.md). Not in the paper; switched by config.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ class GeneratorModule(pl.LightningModule):
         optimizer: see :func:`d2m.train.optimizers.build_optimizer`; its rate is the dance decoder's.
         lr_unit_decoder: the unit decoder's rate; lr_final: the share of both that a cosine decays to.
         weights: of the terms in :mod:`d2m.nets.losses.generator`; merged over its defaults.
-        foreign_start: share of a batch whose dances start where another ended, as a song's segments do;
-            recovery_frames: in how many frames they must be back (docs/adr/0067-dances-that-find-their-pose.md).
+        foreign_start: share of a batch, 0 to 1, whose dances start where another ended, as a song's segments do.
+        recovery_frames: after how many frames these must be back at their own dance.
         clip: norm at which each decoder is clipped on its own.
         seed: of the noise.
         style_mode: of the dances that ``predict_step`` makes, see :class:`d2m.nets.music_style.MusicStyle`.

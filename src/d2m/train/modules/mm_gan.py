@@ -1,9 +1,10 @@
 """Stage 2 as a LightningModule: composition by the music-to-movement GAN (Lee et al., NeurIPS 2019, section 3.3).
 
 Three updates a batch: discriminators; encoders and decoders on the generator loss; encoders and regressor on the
-style loss. The first two share a forward pass, whose weights neither has stepped; the third has its own, with the
-batch's one draw of noise: the reference back-propagates the style loss through weights that the generator update has
-already stepped, which raises on today's PyTorch, and otherwise mixes activations of two models.
+style loss. The first two share a forward pass, because the first steps none of the weights that it went through
+(docs/adr/0066-the-noise-behind-a-dance.md). The third has its own, with the same noise: the reference back-propagates
+the style loss through weights that the generator update has already stepped, which today's PyTorch refuses, and which
+otherwise mixes activations of two models (docs/adr/0002-recomputed-gan-updates.md).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from d2m.train.steps import clip_each, frozen, log_losses, step_generator
 
 
 class Branches(NamedTuple):
-    """One forward pass of what stage 2 trains."""
+    """One forward pass through the networks that stage 2 trains, but for the discriminators."""
 
     dance: DanceBranch
     music: MusicBranch
@@ -46,20 +47,22 @@ class MMGANModule(pl.LightningModule):
 
     Args:
         sizes: plain :class:`d2m.nets.sizes.Sizes`.
-        optimizer: of the discriminators, the encoders, the decoders and the regressor, one each, see
-            :func:`d2m.train.optimizers.build_optimizer` (paper: Adam, 2e-4).
+        optimizer: one each of discriminators, encoders (with the noise encoder), decoders and the regressor,
+            see :func:`d2m.train.optimizers.build_optimizer` (paper: Adam, 2e-4).
         lr_unit_decoder: the fine-tuned unit decoder's rate (paper: 2e-5).
         lr_final: the share of all rates that a cosine decays to (paper: 1).
-        weights: of the terms in :mod:`d2m.nets.losses.mm_gan`, by default the paper's.
-        anneal_midpoint, anneal_slope: the opening in batches of kl_dan, as stage 1's of its KLs; a shorter run opens it
-            at its half. None (the paper's): open from the start.
-        dance_logvar: added to the dance encoder's log-variances at the start (paper: 0). With kl_dan it lets z_dan
-            learn to carry a dance before it is asked to be smooth (docs/adr/0050-a-dance-latent-that-carries.md).
+        weights: of the terms in :mod:`d2m.nets.losses.mm_gan`; those left out are the paper's.
+        anneal_midpoint, anneal_slope: when, in batches, and how fast kl_dan opens, as stage 1's KLs do; a shorter run
+            opens it half-way. None (the paper's): open from the start.
+        dance_logvar: added to the dance encoder's log-variances at the start (paper: 0). With the late opening of
+            kl_dan it lets z_dan learn to carry a dance before it must be smooth
+            (docs/adr/0050-a-dance-latent-that-carries.md).
         clip: norm at which every stepped network is clipped on its own.
         seed: of the noise.
-        span: the style is that of the music under the whole sequence, as ``style_mode=local`` hears it when it dances;
-            otherwise that of 2 s of it (paper).
-        augment: see :class:`d2m.train.modules.music_style.MusicStyleModule`.
+        span: the style is that of the music under the whole sequence, which is what ``style_mode=local`` hears when the
+            system dances; otherwise that of 2 s of it (paper). Read by the curriculum, for the data module.
+        augment: ranges of :func:`d2m.music.front_ends.augment.draw_change` for the music of training, or None. Keep
+            ``tempo`` at 1: the dance does not follow. Read by the curriculum, for the data module.
 
     The initial-pose encoder, the movement encoder and the music style network are frozen: the reference builds an
     optimiser for the movement encoder and never steps it (docs/adr/0003-frozen-movement-encoder.md).
@@ -108,7 +111,7 @@ class MMGANModule(pl.LightningModule):
     # -- phases -----------------------------------------------------------------------------------------------
 
     def branches(self, real: RealUnits, noise: CompositionNoise) -> Branches:
-        """Both branches at the present weights."""
+        """Both branches at the current weights."""
         return Branches(self.net.reconstruct(real, noise), self.net.compose(real, noise))
 
     def _gan_step(self, real: RealUnits, branches: Branches, **more: Any) -> GANStep:
@@ -117,6 +120,7 @@ class MMGANModule(pl.LightningModule):
     def discriminator_phase(
         self, real: RealUnits, noise: CompositionNoise, branches: Branches | None = None
     ) -> dict[str, Tensor]:
+        """Unweighted terms of the discriminators; ``branches`` as computed already, else computed here."""
         if branches is None:
             with torch.no_grad():
                 branches = self.branches(real, noise)
@@ -130,7 +134,13 @@ class MMGANModule(pl.LightningModule):
         branches: Branches | None = None,
         recording: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """``poses=False`` leaves "recon" out: decoding units is most of a step."""
+        """Unweighted terms of encoders and decoders.
+
+        Args:
+            poses: False leaves "recon" out: decoding units is most of a step.
+            branches: as in :meth:`discriminator_phase`.
+            recording: (b,) as in :meth:`optimize`.
+        """
         branches = branches or self.branches(real, noise)
         recon = self.net.decode_units(real, branches.dance.mov, noise) if poses else None
         inferred = self.infer(real, branches.dance, noise) if self.noise_encoder is not None else None
@@ -139,12 +149,13 @@ class MMGANModule(pl.LightningModule):
         return compute(GENERATOR, step, without=left_out)
 
     def infer(self, real: RealUnits, dance: DanceBranch, noise: CompositionNoise) -> Inferred:
-        """The noise behind the dances, whose z_dan gets no gradient, and what music and that noise give."""
+        """The noise behind the dances, whose z_dan gets no gradient, and z_dan given the music and that noise."""
         assert self.noise_encoder is not None
         behind = self.noise_encoder(dance.z_dan_samples.detach(), real.style)
         return Inferred(behind, self.net.style_to_dance(real.style, behind.sample(noise.inferred)))
 
     def style_phase(self, real: RealUnits, noise: CompositionNoise) -> dict[str, Tensor]:
+        """Unweighted style terms, with a forward pass of their own."""
         net = self.net
         z_real = net.dance_encoder(real.z_mov.parameters_cat()).sample(noise.z_dan)
         z_fake = net.style_to_dance(real.style, noise.audio).sample(noise.fake_z_dan)
@@ -173,13 +184,14 @@ class MMGANModule(pl.LightningModule):
         g_weights: dict[str, float] | None = None,
         recording: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """The three updates of one batch; returns every loss, each at the weights its update saw.
+        """The updates of one batch, up to three; returns every loss, each at the weights that its update saw.
 
         Terms without weight are not computed, and an update without terms is not made.
 
         Args:
-            g_weights: of the generator phase, instead of the module's own.
-            recording: (b,) of each sequence, for "align".
+            g_weights: of the generator phase, instead of the module's own; 0 where the module's are, whose terms are
+                not computed.
+            recording: (b,) which recording each sequence is from, for "align".
         """
         weights = dict(g_weights or self.g_weights)
         net = self.net
@@ -189,7 +201,7 @@ class MMGANModule(pl.LightningModule):
         discriminators = [self.movement_discriminator, self.dance_discriminator]
         encoders = [net.dance_encoder, net.style_to_dance]
 
-        # One forward pass for two updates: that of the discriminators does not touch what it went through.
+        # One forward pass for two updates: the first steps nothing that it went through.
         branches = self.branches(real, noise)
         losses: dict[str, Tensor] = {}
         if any(self.d_weights.values()):

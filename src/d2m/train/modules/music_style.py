@@ -1,7 +1,7 @@
 """The music style stage as a LightningModule: a genre classifier whose hidden state is the style.
 
-With ``tempo`` it has a second head, so that the style also says how fast a song is: genre alone would teach it to
-forget everything in which songs of one genre differ (docs/adr/0068-a-style-that-hears.md).
+With ``tempo`` it has a second head, so that the style also says how fast a song is: trained on genre alone, it learns
+to forget whatever differs between songs of one genre (docs/adr/0068-a-style-that-hears.md).
 """
 
 from __future__ import annotations
@@ -110,5 +110,5 @@ class MusicStyleModule(pl.LightningModule):
 
 
 def _mean_where(values: Tensor, kept: Tensor) -> Tensor:
-    """Mean of the values (b,) that are kept; 0 if none is."""
+    """Mean of those values (b,) that are kept; 0 if none are."""
     return torch.where(kept, values, torch.zeros_like(values)).sum() / kept.sum().clamp_min(1)
