@@ -81,9 +81,10 @@ def shuffle_within(genre: NDArray[np.str_], rng: np.random.Generator) -> NDArray
 def octaves(bpm: ArrayLike, group: ArrayLike) -> NDArray[np.float64]:
     """log2 of tempi (n,), each in the octave around its group's median: trackers take half or double the beat.
 
-    The groups are (n,). NaN stays NaN.
+    The groups are (n,). What is no tempo is NaN.
     """
-    out = np.log2(np.asarray(bpm, np.float64))
+    known = np.asarray(bpm, np.float64)
+    out = np.log2(np.where(known > 0, known, np.nan))
     labels = np.asarray(group)
     for g in np.unique(labels):
         own = (labels == g) & np.isfinite(out)

@@ -59,8 +59,13 @@ def steps_between(units: Tensor) -> Tensor:
 
 
 def log_energy(units: Tensor) -> Tensor:
-    """Log mean square frame step within units of every sequence, (b, u, 32, 28) -> (b,), in normalised units."""
-    return (units.diff(dim=2).float().square().mean(dim=(1, 2, 3)) + _ENERGY_FLOOR).log()
+    """Log mean square frame step within units of every sequence, (b, u, 32, 28) -> (b,), in normalised units.
+
+    Without the first unit, in which a dance may still be on its way from where another one ended.
+    """
+    return (
+        units[:, -max(units.shape[1] - 1, 1) :].diff(dim=2).float().square().mean(dim=(1, 2, 3)) + _ENERGY_FLOOR
+    ).log()
 
 
 def fake_boundary(s: ClosedLoopStep) -> Tensor:
