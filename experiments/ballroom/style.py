@@ -6,6 +6,7 @@ permutation null of the song labels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -57,14 +58,16 @@ def fit_style(
     optimizer = module.configure_optimizers()
     pools = GenrePools(songs.genre)
     augment, rate = module.hparams["augment"], None
+    margin = math.ceil(STYLE_FRAMES / 2 * ((augment or {}).get("tempo", 1.0) - 1))
+    around = np.arange(-margin, STYLE_FRAMES + margin)
     for _ in range(steps):
         chosen = pools.draw(batch, rng)
-        first = [int(rng.integers(len(songs.features[i]) - STYLE_FRAMES + 1)) for i in chosen]
-        parts = [songs.features[i][f : f + STYLE_FRAMES] for i, f in zip(chosen, first, strict=True)]
+        rows = [rng.integers(len(songs.features[i]) - STYLE_FRAMES + 1) + around for i in chosen]
+        parts = [songs.features[i][r.clip(0, len(songs.features[i]) - 1)] for i, r in zip(chosen, rows, strict=True)]
         x, tempo = torch.from_numpy(np.stack(parts)), torch.from_numpy(songs.tempo[chosen])
         if augment is not None:
             change = draw_change(batch, noise, **augment)
-            x, rate = change_rows(front_end(songs.front_end), x, change), change.tempo.log2()
+            x, rate = change_rows(front_end(songs.front_end), x, change, STYLE_FRAMES), change.tempo.log2()
             tempo = tempo + rate
         loss = module.loss(normal(x), torch.from_numpy(songs.genre[chosen]), noise, tempo, rate)
         optimizer.zero_grad()

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from d2m.core.errors import D2MError
-from d2m.core.skeleton import N_JOINTS
+from d2m.core.skeleton import N_JOINTS, STYLE_FRAMES
 from d2m.data.corpus import Corpus
 from d2m.data.sampling import KINDS, Batch, Items, TrainBatches, ValBatches
 from d2m.music.front_ends import front_end
@@ -185,8 +185,9 @@ class DanceDataModule(pl.LightningDataModule):
         normal, out = self.corpus.normalizer, dict(batch)
         if "change" in out:
             change, hears = out.pop("change"), front_end(self.corpus.front_end)
-            for name in {"features", "span_features"} & out.keys():
-                out[name] = change_rows(hears, out[name], change)
+            for name, frames in (("features", STYLE_FRAMES), ("span_features", None)):
+                if name in out:
+                    out[name] = change_rows(hears, out[name], change, frames)
             out["rate"] = change.tempo.log2()
             if "tempo" in out:
                 out["tempo"] = out["tempo"] + out["rate"]

@@ -158,7 +158,18 @@ class Items:
         """Feature rows of the whole corpus (b,) -> (b, 30, f), not normalised."""
         return torch.from_numpy(self.corpus.features[first[:, None] + np.arange(STYLE_FRAMES)])
 
-    def read(self, items: Ints, rng: np.random.Generator, shift: tuple[float, float], centred: bool) -> Batch:
+    def wide_windows(self, recording: Ints, start: Ints, margin: int) -> Tensor:
+        """Windows from these rows of recordings (b,) and ``margin`` rows more on either side: (b, 30 + 2 margin, f).
+
+        At the ends of the music its first or last frame holds.
+        """
+        first, length = self.corpus.feature_bounds[recording].T[..., None]
+        rows = start[:, None] + np.arange(-margin, STYLE_FRAMES + margin)
+        return torch.from_numpy(self.corpus.features[first + np.clip(rows, 0, length - 1)])
+
+    def read(
+        self, items: Ints, rng: np.random.Generator, shift: tuple[float, float], centred: bool, margin: int = 0
+    ) -> Batch:
         """The raw batch of these items.
 
         Args:
@@ -166,6 +177,7 @@ class Items:
             rng: for shifts and windows.
             shift: largest shift of x and y in pixels (unit_pairs, and units that are not centred).
             centred: windows in the middle of their span instead of anywhere in it; units without shift.
+            margin: frames that ``features`` extend further on either side.
 
         Returns:
             ``genre`` (b,), and by kind: ``units`` and ``shift`` (b, copies, 2) in pixels; or ``features`` (b, 30, f)
@@ -194,7 +206,8 @@ class Items:
             if self.span_features:
                 batch["span_features"] = torch.from_numpy(self.corpus.features[span_rows(self.corpus, ids)])
         start = (low + high) // 2 if centred else rng.integers(low, high + 1)
-        batch["features"] = self.windows(first + start)
+        owner = np.asarray(ids if self.kind == "songs" else recording, np.int64)
+        batch["features"] = self.wide_windows(owner, start, margin) if margin else self.windows(first + start)
         return batch
 
 
@@ -220,7 +233,9 @@ class TrainBatches(Dataset[Batch]):
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         epoch, batch = key
         rng = np.random.default_rng([self.seed, _TRAIN, self.rank, epoch, batch])
-        out = self.items.read(self.pools.draw(self.batch_size, rng), rng, self.shift, centred=False)
+        faster = (self.augment or {}).get("tempo", 1.0)
+        margin = math.ceil(STYLE_FRAMES / 2 * (faster - 1))  # a faster song is read from more frames
+        out = self.items.read(self.pools.draw(self.batch_size, rng), rng, self.shift, centred=False, margin=margin)
         if self.augment is not None:
             own = torch.Generator().manual_seed(int(rng.integers(2**63)))
             out["change"] = draw_change(self.batch_size, own, **self.augment)

@@ -54,14 +54,14 @@ class Change(NamedTuple):
 def draw_change(
     n: int,
     generator: torch.Generator,
-    semitones: float = 4,
-    tempo: float = 1.1,
-    gain_db: float = 9.0,
-    attack: float = 1.5,
-    eq_db: float = 3.0,
+    semitones: float = 0,
+    tempo: float = 1.0,
+    gain_db: float = 0.0,
+    attack: float = 1.0,
+    eq_db: float = 0.0,
     n_eq: float = 4,
 ) -> Change:
-    """Changes of n windows, on the CPU.
+    """Changes of n windows, on the CPU; what has no range does not change.
 
     Args:
         semitones: whole semitones from -semitones to semitones, evenly.

@@ -87,6 +87,7 @@ TERMS: Terms[ClosedLoopStep] = {
     "boundary": lambda s: F.l1_loss(steps_between(s.recon), steps_between(s.real)),
     "fake_boundary": fake_boundary,
     # L1 between the log motion energies of the music branch and of the music's own dance.
+    "energy": lambda s: F.l1_loss(log_energy(s.recon), log_energy(s.real)),
     "fake_energy": lambda s: F.l1_loss(log_energy(s.fake), log_energy(s.real)),
     "mov_mu": lambda s: F.l1_loss(s.recon_mov.mu, s.real_mov.mu),
     "mov_logvar": lambda s: F.l1_loss(s.recon_mov.logvar, s.real_mov.logvar),
