@@ -48,7 +48,7 @@ def test_the_run_leaves_a_whole_bundle(tiny_run: Path) -> None:
     assert bundle.config["motion_threshold"] > 0
     assert bundle.config["style_mode"] == "local" == bundle.provenance["config"]["style_mode"]
     assert "one per segment of 96 frames" in (bundle.folder / "CARD.md").read_text()
-    json.loads((tiny_run / "metrics.json").read_text())["mm_gan"]["metrics"]["train/g_mov"]
+    json.loads((tiny_run / "metrics.json").read_text())["mm_gan"]["metrics"]["train/mov_mu"]
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -78,7 +78,7 @@ def test_each_stage_starts_from_the_one_before(tiny_run: Path) -> None:
 def test_losses_and_rates_are_logged_by_batch(tiny_run: Path) -> None:
     with open(tiny_run / "csv" / "mm_gan" / "metrics.csv", newline="") as f:
         rows = list(csv.DictReader(f))
-    train = [r for r in rows if r["train/g_mov"]]
+    train = [r for r in rows if r["train/mov_mu"]]
     assert [float(r["batch"]) for r in train] == [0, 1, 2, 3, 4, 5]
     assert any(r["val/recon"] for r in rows) and any(r.get("lr-Adam") for r in rows)
     assert np.isfinite([float(r["train/mov_mu"]) for r in train]).all()
@@ -244,4 +244,4 @@ def test_two_processes_train_the_chain(corpora: Path, tiny_run: Path, tmp_path: 
     # Two ranks see other batches than one.
     assert not same(state(run_dir, "du_vae"), state(tiny_run, "du_vae"), "net.unit_decoder.", "net.unit_decoder.")
     with open(run_dir / "csv" / "mm_gan" / "metrics.csv", newline="") as f:
-        assert [float(r["batch"]) for r in csv.DictReader(f) if r["train/g_mov"]] == [0, 1, 2]  # logged once
+        assert [float(r["batch"]) for r in csv.DictReader(f) if r["train/mov_mu"]] == [0, 1, 2]  # logged once

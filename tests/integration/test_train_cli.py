@@ -37,8 +37,9 @@ def test_a_folder_in_use_and_one_with_another_run(corpora: Path, tmp_path: Path)
 
 def test_a_front_end_that_cannot_augment_names_the_key(corpora: Path, tmp_path: Path) -> None:
     asked = [f"data.cache={corpora}", f"hydra.run.dir={tmp_path / 'run'}", "data.front_end=legacy"]
+    more = "model.mm_gan.augment={semitones: 4}"
     assert_one_line(
-        call("train.py", *TINY, *asked), "'legacy'", "model.music_style.augment=null", "model.mm_gan.augment=null"
+        call("train.py", *TINY, *asked, more), "'legacy'", "model.music_style.augment=null model.mm_gan.augment=null"
     )
     assert not (tmp_path / "run").exists()
 
