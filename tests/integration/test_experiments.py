@@ -14,7 +14,9 @@ import pytest
 import soundfile
 
 from d2m.core.skeleton import SAMPLE_RATE
+from d2m.data.manifest import read_manifest
 from d2m.edits.directions import direction_between, make_direction
+from d2m.prepare.run import prepare
 from d2m.reports.readings import matched_strength
 
 NAMES = ("genre_structure", "zumba_to_ballet", "joint_space", "music_edits")
@@ -130,6 +132,29 @@ def test_runs_are_measured_together(tiny_run: Path, tmp_path: Path, experiment: 
     assert ">before<" in page and not re.search(r"(src|href)=[\"'](?!data:|#)", page)
     assert "| before |" in (tmp_path / "two" / "report.md").read_text()
     assert (tmp_path / "two" / "figures" / "variance.png").is_file()
+
+
+def test_a_genre_that_was_not_trained_on(
+    tiny_run: Path, corpora: Path, tmp_path: Path, experiment: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = next(corpora.glob("synthetic-*"))
+    known = read_manifest(raw)
+    lines = [f"{r.name},{r.genre},{r.audio},{r.pose}" for r in known]
+    lines += [f"{r.name}_again,late,{r.audio},{r.pose}" for r in known[:2]]
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "manifest.csv").write_text("\n".join(["name,genre,audio,pose", *lines]) + "\n")
+    corpus = prepare(tmp_path / "raw", tmp_path / "corpora", yaws=[0.0])
+    words = (f"run={tiny_run}", f"corpus={corpus}", "seeds=1")
+    experiment("fourth_genre", *words, f"out={tmp_path / 'out'}", "genre=late")
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert list(report["ratios"]) == ["drive", "flow", "groove", "late"]
+    assert {s["song"] for s in report["songs"] if s["genre"] == "late"} == {f"{r.name}_again" for r in known[:2]}
+    assert len(report["songs"]) == 2 + 6 and len(report["facts"]["training_songs"]) == 3
+    assert all(v[0] > 0 for row in report["ratios"].values() for v in row.values())
+    assert (tmp_path / "out" / "report.md").read_text().count("\n") == 2 + 4
+    with pytest.raises(SystemExit) as stop:
+        experiment("fourth_genre", *words, f"out={tmp_path / 'no'}", "genre=drive")
+    assert stop.value.code == 2 and "genre=drive" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,12 @@ def test_a_batch_is_the_normalised_change_of_its_raw_rows(corpus: Path, kind: st
     after = d.on_after_batch_transfer(before)
     assert "change" not in after and "change" in before
     for name in {"features", "span_features"} & before.keys():
-        rows = change_rows(front_end("rhythm"), before[name], before["change"])
+        frames = 30 if name == "features" else 96
+        rows = change_rows(front_end("rhythm"), before[name], before["change"], frames)
         torch.testing.assert_close(after[name], d.corpus.normalizer.normalize_features(rows))
-        assert (after[name] - d.corpus.normalizer.normalize_features(before[name])).abs().max() > 0.1
+        outside = (before[name].shape[1] - frames) // 2
+        unchanged = d.corpus.normalizer.normalize_features(before[name][:, outside : outside + frames])
+        assert (after[name] - unchanged).abs().max() > 0.1
     torch.testing.assert_close(after["rate"], before["change"].tempo.log2())
     assert after["rate"].abs().max() > 0.05
     if kind == "songs":
@@ -60,9 +64,15 @@ def test_the_changes_are_a_function_of_seed_epoch_and_batch(corpus: Path) -> Non
     assert same(one, raw(data(corpus), 1, 2))
     for other in (raw(data(corpus), 1, 1), raw(data(corpus), 0, 2), raw(data(corpus, seed=1), 1, 2)):
         assert not torch.equal(one["change"].tempo, other["change"].tempo)
-    # What is drawn without augmentation is drawn with it.
+    # What is drawn without augmentation is drawn with it; a faster song is read from more frames around.
     plain = raw(data(corpus, augment=None), 1, 2)
-    assert "change" not in plain and all(torch.equal(plain[k].nan_to_num(), one[k].nan_to_num()) for k in plain)
+    margin = (one["features"].shape[1] - 30) // 2
+    assert margin == math.ceil(15 * (RANGES["tempo"] - 1)) > 0
+    one["features"] = one["features"][:, margin : margin + 30]
+    assert "change" not in plain and all(plain[k].shape == one[k].shape for k in plain)
+    inside = (plain["features"] == one["features"]).all(-1)
+    assert inside.any(1).all()  # at a song's ends its last frame holds
+    assert all(torch.equal(plain[k].nan_to_num(), one[k].nan_to_num()) for k in plain.keys() - {"features"})
 
 
 def test_validation_hears_the_songs_as_they_are(corpus: Path) -> None:

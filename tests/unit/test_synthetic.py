@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,13 +13,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import d2m.toy.write as write_module
 from d2m.core.errors import D2MError
-from d2m.core.skeleton import FPS, HOP, JOINTS, LIMBS, SAMPLE_RATE
+from d2m.core.skeleton import BEAT_PERIOD, FPS, HOP, JOINTS, LIMBS, SAMPLE_RATE, UNIT_FRAMES
 from d2m.data.manifest import read_manifest
+from d2m.motion.camera import centre
 from d2m.motion.kinematics import jerk, kinematic_beats, kinetic_energy, torso_length
-from d2m.motion.units import fold_period
+from d2m.motion.units import cut_units, fold_period, track_beats
 from d2m.music.audio import n_frames
 from d2m.music.beats import music_beats
 from d2m.music.front_ends import features
@@ -26,7 +32,9 @@ from d2m.music.front_ends.rhythm import COLUMNS
 from d2m.prepare.sources.npz import read_npz_clip
 from d2m.toy import ENERGETIC, FLOWING, GENRES, make_pair, write_corpus
 from d2m.toy.body import Posture, draw_body, joints
-from d2m.toy.clock import BeatClock
+from d2m.toy.clock import BeatClock, draw_clock
+from d2m.toy.dancers import dance, draw_dancer
+from d2m.toy.genres import Character
 from d2m.toy.moves import MOVES, ROW, mirrored
 
 N_SONGS, SECONDS = 4, 16.0
@@ -209,6 +217,23 @@ def test_tempi_of_genres_overlap_and_fold_to_one_beat(pairs: list[Pair]) -> None
         assert min(high_a, high_b) - max(low_a, low_b) > 0.5 * max(high_a - low_a, high_b - low_b)
 
 
+def test_genre_is_told_by_rhythm_and_by_no_other_cue_alone() -> None:
+    """36 songs of 12 s, 6-fold by song, three times; chance is 1/3."""
+    genre = np.repeat(np.arange(len(GENRES)), 12)
+    songs = [make_pair(g, 12.0, np.random.default_rng([0, i, k]))[0] for i, g in enumerate(GENRES) for k in range(12)]
+    heard = np.stack([features(song.wave, "rhythm").mean(0) for song in songs])
+
+    def accuracy(x: np.ndarray) -> float:
+        reader = make_pipeline(StandardScaler(), LogisticRegression(C=0.03))
+        folds = (StratifiedKFold(6, shuffle=True, random_state=k) for k in range(3))
+        return float(np.mean([cross_val_score(reader, x, genre, cv=f).mean() for f in folds]))
+
+    assert accuracy(heard) > 0.85
+    assert accuracy(np.log([[song.clock.bpm] for song in songs])) < 0.75
+    assert accuracy(heard[:, :28]) < 0.75, "means of loudness and cepstra"
+    assert accuracy(heard[:, [c.startswith("chroma") for c in COLUMNS]]) < 0.75
+
+
 def test_the_character_of_a_song_is_heard_and_danced(pairs: list[Pair]) -> None:
     """Within genres: the genre's mean is taken out of everything that is compared."""
     genre = np.array([p.genre for p in pairs])
@@ -239,6 +264,39 @@ def test_the_character_of_a_song_is_heard_and_danced(pairs: list[Pair]) -> None:
 
 
 # The dancers
+
+
+def danced(genre: str, character: Character, seed: int = 0) -> np.ndarray:
+    """Joints (450, 14, 3) in torso lengths of a dance that differs from others of its seed by the character alone."""
+    rng = np.random.default_rng([seed, list(GENRES).index(genre)])
+    clock, recipe = draw_clock(GENRES[genre].tempo, rng), GENRES[genre]
+    poses = dance(recipe, draw_dancer(recipe, character, rng), clock, 450, np.ones(20), rng).joints.astype(np.float64)
+    return poses / torso_length(poses)
+
+
+@pytest.mark.parametrize("genre", GENRES)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_character_changes_the_dance(genre: str, seed: int) -> None:
+    def energy(poses: np.ndarray) -> float:
+        return float(kinetic_energy(poses, FPS).mean())
+
+    def stance(poses: np.ndarray) -> float:
+        return float(np.linalg.norm(poses[:, 13] - poses[:, 10], axis=-1).mean())
+
+    def sharpness(poses: np.ndarray) -> float:
+        return float(jerk(poses, FPS).mean()) / np.sqrt(energy(poses))
+
+    def arms_over_feet(poses: np.ndarray) -> float:
+        step = np.linalg.norm(np.diff(poses, axis=0), axis=-1)
+        return float(step[:, [4, 7]].mean() / step[:, [10, 13]].mean())
+
+    calm, intense = (danced(genre, Character(x, 0, 0), seed) for x in (-1, 1))
+    assert energy(intense) > 2 * energy(calm)
+    legato, staccato = (danced(genre, Character(0, x, 0), seed) for x in (-1, 1))
+    assert sharpness(staccato) > 1.25 * sharpness(legato)
+    feet, arms = (danced(genre, Character(0, 0, x), seed) for x in (-1, 1))
+    assert stance(arms) < 0.95 * stance(feet)
+    assert arms_over_feet(arms) > 1.3 * arms_over_feet(feet)
 
 
 def test_limbs_keep_their_lengths(pairs: list[Pair]) -> None:
@@ -284,16 +342,30 @@ def angle_at(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
 
 
+def across(poses: np.ndarray, right: int, left: int, axis: tuple[int, int]) -> np.ndarray:
+    """How far (t,) the left joint lies to the left of the right one, along the line between two others."""
+    line = poses[:, axis[1]] - poses[:, axis[0]]
+    line /= np.linalg.norm(line, axis=-1, keepdims=True)
+    return np.asarray(((poses[:, left] - poses[:, right]) * line).sum(-1))
+
+
+@pytest.mark.parametrize("genre", GENRES)
+def test_dancers_of_extreme_characters_cross_no_limbs_and_neither_freeze_nor_jump(genre: str) -> None:
+    for seed, corner in itertools.product(range(2), itertools.product((-1.0, 1.0), repeat=3)):
+        poses = danced(genre, Character(*corner), seed)
+        assert across(poses, 4, 7, (2, 5)).min() > 0.1, f"wrists cross: {corner}"
+        assert across(poses, 10, 13, (8, 11)).min() > 0.2, f"ankles cross: {corner}"
+        speed = np.linalg.norm(np.diff(poses, axis=0), axis=-1).max(1) * FPS
+        assert speed.max() < 22, f"a jump: {corner}"
+        assert speed[: 29 * FPS].reshape(-1, FPS).max(1).min() > 0.3, f"a second without movement: {corner}"
+
+
 def test_bodies_stay_possible(pairs: list[Pair]) -> None:
     for pair in pairs:
         j = pair.joints
-        across = j[:, 5] - j[:, 2]
-        across /= np.linalg.norm(across, axis=-1, keepdims=True)
-        hips = j[:, 11] - j[:, 8]
-        hips /= np.linalg.norm(hips, axis=-1, keepdims=True)
-        assert ((j[:, 7] - j[:, 4]) * across).sum(-1).min() > 10, "wrists cross"
-        assert ((j[:, 13] - j[:, 10]) * hips).sum(-1).min() > 10, "ankles cross"
-        ahead = np.cross(hips, [0, 1, 0])
+        assert across(j, 4, 7, (2, 5)).min() > 10, "wrists cross"
+        assert across(j, 10, 13, (8, 11)).min() > 10, "ankles cross"
+        ahead = np.cross(j[:, 11] - j[:, 8], [0, 1, 0])
         for hip, knee, ankle in ((8, 9, 10), (11, 12, 13)):
             assert angle_at(j[:, hip], j[:, knee], j[:, ankle]).min() > 45
             bend = j[:, knee] - (j[:, hip] + j[:, ankle]) / 2
@@ -345,6 +417,21 @@ def test_energy_and_jerk_by_genre(pairs: list[Pair]) -> None:
         assert values.max() > 1.3 * values.min()
     shake = by_genre(pairs, lambda p: float(jerk(p.joints, FPS).mean()))
     assert shake[ENERGETIC].mean() > 4 * shake[FLOWING].mean()
+
+
+def test_units_of_energetic_genres_have_more_energy_too(pairs: list[Pair]) -> None:
+    """Units are warped to one tempo; their energy is read back at the tempo that was danced."""
+
+    def warped(p: Pair) -> float:
+        body = centre(p.joints) / torso_length(p.joints)
+        cut = cut_units(body, FPS, track_beats(body, FPS, 60 / float(p.truth["bpm"])))
+        rates = BEAT_PERIOD / np.diff(cut.beats, axis=1).mean(1)
+        units = cut.units.reshape(-1, UNIT_FRAMES, *p.joints.shape[1:])
+        return float(np.mean([kinetic_energy(u, r).mean() for u, r in zip(units, rates, strict=True)]))
+
+    energy = by_genre(pairs, warped)
+    assert energy[FLOWING].mean() < energy["groove"].mean() / 1.2
+    assert energy["groove"].mean() < energy[ENERGETIC].mean() / 1.4
 
 
 def test_dances_are_varied(pairs: list[Pair]) -> None:

@@ -1,7 +1,7 @@
 """The three invented genres: what a song of each sounds like and how its dancers move.
 
-The names are descriptions, not claims about real styles. `FLOWING` is the wide, low-energy one, `ENERGETIC` the sharp,
-high-energy one; the third lies between. A genre is a rhythm (how the beat is divided, the drum pattern) and a texture
+The names are descriptions, not claims about real styles. `FLOWING` is smooth and of low energy, `ENERGETIC` sharp and
+of high energy; the third lies between. A genre is a rhythm (how the beat is divided, the drum pattern) and a texture
 (what the chords play); its tempi overlap with the others', and keys, harmony, instruments, room and loudness are drawn
 from one pool for all (docs/adr/0063). Within a genre a song has a character of its own, which its dancer shares.
 """
@@ -39,7 +39,7 @@ class Character:
 
     intensity: float  # drums loud and busy: the dancer moves large and bounces
     articulation: float  # notes short, with sharp attacks: the dancer moves in snaps and stops on the beat
-    lead: float  # the melody leads (1), not the bass (-1): arms lead, high, not feet, in a wide stance
+    lead: float  # 1: the melody leads, and the dancer's arms; -1: the bass, and feet in a wide stance
 
 
 def draw_character(rng: np.random.Generator) -> Character:

@@ -95,9 +95,9 @@ def bass(hz: float, length_s: float, drive: float) -> np.ndarray:
     return np.asarray(wave * np.minimum(t / 0.006, 1) * release)
 
 
-def wavetable(n_partials: int, slope: float, odd: bool = False) -> np.ndarray:
+def wavetable(n_partials: int, slope: float) -> np.ndarray:
     """One period (TABLE,) of a tone whose k-th partial has level k ** -slope."""
-    k = np.arange(1, n_partials + 1, 2 if odd else 1)
+    k = np.arange(1, n_partials + 1)
     phase = 2 * np.pi * np.arange(TABLE) / TABLE
     wave = (k[:, None] ** -slope * np.sin(k[:, None] * phase)).sum(0)
     return np.asarray(wave / np.abs(wave).max())
