@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from d2m.core.gaussian import DiagonalGaussian
-from d2m.nets.losses.generator import TERMS, ClosedLoopStep, foreign_starts
+from d2m.nets.losses.generator import TERMS, ClosedLoopStep, foreign_starts, log_energy
 
 
 def units(b: int = 4) -> torch.Tensor:
@@ -45,3 +45,14 @@ def test_a_dance_is_held_to_its_own_only_when_that_is_due() -> None:
     early, late, own = terms(0, 4), terms(0, 20), terms(3, 4)
     torch.testing.assert_close(torch.tensor([early[0], late[0], own[0]]), torch.tensor([0.25, 1.0, 1.0]))
     assert 0 < early[1] < late[1] and abs(late[1] - own[1]) < 1e-4
+
+
+def test_energies_are_read_after_the_first_unit() -> None:
+    """In which a dance may still be on its way; a sequence of one unit is read whole."""
+    real = units()
+    on_its_way, faster = real.clone(), real.clone()
+    on_its_way[:, 0] *= 3
+    faster[:, 1:] *= 3
+    torch.testing.assert_close(log_energy(on_its_way), log_energy(real))
+    torch.testing.assert_close(log_energy(faster), log_energy(real) + torch.tensor(9.0).log(), atol=1e-3, rtol=0)
+    assert (log_energy(on_its_way[:, :1]) > log_energy(real[:, :1]) + 2).all()
