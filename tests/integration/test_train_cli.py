@@ -9,6 +9,7 @@ import pytest
 
 from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
+from d2m.toy.embedded import prepare_embedded
 from tests.commands import d2m
 
 from .conftest import TINY, assert_one_line, call
@@ -44,10 +45,11 @@ def test_a_front_end_that_cannot_augment_names_the_key(corpora: Path, tmp_path: 
     assert not (tmp_path / "run").exists()
 
 
-def test_a_corpus_of_another_front_end_is_refused(corpora: Path, tiny_run: Path, tmp_path: Path) -> None:
-    asked = ["data=corpus", f"data.root={RunFolder(tiny_run).corpus()}", f"hydra.run.dir={tmp_path / 'run'}"]
+def test_a_corpus_of_another_front_end_is_refused(tmp_path: Path) -> None:
+    root = prepare_embedded(str(tmp_path), 1, 8.0, yaws=(0.0,), front_end="mfcc")
     words = [w for w in TINY if not w.startswith("data.corpus")]
-    with pytest.raises(D2MError, match=r"its front end is 'rhythm', data\.front_end=mfcc; prepare it") as told:
-        d2m("train", *words, *asked, "data.front_end=mfcc", f"data.cache={corpora}")
-    assert "\n" not in str(told.value) and "data.front_end=rhythm" in str(told.value)
+    asked = ["data=corpus", f"data.root={root}", f"data.cache={tmp_path}", f"hydra.run.dir={tmp_path / 'run'}"]
+    with pytest.raises(D2MError, match=r"its front end is 'mfcc', data\.front_end=rhythm; prepare it") as told:
+        d2m("train", *words, *asked, "data.front_end=rhythm")
+    assert "\n" not in str(told.value) and "data.front_end=mfcc" in str(told.value)
     assert not (tmp_path / "run").exists()
