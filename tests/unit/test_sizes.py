@@ -14,7 +14,8 @@ from d2m.bundle import read_bundle, write_bundle
 from d2m.core.errors import D2MError
 from d2m.dance.generator import DanceGenerator, DanceNoise
 from d2m.nets.losses import weighted_sum
-from d2m.nets.sizes import MotionSizes, Sizes, sizes_in
+from d2m.nets.music_style import NETWORKS
+from d2m.nets.sizes import CHOICES, MotionSizes, Sizes, sizes_in
 from d2m.train.modules.generator import GeneratorModule
 from d2m.train.modules.mm_gan import MMGANModule
 from d2m.train.modules.motion_style import MotionStyleModule, read_motion_style
@@ -138,3 +139,7 @@ def test_a_resealed_bundle_of_wrong_sizes_is_one_line(tiny_bundle: Path, tmp_pat
     with pytest.raises(D2MError, match=r"config\.json: sizes: ") as told:
         DanceGenerator.load(broken)
     assert "\n" not in str(told.value)
+
+
+def test_every_style_network_can_be_named() -> None:
+    assert CHOICES["style_network"] == tuple(NETWORKS)

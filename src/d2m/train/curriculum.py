@@ -149,6 +149,9 @@ def check_front_end(cfg: DictConfig, corpus: Corpus, stages: Sequence[Stage]) ->
             f"front_end={wanted}, or give data.front_end={corpus.front_end}"
         )
     augmented = [s.name for s in stages if cfg.model[s.name].get("augment")]
+    for stage in stages:
+        if stage.items == "sequences" and (cfg.model[stage.name].get("augment") or {}).get("tempo", 1) != 1:
+            raise D2MError(f"model.{stage.name}.augment.tempo: the dance would not follow the music; leave it at 1")
     for name in augmented:
         try:
             check_augment(front_end(corpus.front_end), dict(cfg.model[name].augment))
