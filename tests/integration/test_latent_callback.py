@@ -17,6 +17,7 @@ import pytorch_lightning as pl
 
 from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
+from d2m.data.corpus import Corpus
 from d2m.draw.video import probe
 from d2m.edits.directions import load_direction
 from d2m.reports.evaluation import energy_extremes
