@@ -66,9 +66,9 @@ def test_songs_of_unknown_tempo_do_not_count() -> None:
     torch.testing.assert_close(loss(m, tempo=torch.full((4,), NAN)), genre_alone)
 
 
-def test_a_song_played_too_fast_says_nothing_of_its_genre() -> None:
-    m = module(genre_tempo=1.1)
-    rate = torch.tensor([0.0, math.log2(1.2), -math.log2(1.2), math.log2(1.05)])
+def test_a_song_at_another_tempo_says_nothing_of_its_genre() -> None:
+    m = module()
+    rate = torch.tensor([0.0, math.log2(1.2), -math.log2(1.05), 0.0])
     logits = m.net(some_music())[[0, 3]]
     torch.testing.assert_close(loss(m, rate=rate), torch.nn.functional.cross_entropy(logits, torch.tensor([0, 0])))
     assert loss(m, rate=torch.ones(4)) == 0
