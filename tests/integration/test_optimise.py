@@ -29,7 +29,7 @@ def song(a_song: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_target_becomes_likelier_than_by_arithmetic(tiny_run: Path) -> None:
     generator = DanceGenerator.load(tiny_run / "bundle")
     edit = build_edit(EditRequest("optimise", "drive", "flow", options={"steps": 30, "rate": 0.1}), generator)
-    features = np.random.default_rng(0).normal(size=(96, 28)).astype(np.float32)
+    features = np.random.default_rng(0).normal(size=(96, generator.net.sizes.n_features)).astype(np.float32)
     beats = np.arange(0.2, 6, 0.5)
     dance = dance_to(generator, features, beats, 90, seed=0, edit=edit, warp=False)
     facts = dance.edit_facts
