@@ -148,7 +148,7 @@ def null_histograms(
         axes.set_title(f"{label}, p = {p:.3g}", fontsize=10)
         axes.set(xlabel=(units or {}).get(label, label), ylabel="permutations")
         axes.margins(y=0.35)
-        axes.legend(frameon=False, fontsize=8, loc="upper left")
+        axes.legend(frameon=True, framealpha=1, edgecolor="none", fontsize=8, loc="upper left")
         _tidy(axes)
     figure.suptitle(title)
     return figure
