@@ -6,7 +6,6 @@ permutation null of the song labels.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +25,7 @@ from d2m.core.skeleton import STYLE_FRAMES
 from d2m.data.corpus import Corpus
 from d2m.data.sampling import TEMPO_BPM, GenrePools
 from d2m.music.front_ends import front_end
-from d2m.music.front_ends.augment import change_rows, draw_change
+from d2m.music.front_ends.augment import change_rows, draw_change, tempo_margin
 from d2m.nets.blocks import windows
 from d2m.stats.pooled import pooled_accuracy
 from d2m.stats.within import octaves
@@ -58,7 +57,7 @@ def fit_style(
     optimizer = module.configure_optimizers()
     pools = GenrePools(songs.genre)
     augment, rate = module.hparams["augment"], None
-    margin = math.ceil(STYLE_FRAMES / 2 * ((augment or {}).get("tempo", 1.0) - 1))
+    margin = tempo_margin(augment, STYLE_FRAMES)
     around = np.arange(-margin, STYLE_FRAMES + margin)
     for _ in range(steps):
         chosen = pools.draw(batch, rng)

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import BEAT_FRAMES, FPS, SEQUENCE_FRAMES, SEQUENCE_UNITS, STYLE_FRAMES, UNIT_FRAMES
 from d2m.data.corpus import Corpus
-from d2m.music.front_ends.augment import draw_change
+from d2m.music.front_ends.augment import draw_change, tempo_margin
 from d2m.stats.within import octaves
 
 #: Kinds of items: single units, drawn in two shifted copies or in one, without music; songs of at least 2 s; and
@@ -233,8 +233,7 @@ class TrainBatches(Dataset[Batch]):
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         epoch, batch = key
         rng = np.random.default_rng([self.seed, _TRAIN, self.rank, epoch, batch])
-        faster = (self.augment or {}).get("tempo", 1.0)
-        margin = math.ceil(STYLE_FRAMES / 2 * (faster - 1))  # a faster song is read from more frames
+        margin = tempo_margin(self.augment, STYLE_FRAMES)
         out = self.items.read(self.pools.draw(self.batch_size, rng), rng, self.shift, centred=False, margin=margin)
         if self.augment is not None:
             own = torch.Generator().manual_seed(int(rng.integers(2**63)))

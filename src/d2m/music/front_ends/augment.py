@@ -84,6 +84,11 @@ def draw_change(
     return Change(pitch, faster, louder, sharper, curve)
 
 
+def tempo_margin(ranges: Mapping[str, float] | None, frames: int) -> int:
+    """Rows on either side of a window of ``frames`` that the fastest change within the ranges is read from."""
+    return math.ceil(frames / 2 * ((ranges or {}).get("tempo", 1.0) - 1))
+
+
 def check_augment(hears: FrontEnd, ranges: Mapping[str, float]) -> None:
     """See that music can be changed so.
 

@@ -99,8 +99,7 @@ class MusicStyleModule(pl.LightningModule):
         return loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        style = self.net.style(batch["features"])
-        logits = self.net.classifier(style)
+        logits = self.net(batch["features"])
         loss = F.cross_entropy(logits, batch["genre"])
         accuracy = (logits.argmax(-1) == batch["genre"]).float().mean()
         log_losses(self, "val", {"loss": loss, "accuracy": accuracy}, len(logits))
