@@ -103,12 +103,8 @@ def measure(a: dict[str, Any], whole: Corpus, training: list[int], danced: list[
     from d2m.dance.generator import DanceGenerator
     from d2m.dance.song_dance import dance_pulse, segments_needed
     from d2m.metrics.motion import mean_energy
-    from d2m.reports.evaluation import dance_to_recording, real_scale
+    from d2m.reports.evaluation import dance_to_recording, real_energy, real_scale
     from experiments.material import progress
-
-    def real(i: int) -> float:
-        scale = real_scale(whole, i)
-        return float(np.mean([mean_energy(whole.song_poses(i, v), scale) for v in range(whole.n_views(i))]))
 
     def heard(songs: list[int]) -> tuple[Floats, Floats]:
         x = np.array([np.mean(whole.song_features(i), axis=0, dtype=np.float64) for i in songs])
@@ -119,13 +115,13 @@ def measure(a: dict[str, Any], whole: Corpus, training: list[int], danced: list[
     longest = max(segments_needed(whole.song_beats(i), len(whole.song_features(i)), warp=True) for i in danced)
     dances = extract_dance(generator, whole, Extraction(n_draws=longest, seed=a["seed"]))
     known = dict(zip(dances.song.tolist(), dances.draws, strict=True))
-    told = baselines(*heard(training), np.array([real(i) for i in training]), *heard(danced))
+    told = baselines(*heard(training), np.array([real_energy(whole, i) for i in training]), *heard(danced))
     rows: list[dict[str, Any]] = []
     seeds = range(a["seed"], a["seed"] + a["seeds"])
     with progress(len(danced), "songs") as step:
         for k, i in enumerate(danced):
             info, scale = whole.recordings[i], real_scale(whole, i)
-            row: dict[str, Any] = {"song": info.name, "genre": info.genre, "real": real(i)}
+            row: dict[str, Any] = {"song": info.name, "genre": info.genre, "real": real_energy(whole, i)}
             row |= {name: float(values[k]) for name, values in told.items()}
             own = (
                 {"oracle": known[info.name]} if info.name in known else {}

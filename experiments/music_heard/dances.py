@@ -14,7 +14,7 @@ from d2m.dance.generator import DanceGenerator
 from d2m.dance.song_dance import segments_needed
 from d2m.edits.mean_shift import MeanShift
 from d2m.metrics.motion import boundary_jump_ratio, mean_energy
-from d2m.reports.evaluation import dance_to_recording, real_scale
+from d2m.reports.evaluation import dance_to_recording, real_energy, real_scale
 from d2m.stats.pooled import SongRows
 from experiments.music_heard.held_out import Run
 
@@ -58,10 +58,9 @@ def dances_of_song(
     """
     g, corpus = run.generator, run.corpus
     genre, beats, frames = corpus.recordings[i].genre, corpus.song_beats(i), len(corpus.song_features(i))
-    views = [corpus.song_poses(i, v) for v in range(corpus.n_views(i))]
     scale = real_scale(corpus, i)
     row: dict[str, Any] = {
-        "judged_real": judged(g, views[0]), "energy_real": float(np.mean([mean_energy(p, scale) for p in views])),
+        "judged_real": judged(g, corpus.song_poses(i)), "energy_real": real_energy(corpus, i),
     }  # fmt: skip
     edit = None
     if genre in pair and set(pair) <= set(g.genre_means):

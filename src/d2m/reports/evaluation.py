@@ -75,6 +75,12 @@ def real_scale(corpus: Corpus, i: int) -> float:
     return common_scale([corpus.song_poses(i, v) for v in range(corpus.n_views(i))])
 
 
+def real_energy(corpus: Corpus, i: int) -> float:
+    """Mean kinetic energy (torso lengths²/s²) of a recording's real dance, all views."""
+    scale = real_scale(corpus, i)
+    return float(np.mean([mean_energy(corpus.song_poses(i, v), scale) for v in range(corpus.n_views(i))]))
+
+
 Numbers = dict[str, float]
 
 
