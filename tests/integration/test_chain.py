@@ -132,7 +132,7 @@ def test_a_killed_stage_goes_on_to_the_same_weights(
     assert there.keys() == here.keys()
     assert all(torch.equal(there[k], here[k]) for k in there)
     undisturbed, done = RunFolder(tiny_run).done(stage), RunFolder(tmp_path).done(stage)
-    assert done["seconds"] > RunFolder(tmp_path).progress(stage)["seconds"] > undisturbed["seconds"] / 4
+    assert done["seconds"] > RunFolder(tmp_path).progress(stage)["seconds"] > 0  # the part before the kill counts
     assert timeless(done) == timeless(undisturbed) and set(done["warm_start"]) == {f"{s}: last.ckpt" for s in starts}
     # What was logged before stays.
     assert {p.name for p in (tmp_path / "csv" / stage).glob("*.csv")} == {"metrics.csv", "metrics.1.csv"}
