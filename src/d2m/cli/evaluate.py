@@ -51,7 +51,6 @@ def main(cfg: DictConfig) -> None:
         songs=given["songs"],
         draws=given["draws"],
         baselines=bool(given["baselines"]),
-        choreography=None if given["choreography"] is None else Path(given["choreography"]),
         seed=given["seed"],
         style_mode=given["style_mode"],
         device=str(given["device"]),

@@ -24,7 +24,7 @@ TEXTS = (
     "edit.target", "genres", "licence", "logger.project", "project", "source", "target",
 )  # fmt: skip
 #: Of these, the ones that may be a list, ``[A,B]``.
-LISTS = ("data.root", "genres")
+LISTS = ("bundle", "data.root", "genres")
 #: Shown as the type if the default is null.
 NULL_TYPES: dict[str, Any] = {"workers": 1, "torch_threads": 1, "axis": 1, "window": 1.0, "shrinkage": 1.0}
 #: Lightning takes more than the type of the default here, and says itself what it takes.

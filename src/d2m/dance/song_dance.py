@@ -122,9 +122,7 @@ def frames_needed(music_beats: NDArray[np.float64], n_frames: int) -> int:
     return _Clock.make(music_beats, n_frames, True).n_source
 
 
-def put_on_beats(
-    units: NDArray[np.float32], music_beats: NDArray[np.float64], n_frames: int
-) -> NDArray[np.float32]:
+def put_on_beats(units: NDArray[np.float32], music_beats: NDArray[np.float64], n_frames: int) -> NDArray[np.float32]:
     """Dance units one after the other (m, 14, 2), m >= :func:`frames_needed` -> (n_frames, 14, 2) on the music's beats.
 
     What :func:`dance_to` does with what it decoded; for dances that came from elsewhere.

@@ -9,7 +9,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-
 from d2m.bundle import read_bundle
 from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
@@ -18,15 +17,12 @@ from d2m.core.machine import git_revision, versions
 from d2m.core.progress import bar
 from d2m.dance.generator import DanceGenerator
 from d2m.data.corpus import Corpus
-from d2m.metrics.cards import Card, Figure, Table, load_card, measure
+from d2m.metrics.cards import Card, Measured, Table, load_card, measure
 from d2m.reports.evaluate.show import print_table, write_figure
-from d2m.reports.evaluate.songs import SongRows, SongScales, by_genre, figures, paired, song_rows
+from d2m.reports.evaluate.songs import SongRows, SongScales, by_genre, judged_figures, paired, song_rows
 from d2m.reports.evaluate.store import Danced, file_name
 from d2m.reports.evaluate.systems import REAL, baselines, bundle_system, real
 from d2m.reports.judges import Judges, fit_judges
-
-#: The card whose rows the judges' figures belong to: the only one with a motion classifier.
-JUDGED_CARD = "d2m"
 
 
 @dataclass(frozen=True)
@@ -36,7 +32,7 @@ class Request:
     bundles: tuple[Path, ...]
     out: Path
     data: Path | None = None
-    cards: tuple[str, ...] = (JUDGED_CARD,)
+    cards: tuple[str, ...] = ("d2m",)
     splits: tuple[str, ...] = ("val", "test")
     songs: int | None = None
     draws: int = 3
@@ -78,8 +74,8 @@ def corpus_of(bundle: Path, data: Path | None) -> Corpus:
     seen = trained_on(bundle).get("fingerprint")
     if seen is not None and seen != corpus.digest:
         raise D2MError(
-            f"{corpus.folder}: has changed since {run.path} was trained on it, so that its held-out songs may have been "
-            f"trained on; give data={corpus.folder} to measure on it all the same"
+            f"{corpus.folder}: has changed since {run.path} was trained on it, so that held-out songs of it "
+            f"may have been trained on; give data={corpus.folder} to measure on it all the same"
         )
     return corpus
 
@@ -101,7 +97,9 @@ def chosen_songs(
     Raises:
         D2MError: fewer than two are left.
     """
-    known = {i for s in splits for i in corpus.recordings_in(s, with_music=True) if corpus.recordings[i].name in trained}
+    known = {
+        i for s in splits for i in corpus.recordings_in(s, with_music=True) if corpus.recordings[i].name in trained
+    }
     if known:
         print(f"{len(known)} of these songs are left out: a bundle was trained on songs of these names")
     songs = []
@@ -173,7 +171,7 @@ def evaluate(request: Request) -> dict[str, Any]:
         "judges": {j.name: j.held_out for j in judges},
         "cards": {
             c.name: {
-                "pins": c.pins(),
+                "pins": asdict(c),
                 "rows": {s: {k: asdict(f) for k, f in row.items()} for s, row in tables[c.name].rows.items()},
             }
             for c in cards
@@ -205,12 +203,9 @@ def _measure(
             rows[name] = song_rows(dances, judges, scales)
             step()
             for card in cards:
-                embed = judges[0].features if card.name == JUDGED_CARD else None
-                found: dict[str, Figure] = dict(measure(card, dances, truth, embed, seed))
-                if card.name == JUDGED_CARD:
-                    found |= figures(rows[name], chance, seed)
-                tables[card.name].add(name, card, found)
+                found = measure(card, dances, truth, judges[0].features, seed)
+                if card.features == "embed":  # the card that has a motion classifier has judges
+                    found = Measured(card, found | judged_figures(rows[name], chance, seed))
+                tables[card.name].add(name, found)
                 step()
     return rows
-
-

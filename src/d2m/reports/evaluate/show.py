@@ -31,6 +31,10 @@ def cell(figure: Figure) -> str:
     return text
 
 
+def _card_name(table: Table) -> str:
+    return table.card.name if table.card is not None else ""
+
+
 def figure_names(table: Table) -> list[str]:
     """Every figure that a row has, in the order of first appearance."""
     return list(dict.fromkeys(name for row in table.rows.values() for name in row))
@@ -38,7 +42,7 @@ def figure_names(table: Table) -> list[str]:
 
 def print_table(table: Table, console: Console | None = None) -> None:
     """Figures down, systems across. Nothing of another card is ever in it."""
-    shown = RichTable(title=f"card {table.card.name}: {table.card.says}", title_justify="left", show_lines=True)
+    shown = RichTable(title=f"card {_card_name(table)}", title_justify="left", show_lines=True)
     shown.add_column("figure")
     for system in table.rows:
         shown.add_column(system, overflow="fold")
@@ -57,4 +61,4 @@ def write_figure(table: Table, path: Path) -> None:
         unit = next(iter(with_it.values()))
         rows = {s: FigureRow(f.value, f.low, f.high, f.chance) for s, f in with_it.items()}
         panels[f"{name} ({_BETTER[unit.better]})\n{unit.unit}"] = rows
-    save(evaluation_panels(panels, title=f"Card {table.card.name}: {table.card.says}"), path)
+    save(evaluation_panels(panels, title=f"Card {_card_name(table)}, held-out songs"), path)

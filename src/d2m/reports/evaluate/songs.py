@@ -1,4 +1,4 @@
-"""What is known of every song on its own: the judges' votes, energy, seams. Systems are compared on these, song by song."""
+"""What is known of every song on its own, the judges' votes, energy, seams: systems are compared song by song."""
 
 from __future__ import annotations
 
@@ -17,20 +17,8 @@ from d2m.stats.bootstrap import paired_difference, song_bootstrap
 
 Floats = NDArray[np.float64]
 
-
-class Measure(NamedTuple):
-    """unit, and which value is best: "higher", "lower", or that of the "real" dances."""
-
-    unit: str
-    better: str
-
-
-#: A judge's is called ``judged_NAME``.
-MEASURES = {
-    "judged": Measure("probability of the song's genre", "higher"),
-    "energy_ratio": Measure("of the real dance's kinetic energy", "real"),
-    "boundary_jump": Measure("step between units over step within", "lower"),
-}
+#: Names of the judges' measures begin so.
+JUDGED = "judged_"
 
 
 class SongScales(NamedTuple):
@@ -79,7 +67,7 @@ def _of_dance(d: DanceToSong, judges: Sequence[Judge], scales: SongScales) -> di
     row: dict[str, float] = {}
     if len(d.poses) >= UNIT_FRAMES:
         for judge in judges:
-            row[f"judged_{judge.name}"] = float(judge.probabilities(d.poses)[judge.genres.index(d.genre)])
+            row[JUDGED + judge.name] = float(judge.probabilities(d.poses)[judge.genres.index(d.genre)])
     if len(d.poses) >= 4:
         real = scales.energy[d.song]
         row["energy_ratio"] = mean_energy(d.poses, scales.torso[d.song], d.fps) / real if real > 0 else float("nan")
@@ -96,7 +84,9 @@ def by_genre(rows: SongRows) -> dict[str, dict[str, float]]:
     out = {}
     for genre in sorted(set(rows.genre)):
         mine = labels == genre
-        means = {k: float(np.nanmean(v[mine])) if np.isfinite(v[mine]).any() else np.nan for k, v in rows.values.items()}
+        means = {
+            k: float(np.nanmean(v[mine])) if np.isfinite(v[mine]).any() else np.nan for k, v in rows.values.items()
+        }
         out[genre] = {**means, "n_songs": float(mine.sum())}
     return out
 
@@ -107,26 +97,25 @@ def _genre_mean(values: Floats, labels: NDArray[np.str_]) -> float:
     return float(np.mean([m.mean() for m in means if len(m)])) if any(len(m) for m in means) else float("nan")
 
 
-def figures(rows: SongRows, chance: float, seed: int) -> dict[str, Figure]:
-    """Every measure as a figure: genres weigh the same, intervals over songs.
+def judged_figures(rows: SongRows, chance: float, seed: int) -> dict[str, Figure]:
+    """The judges' probability of the song's own genre: genres weigh the same, interval over songs.
 
     Args:
         chance: of a judge's vote.
     """
     labels = np.array(rows.genre)
     out = {}
-    for name, values in rows.values.items():
-        judged = name.startswith("judged_")
-        measure = MEASURES["judged" if judged else name]
+    for name in (n for n in rows.values if n.startswith(JUDGED)):
+        values = rows.values[name]
 
         def statistic(i: NDArray[np.int64], values: Floats = values) -> float:
             return _genre_mean(values[i], labels[i])
 
-        interval = song_bootstrap(statistic, len(values), seed=seed)
-        out[name] = Figure(
-            value=_genre_mean(values, labels), n=int(np.isfinite(values).sum()), unit=measure.unit,
-            better=measure.better, chance=chance if judged else None, low=interval.low, high=interval.high,
+        figure = Figure(
+            _genre_mean(values, labels), int(np.isfinite(values).sum()), "probability of the song's genre", "higher",
+            chance=chance,
         )  # fmt: skip
+        out[name] = figure.with_interval(song_bootstrap(statistic, len(values), seed=seed))
     return out
 
 

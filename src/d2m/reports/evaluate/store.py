@@ -93,7 +93,7 @@ class Danced(Sequence[DanceToSong]):
                 DanceToSong(
                     song=info.name, genre=info.genre, poses=kept[f"poses_{k}"], fps=FPS, music_beats=beats,
                     music_features=features,
-                    unwarped=kept[f"unwarped_{k}"] if f"unwarped_{k}" in kept else None,
+                    unwarped=kept.get(f"unwarped_{k}"),
                 )
                 for k in range(int(kept["draws"]))
             ]  # fmt: skip

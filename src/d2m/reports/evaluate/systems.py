@@ -6,7 +6,7 @@ dances of baselines are made of training recordings, so that no held-out movemen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -47,11 +47,11 @@ def _rng(corpus: Corpus, i: int, seed: int) -> np.random.Generator:
     return np.random.default_rng([seed, *corpus.recordings[i].name.encode()])
 
 
-def _from_units(corpus: Corpus, i: int, units: Sequence[int]) -> DanceToSong:
+def _from_units(corpus: Corpus, i: int, units: NDArray[np.integer]) -> DanceToSong:
     """Units of the corpus one after the other, over and over, put on the beats of recording i."""
     frames, beats = len(corpus.song_features(i)), corpus.song_beats(i)
     needed = -(-frames_needed(beats, frames) // UNIT_FRAMES)
-    rows = np.resize(np.asarray(units, np.int64), max(needed, 1))
+    rows = np.resize(units, max(needed, 1))
     order = np.argsort(rows, kind="stable")  # a memory map is read forwards
     strip = np.empty((len(rows), UNIT_FRAMES, N_JOINTS, 2), np.float32)
     strip[order] = np.asarray(corpus.units[rows[order]]).reshape(len(rows), UNIT_FRAMES, N_JOINTS, 2)
