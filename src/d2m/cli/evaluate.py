@@ -12,6 +12,9 @@ from d2m.core.errors import D2MError
 from d2m.core.seeds import check_seed
 from d2m.data.splits import SPLITS
 
+#: Measured if none is asked for.
+CARDS = ("d2m", "fact-14", "bailando-14")
+
 
 def listed(key: str, value: Any) -> list[str]:
     """One value or a list of them as a list of strings.
@@ -46,7 +49,7 @@ def main(cfg: DictConfig) -> None:
         bundles=tuple(Path(b) for b in listed("bundle", given["bundle"])),
         data=None if given["data"] is None else Path(given["data"]),
         out=Path(given["out"]),
-        cards=tuple(listed("card", given["card"])),
+        cards=CARDS if given["card"] is None else tuple(listed("card", given["card"])),
         splits=tuple(splits),
         songs=given["songs"],
         draws=given["draws"],

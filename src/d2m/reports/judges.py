@@ -205,7 +205,7 @@ def _batches(
         genres = rng.integers(0, len(rows), BATCH).tolist()
         windows = np.empty((BATCH, UNIT_FRAMES, corpus.poses.shape[1]), np.float32)
         for k, g in enumerate(genres):
-            i = rows[g][rng.integers(len(rows[g]))]
+            i = rows[g][int(rng.integers(len(rows[g])))]
             first, frames, views = (int(x) for x in corpus.pose_bounds[i])
             begin = first + int(rng.integers(views)) * frames + int(rng.integers(frames - UNIT_FRAMES + 1))
             windows[k] = corpus.poses[begin : begin + UNIT_FRAMES]

@@ -183,7 +183,7 @@ def evaluate(request: Request) -> dict[str, Any]:
         "seconds": time.perf_counter() - began,
     }  # fmt: skip
     for card in cards:
-        print_table(tables[card.name])
+        print_table(tables[card.name], names)
         write_figure(tables[card.name], request.out / f"{file_name(card.name)}.png")
     write_json(request.out / "report.json", report)
     return report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.table import Table as RichTable
 from d2m.draw.plots import save
 from d2m.draw.plots.evaluation import FigureRow, evaluation_panels
 from d2m.metrics.cards import Figure, Table
+from d2m.reports.evaluate.systems import REAL
 
 _BETTER = {"higher": "higher is better", "lower": "lower is better", "real": "the real dances' is best"}
 
@@ -19,16 +21,24 @@ def number(x: float | None) -> str:
     return "–" if x is None or x != x else f"{x:.3g}"
 
 
-def cell(figure: Figure) -> str:
-    """A figure as text: value, 95 % interval over songs, then chance and z where it has them."""
-    text = number(figure.value)
-    if figure.low is not None and figure.low == figure.low:
-        text += f" [{number(figure.low)}, {number(figure.high)}]"
-    if figure.chance is not None:
-        text += f"\n chance {number(figure.chance)}"
-    if figure.z is not None and figure.z == figure.z:
-        text += f", z {figure.z:.1f}"
-    return text
+def value(figure: Figure | None) -> str:
+    """A figure's value alone."""
+    return "" if figure is None else number(figure.value)
+
+
+def with_interval(figure: Figure | None) -> str:
+    """Value and 95 % interval over songs."""
+    if figure is None or figure.low is None or figure.low != figure.low:
+        return value(figure)
+    return f"{value(figure)} [{number(figure.low)}, {number(figure.high)}]"
+
+
+def against_chance(figure: Figure | None) -> str:
+    """Chance, or the floor of a distance, and how many deviations away the value is."""
+    if figure is None or figure.chance is None:
+        return ""
+    z = "" if figure.z is None or figure.z != figure.z else f", z {figure.z:.1f}"
+    return number(figure.chance) + z
 
 
 def _card_name(table: Table) -> str:
@@ -40,17 +50,38 @@ def figure_names(table: Table) -> list[str]:
     return list(dict.fromkeys(name for row in table.rows.values() for name in row))
 
 
-def print_table(table: Table, console: Console | None = None) -> None:
-    """Figures down, systems across. Nothing of another card is ever in it."""
-    shown = RichTable(title=f"card {_card_name(table)}", title_justify="left", show_lines=True)
-    shown.add_column("figure")
-    for system in table.rows:
-        shown.add_column(system, overflow="fold")
+def print_table(table: Table, measured: Sequence[str] = (), console: Console | None = None) -> None:
+    """Two tables: the measured systems beside the real dances, then all other rows, values alone.
+
+    Args:
+        measured: rows with interval and chance.
+    """
+    out = console or Console()
+    shown = RichTable(title=f"card {_card_name(table)}: value [95 % over songs]", title_justify="left")
+    shown.add_column("figure", no_wrap=True)
+    shown.add_column("best", no_wrap=True)
+    others = [s for s in table.rows if s not in measured]
+    first = [s for s in others if s == REAL]
+    for system in (*first, *measured):
+        shown.add_column(system)
+        if system in measured:
+            shown.add_column("chance or floor")
     for name in figure_names(table):
-        some = next(row[name] for row in table.rows.values() if name in row)
-        cells = [cell(row[name]) if name in row else "" for row in table.rows.values()]
-        shown.add_row(f"{name}\n[dim]{some.unit}; {_BETTER[some.better]}[/dim]", *cells)
-    (console or Console()).print(shown)
+        rows = {s: row.get(name) for s, row in table.rows.items()}
+        best = next(f.better for f in rows.values() if f is not None)
+        cells = [value(rows[s]) for s in first]
+        for s in measured:
+            cells += [with_interval(rows[s]), against_chance(rows[s])]
+        shown.add_row(name, best, *cells)
+    out.print(shown)
+    if len(others) > 1:
+        more = RichTable(title=f"card {_card_name(table)}: real dances and baselines", title_justify="left")
+        more.add_column("figure", no_wrap=True)
+        for system in others:
+            more.add_column(system)
+        for name in figure_names(table):
+            more.add_row(name, *(value(table.rows[s].get(name)) for s in others))
+        out.print(more)
 
 
 def write_figure(table: Table, path: Path) -> None:
