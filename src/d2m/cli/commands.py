@@ -45,7 +45,7 @@ COMMANDS = {
     "infer": Command("d2m.cli.infer:main", "infer"),
     "prepare": Command("d2m.cli.prepare:main", "prepare", multirun=True),
     "collect": Command("d2m.cli.collect:main", "collect"),
-    "evaluate": Command("d2m.cli.evaluate:main", "evaluate"),
+    "evaluate": Command("d2m.cli.evaluate:main", "evaluate", "measure"),
     "study extract": Command("d2m.cli.study:extract", "extract", "study"),
     "study fit": Command("d2m.cli.study:fit", "fit", "study"),
     "study means": Command("d2m.cli.study:means", "means", "study"),

@@ -1,4 +1,4 @@
-"""``d2m evaluate``: bundles against real dances and baselines; its arguments are conf/evaluate.yaml."""
+"""``d2m evaluate``: bundles against real dances and baselines; its arguments are conf/measure/evaluate.yaml."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from d2m.reports.judges import Judges, fit_judges
 
 @dataclass(frozen=True)
 class Request:
-    """The command's arguments, see conf/evaluate.yaml."""
+    """The command's arguments, see conf/measure/evaluate.yaml."""
 
     bundles: tuple[Path, ...]
     out: Path
