@@ -77,7 +77,7 @@ def frames_of(clip: Clip, part: Excerpt, drawn: bool, frozen: bool) -> Iterator[
         frames = _film(clip, part, n)
     if not frozen:
         return frames
-    middle = [frame for k, frame in enumerate(frames) if k == n // 2][0]
+    middle = next(frame for k, frame in enumerate(frames) if k == n // 2)
     return repeat(middle, n)
 
 
@@ -94,7 +94,10 @@ def _film(clip: Clip, part: Excerpt, n: int) -> Iterator[Frame]:
                 while coming is not None and coming[0] <= part.start_s + k / VIDEO_FPS + 1e-6:
                     picture, coming = coming[1], next(pictures, None)
                 if picture is not drawn:
-                    drawn, square = picture, _square(picture.to_ndarray(format="rgb24"), part.size)
+                    drawn, square = (
+                        picture,
+                        _square(np.asarray(picture.to_ndarray(format="rgb24"), np.uint8), part.size),
+                    )
                 yield square
     except (av.FFmpegError, OSError, StopIteration) as e:
         raise D2MError(f"{clip.video}: not a readable video ({e})") from e

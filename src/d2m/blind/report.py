@@ -36,7 +36,8 @@ def score_study(answers: str, key: Path, out: Path, rules: Rules, samples: int, 
     report = {
         "study": read.study, "question": read.question, "seconds": read.seconds,
         "participants": {
-            "files": len(files), "kept": [{"file": p.file, "n": len(p.answers), "median_s": p.median_s} for p in people],
+            "files": len(files),
+            "kept": [{"file": p.file, "n": len(p.answers), "median_s": p.median_s} for p in people],
             "excluded": [{"file": f, "reason": r} for f, r in excluded.items()],
         },
         "rules": dict(rules.__dict__), "bootstrap": {"samples": samples, "seed": seed, "over": "participants"},

@@ -75,9 +75,11 @@ def _choices(key: Key, people: Sequence[Participant], draws: NDArray[np.int64]) 
             winner, loser = (systems.index(key.videos[v]["system"]) for v in (a.chosen, a.other))
             wins[k, winner, loser] += 1
     total = wins.sum(0)
-    theta = bradley_terry(total)
+    theta = bradley_terry(total, systems)
     # The whole table goes first, so that pairs that a sample lacks are still known to be comparable.
-    low, high = _interval(lambda w: bradley_terry(np.concatenate([total[None], np.tensordot(w, wins, 1)]))[1:], draws)
+    low, high = _interval(
+        lambda w: bradley_terry(np.concatenate([total[None], np.tensordot(w, wins, 1)]), systems)[1:], draws
+    )
     strengths = {
         name: {"strength": float(theta[i]), "low": float(low[i]), "high": float(high[i]),
                "n": int(total[i].sum() + total[:, i].sum()), "chosen": int(total[i].sum())}
@@ -97,7 +99,8 @@ def _choices(key: Key, people: Sequence[Participant], draws: NDArray[np.int64]) 
     return {
         "n": int(total.sum()), "strengths": strengths, "pairs": pairs,
         "alpha": krippendorff_alpha(values, 2), "agreement": agreement(values, 2),
-        "left": _share(left[:, 0], left[:, 1], 0.5, draws), "repeated_alike": _share(same[:, 0], same[:, 1], 0.5, draws),
+        "left": _share(left[:, 0], left[:, 1], 0.5, draws),
+        "repeated_alike": _share(same[:, 0], same[:, 1], 0.5, draws),
     }  # fmt: skip
 
 

@@ -24,16 +24,14 @@ def build(cfg: DictConfig) -> None:
     exit_on_signals()
     plan = Plan(**{k: a[k] for k in ("participants", "trials", "repeats", "checks", "genre_trials")})
     page = Page(**{k: a[k] for k in ("title", "intro", "question", "watch")})
-    look = Look(
-        **{k: a[k] for k in ("seconds", "start", "size", "draw", "sound")},
-        music=Path(a["music"]) if a["music"] else None,
-    )
+    music = Path(a["music"]) if a["music"] else None
+    look = Look(**{k: a[k] for k in ("seconds", "start", "size", "draw", "sound")}, music=music)
     out = Path(a["out"])
     key_file = Path(a["key"]) if a["key"] else out.parent / f"{out.name}-key.json"
     key = build_study(read_clips(a), out, key_file, plan, page, look, a["seed"])
     print(
-        f"{len(key.videos)} videos for {len(key.slots)} participants in {out}; give out this folder, {out}/index.html?p=1 "
-        f"and so on, and keep {key_file} to yourself"
+        f"{len(key.videos)} videos for {len(key.slots)} participants in {out}: the first opens index.html?p=1, the "
+        f"second ?p=2; the key is {key_file}, keep it apart"
     )
 
 
