@@ -72,7 +72,7 @@ def frames_of(clip: Clip, part: Excerpt, drawn: bool, frozen: bool) -> Iterator[
     if drawn:
         poses, fps = read_poses(clip)
         shown = poses[round(part.start_s * fps) : round((part.start_s + part.seconds) * fps) + 1]
-        frames = draw_dance([shown], size=(part.size, part.size), fps_in=fps, n_frames_out=n)
+        frames = draw_dance([shown], size=(part.size, part.size), fps_in=fps, n_frames_out=n, legend=False)
     else:
         frames = _film(clip, part, n)
     if not frozen:

@@ -22,7 +22,8 @@ def score(key: Key, people: Sequence[Participant], samples: int, seed: int) -> d
     """Everything that is measured, as plain values; NaN where it cannot be.
 
     Intervals are 95 % percentile intervals of a bootstrap over participants, ``samples`` draws; NaN for fewer than two
-    participants. ``p`` are exact binomial tests over answers, which they take to be independent.
+    participants. ``p`` are exact binomial tests over answers, which they take to be independent: two-sided for
+    comparisons; for genres, of more right guesses than by chance. ``q`` is p after Benjamini and Hochberg's correction.
 
     Raises:
         D2MError: comparisons that leave systems unconnected.
@@ -56,14 +57,15 @@ def _ratio(hits: NDArray[np.float64], all_: NDArray[np.float64], weights: NDArra
         return np.asarray((weights @ hits) / (weights @ all_), np.float64)
 
 
-def _share(hits: NDArray[np.float64], of: NDArray[np.float64], chance: float, draws: NDArray[np.int64]) -> Any:
-    """One share of counts (participants,): its value, interval and test."""
+def _share(
+    hits: NDArray[np.float64], of: NDArray[np.float64], chance: float, draws: NDArray[np.int64], side: str = "two-sided"
+) -> Any:
+    """One share of counts (participants,): its value, interval and test against chance, on this side."""
     low, high = _interval(lambda w: _ratio(hits[:, None], of[:, None], w), draws)[:, 0]
     k, n = int(hits.sum()), int(of.sum())
-    above = "two-sided" if chance == 0.5 else "greater"
     return {
         "share": k / n if n else float("nan"), "n": n, "chance": chance, "low": float(low), "high": float(high),
-        "p": float(binomtest(k, n, chance, alternative=above).pvalue) if n else float("nan"),
+        "p": float(binomtest(k, n, chance, alternative=side).pvalue) if n else float("nan"),
     }  # fmt: skip
 
 
@@ -135,9 +137,12 @@ def _guesses(key: Key, people: Sequence[Participant], draws: NDArray[np.int64]) 
     right, n = np.trace(counts, axis1=2, axis2=3), counts.sum((2, 3))
     values = _table(people, "genre", lambda a: (a.shown[0], genres.index(a.value)))
     return {
-        **_share(right.sum(1), n.sum(1), chance, draws),
+        **_share(right.sum(1), n.sum(1), chance, draws, "greater"),
         "systems": {
-            name: {**_share(right[:, i], n[:, i], chance, draws), "confusion": counts[:, i].sum(0).astype(int).tolist()}
+            name: {
+                **_share(right[:, i], n[:, i], chance, draws, "greater"),
+                "confusion": counts[:, i].sum(0).astype(int).tolist(),
+            }
             for i, name in enumerate(systems) if n[:, i].sum()
         },
         "genres": genres, "confusion": counts.sum((0, 1)).astype(int).tolist(),

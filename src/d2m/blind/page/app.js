@@ -91,7 +91,6 @@ function next() {
     ? STUDY.question.replaceAll("{genre}", trial.genre ?? "")
     : "What kind of dance is this?";
   $("figure-right").hidden = !two;
-  $("figure-left").querySelector("figcaption").hidden = !two;
   $("stage").className = two ? "two" : "one";
   films.forEach((film, i) => {
     film.pause();
