@@ -15,6 +15,7 @@ from d2m.blind.key import Key
 from d2m.blind.report import score_study
 from d2m.blind.score import score
 from d2m.core.errors import D2MError
+from d2m.draw.plots.preferences import confusion_maps, strength_intervals
 from tests.blind_study import answer, attentive, write_answers
 from tests.commands import d2m
 
@@ -115,6 +116,24 @@ def test_wider_disagreement_between_people_gives_wider_intervals(key: Key, tmp_p
     assert widths[0] > 1.5 * widths[1]
 
 
+def test_alpha_of_comparisons_is_that_of_agreement_whatever_the_names_are(key: Key, tmp_path: Path) -> None:
+    """Two answers are equally likely by chance: alpha is near 2 * agreement - 1."""
+    rng = np.random.default_rng(3)
+
+    def mostly(kind: str, shown: list[dict[str, Any]]) -> str:
+        return BEST(kind, shown) if kind in ("genre", "check") or rng.random() < 0.8 else "left"
+
+    kept, _ = people(key, tmp_path, {f"p{k:02d}": answer(key, k, mostly) for k in range(1, 13)})
+    found = score(key, kept, 5, 0)["choice"]
+    assert 0.5 < found["agreement"] < 0.95
+    assert found["alpha"] == pytest.approx(2 * found["agreement"] - 1, abs=0.01)
+    renamed = dict(zip(SYSTEMS, ("b", "a", "c"), strict=True))
+    videos = {k: {**row, "system": renamed[row["system"]]} for k, row in key.videos.items()}
+    other = score(Key(**{**key.__dict__, "videos": videos}), kept, 5, 0)["choice"]
+    assert (other["alpha"], other["agreement"]) == (found["alpha"], found["agreement"])
+    assert other["strengths"]["b"]["strength"] == pytest.approx(found["strengths"]["good"]["strength"])
+
+
 def test_one_person_has_no_interval(key: Key, tmp_path: Path) -> None:
     kept, _ = people(key, tmp_path, {"a": answer(key, 1, BEST)})
     found = score(key, kept, 20, 0)
@@ -198,6 +217,20 @@ def test_the_command_writes_a_report_a_table_and_figures(
     assert report["choice"]["strengths"]["good"]["strength"] > 0 and report["genre"]["chance"] == 0.5
     for name in ("strengths.png", "confusion.png"):
         assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_figures_say_what_they_show() -> None:
+    figure = strength_intervals({"b": (-0.5, np.nan, np.nan), "a": (0.5, 0.2, 0.9)}, title="Which?")
+    (axes,) = figure.axes
+    assert axes.get_title() == "Which?" and "log odds" in axes.get_xlabel() and axes.get_legend() is not None
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["b", "a"]  # the strongest on top
+    maps = confusion_maps({"one": [[3, 1], [0, 0]], "two": [[0, 2], [2, 0]]}, GENRES)
+    assert [a.get_title() for a in maps.axes[:2]] == ["one (n=4)", "two (n=4)"] and maps.get_suptitle()
+    assert [t.get_text() for t in maps.axes[0].texts] == ["3", "1"]  # nothing was meant to be the second genre
+    with pytest.raises(D2MError, match="nothing to plot"):
+        strength_intervals({}, title="")
+    with pytest.raises(D2MError, match=r"\(2, 2\)"):
+        confusion_maps({"one": np.eye(3)}, GENRES)
 
 
 @pytest.mark.parametrize(

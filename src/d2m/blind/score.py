@@ -95,7 +95,9 @@ def _choices(key: Key, people: Sequence[Participant], draws: NDArray[np.int64]) 
     tested = [row for row in pairs if row["n"]]
     for row, q in zip(tested, false_discovery_control([row["p"] for row in tested]), strict=True):
         row["q"] = float(q)
-    values = _table(people, "choice", lambda a: (tuple(sorted(a.shown)), int(_first(key, a) != a.chosen)))
+    values = _table(people, "choice", lambda a: (tuple(sorted(a.shown)), int(min(a.shown) != a.chosen)))
+    # Which of two dances is called the first is arbitrary: in both orders, else alpha would depend on names.
+    values = np.hstack([values, np.where(values < 0, -1, 1 - values)])
     left = np.array([[sum(a.value == "left" for a in p.of("choice")), len(p.of("choice"))] for p in people], float)
     same = np.array([_again(p) for p in people], float)
     return {
@@ -104,11 +106,6 @@ def _choices(key: Key, people: Sequence[Participant], draws: NDArray[np.int64]) 
         "left": _share(left[:, 0], left[:, 1], 0.5, draws),
         "repeated_alike": _share(same[:, 0], same[:, 1], 0.5, draws),
     }  # fmt: skip
-
-
-def _first(key: Key, answer: Any) -> str:
-    """Of the two videos the one whose system comes first in the alphabet."""
-    return str(min(answer.shown, key=lambda v: key.videos[v]["system"]))
 
 
 def _again(person: Participant) -> tuple[int, int]:
