@@ -101,6 +101,8 @@ def answer(browser: Browser, key: Key, slot: int, k: int, keyboard: bool) -> str
     else:
         element(browser, "play").click()
     wait(lambda: choices(browser)[0].is_enabled())
+    # A guess is silent, since the music would give its answer.
+    assert browser.execute_script("return document.getElementById('left').muted") == (len(shown) == 1)
     at = [b.get_attribute("data-value") for b in choices(browser)].index(value)
     if keyboard:
         press(browser, (Keys.ARROW_LEFT, Keys.ARROW_RIGHT)[at] if len(shown) == 2 else str(at + 1))

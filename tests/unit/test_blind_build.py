@@ -250,6 +250,10 @@ def test_material_that_cannot_be_shown_is_one_line_and_leaves_nothing(fault: str
         ({"key": "study/key.json"}, "keep it elsewhere"),
         ({"key": "foreign.json"}, "not a study's key"),
         ({"key": "study-key.json"}, "another study"),
+        (
+            {"key": "study-key.json", "plan": PLAN, "genres": {"songofday": "tango", "songofnight": "jive"}},
+            "another study",
+        ),
     ],
 )
 def test_requests_that_cannot_be_met_are_one_line(

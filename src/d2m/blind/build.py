@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,10 @@ QUESTIONS = {
     "genre": "Which dance looks more like {genre}?",
 }
 INTRO = (
-    "You will see short videos of stick figures that dance to music. You are asked which of two dances you prefer, or "
-    "what kind of dance you see. There is no right answer to most questions: we want to know what you see.\n\n"
-    "Please use headphones or loudspeakers, and watch every video to its end. A few questions have an obvious answer "
-    "and only show that you are watching.\n\n"
+    "You will see short videos of stick figures that dance to music. You are asked to compare two of them, or to "
+    "say what kind of dance you see. There is no right answer to most questions: we want to know what you see.\n\n"
+    "Please use headphones or loudspeakers, and watch every video to its end. Single videos have no sound. A few "
+    "questions have an obvious answer and only show that you are watching.\n\n"
     "Taking part is voluntary, and you can stop at any time by closing the page. Nothing is sent anywhere: your "
     "answers stay on this device until you download them at the end and hand them over yourself. They hold your "
     "choices, how long they took, a random number and the date, but nothing about you."
@@ -104,12 +104,12 @@ def build(clips: list[Clip], out: Path, key: Path | None, plan: Plan, page: Page
     drawn = _drawn(clips, look)
     parts = _parts(clips, songs, look, drawn)
     sounds = {song: find_sound(song, clips, look.music) for song in songs} if look.sound else {}
-    sources = {sha256(p) for c in clips if (p := c.poses if drawn else c.video)} | {sha256(p) for p in sounds.values()}
+    sources = [sha256(p) for c in clips if (p := c.poses if drawn else c.video)] + [sha256(p) for p in sounds.values()]
+    told = [(c.system, c.song, c.version, c.genre, c.asked) for c in clips]
 
     old = Key.read(key) if key.exists() else None
     secret = old.secret if old else new_secret()
-    study = keyed(secret, seed, plan, page, {**look.__dict__, "music": ""}, drawn, sorted(sources), systems, songs)
-    study_id = study.hex()[:16]
+    study_id = keyed(secret, "study", seed, plan, page, replace(look, music=None), drawn, sources, told).hex()[:16]
     if old and old.study != study_id:
         raise D2MError(f"key={key}: the key of another study, whose answers need it; give another key= or out=")
 

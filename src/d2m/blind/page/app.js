@@ -15,13 +15,10 @@ let view = null; // of this trial: {answer, seen, plays, began, used, playing}
 
 // ---- state: kept in the browser, so that a reload goes on where it was
 
-function random(n) {
-  return crypto.getRandomValues(new Uint32Array(1))[0] % n;
-}
-
 function fresh() {
   const session = [...crypto.getRandomValues(new Uint8Array(12))].map((b) => b.toString(16).padStart(2, "0")).join("");
-  const participant = numbered ? Number(asked) : random(STUDY.slots.length) + 1;
+  const drawn = crypto.getRandomValues(new Uint32Array(1))[0] % STUDY.slots.length;
+  const participant = numbered ? Number(asked) : drawn + 1;
   return {
     format: "d2m-blind-answers-1", study: STUDY.study, session, participant, numbered,
     slot: (participant - 1) % STUDY.slots.length, started: null, finished: null, answers: [],
@@ -66,11 +63,9 @@ function intro() {
   }));
   const minutes = Math.max(1, Math.ceil((slot().trials.length * (STUDY.seconds + 6)) / 60));
   $("length").textContent = `${slot().trials.length} questions, about ${minutes} minute${minutes > 1 ? "s" : ""}.`;
-  if (state.started) {
-    $("start").textContent = "Continue";
-    $("agree").checked = true;
-    $("start").disabled = false;
-  }
+  if (state.started) $("start").textContent = "Continue";
+  $("agree").checked = Boolean(state.started);
+  $("start").disabled = !state.started;
   $("unkept").hidden = keep();
   show("intro");
 }
@@ -87,9 +82,7 @@ function next() {
   $("place").textContent = `Question ${k + 1} of ${slot().trials.length}`;
   $("progress").max = slot().trials.length;
   $("progress").value = k;
-  $("question").textContent = two
-    ? STUDY.question.replaceAll("{genre}", trial.genre ?? "")
-    : "What kind of dance is this?";
+  $("question").textContent = two ? STUDY.question.replaceAll("{genre}", () => trial.genre) : "What kind of dance is this?";
   $("figure-right").hidden = !two;
   $("stage").className = two ? "two" : "one";
   films.forEach((film, i) => {
@@ -99,9 +92,7 @@ function next() {
     film.load();
   });
   buttons(two ? [["left", "Left"], ["right", "Right"]] : slot().options.map((g) => [g, g]), two);
-  $("keys").textContent = two
-    ? "Keys: space plays, ← and → choose, enter goes on."
-    : "Keys: space plays, 1, 2, 3 … choose, enter goes on.";
+  $("keys").textContent = `Keys: space plays, ${two ? "← and →" : "1, 2, 3 …"} choose, enter goes on.`;
   $("problem").hidden = true;
   show("trial");
   refresh();
@@ -142,14 +133,15 @@ function finish() {
   $("thanks").focus({ preventScroll: true });
 }
 
-// ---- playing: both dances start together, and only the left one sounds (the sound is the same)
+// ---- playing: both dances start together, and only the left one sounds (the sound is the same).
+// A dance whose kind is guessed is silent: the music would give the answer.
 
 async function play() {
   const used = films.slice(0, view.used);
   const mine = view;
   const ready = used.every((film) => film.readyState >= 3);
   if (used.some((film) => film.ended)) used.forEach((film) => (film.currentTime = 0));
-  films[0].muted = false;
+  films[0].muted = view.used === 1;
   films[1].muted = true;
   view.began ??= performance.now();
   view.playing = true;
@@ -175,8 +167,8 @@ function watched() {
 }
 
 function broken() {
-  view.playing = false;
   $("problem").hidden = false;
+  view.playing = false;
   refresh();
 }
 
@@ -212,9 +204,7 @@ function choose(value) {
 function answered(value) {
   const seconds = view.began === null ? 0 : (performance.now() - view.began) / 1000;
   state.started ??= new Date().toISOString();
-  state.answers.push({
-    shown: trial.shown, answer: value, seconds: Math.round(seconds * 100) / 100, plays: view.plays,
-  });
+  state.answers.push({ shown: trial.shown, answer: value, seconds: Math.round(seconds * 100) / 100, plays: view.plays });
   keep();
   next();
 }
@@ -230,7 +220,7 @@ function refresh() {
   $("next").disabled = view.answer === null;
   const text = view.playing ? "Pause" : view.plays ? "Play again" : "Play";
   if ($("play").textContent !== text) $("play").textContent = text;
-  const hint = free ? (view.answer === null ? "Now choose." : "") : "Watch to the end, then choose.";
+  const hint = free ? (view.answer === null ? "Now choose." : "") : `Watch to the end${two ? "" : " (no sound)"}, then choose.`;
   if ($("hint").textContent !== hint) $("hint").textContent = hint;
 }
 
@@ -242,9 +232,8 @@ document.addEventListener("keydown", (event) => {
   if (event.key === " " && !on) pressed(event, () => (view.playing ? pause() : play()));
   else if (two && event.key === "ArrowLeft") pressed(event, () => choose("left"));
   else if (two && event.key === "ArrowRight") pressed(event, () => choose("right"));
-  else if (/^[1-9]$/.test(event.key) && choices[event.key - 1]) {
-    pressed(event, () => choose(choices[event.key - 1].dataset.value));
-  } else if (event.key === "Enter" && !$("next").disabled && (!on || on.getAttribute("aria-pressed") === "true")) {
+  else if (choices[event.key - 1]) pressed(event, () => choose(choices[event.key - 1].dataset.value));
+  else if (event.key === "Enter" && !$("next").disabled && (!on || on.getAttribute("aria-pressed") === "true")) {
     pressed(event, () => answered(view.answer));
   }
 });
