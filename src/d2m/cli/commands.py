@@ -50,5 +50,7 @@ COMMANDS = {
     "study fit": Command("d2m.cli.study:fit", "fit", "study"),
     "study means": Command("d2m.cli.study:means", "means", "study"),
     "study report": Command("d2m.cli.study:report", "report", "study"),
+    "blind build": Command("d2m.cli.blind:build", "build", "blind"),
+    "blind score": Command("d2m.cli.blind:score", "score", "blind"),
     "import-original": Command("d2m.cli.import_original:main", "import_original"),
 }
