@@ -36,7 +36,7 @@ def group(name: str) -> list[str]:
 GROUPS = ("data", "size", "trainer", "logger", "callbacks", "fit", "experiment", "model/music_style")
 CHOICES = [(g, choice) for g in GROUPS for choice in group(g)]
 #: Parts of modules that exist only while they train.
-HELPERS = {"tempo_head", "noise_encoder", "guide_accuracy", "judge_accuracy"}
+HELPERS = {"tempo_head", "noise_encoder"}
 
 
 def targets(node: Any) -> Iterator[dict[str, Any]]:
