@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from d2m.bundle import read_bundle
 from d2m.bundle.run_folder import RunFolder
@@ -18,7 +18,7 @@ from d2m.core.progress import bar
 from d2m.dance.generator import DanceGenerator
 from d2m.data.corpus import Corpus
 from d2m.metrics.cards import Card, Measured, Table, load_card, measure
-from d2m.reports.evaluate.show import print_table, write_figure
+from d2m.reports.evaluate.show import write_figure
 from d2m.reports.evaluate.songs import SongRows, SongScales, by_genre, judged_figures, paired, song_rows
 from d2m.reports.evaluate.store import Danced, file_name
 from d2m.reports.evaluate.systems import REAL, baselines, bundle_system, real
@@ -114,12 +114,23 @@ def chosen_songs(
     return songs
 
 
-def evaluate(request: Request) -> dict[str, Any]:
-    """Measure the bundles; ``OUT/report.json``, ``OUT/CARD.png``, ``OUT/dances``; a table per card is printed.
+class Evaluation(NamedTuple):
+    """What was measured.
+
+    report: see :func:`evaluate`. tables: one per card. measured: the bundles' rows.
+    """
+
+    report: dict[str, Any]
+    tables: tuple[Table, ...]
+    measured: tuple[str, ...]
+
+
+def evaluate(request: Request) -> Evaluation:
+    """Measure the bundles; writes ``OUT/report.json``, ``OUT/CARD.png`` and ``OUT/dances``.
 
     Returns:
-        The report: "songs", "judges", and for every card "pins" and "rows", system -> figure -> its values; "genres",
-        system -> genre -> means over songs; "paired", "A - B" -> figure -> difference, interval, p.
+        The tables and the report: "songs", "judges", and for every card "pins" and "rows", system -> figure -> its
+        values; "genres", system -> genre -> means over songs; "paired", "A - B" -> figure -> difference, interval, p.
 
     Raises:
         D2MError: a bundle, corpus or card that cannot be read or does not fit; nothing is written then.
@@ -183,10 +194,9 @@ def evaluate(request: Request) -> dict[str, Any]:
         "seconds": time.perf_counter() - began,
     }  # fmt: skip
     for card in cards:
-        print_table(tables[card.name], names)
         write_figure(tables[card.name], request.out / f"{file_name(card.name)}.png")
     write_json(request.out / "report.json", report)
-    return report
+    return Evaluation(report, tuple(tables.values()), tuple(names))
 
 
 def _measure(
