@@ -21,7 +21,7 @@ from d2m.metrics.cards import Card, Measured, Table, load_card, measure
 from d2m.reports.evaluate.show import write_figure
 from d2m.reports.evaluate.songs import SongRows, SongScales, by_genre, judged_figures, paired, song_rows
 from d2m.reports.evaluate.store import Danced, file_name
-from d2m.reports.evaluate.systems import REAL, baselines, bundle_system, real
+from d2m.reports.evaluate.systems import REAL, baselines, bundle_system, real, real_latents_system
 from d2m.reports.judges import Judges, fit_judges
 
 
@@ -155,6 +155,7 @@ def evaluate(request: Request) -> Evaluation:
         bundle_system(n, g, corpus, request.draws, request.seed) for n, g in zip(names, generators, strict=True)
     ]
     if request.baselines:
+        systems += [real_latents_system(n, g, corpus, request.seed) for n, g in zip(names, generators, strict=True)]
         systems += baselines(corpus, generators[0], request.seed)
     danced = {s.name: Danced(s, corpus, songs, request.out / "dances") for s in systems}
     with bar(len(songs) * len(systems), "dancing", "dances") as step:
