@@ -1,0 +1,201 @@
+"""Which edit is best: strengths chosen on half of the songs and reported on the other, intervals and tests over songs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d2m.metrics.edit_axes import at_place, pareto_area, strength_at
+from d2m.stats.bootstrap import paired_difference, song_bootstrap
+from experiments.edit_benchmark.edits import MEAN_SHIFT, NO_EDIT, OPTIMISE, PERMUTED, RANDOM, REAL
+from experiments.edit_benchmark.scores import AXES, Scores
+
+Floats = NDArray[np.float64]
+
+#: Random divisions of the songs into halves.
+SPLITS = 3
+#: A control is at chance if its success is not reliably above 0, or not above this.
+TOLERANCE = 0.1
+CONTROLS = (NO_EDIT, RANDOM, PERMUTED)
+
+
+def halves(genre_of: NDArray[np.int64], seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Song numbers of two halves, every genre's songs divided evenly; a genre of one song is in both."""
+    rng, a, b = np.random.default_rng(seed), [], []
+    for k, g in enumerate(np.unique(genre_of)):
+        own = rng.permutation(np.flatnonzero(genre_of == g))
+        first, second = own[: len(own) // 2], own[len(own) // 2 :]
+        if k % 2:
+            first, second = second, first
+        a += (first if len(first) else own).tolist()
+        b += (second if len(second) else own).tolist()
+    return np.sort(np.array(a)), np.sort(np.array(b))
+
+
+@dataclass(frozen=True, eq=False)
+class CrossFit:
+    """values: (songs, targets, 3) at strengths that were chosen without the song, mean over the divisions. chosen: the
+    place of the strength, per division and half."""
+
+    values: Floats
+    chosen: list[int]
+
+
+def cross_fit(scores: Scores, x: Floats, seed: int) -> CrossFit:
+    """x (songs, targets, strengths, 3): the strength of the best aggregate on one half serves the other, both ways."""
+    total, seen, chosen = np.zeros(x.shape[:2] + x.shape[3:]), np.zeros(len(x)), []
+    for k in range(SPLITS):
+        a, b = halves(scores.genre_of, seed + k)
+        for fit, report in ((a, b), (b, a)):
+            found = [scores.aggregate(x[:, :, s], fit) for s in range(x.shape[2])]
+            # Where nothing has an aggregate above zero, the strength of most success.
+            worth = found if np.nanmax(found) > 0 else [scores.pair_mean(x[:, :, s], fit)[0] for s in range(len(found))]
+            best = int(np.nanargmax(worth))
+            chosen.append(best)
+            total[report] += x[report][:, :, best]
+            seen[report] += 1
+    return CrossFit(total / seen[:, None, None], chosen)
+
+
+def row(scores: Scores, name: str, strengths: Sequence[float], seed: int) -> dict[str, Any]:
+    """A method's row of the table, its intervals over songs, and its curve over strengths."""
+    x = scores.method(name)
+    fitted = cross_fit(scores, x, seed)
+    n = len(scores.songs)
+    axes = scores.pair_mean(fitted.values)
+    out: dict[str, Any] = {
+        "method": name,
+        "aggregate": scores.aggregate(fitted.values),
+        "aggregate_95": list(song_bootstrap(lambda i: scores.aggregate(fitted.values, i), n, seed=seed)),
+        "n_songs": n,
+        "strengths_chosen": [strengths[c] for c in fitted.chosen],
+        "length_chosen": float(np.mean(scores.length(name)[fitted.chosen])),
+    }
+    for k, axis in enumerate(AXES):
+        out[axis] = float(axes[k])
+        out[f"{axis}_95"] = list(
+            song_bootstrap(lambda i, k=k: float(scores.pair_mean(fitted.values, i)[k]), n, seed=seed)  # type: ignore[misc]
+        )
+    curve = np.stack([scores.pair_mean(x[:, :, s]) for s in range(x.shape[2])])
+    out["curve"] = [
+        {"strength": s, "length": float(at), **dict(zip(AXES, map(float, c), strict=True))}
+        for s, at, c in zip(strengths, scores.length(name), curve, strict=True)
+    ]
+    out["pareto_area"] = _area(scores, x)
+    out["pareto_area_95"] = list(song_bootstrap(lambda i: _area(scores, x, i), n, seed=seed))
+    out["aggregate_at_length_1"] = _at_length_one(scores, x, scores.length(name))
+    return out
+
+
+def _area(scores: Scores, x: Floats, songs: NDArray[np.int64] | None = None) -> float:
+    """Of a method's curve, the unedited dance at its start."""
+    curve = np.stack([scores.pair_mean(x[:, :, s], songs) for s in range(x.shape[2])])[:, :2]
+    if np.isnan(curve).any():
+        return float("nan")
+    return pareto_area(*np.concatenate([[[0.0, 1.0]], curve]).T)
+
+
+def _at_length_one(scores: Scores, x: Floats, length: Floats) -> float | None:
+    """The aggregate as far as the mean shift, between two strengths linearly; None where the curve does not reach."""
+    place = strength_at(length, 1.0)
+    if np.isnan(place) or length[0] > 1.0 + 1e-6:
+        return None
+    return scores.aggregate(at_place(np.moveaxis(x, 2, -1), place))
+
+
+def song_means(scores: Scores, x: Floats) -> Floats:
+    """x (songs, targets) -> (songs,): every song over its targets, as far as they are known."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray([row[~np.isnan(row)].mean() if not np.isnan(row).all() else np.nan for row in x])
+
+
+def compare_at_success(scores: Scores, a: str, b: str, seed: int) -> dict[str, Any] | None:
+    """Content that two methods keep at one success: the most that both reach, and half of it; paired over songs.
+
+    None where one of them does not succeed at all.
+    """
+    both = [_with_start(scores.method(m)) for m in (a, b)]
+    curves = [np.array([scores.pair_mean(x[:, :, s])[0] for s in range(x.shape[2])]) for x in both]
+    top = float(min(c.max() for c in curves))
+    if not top > 0.05:
+        return None
+    out: dict[str, Any] = {"methods": [a, b], "levels": []}
+    for level in (top, top / 2):
+        kept = [
+            song_means(scores, at_place(np.moveaxis(x[..., 1], 2, -1), strength_at(c, level)))
+            for x, c in zip(both, curves, strict=True)
+        ]
+        known = ~np.isnan(kept[0]) & ~np.isnan(kept[1])
+        mean, interval, p = paired_difference(kept[0][known], kept[1][known], seed=seed)
+        out["levels"].append({
+            "success": level, "content": [float(k[known].mean()) for k in kept], "difference": mean,
+            "difference_95": list(interval), "p": p, "n_songs": int(known.sum()),
+        })  # fmt: skip
+    return out
+
+
+def _with_start(x: Floats) -> Floats:
+    """The unedited dance (success 0, content 1) before the first strength; its naturalness is not needed."""
+    start = np.where(np.isnan(x[:, :, :1, :1]), np.nan, np.array([0.0, 1.0, np.nan]))
+    return np.concatenate([start, x], axis=2)
+
+
+def paired_aggregates(scores: Scores, fitted: Mapping[str, CrossFit], best: str, seed: int) -> dict[str, dict[str, Any]]:
+    """The best method against every other, song by song: the difference of their aggregates over songs, as intervals.
+
+    The aggregate is not a mean over songs, so that both are computed on the same songs drawn with replacement.
+    """
+    out = {}
+    n = len(scores.songs)
+    for name, other in fitted.items():
+        if name == best:
+            continue
+
+        def gap(i: NDArray[np.int64] | None = None, other: CrossFit = other) -> float:
+            return scores.aggregate(fitted[best].values, i) - scores.aggregate(other.values, i)
+
+        interval = song_bootstrap(gap, n, seed=seed)
+        out[name] = {"difference": gap(), "difference_95": list(interval), "n_songs": n}
+    return out
+
+
+def verdict(rows: Mapping[str, Mapping[str, Any]], judges: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What speaks against believing the benchmark; empty if its controls are where they must be.
+
+    Broken: a control (no edit, random directions apart from the anchors, permuted labels) whose success over songs is
+    reliably above 0 (95 %) and above :data:`TOLERANCE`; a control whose aggregate is above it; real dances of the target
+    genre that are not natural (below 0.5) or that keep the content of a song they do not know; a judge that recognises
+    real held-out dances no better than half-way from chance to all of them.
+    """
+    wrong = []
+    for name in CONTROLS:
+        if name not in rows:
+            continue
+        r = rows[name]
+        if r["success_95"][0] > 0 and r["success"] > TOLERANCE:
+            wrong.append(f"{name}: success {r['success']:.2f} is above chance")
+        if r["aggregate_95"][0] > TOLERANCE:
+            wrong.append(f"{name}: aggregate {r['aggregate']:.2f} is above chance")
+    if REAL in rows and rows[REAL]["naturalness"] < 0.5:
+        wrong.append(f"real dances: naturalness {rows[REAL]['naturalness']:.2f} where 1 is expected")
+    if REAL in rows and rows[REAL]["content_95"][0] > TOLERANCE:
+        wrong.append(f"real dances of other songs: content {rows[REAL]['content']:.2f} where 0 is expected")
+    for j in judges:
+        if j["balanced_accuracy"] < 0.5 * (1 + j["chance"]):
+            wrong.append(f"judge {j['name']}: balanced accuracy {j['balanced_accuracy']:.2f} on real held-out dances")
+    return wrong
+
+
+def optimiser_answer(scores: Scores, seed: int) -> dict[str, Any]:
+    """Does the optimiser keep more content than the mean shift at equal success? "yes", "no" or "cannot be said"."""
+    found = compare_at_success(scores, OPTIMISE, MEAN_SHIFT, seed) if scores.has(OPTIMISE) else None
+    if found is None:
+        return {"answer": "cannot be said", "comparison": None}
+    top = found["levels"][0]
+    low, high = top["difference_95"]
+    answer = "yes" if low > 0 else "no"
+    return {"answer": answer, "worse": bool(high < 0), "comparison": found}

@@ -1,0 +1,167 @@
+"""From raw numbers of dances to the three axes, anchored, as arrays over songs, targets and strengths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d2m.metrics.edit_axes import anchored, harmonic_mean
+from experiments.edit_benchmark.edits import ANCHOR, NO_EDIT
+from experiments.edit_benchmark.measure import CONTENT, NATURALNESS
+
+Floats = NDArray[np.float64]
+
+AXES = ("success", "content", "naturalness")
+#: A judge whose real dances are less than this above random edits cannot tell success, and two anchors of naturalness
+#: nearer than this (a tenth of a natural logarithm) no measure.
+LEAST_GAP = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """values: (method, index) -> (songs, targets, strengths, 3), nan where a song has no such edit; lengths alike without
+    the axes. success_of: judge -> (method, index) -> (songs, targets, strengths)."""
+
+    songs: tuple[str, ...]
+    genres: tuple[str, ...]
+    genre_of: NDArray[np.int64]
+    values: dict[tuple[str, int], Floats]
+    lengths: dict[tuple[str, int], Floats]
+    by_judge: dict[tuple[str, int], Floats]  # (judges, songs, targets, strengths)
+    anchors: dict[str, Any]
+
+    def method(self, name: str) -> Floats:
+        """(songs, targets, strengths, 3) of a method, the mean over its random directions or refits."""
+        return np.asarray(np.mean([v for (m, _), v in self.values.items() if m == name], axis=0))
+
+    def length(self, name: str) -> Floats:
+        """(strengths,) mean length in mean shifts."""
+        return np.asarray(np.nanmean([v for (m, _), v in self.lengths.items() if m == name], axis=(0, 1, 2)))
+
+    def has(self, name: str) -> bool:
+        return any(m == name for m, _ in self.values)
+
+    def pair_mean(self, x: Floats, songs: NDArray[np.int64] | None = None) -> Floats:
+        """x (songs, targets, ...) -> (...): songs of a pair of genres alike, pairs alike; of some songs, with repeats.
+
+        nan where there is no song of any pair.
+        """
+        chosen = np.arange(len(self.songs)) if songs is None else songs
+        means = []
+        for g in range(len(self.genres)):
+            own = x[chosen[self.genre_of[chosen] == g]]
+            if len(own):
+                means += [own[:, b].mean(0) for b in range(len(self.genres)) if not np.isnan(own[:, b]).any()]
+        return np.asarray(np.mean(means, axis=0)) if means else np.full(x.shape[2:], np.nan)
+
+    def aggregate(self, x: Floats, songs: NDArray[np.int64] | None = None) -> float:
+        """Harmonic mean of the axes of x (songs, targets, 3); nan where an axis is not known."""
+        axes = self.pair_mean(x, songs)
+        return float("nan") if np.isnan(axes).any() else harmonic_mean(axes)
+
+
+def numbers(value: Any) -> Any:
+    """null as nan: JSON has no such number."""
+    if isinstance(value, dict):
+        return {k: numbers(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [numbers(v) for v in value]
+    return float("nan") if value is None else value
+
+
+def _natural_anchors(real: Sequence[Mapping[str, Any]], genres: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """genre -> part -> (zero, one), means over the genre's real dances; parts that tell nothing apart are left out."""
+    out: dict[str, dict[str, Any]] = {}
+    for g in genres:
+        own = [r for r in real if r["genre"] == g]
+        pairs = {
+            k: (float(np.mean([r["shuffled"][k] for r in own])), float(np.mean([r["real"][k] for r in own])))
+            for k in NATURALNESS
+        }
+        out[g] = {k: p for k, p in pairs.items() if p[0] - p[1] >= LEAST_GAP}
+    return out
+
+
+def _content_zeros(foreign: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    return {k: float(np.nanmean([r["content"][k] for r in foreign])) for k in CONTENT}
+
+
+def score(
+    files: Sequence[Mapping[str, Any]], real: Sequence[Mapping[str, Any]], foreign: Sequence[Mapping[str, Any]],
+    genres: Sequence[str],
+) -> Scores:  # fmt: skip
+    """All songs' rows on the axes.
+
+    success      per judge, (p - p0) / (p1 - p0): p of the target genre; p0 of this song moved as far at random, between
+                 the measured lengths linearly; p1 of real dances of the target genre. The mean of those judges to whom p1 is well above p0.
+    content      mean of its parts between another song's dance and the unedited one.
+    naturalness  mean of its parts between shuffled frames and real dances of the target genre.
+    """
+    files = numbers(list(files))
+    songs = tuple(f["song"] for f in files)
+    genre_of = np.array([genres.index(f["genre"]) for f in files])
+    n_judges = len(real[0]["judged"])
+    one = np.full((n_judges, len(genres)), np.nan)
+    for b, g in enumerate(genres):
+        own = [r["judged"] for r in real if r["genre"] == g]
+        if own:
+            one[:, b] = np.mean(own, axis=0)[:, b]
+    zeros, natural = _content_zeros(foreign), _natural_anchors(real, genres)
+    shape = (len(files), len(genres))
+    curves: dict[tuple[int, int], tuple[Floats, Floats]] = {}
+    for i, f in enumerate(files):
+        for b, g in enumerate(genres):
+            curves[i, b] = _random_curve([r for r in f["rows"] if r["target"] == g], b)
+    values: dict[tuple[str, int], Floats] = {}
+    lengths: dict[tuple[str, int], Floats] = {}
+    by_judge: dict[tuple[str, int], Floats] = {}
+    rows = [(i, genres.index(r["target"]), r) for i, f in enumerate(files) for r in f["rows"] if r["target"]]
+    for _, _, r in rows:
+        key = (r["method"], r["index"])
+        places = max(r["place"] + 1, values[key].shape[2] if key in values else 0)
+        if key not in values or values[key].shape[2] < places:
+            values[key] = np.full((*shape, places, 3), np.nan)
+            lengths[key] = np.full((*shape, places), np.nan)
+            by_judge[key] = np.full((n_judges, *shape, places), np.nan)
+    gaps = np.full((n_judges, len(genres), len(genres)), np.nan)
+    for i, b, r in rows:
+        key, place = (r["method"], r["index"]), r["place"]
+        p = np.array(r["judged"])[:, b]
+        p0 = _at(curves[i, b], r["length"])
+        mates = [m for m in range(len(files)) if genre_of[m] == genre_of[i]]
+        zero = np.mean([_at(curves[m, b], r["length"]) for m in mates], axis=0)
+        gap = one[:, b] - zero
+        if r["method"] == NO_EDIT:
+            gaps[:, genre_of[i], b] = gap
+        told = np.where(gap >= LEAST_GAP, (p - p0) / np.where(gap >= LEAST_GAP, gap, 1.0), np.nan)
+        by_judge[key][:, i, b, place] = told
+        success = float(np.mean(told[~np.isnan(told)])) if not np.isnan(told).all() else float("nan")
+        content = np.mean([anchored(r["content"][k], zeros[k], CONTENT[k][1]) for k in CONTENT])
+        scale = natural[genres[b]]
+        near = np.mean([anchored(r["natural"][k], *scale[k]) for k in scale]) if scale else np.nan
+        values[key][i, b, place] = (success, content, near)
+        lengths[key][i, b, place] = r["length"]
+    anchors = {
+        "real judged as their genre": one.tolist(), "gap of real dances over no edit": gaps.tolist(),
+        "content of other songs' dances": zeros, "naturalness (shuffled, real)": natural,
+    }  # fmt: skip
+    return Scores(songs, tuple(genres), genre_of, values, lengths, by_judge, anchors)
+
+
+def _random_curve(rows: Sequence[Mapping[str, Any]], b: int) -> tuple[Floats, Floats]:
+    """Of one song and target: lengths (k,), and what random edits of that length are judged as the target (k, judges)."""
+    points: dict[float, list[Any]] = {}
+    for r in rows:
+        if r["method"] in (NO_EDIT, ANCHOR):
+            points.setdefault(round(r["length"], 4), []).append(np.array(r["judged"])[:, b])
+    at = np.array(sorted(points))
+    return at, np.array([np.mean(points[x], axis=0) for x in sorted(points)])
+
+
+def _at(curve: tuple[Floats, Floats], length: float) -> Floats:
+    at, p = curve
+    return np.array([np.interp(length, at, p[:, j]) for j in range(p.shape[1])])
