@@ -1,17 +1,17 @@
-"""Attributes of motion in z_dan: directions that move them, fitted within genres on dances to training songs."""
+"""Attributes of motion in z_dan: directions that move them, fitted on dances to training songs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from d2m.core.skeleton import BEAT_PERIOD, FPS, SEQUENCE_FRAMES
 from d2m.dance.generator import DanceGenerator
-from d2m.dance.song_dance import dance_again, dance_to, dance_pulse
+from d2m.dance.song_dance import dance_again, dance_pulse, dance_to
 from d2m.data.corpus import Corpus
 from d2m.edits.mean_shift import MeanShift
 from d2m.metrics.motion import MOTION_METRICS, common_scale, measure_motion
@@ -47,7 +47,7 @@ def pulse_count(music_beats: Floats, seconds: float) -> float:
 @dataclass(frozen=True)
 class AttributeAxes:
     """directions: attribute -> (d,) of unit length, along which a ridge regression says it grows. heard: attribute ->
-    R2 of that regression on songs it was not fitted on, within genres; at 0 or below there is no such direction."""
+    R2 of that regression on songs it was not fitted on; at 0 or below there is no such direction."""
 
     directions: dict[str, Floats]
     heard: dict[str, float]
@@ -59,8 +59,17 @@ class AttributeAxes:
         return np.asarray(left * (np.linalg.norm(shift) / max(float(np.linalg.norm(left)), 1e-300)), np.float64)
 
 
-def fit_axes(generator: DanceGenerator, corpus: Corpus, songs: Sequence[int], seconds: float, seed: int) -> AttributeAxes:
-    """Ridge regression of every attribute of a segment (96 unwarped frames) on its z_dan, both less their genre's mean.
+class BothAxes(NamedTuple):
+    """within: of what varies within genres, so that no direction is the genre itself. pooled: over all songs; where
+    genres differ in an attribute, its direction has a part of theirs, and projecting it out takes that part too."""
+
+    within: AttributeAxes
+    pooled: AttributeAxes
+
+
+def fit_axes(generator: DanceGenerator, corpus: Corpus, songs: Sequence[int], seconds: float, seed: int) -> BothAxes:
+    """Ridge regression of every attribute of a segment (96 unwarped frames) on its z_dan; within, both less their
+    genre's mean.
 
     The gradient of a linear reading, not the axis of the covariance: projecting it out leaves the reading alone (Shen
     et al., InterFaceGAN, CVPR 2020, section 3.3).
@@ -82,9 +91,9 @@ def fit_axes(generator: DanceGenerator, corpus: Corpus, songs: Sequence[int], se
                 song.append(i)
                 genre.append(corpus.recordings[i].genre)
             step(k + 1)
-    x = centred_within(np.stack(z), genre)
-    y = centred_within(np.nan_to_num(np.array(values)), genre)
-    return _regress(x, y, np.array(song))
+    x, y, of_song = np.stack(z).astype(np.float64), np.nan_to_num(np.array(values)), np.array(song)
+    within = _regress(centred_within(x, genre), centred_within(y, genre), of_song)
+    return BothAxes(within, _regress(x - x.mean(0), y - y.mean(0), of_song))
 
 
 def _regress(x: Floats, y: Floats, song: NDArray[np.int64]) -> AttributeAxes:

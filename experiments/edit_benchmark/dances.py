@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from d2m.data.corpus import Corpus
 from d2m.edits.strength import blend
 from d2m.reports.evaluation import real_scale
 from d2m.reports.judges import Judges
-from experiments.edit_benchmark.attributes import AttributeAxes, pulse_count
+from experiments.edit_benchmark.attributes import BothAxes, pulse_count
 from experiments.edit_benchmark.edits import NO_EDIT, REAL, PairEdits, Row, edit_rows, song_latents
 from experiments.edit_benchmark.measure import Reference, content_of, measure_dance
 
@@ -31,7 +31,7 @@ ATTRIBUTE = "attribute: "
 @dataclass(frozen=True)
 class Options:
     """seconds: of every dance. strengths: of arithmetic, in lengths of the mean shift. controls: random directions.
-    permuted: refits with shuffled genres. steps: of the optimiser. judge_seed, seed: of all choices and noise."""
+    permuted: refits with shuffled genres. steps: of the optimiser. seed: of all choices and noise."""
 
     seconds: float
     strengths: tuple[float, ...]
@@ -68,9 +68,7 @@ def original(generator: DanceGenerator, corpus: Corpus, i: int, o: Options) -> O
     frames, seed = min(len(features), o.frames), 1000 * (o.seed + 1) + i
     dance = dance_to(generator, features, beats, frames, seed=seed)
     info = corpus.recordings[i]
-    return Original(
-        i, info.name, info.genre, seed, dance, real_scale(corpus, i), pulse_count(beats, frames / FPS)
-    )  # fmt: skip
+    return Original(i, info.name, info.genre, seed, dance, real_scale(corpus, i), pulse_count(beats, frames / FPS))
 
 
 def foreign_content(originals: Sequence[Original], others: int, seed: int) -> list[dict[str, Any]]:
@@ -92,12 +90,12 @@ class Bench:
     judges: Judges
     references: Mapping[str, Reference]
     pairs: Mapping[tuple[str, str], PairEdits]
-    axes: AttributeAxes
+    axes: BothAxes
     options: Options
 
     def measure_song(self, one: Original, real: Sequence[int]) -> list[dict[str, Any]]:
         """All rows of a song: every edit towards every other genre, no edit, a real dance, attributes' directions."""
-        rng, corpus, o = np.random.default_rng([o_seed(self.options), one.number]), self.corpus, self.options
+        rng, corpus, o = np.random.default_rng([self.options.seed, one.number]), self.corpus, self.options
         z = one.dance.z_dan["original"]
         targets = [b for a, b in self.pairs if a == one.genre]
         edits: list[Row] = []
@@ -109,15 +107,14 @@ class Bench:
             edits += edit_rows(self.generator, one.dance, one.seed, pair, o.strengths, other)
             edits.append(Row(NO_EDIT, target, 0, 0, 0.0, 0.0, z))
         length = float(np.mean([self.pairs[one.genre, b].length for b in targets]))
-        for name, axis in self.axes.directions.items():
+        for name, axis in self.axes.within.directions.items():
             edits.append(Row(ATTRIBUTE + name, "", 0, 0, 1.0, 1.0, blend(z, length * axis, 1.0)))
         danced = dance_again(self.generator, one.dance, np.stack([e.z for e in edits]), seed=one.seed)
-        rows = []
+        rows: list[dict[str, Any]] = []
         for edit, poses, unwarped in zip(edits, danced.poses, danced.unwarped, strict=True):
-            facts = {k: v for k, v in vars(edit).items() if k != "z"}
             reference = self.references[edit.target] if edit.target else None
             read = measure_dance(poses, unwarped, one.poses, one.scale, one.beats, self.judges, reference)
-            rows.append({**facts, **read})
+            rows.append({**_facts(edit), **read})
         for target in targets:
             there = [i for i in real if corpus.recordings[i].genre == target]
             i = int(rng.choice(there))
@@ -127,12 +124,12 @@ class Bench:
                 poses[:n], poses[:n], one.poses[:n], real_scale(corpus, i), one.beats, self.judges,
                 self.references[target],
             )  # fmt: skip
-            rows.append({**vars(Row(REAL, target, 0, 0, 0.0, 0.0, z)), **read, "z": None})
-        return [{k: v for k, v in r.items() if k != "z"} for r in rows]
+            rows.append({**_facts(Row(REAL, target, 0, 0, 0.0, 0.0, z)), **read})
+        return rows
 
 
-def o_seed(o: Options) -> int:
-    return o.seed
+def _facts(edit: Row) -> dict[str, Any]:
+    return {k: v for k, v in vars(edit).items() if k != "z"}
 
 
 def settings_key(*facts: Any) -> str:
@@ -152,12 +149,7 @@ def kept(path: Path, key: str) -> dict[str, Any] | None:
 def song_file(folder: Path, bench: Bench, one: Original, real: Sequence[int], key: str) -> dict[str, Any]:
     """The measured song, from its file if it has been measured with these settings."""
     path = folder / f"{one.number:04d}.json"
-    found = kept(path, key)
-    if found is None:
+    if (found := kept(path, key)) is None:
         found = {"key": key, "song": one.name, "genre": one.genre, "rows": bench.measure_song(one, real)}
         write_json(path, found)
     return found
-
-
-def options_facts(o: Options) -> dict[str, Any]:
-    return asdict(o)

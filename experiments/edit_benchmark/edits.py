@@ -17,7 +17,7 @@ from d2m.edits.edit import LatentEdit
 from d2m.edits.optimised_dance import OptimisedEdit
 from d2m.edits.strength import blend
 from d2m.reports.readings import matched_strength
-from experiments.edit_benchmark.attributes import HELD, AttributeAxes, tempo_matched_shift
+from experiments.edit_benchmark.attributes import HELD, BothAxes, tempo_matched_shift
 
 Floats = NDArray[np.float64]
 
@@ -26,9 +26,11 @@ MEAN_SHIFT, SONG, OPTIMISE = "mean_shift", "song", "optimise"
 #: Arithmetic: directions of :data:`d2m.edits.directions.DIRECTIONS`.
 ARITHMETIC = (MEAN_SHIFT, "boundary", "erasure", "transport", "axes")
 METHODS = (*ARITHMETIC, SONG, OPTIMISE)
+#: The mean shift with directions projected out, pooled ones; the last with those within genres.
 WITHOUT = {f"without {name}": (name,) for name in HELD} | {"without all three": HELD}
+WITHOUT_WITHIN = "without all three, within genres"
 MATCHED_TEMPO = "at one tempo"
-VARIANTS = (*WITHOUT, MATCHED_TEMPO)
+VARIANTS = (*WITHOUT, WITHOUT_WITHIN, MATCHED_TEMPO)
 #: Random directions: the anchors' and, apart from them, the control's.
 ANCHOR, RANDOM, PERMUTED = "random anchor", "random", "permuted labels"
 #: The share of the way to what the optimiser found.
@@ -77,7 +79,7 @@ class PairEdits:
 
 
 def fit_pair(
-    table: LatentTable, tempo: Floats, axes: AttributeAxes, source: str, target: str, *, controls: int, permuted: int,
+    table: LatentTable, tempo: Floats, axes: BothAxes, source: str, target: str, *, controls: int, permuted: int,
     steps: int, seed: int,
 ) -> PairEdits:  # fmt: skip
     """From the training songs' latents, a row per song.
@@ -97,7 +99,8 @@ def fit_pair(
             other = direction_between(name, source, target).fit_on_songs(table)
             edits[name, 0] = (other, matched_strength(other, reference, draws))
     for name, held in WITHOUT.items():
-        edits[name, 0] = (Shift(axes.without(shift, held)), 1.0)
+        edits[name, 0] = (Shift(axes.pooled.without(shift, held)), 1.0)
+    edits[WITHOUT_WITHIN, 0] = (Shift(axes.within.without(shift, HELD)), 1.0)
     matched = tempo_matched_shift(z, genre, tempo, source, target, TEMPO_WITHIN)
     if matched is not None:
         edits[MATCHED_TEMPO, 0] = (Shift(matched[0]), 1.0)

@@ -19,13 +19,17 @@ def benchmark_figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     figure = _figure(11, 4.6)
     curves, bars = figure.subplots(1, 2, gridspec_kw={"width_ratios": [1.15, 1]})
     for k, r in enumerate([r for r in rows if r["method"] in METHODS]):
+        look: dict[str, Any] = {
+            "color": COLOURS[k % len(COLOURS)],
+            "marker": MARKERS[k % len(MARKERS)],
+            "markersize": 4,
+        }
         points = np.array([[0.0, 1.0], *([p["success"], p["content"]] for p in r["curve"])], np.float64)
-        curves.plot(
-            *points.T, color=COLOURS[k % len(COLOURS)], marker=MARKERS[k % len(MARKERS)], markersize=4, label=r["method"]
-        )
+        curves.plot(*points.T, label=r["method"], **look)
     curves.axvline(0, color="black", linewidth=0.8)
     curves.axhline(0, color="black", linewidth=0.8)
-    curves.set(xlabel="success (0: random edit of this length, 1: real)", ylabel="content (0: another song's, 1: unedited)")
+    curves.set_xlabel("success (0: a random edit of this length, 1: real dances)")
+    curves.set_ylabel("content (0: another song's dance, 1: unedited)")
     curves.legend(frameon=False, fontsize=8)
     _tidy(curves, "both")
     shown = [r for r in rows if r["aggregate"] is not None and not np.isnan(r["aggregate"])]

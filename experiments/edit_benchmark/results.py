@@ -1,4 +1,4 @@
-"""Which edit is best: strengths chosen on half of the songs and reported on the other, intervals and tests over songs."""
+"""Which edit is best: strengths chosen on half of the songs, reported on the other; intervals and tests over songs."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def row(scores: Scores, name: str, strengths: Sequence[float], seed: int) -> dic
         out[f"{axis}_95"] = list(
             song_bootstrap(lambda i, k=k: float(scores.pair_mean(fitted.values, i)[k]), n, seed=seed)  # type: ignore[misc]
         )
-    curve = np.stack([scores.pair_mean(x[:, :, s]) for s in range(x.shape[2])])
+    curve = scores.pair_mean(x)
     out["curve"] = [
         {"strength": s, "length": float(at), **dict(zip(AXES, map(float, c), strict=True))}
         for s, at, c in zip(strengths, scores.length(name), curve, strict=True)
@@ -93,10 +93,8 @@ def row(scores: Scores, name: str, strengths: Sequence[float], seed: int) -> dic
 
 def _area(scores: Scores, x: Floats, songs: NDArray[np.int64] | None = None) -> float:
     """Of a method's curve, the unedited dance at its start."""
-    curve = np.stack([scores.pair_mean(x[:, :, s], songs) for s in range(x.shape[2])])[:, :2]
-    if np.isnan(curve).any():
-        return float("nan")
-    return pareto_area(*np.concatenate([[[0.0, 1.0]], curve]).T)
+    curve = scores.pair_mean(_with_start(x), songs)
+    return float("nan") if np.isnan(curve).any() else pareto_area(*curve.T)
 
 
 def _at_length_one(scores: Scores, x: Floats, length: Floats) -> float | None:
@@ -119,7 +117,7 @@ def compare_at_success(scores: Scores, a: str, b: str, seed: int) -> dict[str, A
     None where one of them does not succeed at all.
     """
     both = [_with_start(scores.method(m)) for m in (a, b)]
-    curves = [np.array([scores.pair_mean(x[:, :, s])[0] for s in range(x.shape[2])]) for x in both]
+    curves = [scores.pair_mean(x)[:, 0] for x in both]
     top = float(min(c.max() for c in curves))
     if not top > 0.05:
         return None
@@ -139,12 +137,14 @@ def compare_at_success(scores: Scores, a: str, b: str, seed: int) -> dict[str, A
 
 
 def _with_start(x: Floats) -> Floats:
-    """The unedited dance (success 0, content 1) before the first strength; its naturalness is not needed."""
-    start = np.where(np.isnan(x[:, :, :1, :1]), np.nan, np.array([0.0, 1.0, np.nan]))
-    return np.concatenate([start, x], axis=2)
+    """Success and content (songs, targets, 1 + strengths, 2), the unedited dance (0, 1) before the first strength."""
+    start = np.where(np.isnan(x[:, :, :1, :1]), np.nan, np.array([0.0, 1.0]))
+    return np.concatenate([start, x[..., :2]], axis=2)
 
 
-def paired_aggregates(scores: Scores, fitted: Mapping[str, CrossFit], best: str, seed: int) -> dict[str, dict[str, Any]]:
+def paired_aggregates(
+    scores: Scores, fitted: Mapping[str, CrossFit], best: str, seed: int
+) -> dict[str, dict[str, Any]]:
     """The best method against every other, song by song: the difference of their aggregates over songs, as intervals.
 
     The aggregate is not a mean over songs, so that both are computed on the same songs drawn with replacement.
@@ -163,13 +163,30 @@ def paired_aggregates(scores: Scores, fitted: Mapping[str, CrossFit], best: str,
     return out
 
 
+def left_of(scores: Scores, name: str, place: int, seed: int) -> dict[str, Any] | None:
+    """A variant's success at one strength beside the mean shift's, on the pairs of genres that the variant has.
+
+    Returns:
+        "success", "full" (the mean shift's), "left" (their ratio), "success_95", "pairs"; None without any pair.
+    """
+    own = scores.method(name)[:, :, place, 0]
+    full = np.where(np.isnan(own), np.nan, scores.method(MEAN_SHIFT)[:, :, place, 0])
+    success, whole = float(scores.pair_mean(own)), float(scores.pair_mean(full))
+    if np.isnan(success):
+        return None
+    interval = song_bootstrap(lambda i: float(scores.pair_mean(own, i)), len(own), seed=seed)
+    pairs = {(int(g), b) for i, g in enumerate(scores.genre_of) for b in np.flatnonzero(~np.isnan(own[i]))}
+    left = success / whole if whole > 0 else float("nan")
+    return {"success": success, "full": whole, "left": left, "success_95": list(interval), "pairs": len(pairs)}
+
+
 def verdict(rows: Mapping[str, Mapping[str, Any]], judges: Sequence[Mapping[str, Any]]) -> list[str]:
     """What speaks against believing the benchmark; empty if its controls are where they must be.
 
     Broken: a control (no edit, random directions apart from the anchors, permuted labels) whose success over songs is
-    reliably above 0 (95 %) and above :data:`TOLERANCE`; a control whose aggregate is above it; real dances of the target
-    genre that are not natural (below 0.5) or that keep the content of a song they do not know; a judge that recognises
-    real held-out dances no better than half-way from chance to all of them.
+    reliably above 0 (95 %) and above :data:`TOLERANCE`; a control whose aggregate is reliably above it; real dances of
+    the target genre that are not natural (below 0.5) or that keep the content of a song they do not know; a judge that
+    recognises real held-out dances no better than half-way from chance to all of them.
     """
     wrong = []
     for name in CONTROLS:

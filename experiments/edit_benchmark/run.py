@@ -1,10 +1,10 @@
-"""Which way of editing z_dan is best, and by how much? Success, content and naturalness on held-out songs. See README.md.
+"""Which way of editing z_dan is best, and by how much? Success, content, naturalness on held-out songs. See README.md.
 
     python -m experiments.edit_benchmark.run bundle=DIR out=DIR [corpus=DIR] [songs=0] [seconds=20]
         [strengths=[0.5,1.0,1.5,2.5]] [controls=4] [permuted=4] [steps=30] [seed=0]
 
-``songs`` of every genre at most, 0 for all; ``strengths`` in lengths of the mean shift, 1.0 among them; ``steps`` of the
-optimiser, 0 for none. Writes OUT/index.html, OUT/report.json, OUT/report.md, OUT/figures; OUT/songs keeps what was
+``songs`` of every genre at most, 0 for all; ``strengths`` in lengths of the mean shift, 1.0 among them; ``steps`` of
+the optimiser, 0 for none. Writes OUT/index.html, OUT/report.json, OUT/report.md, OUT/figures; OUT/songs keeps what was
 measured, so that the command, given again, continues.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from itertools import permutations
+from itertools import pairwise, permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ def read_strengths(text: str) -> tuple[float, ...]:
         values = tuple(float(x) for x in text.strip("[]").split(","))
     except ValueError:
         values = ()
-    if not values or values[0] <= 0 or any(b <= a for a, b in zip(values, values[1:])) or 1.0 not in values:
+    if not values or values[0] <= 0 or any(b <= a for a, b in pairwise(values)) or 1.0 not in values:
         raise D2MError(f"strengths={text}: give increasing numbers above 0, 1.0 among them, such as [0.5,1.0,2.0]")
     return values
 
@@ -119,20 +119,19 @@ def dance_all(bench: Bench, songs: Sequence[int], out: Path) -> tuple[list[Any],
 
 def report_of(bench: Bench, files: list[Any], real: list[Any], foreign: list[Any], seed: int) -> dict[str, Any]:
     """All numbers of report.json but the facts."""
-    import numpy as np
-
     from experiments.edit_benchmark import edits as e
-    from experiments.edit_benchmark.rescoring import rescoring
+    from experiments.edit_benchmark.rescoring import held, rescoring
     from experiments.edit_benchmark.results import (
         compare_at_success,
         cross_fit,
+        left_of,
         optimiser_answer,
         paired_aggregates,
         row,
         verdict,
     )
     from experiments.edit_benchmark.scores import score
-    from experiments.edit_benchmark.words import best_of, genre_without, paragraph
+    from experiments.edit_benchmark.words import best_of, paragraph
 
     genres = [g for g in bench.corpus.genres if g in bench.references]
     scores = score(files, real, foreign, genres)
@@ -152,16 +151,17 @@ def report_of(bench: Bench, files: list[Any], real: list[Any], foreign: list[Any
         for n in e.METHODS
         if n != e.MEAN_SHIFT and scores.has(n) and (found := compare_at_success(scores, n, e.MEAN_SHIFT, seed))
     ]
-    report["paragraph"], report["without"] = paragraph(report), genre_without(rows)
-    report["rescoring"] = rescoring(files, o.strengths.index(1.0))
-    report["attributes_r2"] = bench.axes.heard
+    report["paragraph"] = paragraph(report)
+    one = o.strengths.index(1.0)
+    report["left"] = {
+        n: found for n in (e.MEAN_SHIFT, *e.VARIANTS) if scores.has(n) and (found := left_of(scores, n, one, seed))
+    }
+    report["rescoring"] = rescoring(files, one)
+    report["attributes_r2"] = {"within genres": bench.axes.within.heard, "pooled": bench.axes.pooled.heard}
+    report["held"] = held(files, one)
     report["tempo_matched_pairs"] = {f"{s} to {t}": p.matched_pairs for (s, t), p in bench.pairs.items()}
     report["success_by_judge"] = {
-        n: {
-            j.name: float(np.nanmax(scores.pair_mean(np.mean([v[k] for (m, _), v in scores.by_judge.items() if m == n], 0))))
-            for k, j in enumerate(bench.judges)
-        }
-        for n in names
+        n: dict(zip((j.name for j in bench.judges), scores.best_by_judge(n), strict=True)) for n in names
     }
     report["anchors"] = scores.anchors
     report["songs"] = dict(zip(scores.songs, (genres[g] for g in scores.genre_of), strict=True))

@@ -23,15 +23,15 @@ LEAST_GAP = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """values: (method, index) -> (songs, targets, strengths, 3), nan where a song has no such edit; lengths alike without
-    the axes. success_of: judge -> (method, index) -> (songs, targets, strengths)."""
+    """values: (method, index) -> (songs, targets, strengths, 3), nan where a song has no such edit; lengths alike;
+    by_judge: success, judge by judge."""
 
     songs: tuple[str, ...]
     genres: tuple[str, ...]
     genre_of: NDArray[np.int64]
     values: dict[tuple[str, int], Floats]
     lengths: dict[tuple[str, int], Floats]
-    by_judge: dict[tuple[str, int], Floats]  # (judges, songs, targets, strengths)
+    by_judge: dict[tuple[str, int], Floats]
     anchors: dict[str, Any]
 
     def method(self, name: str) -> Floats:
@@ -42,21 +42,32 @@ class Scores:
         """(strengths,) mean length in mean shifts."""
         return np.asarray(np.nanmean([v for (m, _), v in self.lengths.items() if m == name], axis=(0, 1, 2)))
 
+    def best_by_judge(self, name: str) -> list[float]:
+        """Success of a method at the strength that suits each judge most; nan where it knows no pair of genres."""
+        by_judge = np.mean([v for (m, _), v in self.by_judge.items() if m == name], axis=0)
+        return [float(self.pair_mean(by_judge[..., k]).max()) for k in range(by_judge.shape[-1])]
+
     def has(self, name: str) -> bool:
         return any(m == name for m, _ in self.values)
 
     def pair_mean(self, x: Floats, songs: NDArray[np.int64] | None = None) -> Floats:
         """x (songs, targets, ...) -> (...): songs of a pair of genres alike, pairs alike; of some songs, with repeats.
 
-        nan where there is no song of any pair.
+        A pair that is not known of one of its songs is left out; nan where there is no pair.
         """
-        chosen = np.arange(len(self.songs)) if songs is None else songs
-        means = []
-        for g in range(len(self.genres)):
-            own = x[chosen[self.genre_of[chosen] == g]]
-            if len(own):
-                means += [own[:, b].mean(0) for b in range(len(self.genres)) if not np.isnan(own[:, b]).any()]
-        return np.asarray(np.mean(means, axis=0)) if means else np.full(x.shape[2:], np.nan)
+        n, targets = x.shape[:2]
+        counts = np.ones(n) if songs is None else np.bincount(songs, minlength=n).astype(np.float64)
+        weight = np.zeros((len(self.genres), n))
+        weight[self.genre_of, np.arange(n)] = counts
+        flat = x.reshape(n, targets, -1)
+        unknown = np.isnan(flat).any(-1)
+        means = (weight @ np.where(unknown[..., None], 0.0, flat).reshape(n, -1)).reshape(len(weight), targets, -1)
+        total = weight.sum(1)
+        usable = (total[:, None] > 0) & (weight @ unknown == 0)
+        if not usable.any():
+            return np.full(x.shape[2:], np.nan)
+        means = (means / np.maximum(total, 1.0)[:, None, None])[usable].mean(0)
+        return np.asarray(means.reshape(x.shape[2:]), np.float64)
 
     def aggregate(self, x: Floats, songs: NDArray[np.int64] | None = None) -> float:
         """Harmonic mean of the axes of x (songs, targets, 3); nan where an axis is not known."""
@@ -97,7 +108,8 @@ def score(
     """All songs' rows on the axes.
 
     success      per judge, (p - p0) / (p1 - p0): p of the target genre; p0 of this song moved as far at random, between
-                 the measured lengths linearly; p1 of real dances of the target genre. The mean of those judges to whom p1 is well above p0.
+                 the measured lengths linearly; p1 of real dances of the target genre. The mean of those judges to whom
+                 p1 is well above p0.
     content      mean of its parts between another song's dance and the unedited one.
     naturalness  mean of its parts between shuffled frames and real dances of the target genre.
     """
@@ -118,7 +130,7 @@ def score(
             curves[i, b] = _random_curve([r for r in f["rows"] if r["target"] == g], b)
     values: dict[tuple[str, int], Floats] = {}
     lengths: dict[tuple[str, int], Floats] = {}
-    by_judge: dict[tuple[str, int], Floats] = {}
+    by_judge: dict[tuple[str, int], Floats] = {}  # (songs, targets, strengths, judges)
     rows = [(i, genres.index(r["target"]), r) for i, f in enumerate(files) for r in f["rows"] if r["target"]]
     for _, _, r in rows:
         key = (r["method"], r["index"])
@@ -126,7 +138,7 @@ def score(
         if key not in values or values[key].shape[2] < places:
             values[key] = np.full((*shape, places, 3), np.nan)
             lengths[key] = np.full((*shape, places), np.nan)
-            by_judge[key] = np.full((n_judges, *shape, places), np.nan)
+            by_judge[key] = np.full((*shape, places, n_judges), np.nan)
     gaps = np.full((n_judges, len(genres), len(genres)), np.nan)
     for i, b, r in rows:
         key, place = (r["method"], r["index"]), r["place"]
@@ -138,7 +150,7 @@ def score(
         if r["method"] == NO_EDIT:
             gaps[:, genre_of[i], b] = gap
         told = np.where(gap >= LEAST_GAP, (p - p0) / np.where(gap >= LEAST_GAP, gap, 1.0), np.nan)
-        by_judge[key][:, i, b, place] = told
+        by_judge[key][i, b, place] = told
         success = float(np.mean(told[~np.isnan(told)])) if not np.isnan(told).all() else float("nan")
         content = np.mean([anchored(r["content"][k], zeros[k], CONTENT[k][1]) for k in CONTENT])
         scale = natural[genres[b]]
@@ -153,7 +165,7 @@ def score(
 
 
 def _random_curve(rows: Sequence[Mapping[str, Any]], b: int) -> tuple[Floats, Floats]:
-    """Of one song and target: lengths (k,), and what random edits of that length are judged as the target (k, judges)."""
+    """Of one song and target: lengths (k,), and the judges' votes for the target after random edits, (k, judges)."""
     points: dict[float, list[Any]] = {}
     for r in rows:
         if r["method"] in (NO_EDIT, ANCHOR):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.edit_benchmark.edits import MATCHED_TEMPO, MEAN_SHIFT, METHODS, WITHOUT
+from experiments.edit_benchmark.edits import MEAN_SHIFT, METHODS, VARIANTS
 
 
 def cell(value: Any, digits: int = 2) -> str:
@@ -71,11 +71,11 @@ def paragraph(report: Mapping[str, Any]) -> str:
 
 def optimiser_words(found: Mapping[str, Any]) -> str:
     if found["comparison"] is None:
-        return "Whether the optimiser keeps more content cannot be said: it, or the mean shift, did not succeed or did not run."
+        return "Whether the optimiser keeps more content is not known: it or the mean shift did not succeed or run."
     top = found["comparison"]["levels"][0]
     words = (
-        f"at the success of {cell(top['success'])} that both reach it keeps {cell(top['content'][0])} of the content, the "
-        f"mean shift {cell(top['content'][1])}: difference {between(top['difference'], top['difference_95'])}, "
+        f"at the success of {cell(top['success'])} that both reach it keeps {cell(top['content'][0])} of the content, "
+        f"the mean shift {cell(top['content'][1])}: difference {between(top['difference'], top['difference_95'])}, "
         f"p = {top['p']:.2g}, {top['n_songs']} songs"
     )
     if found["answer"] == "yes":
@@ -84,11 +84,16 @@ def optimiser_words(found: Mapping[str, Any]) -> str:
     return f"The optimiser does not beat arithmetic at equal success{worse}: {words}."
 
 
-def genre_without(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """How much judged success is left without energy, tempo ratio and expansion, at the mean shift's own length."""
-    full = rows[MEAN_SHIFT]
-    said = []
-    for name in (*WITHOUT, MATCHED_TEMPO):
-        if name in rows and full["success"] > 0:
-            said.append(f"{name} {cell(rows[name]['success'])}")
-    return f"Mean shift {cell(full['success'])}; {', '.join(said)}." if said else ""
+def without_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """How much success is left at length 1 without tempo and energy, on the pairs of genres that the edit has."""
+    out = []
+    for name in (MEAN_SHIFT, *VARIANTS):
+        if name in report["left"]:
+            own = report["left"][name]
+            moved = {f"{k} moves": cell(v) for k, v in report["held"][name].items()}
+            out.append({
+                "edit": name, "success (95 %)": between(own["success"], own["success_95"]),
+                "mean shift on these pairs": cell(own["full"]), "left": cell(own["left"]), "pairs": own["pairs"],
+                **moved,
+            })  # fmt: skip
+    return out

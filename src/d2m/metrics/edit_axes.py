@@ -102,7 +102,7 @@ def pose_correlation(dance: Array, original: Array) -> float:
     a, b = _pair(dance, original)
     a, b = a - a.mean(0), b - b.mean(0)
     length = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float((a * b).sum() / length) if length > 0 else 0.0
+    return float((a * b).sum() / length) if length > 1e-9 else 0.0
 
 
 def aligned_distance(dance: Array, original: Array, warp_s: float = WARP_S, fps: float = FPS) -> float:
@@ -120,7 +120,7 @@ def aligned_distance(dance: Array, original: Array, warp_s: float = WARP_S, fps:
 
 
 def structure_correlation(dance: Array, original: Array) -> float:
-    """Does it repeat where the original repeats? Correlation of the two self-distance matrices, in [-1, 1]; 1 is the same.
+    """Does it repeat where the original repeats? Correlation of both self-distance matrices, in [-1, 1]; 1 is the same.
 
     Distances are Euclidean, of windows of one second of poses about the hips; pairs that overlap are left out. After
     Foote, "Visualizing music and audio using self-similarity", 1999. 0 if a dance repeats itself all along.
@@ -182,7 +182,7 @@ def pareto_curve(success: ArrayLike, content: ArrayLike) -> Floats:
 
 
 def pareto_area(success: ArrayLike, content: ArrayLike) -> float:
-    """Area under the best content that is kept at each success or more, over success 0 to 1: in [0, 1], higher is better.
+    """Area under the most content that is kept at each success or more, in [0, 1]; higher is better.
 
     Content and success are clipped to [0, 1]. Beyond the furthest success nothing is kept; steps, not slopes: a mixture
     of two edits is not an edit.
@@ -193,7 +193,7 @@ def pareto_area(success: ArrayLike, content: ArrayLike) -> float:
 
 
 def strength_at(success: ArrayLike, level: float) -> float:
-    """Where, along strengths 0, 1, ... k - 1 (by their place), success (k,) first reaches a level, between two linearly.
+    """The place, 0 to k - 1 among strengths, where success (k,) first reaches a level, linearly between two of them.
 
     nan if it never does. For comparisons at matched success: read both edits' content at that place, :func:`at_place`.
     """
