@@ -66,11 +66,11 @@ def prepare(a: dict[str, Any], o: Options) -> tuple[Bench, list[int]]:
 
     from d2m.dance.extraction import Extraction, extract_corpus_music
     from d2m.dance.generator import DanceGenerator
+    from d2m.reports.edit_scores import reference_of
     from d2m.reports.judges import fit_judges
     from experiments.edit_benchmark.attributes import fit_axes, pulse_count
     from experiments.edit_benchmark.dances import Bench
     from experiments.edit_benchmark.edits import fit_pair
-    from experiments.edit_benchmark.measure import reference_of
     from experiments.material import find_corpus
 
     generator = DanceGenerator.load(a["bundle"])

@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from d2m.metrics.edit_axes import anchored, harmonic_mean
+from d2m.metrics.edit_axes import harmonic_mean
+from d2m.reports.edit_scores import (
+    CONTENT,
+    content_axis,
+    known_mean,
+    natural_anchors,
+    naturalness_axis,
+    success_by_judge,
+)
 from experiments.edit_benchmark.edits import ANCHOR, NO_EDIT
-from experiments.edit_benchmark.measure import CONTENT, NATURALNESS
 
 Floats = NDArray[np.float64]
-
-AXES = ("success", "content", "naturalness")
-#: A judge whose real dances are less than this above random edits cannot tell success, and two anchors of naturalness
-#: nearer than this (a tenth of a natural logarithm) no measure.
-LEAST_GAP = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,19 +86,6 @@ def numbers(value: Any) -> Any:
     return float("nan") if value is None else value
 
 
-def _natural_anchors(real: Sequence[Mapping[str, Any]], genres: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """genre -> part -> (zero, one), means over the genre's real dances; parts that tell nothing apart are left out."""
-    out: dict[str, dict[str, Any]] = {}
-    for g in genres:
-        own = [r for r in real if r["genre"] == g]
-        pairs = {
-            k: (float(np.mean([r["shuffled"][k] for r in own])), float(np.mean([r["real"][k] for r in own])))
-            for k in NATURALNESS
-        }
-        out[g] = {k: p for k, p in pairs.items() if p[0] - p[1] >= LEAST_GAP}
-    return out
-
-
 def _content_zeros(foreign: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {k: float(np.nanmean([r["content"][k] for r in foreign])) for k in CONTENT}
 
@@ -122,7 +111,8 @@ def score(
         own = [r["judged"] for r in real if r["genre"] == g]
         if own:
             one[:, b] = np.mean(own, axis=0)[:, b]
-    zeros, natural = _content_zeros(foreign), _natural_anchors(real, genres)
+    zeros = _content_zeros(foreign)
+    natural = {g: natural_anchors([r for r in real if r["genre"] == g]) for g in genres}
     shape = (len(files), len(genres))
     curves: dict[tuple[int, int], tuple[Floats, Floats]] = {}
     for i, f in enumerate(files):
@@ -146,16 +136,12 @@ def score(
         p0 = _at(curves[i, b], r["length"])
         mates = [m for m in range(len(files)) if genre_of[m] == genre_of[i]]
         zero = np.mean([_at(curves[m, b], r["length"]) for m in mates], axis=0)
-        gap = one[:, b] - zero
         if r["method"] == NO_EDIT:
-            gaps[:, genre_of[i], b] = gap
-        told = np.where(gap >= LEAST_GAP, (p - p0) / np.where(gap >= LEAST_GAP, gap, 1.0), np.nan)
+            gaps[:, genre_of[i], b] = one[:, b] - zero
+        told = success_by_judge(p, p0, zero, one[:, b])
         by_judge[key][i, b, place] = told
-        success = float(np.mean(told[~np.isnan(told)])) if not np.isnan(told).all() else float("nan")
-        content = np.mean([anchored(r["content"][k], zeros[k], CONTENT[k][1]) for k in CONTENT])
-        scale = natural[genres[b]]
-        near = np.mean([anchored(r["natural"][k], *scale[k]) for k in scale]) if scale else np.nan
-        values[key][i, b, place] = (success, content, near)
+        content, near = content_axis(r["content"], zeros), naturalness_axis(r["natural"], natural[genres[b]])
+        values[key][i, b, place] = (known_mean(told), content, near)
         lengths[key][i, b, place] = r["length"]
     anchors = {
         "real judged as their genre": one.tolist(), "gap of real dances over no edit": gaps.tolist(),
