@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m.metrics.edit_axes import at_place, pareto_area, strength_at
+from d2m.reports.edit_scores import AXES
 from d2m.stats.bootstrap import paired_difference, song_bootstrap
 from experiments.edit_benchmark.edits import MEAN_SHIFT, NO_EDIT, OPTIMISE, PERMUTED, RANDOM, REAL
-from experiments.edit_benchmark.scores import AXES, Scores
+from experiments.edit_benchmark.scores import Scores
 
 Floats = NDArray[np.float64]
 

@@ -28,6 +28,7 @@ from d2m.stats.covariance import ShrunkCovariance
 Poses = NDArray[np.floating]
 Floats = NDArray[np.float64]
 
+AXES = ("success", "content", "naturalness")
 #: name -> (of (dance, original), what an unedited dance has).
 CONTENT = {
     "poses": (pose_correlation, 1.0),

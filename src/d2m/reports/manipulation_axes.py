@@ -15,6 +15,7 @@ from d2m.data.corpus import Corpus
 from d2m.edits.mean_shift import MeanShift
 from d2m.metrics.edit_axes import harmonic_mean
 from d2m.reports.edit_scores import (
+    AXES,
     Anchors,
     Reference,
     content_axis,
@@ -30,7 +31,6 @@ from d2m.reports.edit_scores import (
 from d2m.reports.evaluation import real_scale
 from d2m.reports.judges import Judges
 
-AXES = ("success", "content", "naturalness")
 #: Random directions that success is measured from.
 _RANDOM = 4
 
