@@ -52,29 +52,40 @@ class Scores:
     def has(self, name: str) -> bool:
         return any(m == name for m, _ in self.values)
 
-    def pair_mean(self, x: Floats, songs: NDArray[np.int64] | None = None) -> Floats:
-        """x (songs, targets, ...) -> (...): songs of a pair of genres alike, pairs alike; of some songs, with repeats.
-
-        A pair that is not known of one of its songs is left out; nan where there is no pair.
+    def pair_means(self, x: Floats, counts: Floats) -> Floats:
+        """x (songs, targets, ...) and how often each song counts (m, songs) -> (m, ...): songs of a pair of genres
+        alike, pairs alike. A pair that is not known of one of its songs is left out; nan where there is no pair.
         """
         n, targets = x.shape[:2]
-        counts = np.ones(n) if songs is None else np.bincount(songs, minlength=n).astype(np.float64)
-        weight = np.zeros((len(self.genres), n))
-        weight[self.genre_of, np.arange(n)] = counts
+        weight = np.zeros((len(counts), len(self.genres), n))
+        weight[:, self.genre_of, np.arange(n)] = counts
         flat = x.reshape(n, targets, -1)
         unknown = np.isnan(flat).any(-1)
-        means = (weight @ np.where(unknown[..., None], 0.0, flat).reshape(n, -1)).reshape(len(weight), targets, -1)
-        total = weight.sum(1)
-        usable = (total[:, None] > 0) & (weight @ unknown == 0)
-        if not usable.any():
-            return np.full(x.shape[2:], np.nan)
-        means = (means / np.maximum(total, 1.0)[:, None, None])[usable].mean(0)
-        return np.asarray(means.reshape(x.shape[2:]), np.float64)
+        total = weight.sum(-1)[..., None]
+        sums = weight @ np.where(unknown[..., None], 0.0, flat).reshape(n, -1)
+        means = (sums / np.maximum(total, 1.0)).reshape(len(counts), -1, flat.shape[-1])
+        usable = ((total > 0) & (weight @ unknown == 0)).reshape(len(counts), -1)
+        pairs = usable.sum(-1)[:, None]
+        mean = (means * usable[..., None]).sum(1) / np.maximum(pairs, 1)
+        return np.asarray(np.where(pairs > 0, mean, np.nan).reshape(len(counts), *x.shape[2:]), np.float64)
 
-    def aggregate(self, x: Floats, songs: NDArray[np.int64] | None = None) -> float:
-        """Harmonic mean of the axes of x (songs, targets, 3); nan where an axis is not known."""
-        axes = self.pair_mean(x, songs)
-        return float("nan") if np.isnan(axes).any() else harmonic_mean(axes)
+    def pair_mean(self, x: Floats, songs: NDArray[np.int64] | None = None) -> Floats:
+        """:func:`pair_means` of all songs, or of some: (songs, targets, ...) -> (...)."""
+        n = len(self.songs)
+        counts = np.ones(n) if songs is None else np.bincount(songs, minlength=n)
+        return self.pair_means(x, np.asarray(counts, np.float64)[None])[0]
+
+    def draws(self, seed: int, n: int = 500) -> Floats:
+        """(n, songs): how often each song is in n draws of as many songs with replacement."""
+        s, rng = len(self.songs), np.random.default_rng(seed)
+        return np.stack([np.bincount(rng.integers(0, s, s), minlength=s) for _ in range(n)]).astype(np.float64)
+
+
+def aggregates(axes: Floats) -> Floats:
+    """(..., 3) -> (...): harmonic means; nan where an axis is not known."""
+    flat = axes.reshape(-1, axes.shape[-1])
+    found = [float("nan") if np.isnan(a).any() else harmonic_mean(a) for a in flat]
+    return np.array(found).reshape(axes.shape[:-1])
 
 
 def numbers(value: Any) -> Any:

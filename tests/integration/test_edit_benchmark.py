@@ -41,7 +41,9 @@ def test_a_benchmark_is_measured_and_continues(tiny_run: Path, tmp_path: Path, m
     words = (f"bundle={tiny_run / 'bundle'}", f"out={tmp_path}", *QUICK)
     call(monkeypatch, *words)
     report = json.loads((tmp_path / "report.json").read_text())
-    assert set(report["rows"]) == {*e.METHODS, *e.VARIANTS, e.NO_EDIT, e.RANDOM, e.PERMUTED, e.REAL}
+    names = {*e.METHODS, *e.VARIANTS, e.NO_EDIT, e.RANDOM, e.PERMUTED, e.REAL}
+    assert set(report["rows"]) - {e.MATCHED_TEMPO} == names - {e.MATCHED_TEMPO, "transport"}  # of one song a genre
+    assert report["broken"] and "judge network" in report["paragraph"]  # it was hardly trained
     assert len(report["songs"]) == 3 and len(set(report["songs"].values())) == 3
     unedited = report["rows"][e.NO_EDIT]
     assert unedited["content"] == pytest.approx(1, abs=1e-3) and unedited["aggregate"] == 0
@@ -50,7 +52,7 @@ def test_a_benchmark_is_measured_and_continues(tiny_run: Path, tmp_path: Path, m
     assert all(0 <= r["aggregate"] <= 1 and r["n_songs"] == 3 for r in report["rows"].values() if r["aggregate"])
     assert set(report["rescoring"]) >= {"genre", "energy", "tempo ratio"}
     page = (tmp_path / "index.html").read_text()
-    assert not re.search(r"(src|href)=[\"'](?!data:|#)", page) and report["paragraph"].split(":")[0] in page
+    assert not re.search(r"(src|href)=[\"'](?!data:|#)", page) and "is broken" in page
     assert (tmp_path / "figures" / "benchmark.png").is_file() and "NaN" not in (tmp_path / "report.json").read_text()
     assert report["optimiser"]["answer"] in {"yes", "no", "cannot be said"}
 

@@ -55,7 +55,7 @@ def harmonic_mean(axes: ArrayLike) -> float:
     """
     x = np.clip(np.asarray(axes, np.float64), 0.0, 1.0)
     if x.ndim != 1 or not len(x) or np.isnan(x).any():
-        raise ValueError(f"axes {axes}: give one number or more")
+        raise ValueError(f"axes {x.tolist()}: give one number or more")
     return float(len(x) / (1 / x).sum()) if (x > 0).all() else 0.0
 
 
