@@ -48,15 +48,19 @@ def studied_songs(corpus: Corpus, per_genre: int, frames: int) -> list[int]:
     Raises:
         D2MError: fewer than two genres have any.
     """
+    import numpy as np
+
+    from d2m.core.skeleton import FPS
     from d2m.reports.evaluation import held_out_songs
 
-    long = [i for i in held_out_songs(corpus) if corpus.feature_bounds[i, 1] >= frames <= corpus.pose_bounds[i, 1]]
+    lasts = np.minimum(corpus.feature_bounds[:, 1], corpus.pose_bounds[:, 1])
+    long = [i for i in held_out_songs(corpus) if lasts[i] >= frames]
     chosen = []
     for g in corpus.genres:
         own = [i for i in long if corpus.recordings[i].genre == g]
         chosen += own[: per_genre or len(own)]
     if len({corpus.recordings[i].genre for i in chosen}) < 2:
-        raise D2MError(f"{corpus.folder}: two genres need a held-out song of {frames / 15:g} s; give fewer seconds=")
+        raise D2MError(f"{corpus.folder}: two genres need a held-out song of {frames / FPS:g} s; give fewer seconds=")
     return chosen
 
 
