@@ -45,9 +45,12 @@ COMMANDS = {
     "infer": Command("d2m.cli.infer:main", "infer"),
     "prepare": Command("d2m.cli.prepare:main", "prepare", multirun=True),
     "collect": Command("d2m.cli.collect:main", "collect"),
+    "evaluate": Command("d2m.cli.evaluate:main", "evaluate", "measure"),
     "study extract": Command("d2m.cli.study:extract", "extract", "study"),
     "study fit": Command("d2m.cli.study:fit", "fit", "study"),
     "study means": Command("d2m.cli.study:means", "means", "study"),
     "study report": Command("d2m.cli.study:report", "report", "study"),
+    "blind build": Command("d2m.cli.blind:build", "build", "blind"),
+    "blind score": Command("d2m.cli.blind:score", "score", "blind"),
     "import-original": Command("d2m.cli.import_original:main", "import_original"),
 }

@@ -177,7 +177,9 @@ def _rows(songs: Songs, of: Callable[[DanceToSong], Floats]) -> tuple[Rows, dict
     """Features of every song's dances in turn, and of every dance."""
     each = {name: [of(d) for d in mine] for name, mine in songs.items()}
     genres = [mine[0].genre for mine in songs.values()]
-    return Rows(list(songs), genres, [interleaved(x) for x in each.values()]), each
+    # Where the first rows of a song are all that counts, they should not all be of the first camera.
+    turned = [x[k % len(x) :] + x[: k % len(x)] for k, x in enumerate(each.values())]
+    return Rows(list(songs), genres, [interleaved(x) for x in turned]), each
 
 
 def _embedded(

@@ -63,9 +63,15 @@ class DanceToSong:
         beats = np.asarray(self.music_beats, np.float64)
         if beats.ndim != 1 or not np.isfinite(beats).all():
             raise D2MError(f"{self.song}: the music's beats are finite seconds (n,), not {beats.shape}")
-        for name in ("poses", "unwarped", "music_features", "feet"):
+        shapes = {"poses": "(t, 14, 2)", "unwarped": "(t, 14, 2)", "feet": "(t, 5, 3)", "music_features": "(t, f)"}
+        for name, shape in shapes.items():
             values = getattr(self, name)
-            if values is not None and not np.isfinite(np.asarray(values)).all():
+            if values is None:
+                continue
+            said = f"({', '.join(['t', *map(str, np.shape(values)[1:])])})"
+            if said != shape and not (name == "music_features" and np.ndim(values) == 2):
+                raise D2MError(f"{self.song}: {name} of shape {np.shape(values)}; give {shape}")
+            if not np.isfinite(np.asarray(values)).all():
                 raise D2MError(f"{self.song}: {name} has gaps (numbers that are not finite); fill or cut them")
         if not torso_length(p) > 0:
             raise D2MError(f"{self.song}: the poses have no torso (neck and hips coincide), so nothing has a unit")
