@@ -108,12 +108,12 @@ def song_means(scores: Scores, x: Floats) -> Floats:
         return np.asarray([row[~np.isnan(row)].mean() if not np.isnan(row).all() else np.nan for row in x])
 
 
-def compare_at_success(scores: Scores, a: str, b: str, seed: int) -> dict[str, Any] | None:
+def compare_at_success(scores: Scores, a: str, b: str, seed: int, judge: int | None = None) -> dict[str, Any] | None:
     """Content that two methods keep at one success: the most that both reach, and half of it; paired over songs.
 
     None where one of them does not succeed at all.
     """
-    both = [_with_start(scores.method(m)) for m in (a, b)]
+    both = [_with_start(scores.method(m, judge)) for m in (a, b)]
     curves = [scores.pair_mean(x)[:, 0] for x in both]
     top = float(min(c.max() for c in curves))
     if not top > 0.05:
@@ -207,12 +207,16 @@ def verdict(rows: Mapping[str, Mapping[str, Any]], judges: Sequence[Mapping[str,
     return wrong
 
 
-def optimiser_answer(scores: Scores, seed: int) -> dict[str, Any]:
-    """Does the optimiser keep more content than the mean shift at equal success? "yes", "no" or "cannot be said"."""
+def optimiser_answer(scores: Scores, judges: Sequence[str], seed: int) -> dict[str, Any]:
+    """Does the optimiser keep more content than the mean shift at equal success? "yes", "no" or "cannot be said".
+
+    "by_judge": the same where one judge alone says what success is. The guide that the optimiser climbs is a network,
+    and so is the first judge; the second is of another kind.
+    """
     found = compare_at_success(scores, OPTIMISE, MEAN_SHIFT, seed) if scores.has(OPTIMISE) else None
     if found is None:
         return {"answer": "cannot be said", "comparison": None}
-    top = found["levels"][0]
-    low, high = top["difference_95"]
+    low, high = found["levels"][0]["difference_95"]
+    each = {n: compare_at_success(scores, OPTIMISE, MEAN_SHIFT, seed, k) for k, n in enumerate(judges)}
     answer = "yes" if low > 0 else "no"
-    return {"answer": answer, "worse": bool(high < 0), "comparison": found}
+    return {"answer": answer, "worse": bool(high < 0), "comparison": found, "by_judge": each}

@@ -144,9 +144,8 @@ def report_of(bench: Bench, files: list[Any], real: list[Any], foreign: list[Any
     names = [n for n in (*e.METHODS, *e.VARIANTS, e.NO_EDIT, e.RANDOM, e.PERMUTED, e.REAL) if scores.has(n)]
     rows = {n: row(scores, n, strengths.get(n, o.strengths), seed) for n in names}
     judges = [{"name": j.name, **j.held_out} for j in bench.judges]
-    report: dict[str, Any] = {
-        "rows": rows, "judges": judges, "broken": verdict(rows, judges), "optimiser": optimiser_answer(scores, seed),
-    }  # fmt: skip
+    answer = optimiser_answer(scores, [j.name for j in bench.judges], seed)
+    report: dict[str, Any] = {"rows": rows, "judges": judges, "broken": verdict(rows, judges), "optimiser": answer}
     best = best_of(rows)
     fitted = {n: cross_fit(scores, scores.method(n), seed) for n in names if n in e.METHODS}
     report["against_best"] = paired_aggregates(scores, fitted, best, seed) if best is not None else {}

@@ -36,9 +36,16 @@ class Scores:
     by_judge: dict[tuple[str, int], Floats]
     anchors: dict[str, Any]
 
-    def method(self, name: str) -> Floats:
-        """(songs, targets, strengths, 3) of a method, the mean over its random directions or refits."""
-        return np.asarray(np.mean([v for (m, _), v in self.values.items() if m == name], axis=0))
+    def method(self, name: str, judge: int | None = None) -> Floats:
+        """(songs, targets, strengths, 3) of a method, the mean over its random directions or refits.
+
+        Args:
+            judge: the one whose success counts; all of them if None.
+        """
+        x = np.mean([v for (m, _), v in self.values.items() if m == name], axis=0)
+        if judge is not None:
+            x[..., 0] = np.mean([v for (m, _), v in self.by_judge.items() if m == name], axis=0)[..., judge]
+        return np.asarray(x)
 
     def length(self, name: str) -> Floats:
         """(strengths,) mean length in mean shifts."""

@@ -78,6 +78,12 @@ def optimiser_words(found: Mapping[str, Any]) -> str:
         f"the mean shift {cell(top['content'][1])}: difference {between(top['difference'], top['difference_95'])}, "
         f"p = {top['p']:.2g}, {top['n_songs']} songs"
     )
+    alone = [
+        f"{name} {between(one['levels'][0]['difference'], one['levels'][0]['difference_95'])}"
+        for name, one in found["by_judge"].items()
+        if one is not None
+    ]
+    words += f"; success by one judge alone: {', '.join(alone)}" if alone else ""
     if found["answer"] == "yes":
         return f"The optimiser beats arithmetic at equal success: {words}."
     worse = " and is reliably worse" if found["worse"] else ""
