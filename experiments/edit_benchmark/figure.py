@@ -30,7 +30,7 @@ def benchmark_figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     curves.axhline(0, color="black", linewidth=0.8)
     curves.set_xlabel("success (0: a random edit of this length, 1: real dances)")
     curves.set_ylabel("content (0: another song's dance, 1: unedited)")
-    curves.legend(frameon=False, fontsize=8)
+    curves.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0.02, 0.08))
     _tidy(curves, "both")
     shown = [r for r in rows if r["aggregate"] is not None and not np.isnan(r["aggregate"])]
     values = np.array([r["aggregate"] for r in shown])
