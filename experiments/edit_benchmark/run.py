@@ -1,7 +1,7 @@
 """Which way of editing z_dan is best, and by how much? Success, content, naturalness on held-out songs. See README.md.
 
     python -m experiments.edit_benchmark.run bundle=DIR out=DIR [corpus=DIR] [songs=0] [seconds=20]
-        [strengths=[0.5,1.0,1.5,2.5]] [controls=4] [permuted=4] [steps=30] [seed=0]
+        [strengths=[0.5,1.0,1.5,2.5]] [controls=4] [permuted=8] [steps=30] [seed=0]
 
 ``songs`` of every genre at most, 0 for all; ``strengths`` in lengths of the mean shift, 1.0 among them; ``steps`` of
 the optimiser, 0 for none. Writes OUT/index.html, OUT/report.json, OUT/report.md, OUT/figures; OUT/songs keeps what was
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DEFAULTS: dict[str, Any] = {
     "bundle": None, "out": None, "corpus": "", "songs": 0, "seconds": 20.0, "strengths": "[0.5,1.0,1.5,2.5]",
-    "controls": 4, "permuted": 4, "steps": 30, "seed": 0,
+    "controls": 4, "permuted": 8, "steps": 30, "seed": 0,
 }  # fmt: skip
 
 
@@ -127,10 +127,10 @@ def report_of(bench: Bench, files: list[Any], real: list[Any], foreign: list[Any
     from experiments.edit_benchmark.rescoring import held, rescoring
     from experiments.edit_benchmark.results import (
         compare_at_success,
-        cross_fit,
         left_of,
         optimiser_answer,
         paired_aggregates,
+        permutation_test,
         row,
         verdict,
     )
@@ -147,8 +147,9 @@ def report_of(bench: Bench, files: list[Any], real: list[Any], foreign: list[Any
     answer = optimiser_answer(scores, [j.name for j in bench.judges], seed)
     report: dict[str, Any] = {"rows": rows, "judges": judges, "broken": verdict(rows, judges), "optimiser": answer}
     best = best_of(rows)
-    fitted = {n: cross_fit(scores, scores.method(n), seed) for n in names if n in e.METHODS}
-    report["against_best"] = paired_aggregates(scores, fitted, best, seed) if best is not None else {}
+    methods = [n for n in names if n in e.METHODS]
+    report["against_best"] = paired_aggregates(scores, methods, best, seed) if best is not None else {}
+    report["permutation_test"] = permutation_test(scores, seed)
     report["at_equal_success"] = [
         found
         for n in e.METHODS

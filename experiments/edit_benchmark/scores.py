@@ -36,13 +36,17 @@ class Scores:
     by_judge: dict[tuple[str, int], Floats]
     anchors: dict[str, Any]
 
+    def members(self, name: str) -> Floats:
+        """(k, songs, targets, strengths, 3): each of a method's random directions or refits; k is 1 for all others."""
+        return np.stack([v for (m, _), v in self.values.items() if m == name])
+
     def method(self, name: str, judge: int | None = None) -> Floats:
-        """(songs, targets, strengths, 3) of a method, the mean over its random directions or refits.
+        """(songs, targets, strengths, 3) of a method, the mean over :meth:`members`.
 
         Args:
             judge: the one whose success counts; all of them if None.
         """
-        x = np.mean([v for (m, _), v in self.values.items() if m == name], axis=0)
+        x = self.members(name).mean(0)
         if judge is not None:
             x[..., 0] = np.mean([v for (m, _), v in self.by_judge.items() if m == name], axis=0)[..., judge]
         return np.asarray(x)
@@ -82,10 +86,15 @@ class Scores:
         counts = np.ones(n) if songs is None else np.bincount(songs, minlength=n)
         return self.pair_means(x, np.asarray(counts, np.float64)[None])[0]
 
-    def draws(self, seed: int, n: int = 500) -> Floats:
+    def draws(self, seed: int) -> Floats:
         """(n, songs): how often each song is in n draws of as many songs with replacement."""
-        s, rng = len(self.songs), np.random.default_rng(seed)
-        return np.stack([np.bincount(rng.integers(0, s, s), minlength=s) for _ in range(n)]).astype(np.float64)
+        return counts_of_draws(len(self.songs), seed)
+
+
+def counts_of_draws(s: int, seed: int, n: int = 500) -> Floats:
+    """(n, s): how often each of s things is in n draws of s with replacement."""
+    rng = np.random.default_rng(seed)
+    return np.stack([np.bincount(rng.integers(0, s, s), minlength=s) for _ in range(n)]).astype(np.float64)
 
 
 def aggregates(axes: Floats) -> Floats:

@@ -147,6 +147,7 @@ def test_strengths_are_chosen_on_the_other_half(planted: Scores) -> None:
     x[a, :, 0], x[b, :, 1] = 0.0, 0.0  # a would choose place 1, b place 0: each is wrong for the other
     fitted = cross_fit(planted, np.where(np.isnan(planted.method(e.MEAN_SHIFT)), np.nan, x), 0)
     assert fitted.chosen[:2] == [1, 0]
+    assert fitted.of(x)[0, 1].tolist() == pytest.approx(x[0, 1].T @ fitted.share[0])
 
 
 def test_the_optimiser_that_keeps_more_content_wins_at_equal_success(planted: Scores) -> None:
