@@ -19,7 +19,7 @@ from d2m.dance.song_dance import SongDance, dance_again, dance_to
 from d2m.data.corpus import Corpus
 from d2m.edits.strength import blend
 from d2m.reports.edit_scores import Reference, content_of
-from d2m.reports.evaluation import real_scale
+from d2m.reports.held_out import real_scale
 from d2m.reports.judges import Judges
 from experiments.edit_benchmark.attributes import BothAxes, pulse_count
 from experiments.edit_benchmark.edits import NO_EDIT, REAL, PairEdits, Row, edit_rows, song_latents

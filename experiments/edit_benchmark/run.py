@@ -51,7 +51,7 @@ def studied_songs(corpus: Corpus, per_genre: int, frames: int) -> list[int]:
     import numpy as np
 
     from d2m.core.skeleton import FPS
-    from d2m.reports.evaluation import held_out_songs
+    from d2m.reports.held_out import held_out_songs
 
     lasts = np.minimum(corpus.feature_bounds[:, 1], corpus.pose_bounds[:, 1])
     long = [i for i in held_out_songs(corpus) if lasts[i] >= frames]

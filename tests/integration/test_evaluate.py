@@ -53,7 +53,7 @@ def request_of(tiny_run: Path, quick_card: str, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="module")
 def report(request_of: Request) -> dict[str, Any]:
-    return evaluate(request_of)
+    return evaluate(request_of).report
 
 
 def name_of(request: Request) -> str:
@@ -64,7 +64,7 @@ def test_every_system_is_a_row_and_the_truth_lies_on_its_floor(report: dict[str,
     rows = report["cards"]["d2m"]["rows"]
     assert set(rows) == {
         "real", name_of(request_of), "mean pose", "shuffled real units", "retrieval by style", "real, same genre",
-        "real, other genre",
+        "real, other genre", f"{name_of(request_of)}, real z_dan",
     }  # fmt: skip
     assert all(figure["n"] > 0 or figure["note"] for row in rows.values() for figure in row.values())
     real, still = rows["real"], rows["mean pose"]
@@ -97,13 +97,13 @@ def test_it_resumes(report: dict[str, Any], request_of: Request, monkeypatch: py
     with monkeypatch.context() as patch:
         patch.setattr(systems, "dance_to", fail)
         patch.setattr(judges, "_train", fail)
-        again = evaluate(request_of)
+        again = evaluate(request_of).report
     same = json.loads(json.dumps({**report, "seconds": 0}))
     assert json.loads(json.dumps({**again, "seconds": 0})) == same
     # A cut file is danced again, alone.
     song = next((request_of.out / "dances" / "real").glob("*.npz"))
     song.write_bytes(song.read_bytes()[:100])
-    assert json.loads(json.dumps({**evaluate(request_of), "seconds": 0})) == same
+    assert json.loads(json.dumps({**evaluate(request_of).report, "seconds": 0})) == same
 
 
 def test_a_bundle_against_its_copy_differs_by_nothing(request_of: Request, tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_bundle_against_its_copy_differs_by_nothing(request_of: Request, tmp_p
     copy = tmp_path / "copy" / "bundle"
     shutil.copytree(run.bundle, copy)
     two = Request((run.bundle, copy), tmp_path / "out", cards=request_of.cards, songs=1, draws=1, baselines=False)
-    (pair,) = evaluate(two)["paired"].values()
+    (pair,) = evaluate(two).report["paired"].values()
     assert pair["judged_network"]["difference"] == 0 and pair["judged_network"]["p"] == 1
     assert pair["energy_ratio"]["n_songs"] == 3
 

@@ -33,6 +33,7 @@ def main(cfg: DictConfig) -> None:
     """Measure the bundles that the config names."""
     from d2m.core.files import exit_on_signals
     from d2m.reports.evaluate.run import Request, evaluate
+    from d2m.reports.evaluate.show import print_table
 
     given: Any = OmegaConf.to_container(cfg, resolve=True)
     check_seed(given["seed"])
@@ -58,9 +59,11 @@ def main(cfg: DictConfig) -> None:
         style_mode=given["style_mode"],
         device=str(given["device"]),
     )
-    report = evaluate(request)
+    done = evaluate(request)
+    for table in done.tables:
+        print_table(table, done.measured)
     if given["logger"] == "wandb":
         from d2m.train.callbacks.artifacts import log_evaluation
 
-        print(log_evaluation(report, request.out))
+        print(log_evaluation(done.report, request.out))
     print(f"{request.out / 'report.json'}")

@@ -21,7 +21,7 @@ from d2m.metrics.edit_axes import (
     structure_correlation,
 )
 from d2m.motion.kinematics import jerk
-from d2m.reports.evaluation import real_scale
+from d2m.reports.held_out import real_scale
 from d2m.reports.judges import Judges
 from d2m.stats.covariance import ShrunkCovariance
 

@@ -28,7 +28,7 @@ from d2m.reports.edit_scores import (
     reference_of,
     success_by_judge,
 )
-from d2m.reports.evaluation import real_scale
+from d2m.reports.held_out import real_scale
 from d2m.reports.judges import Judges
 
 #: Random directions that success is measured from.

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from d2m.bundle import read_bundle
 from d2m.bundle.run_folder import RunFolder
@@ -17,11 +17,12 @@ from d2m.core.machine import git_revision, versions
 from d2m.core.progress import bar
 from d2m.dance.generator import DanceGenerator
 from d2m.data.corpus import Corpus
-from d2m.metrics.cards import Card, Measured, Table, load_card, measure
-from d2m.reports.evaluate.show import print_table, write_figure
+from d2m.metrics.cards import Card, Measured, Table, load_card
+from d2m.metrics.measure import Reference, measure
+from d2m.reports.evaluate.show import write_figure
 from d2m.reports.evaluate.songs import SongRows, SongScales, by_genre, judged_figures, paired, song_rows
 from d2m.reports.evaluate.store import Danced, file_name
-from d2m.reports.evaluate.systems import REAL, baselines, bundle_system, real
+from d2m.reports.evaluate.systems import REAL, baselines, bundle_system, real, real_latents_system
 from d2m.reports.judges import Judges, fit_judges
 
 
@@ -114,12 +115,23 @@ def chosen_songs(
     return songs
 
 
-def evaluate(request: Request) -> dict[str, Any]:
-    """Measure the bundles; ``OUT/report.json``, ``OUT/CARD.png``, ``OUT/dances``; a table per card is printed.
+class Evaluation(NamedTuple):
+    """What was measured.
+
+    report: see :func:`evaluate`. tables: one per card. measured: the bundles' rows.
+    """
+
+    report: dict[str, Any]
+    tables: tuple[Table, ...]
+    measured: tuple[str, ...]
+
+
+def evaluate(request: Request) -> Evaluation:
+    """Measure the bundles; writes ``OUT/report.json``, ``OUT/CARD.png`` and ``OUT/dances``.
 
     Returns:
-        The report: "songs", "judges", and for every card "pins" and "rows", system -> figure -> its values; "genres",
-        system -> genre -> means over songs; "paired", "A - B" -> figure -> difference, interval, p.
+        The tables and the report: "songs", "judges", and for every card "pins" and "rows", system -> figure -> its
+        values; "genres", system -> genre -> means over songs; "paired", "A - B" -> figure -> difference, interval, p.
 
     Raises:
         D2MError: a bundle, corpus or card that cannot be read or does not fit; nothing is written then.
@@ -144,6 +156,7 @@ def evaluate(request: Request) -> dict[str, Any]:
         bundle_system(n, g, corpus, request.draws, request.seed) for n, g in zip(names, generators, strict=True)
     ]
     if request.baselines:
+        systems += [real_latents_system(n, g, corpus, request.seed) for n, g in zip(names, generators, strict=True)]
         systems += baselines(corpus, generators[0], request.seed)
     danced = {s.name: Danced(s, corpus, songs, request.out / "dances") for s in systems}
     with bar(len(songs) * len(systems), "dancing", "dances") as step:
@@ -183,10 +196,9 @@ def evaluate(request: Request) -> dict[str, Any]:
         "seconds": time.perf_counter() - began,
     }  # fmt: skip
     for card in cards:
-        print_table(tables[card.name], names)
         write_figure(tables[card.name], request.out / f"{file_name(card.name)}.png")
     write_json(request.out / "report.json", report)
-    return report
+    return Evaluation(report, tuple(tables.values()), tuple(names))
 
 
 def _measure(
@@ -196,6 +208,7 @@ def _measure(
     rows: dict[str, SongRows] = {}
     truth = danced[REAL]
     scales = SongScales.of(truth)
+    references = {c.name: Reference(c, truth, judges[0].features) for c in cards}
     chance = 1 / len(judges[0].genres)
     with bar(len(danced) * (len(cards) + 1), "measuring", "rows") as step:
         for name, dances in danced.items():
@@ -203,7 +216,7 @@ def _measure(
             rows[name] = song_rows(dances, judges, scales)
             step()
             for card in cards:
-                found = measure(card, dances, truth, judges[0].features, seed)
+                found = measure(card, dances, references[card.name], seed=seed)
                 if card.features == "embed":  # the card that has a motion classifier has judges
                     found = Measured(card, found | judged_figures(rows[name], chance, seed))
                 tables[card.name].add(name, found)
