@@ -49,5 +49,6 @@ COMMANDS = {
     "study fit": Command("d2m.cli.study:fit", "fit", "study"),
     "study means": Command("d2m.cli.study:means", "means", "study"),
     "study report": Command("d2m.cli.study:report", "report", "study"),
+    "score": Command("d2m.cli.score:main", "score"),
     "import-original": Command("d2m.cli.import_original:main", "import_original"),
 }
