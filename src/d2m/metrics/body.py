@@ -1,0 +1,124 @@
+"""Is it a body, and does it move like one? Bone lengths, frozen frames, the edge of the stage, feet on the floor."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import JOINTS, LIMBS, N_JOINTS, UNIT_FRAMES
+from d2m.motion.kinematics import speed
+
+Array = NDArray[np.floating]
+Floats = NDArray[np.float64]
+
+BONES: tuple[str, ...] = tuple(f"{JOINTS[a]} to {JOINTS[b]}".replace("_", " ") for a, b, _ in LIMBS)
+#: Mean joint speed below which nobody dances, torso lengths/s: 2 % of the frames of the ballroom dances.
+FROZEN_SPEED = 0.1
+#: How far beyond what real dances reach a joint has escaped, torso lengths; and what "reach" is.
+ESCAPE_MARGIN = 0.5
+REACH_PERCENTILES = (0.1, 99.9)
+
+
+def _poses(poses: Array, at_least: int = 1) -> Floats:
+    p = np.asarray(poses, np.float64)
+    if p.ndim != 3 or p.shape[1:] != (N_JOINTS, 2) or len(p) < at_least or not np.isfinite(p).all():
+        raise D2MError(f"poses {p.shape}; give finite (t, 14, 2) with {at_least} frames or more")
+    return p
+
+
+def _scale(scale: float) -> float:
+    if not (np.isfinite(scale) and scale > 0):
+        raise D2MError(f"a torso of {scale} px is no unit of length; give the median torso length of the dances")
+    return scale
+
+
+def bone_lengths(poses: Array) -> Floats:
+    """(t, 14, 2) px -> (t, 13) px, as projected, in the order of :data:`BONES`."""
+    p = _poses(poses)
+    ends = np.array([limb[:2] for limb in LIMBS])
+    return np.asarray(np.linalg.norm(p[:, ends[:, 0]] - p[:, ends[:, 1]], axis=-1), np.float64)
+
+
+def bone_drift(poses: Array, window: int = UNIT_FRAMES) -> float:
+    """How much the bones' lengths change from window to window of a dance (t, 14, 2); 0 for a rigid body in the plane.
+
+    Mean over the bones of the coefficient of variation, over windows of ``window`` frames, of the 95th percentile of the
+    projected length (what a bone shows when it lies in the picture's plane). Turning away shortens real bones too, so the
+    best value is real dances'. nan with fewer than two windows.
+    """
+    lengths = bone_lengths(poses)
+    n = len(lengths) // window
+    if n < 2:
+        return float("nan")
+    longest = np.percentile(lengths[: n * window].reshape(n, window, -1), 95, axis=1)
+    return float((longest.std(0) / np.maximum(longest.mean(0), 1e-9)).mean())
+
+
+def bone_ranges(poses: Array, scale: float) -> Floats:
+    """(t, 14, 2) px -> (13, 2): 5th and 95th percentile of every projected bone, torso lengths.
+
+    Args:
+        scale: px per torso length.
+    """
+    return np.asarray(np.percentile(bone_lengths(poses) / _scale(scale), [5, 95], axis=0).T, np.float64)
+
+
+def range_errors(ranges: Floats, real: Floats) -> Floats:
+    """:func:`bone_ranges` (13, 2) of dances and of real ones -> (13,): width over the real width, minus 1, absolute."""
+    width, real_width = np.ptp(ranges, axis=1), np.ptp(real, axis=1)
+    return np.asarray(np.abs(width / np.maximum(real_width, 1e-9) - 1), np.float64)
+
+
+def frozen_share(poses: Array, fps: float, scale: float, threshold: float = FROZEN_SPEED) -> float:
+    """Share of the steps of a dance (t, 14, 2) px whose mean joint speed is below ``threshold`` torso lengths/s, [0, 1].
+
+    Near the real value is best: dancers pause.
+    """
+    return float((speed(_poses(poses, 2), fps).mean(1) / _scale(scale) < threshold).mean())
+
+
+class Canvas(NamedTuple):
+    """Where the joints of real dances are: (2,) lowest and (2,) highest x and y, torso lengths."""
+
+    low: Floats
+    high: Floats
+
+    @classmethod
+    def of(cls, poses: Array, scale: float) -> Canvas:
+        """0.1th to 99.9th percentile of the joints' x and y of real dances (t, 14, 2) px, hips where the corpus has them."""
+        low, high = np.percentile(_poses(poses).reshape(-1, 2) / _scale(scale), REACH_PERCENTILES, axis=0)
+        return cls(low, high)
+
+
+def canvas_escape(poses: Array, canvas: Canvas, scale: float, margin: float = ESCAPE_MARGIN) -> float:
+    """Share of the frames (t, 14, 2) px with a joint more than ``margin`` torso lengths outside the canvas; lower is better."""
+    p = _poses(poses) / _scale(scale)
+    outside = (p < canvas.low - margin) | (p > canvas.high + margin)
+    return float(outside.any(axis=(1, 2)).mean())
+
+
+def physical_foot_contact(feet: Array, fps: float) -> float:
+    """Does the body accelerate while both feet move? Tseng et al., "EDGE", CVPR 2023, section 4.2; lower is better.
+
+    Mean over frames of |a| v_left v_right, divided by the largest |a|: a the root's acceleration without its downward
+    part (gravity needs no foot), v_* the slower horizontal speed of a foot's ankle and toe. Times 10,000, as published;
+    at least 0, unit (m/s)^2 per 10,000. The root stands for the centre of mass, as in the authors' evaluation.
+
+    Args:
+        feet: (t, 5, 3) metres, y up: root, left ankle, left toe, right ankle, right toe.
+
+    Raises:
+        D2MError: another shape (2-D poses have no floor), fewer than three frames, numbers that are not finite.
+    """
+    p = np.asarray(feet, np.float64)
+    if p.ndim != 3 or p.shape[1:] != (5, 3) or len(p) < 3 or not np.isfinite(p).all():
+        raise D2MError(f"foot contact of {p.shape}; it needs root, ankles and toes in 3-D, (t, 5, 3), three frames or more")
+    acceleration = np.diff(p[:, 0], n=2, axis=0) * fps**2
+    acceleration[:, 1] = np.maximum(acceleration[:, 1], 0)
+    push = np.linalg.norm(acceleration, axis=-1)
+    sliding = np.linalg.norm(np.diff(p[1:, 1:], axis=0)[..., [0, 2]], axis=-1) * fps
+    left, right = sliding[:, :2].min(1), sliding[:, 2:].min(1)
+    return float(1e4 * (push * left * right).mean() / push.max()) if push.max() > 0 else 0.0
