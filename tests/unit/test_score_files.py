@@ -1,4 +1,4 @@
-"""Other people's files as dances: every format gives the same poses, songs are found by name, what is wrong is one line."""
+"""Other people's files as dances: formats agree, songs are found by name, what is wrong is one line."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_songs_beside_the_poses_or_in_a_manifest(tmp_path: Path) -> None:
         (lambda p: None, "no such folder"),
         (lambda p: p.mkdir(), "no pose file; give npz"),
         (lambda p: (p.mkdir(), (p / "a.fbx").write_text("x")), r"no pose file \(there is a.fbx\); give npz"),
-        (lambda p: (save(p / "a.npz", picture(3.0)), bvh(p / "b.bvh")), r"several formats, .*a.npz \(npz\).*set source="),
+        (lambda p: (save(p / "a.npz", picture(3.0)), bvh(p / "b.bvh")), r"formats, .*a.npz \(npz\).*set source="),
         (lambda p: save(p / "a.npz", picture(3.0)[:1]), "1 frames; a motion needs at least 2"),
         (lambda p: save(p / "a.npz", picture(1.0)), "too short: 1.00 s"),
         (lambda p: (p.mkdir(), (p / "a.npz").write_bytes(b"PK")), "not readable as an npz"),
@@ -209,5 +209,5 @@ def test_music_that_does_not_belong_is_one_line(tmp_path: Path) -> None:
     clicks(music / "two.wav", 2 * SECONDS)
     with pytest.raises(D2MError, match=r"3.0 s of motion but 6.0 s of music.*set fps=15"):
         read(poses, music)
-    with pytest.raises(D2MError, match="music=.*no such file"):
+    with pytest.raises(D2MError, match=r"music=.*no such file"):
         read(poses, tmp_path / "none")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,10 @@ def main(cfg: DictConfig) -> None:
     Raises:
         D2MError: a wrong value, and as :func:`d2m.reports.score.score`.
     """
+    from rich.console import Console
+
     from d2m.prepare.stated import STATED
+    from d2m.reports.card_table import rich_table
     from d2m.reports.score import ScoreRequest, score
 
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
@@ -32,5 +36,5 @@ def main(cfg: DictConfig) -> None:
     check_seed(plain["seed"])
     given = {f.name: plain[f.name] for f in fields(ScoreRequest) if f.name != "stated"}
     table = score(ScoreRequest(**given, stated={k: plain[k] for k in STATED}))
-    print(table)
+    Console(width=None if sys.stdout.isatty() else 120).print(rich_table(table))
     print(f"report: {Path(plain['out']) / 'report.json'}")

@@ -60,6 +60,7 @@ class CleanClip:
     dropped: float
     genre: str | None = None
     fps: float = FPS
+    native_fps: float = FPS
 
     @property
     def seconds(self) -> float:
@@ -151,7 +152,9 @@ def clean(
     if joints.shape[-1] == 2 and normalise:
         joints, scale = normalise_scale(joints)
     rejected = runs(bad).astype(np.float64) / clip.fps
-    return CleanClip(joints.astype(np.float32), rejected, scale, float(filled), float(dropped), clip.genre)
+    return CleanClip(
+        joints.astype(np.float32), rejected, scale, float(filled), float(dropped), clip.genre, native_fps=clip.fps
+    )
 
 
 #: Option of :func:`clean` -> default.

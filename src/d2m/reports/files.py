@@ -19,6 +19,7 @@ from d2m.core.skeleton import FPS
 from d2m.data.manifest import MANIFEST, Recording, read_manifest
 from d2m.data.songs import find_songs, songs_among
 from d2m.metrics.cards import DanceToSong
+from d2m.motion.units import resample
 from d2m.music.beats import BeatTracker, onset_strength, track
 from d2m.music.front_ends import front_end
 from d2m.prepare.clean import CleanClip
@@ -26,6 +27,7 @@ from d2m.prepare.discover import find_recordings
 from d2m.prepare.process import Options, body_of, pictures, read_recording
 from d2m.prepare.sources import SUFFIXES
 from d2m.prepare.sources.aistpp import AIST_NAME
+from d2m.prepare.sources.feet import read_feet
 from d2m.prepare.sources.pickles import load_arrays
 
 
@@ -74,7 +76,8 @@ def find_source(folder: str | Path, key: str) -> str:
         )
     if len(sources) > 1:
         pairs = ", ".join(f"{file.name} ({source})" for source, file in sources.items())
-        raise D2MError(f"{key}={folder}: dances of several formats, {pairs}; set source= to one of them")
+        mend = ", or set source= to one of them" if key == "poses" else ""
+        raise D2MError(f"{key}={folder}: dances of several formats, {pairs}; keep one format{mend}")
     return next(iter(sources))
 
 
@@ -154,8 +157,9 @@ def _names(recording: Recording) -> list[str]:
 
 
 def read_dances(
-    folder: str | Path, options: Options, music: str | Path | None, genres: Mapping[str, tuple[str, str]], key: str
-) -> list[ReadDance]:
+    folder: str | Path, options: Options, music: str | Path | None, genres: Mapping[str, tuple[str, str]], key: str,
+    feet: bool = False,
+) -> list[ReadDance]:  # fmt: skip
     """All dances of a folder, in the order of their names.
 
     Songs are those of ``music``, by name; without it, those that lie beside the poses or in the folder's manifest.
@@ -163,8 +167,9 @@ def read_dances(
     Args:
         options: how poses are read, seen and heard; of 3-D ones the first yaw is taken.
         genres: name of a known song -> (what it is called, its genre). A song that is not in it is called as its file,
-            a dance without one as itself (of AIST, by its music's id), its genre being the folder's or the file's, or "".
+            a dance without one as itself (of AIST, by its music's id); its genre is the folder's, the file's, or "".
         key: what messages call the folder.
+        feet: read feet too, where the files have them; the dances then come at the files' own rate.
 
     Raises:
         D2MError: no dance; a dance that cannot be read, or whose song is not in ``music``.
@@ -183,7 +188,8 @@ def read_dances(
     dances = []
     with bar(len(recordings), f"reading {key}") as step:
         for recording in recordings:
-            dances.append(_read(recording, options, genres))
+            dance = _read(recording, options, genres)
+            dances.append(_with_feet(dance, recording, options) if feet else dance)
             step()
     return dances
 
@@ -212,3 +218,19 @@ def _read(recording: Recording, options: Options, genres: Mapping[str, tuple[str
         beats = track(wave, tracker, options.checkpoint, onset_strength(wave))
         features = front_end(options.front_end).features(wave, recording.audio, recording.start_s)
     return ReadDance(recording.name, DanceToSong(name, genre, poses, FPS, beats, features), clip, wave is not None)
+
+
+def _with_feet(read: ReadDance, recording: Recording, options: Options) -> ReadDance:
+    """At the rate of the file: what 15 frames a second hold of a foot that slides is too little."""
+    feet = read_feet(options.source, recording.pose, options.stated)
+    if feet is None:
+        return read
+    dance, fps = read.dance, read.clip.native_fps
+    first = round(recording.start_s * fps)
+    n = min(len(feet) - first, round(dance.seconds * fps))
+    poses = resample(dance.poses, np.arange(n) * (dance.fps / fps))
+    features = (
+        None if dance.music_features is None else resample(dance.music_features, np.arange(n) * (dance.fps / fps))
+    )
+    dance = replace(dance, poses=poses, feet=feet[first : first + n], fps=fps, music_features=features)
+    return replace(read, dance=dance)

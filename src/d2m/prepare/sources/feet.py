@@ -21,8 +21,8 @@ from d2m.prepare.stated import Stated
 
 Floats = NDArray[np.float64]
 
-#: Names of the joint at a foot's front end, after the side; SMPL calls it the foot.
-_RIG_TOES = ("toebase", "toe", "toes", "toe0", "ball")
+#: Names of the joint at a foot's front end, after the side; SMPL calls it the foot. A rig without one ends its feet there.
+_RIG_TOES = ("toebase", "toe", "toes", "toe0", "ball", "footend")
 _NPZ_TOES = ("toe", "toe_base", "big_toe", "foot_index", "foot")
 #: Order -> its left and right toe.
 _ORDER_TOES = {"smpl22": (10, 11), "smpl24": (10, 11), "blazepose": (31, 32), "body25": (19, 22), "halpe26": (20, 21)}
