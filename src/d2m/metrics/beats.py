@@ -108,8 +108,8 @@ def fact_alignment(motion: ArrayLike, music: ArrayLike, sigma_s: float = SIGMA_S
 def bailando_alignment(motion: ArrayLike, music: ArrayLike, sigma_s: float = SIGMA_S) -> float:
     """Mean over the MUSIC's beats of exp(-d^2 / (2 sigma^2)), d to the nearest beat of the dance; in [0, 1].
 
-    Siyao et al., CVPR 2022. Higher is better, 1 if the dance stops on every beat; a dance that stops all the time scores
-    high. nan without beats of the music, 0 without beats of the dance.
+    Siyao et al., CVPR 2022. Higher is better, 1 if the dance stops on every beat; a dance that stops all the time
+    scores high. nan without beats of the music, 0 without beats of the dance.
     """
     return _alignment(_beats(music, "music"), _beats(motion, "dance"), sigma_s)
 
@@ -167,7 +167,9 @@ def shift_null(score: Score, rhythms: Rhythms, n: int = 200, seed: int | np.rand
         raise D2MError(f"{n} shifts of a song of {rhythms.seconds} s; give at least one and a length above 0")
     motion, music = _beats(rhythms.motion, "dance"), _beats(rhythms.music, "music")
     if len(music) and (music[0] < -1e-6 or music[-1] > rhythms.seconds + 1e-6):
-        raise D2MError(f"the music's beats end at {music[-1]:.2f} s, the song at {rhythms.seconds:.2f} s; crop them alike")
+        raise D2MError(
+            f"the music's beats end at {music[-1]:.2f} s, the song at {rhythms.seconds:.2f} s; crop them alike"
+        )
     offsets = np.random.default_rng(seed).uniform(0, rhythms.seconds, n)
     return np.array([score(motion, np.sort((music + by) % rhythms.seconds)) for by in offsets])
 

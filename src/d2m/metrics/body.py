@@ -45,9 +45,9 @@ def bone_lengths(poses: Array) -> Floats:
 def bone_drift(poses: Array, window: int = UNIT_FRAMES) -> float:
     """How much the bones' lengths change from window to window of a dance (t, 14, 2); 0 for a rigid body in the plane.
 
-    Mean over the bones of the coefficient of variation, over windows of ``window`` frames, of the 95th percentile of the
-    projected length (what a bone shows when it lies in the picture's plane). Turning away shortens real bones too, so the
-    best value is real dances'. nan with fewer than two windows.
+    Mean over the bones of the coefficient of variation, over windows of ``window`` frames, of the 95th percentile of
+    the projected length (what a bone shows when it lies in the picture's plane). Turning away shortens real bones too,
+    so the best value is real dances'. nan with fewer than two windows.
     """
     lengths = bone_lengths(poses)
     n = len(lengths) // window
@@ -73,7 +73,7 @@ def range_errors(ranges: Floats, real: Floats) -> Floats:
 
 
 def frozen_share(poses: Array, fps: float, scale: float, threshold: float = FROZEN_SPEED) -> float:
-    """Share of the steps of a dance (t, 14, 2) px whose mean joint speed is below ``threshold`` torso lengths/s, [0, 1].
+    """Share of the steps of a dance (t, 14, 2) px with a mean joint speed below ``threshold`` torso lengths/s.
 
     Near the real value is best: dancers pause.
     """
@@ -88,13 +88,16 @@ class Canvas(NamedTuple):
 
     @classmethod
     def of(cls, poses: Array, scale: float) -> Canvas:
-        """0.1th to 99.9th percentile of the joints' x and y of real dances (t, 14, 2) px, hips where the corpus has them."""
+        """0.1th to 99.9th percentile of the joints' x and y of real dances (t, 14, 2) px."""
         low, high = np.percentile(_poses(poses).reshape(-1, 2) / _scale(scale), REACH_PERCENTILES, axis=0)
         return cls(low, high)
 
 
 def canvas_escape(poses: Array, canvas: Canvas, scale: float, margin: float = ESCAPE_MARGIN) -> float:
-    """Share of the frames (t, 14, 2) px with a joint more than ``margin`` torso lengths outside the canvas; lower is better."""
+    """Share of the frames (t, 14, 2) px with a joint more than ``margin`` torso lengths outside the canvas.
+
+    In [0, 1], lower is better. The hips have to be where they are in the dances that the canvas was taken of.
+    """
     p = _poses(poses) / _scale(scale)
     outside = (p < canvas.low - margin) | (p > canvas.high + margin)
     return float(outside.any(axis=(1, 2)).mean())
@@ -115,7 +118,9 @@ def physical_foot_contact(feet: Array, fps: float) -> float:
     """
     p = np.asarray(feet, np.float64)
     if p.ndim != 3 or p.shape[1:] != (5, 3) or len(p) < 3 or not np.isfinite(p).all():
-        raise D2MError(f"foot contact of {p.shape}; it needs root, ankles and toes in 3-D, (t, 5, 3), three frames or more")
+        raise D2MError(
+            f"foot contact of {p.shape}; it needs root, ankles and toes in 3-D, (t, 5, 3), three frames or more"
+        )
     acceleration = np.diff(p[:, 0], n=2, axis=0) * fps**2
     acceleration[:, 1] = np.maximum(acceleration[:, 1], 0)
     push = np.linalg.norm(acceleration, axis=-1)

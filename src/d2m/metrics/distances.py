@@ -1,4 +1,4 @@
-"""Distances between sets of features: Fréchet and kernel distance, diversity, and the halves of songs they are taken on."""
+"""Distances between sets of features: Fréchet and kernel distance, variety, and the halves of songs they are of."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class Floor(NamedTuple):
     n: int
 
     @classmethod
-    def of(cls, distances: ArrayLike, samples: ArrayLike) -> Floor:
+    def of(cls, distances: ArrayLike, samples: Sequence[int]) -> Floor:
         """Of the distances (h,) and the numbers of samples a side (h,) of every half."""
         low, median, high = np.quantile(np.asarray(distances, np.float64), [0.025, 0.5, 0.975])
         return cls(float(median), float(low), float(high), round(float(np.median(samples))))
@@ -178,7 +178,9 @@ def song_halves(songs: Sequence[str], genres: Sequence[str], n_halves: int = 50,
 
 
 def diversity(features: ArrayLike, seed: int = 0, groups: Sequence[object] | None = None, pairs: int = 2000) -> float:
-    """Mean Euclidean distance of random pairs of rows (n, d); Lee et al. 2019, section 4.2. Near the real value is best.
+    """Mean Euclidean distance of random pairs of rows (n, d); Lee et al. 2019, section 4.2.
+
+    Near the real value is best.
 
     Args:
         features: (n, d).

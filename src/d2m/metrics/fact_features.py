@@ -1,8 +1,8 @@
 """Kinetic and geometric features of a whole dance, of which AIST++ and its successors take their FID_k, FID_g and Dist.
 
-Adapted from 24 joints of SMPL in metres to 14 joints in a picture, (t, 14, 2) px with y down: the horizontal plane is x,
-up is -y, lengths are in torso lengths, angles and directions are those of the picture. The numbers do not compare with
-published ones.
+Adapted from 24 joints of SMPL in metres to 14 joints in a picture, (t, 14, 2) px with y down: the horizontal plane is
+x, up is -y, lengths are in torso lengths, angles and directions are those of the picture. The numbers do not compare
+with published ones.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ Floats = NDArray[np.float64]
 
 #: Frames on either side over which velocities are averaged (at 60 fps: 1/30 s).
 WINDOW = 2
-#: Medians of the 3-D ballroom dancers, in torso lengths (neck to hip midpoint): the units of Müller's thresholds, which a
-#: picture foreshortens and so cannot measure in every frame.
+#: Medians of the 3-D ballroom dancers, in torso lengths (neck to hip midpoint): the units of Müller's thresholds,
+#: which a picture foreshortens and so cannot measure in every frame.
 UPPER_ARM, SHOULDERS, HIPS = 0.56, 0.55, 0.44
 _UP = np.array([0.0, -1.0])
 
@@ -124,8 +124,10 @@ _SIDED: dict[str, Relation] = {
     "thigh abducted": lambda b, s, o: b.from_down(f"{s}_hip", f"{s}_knee") > 50,
 }
 _MIDDLE: dict[str, Relation] = {
-    "hands apart": lambda b, s, o: b.beyond(f"{o}_shoulder", f"{s}_shoulder", f"{o}_wrist", f"{s}_wrist") > 2.5 * SHOULDERS,
-    "hands approaching": lambda b, s, o: b.moving(f"{o}_wrist", f"{s}_wrist", f"{s}_wrist", f"{o}_wrist") > 1.4 * UPPER_ARM,
+    "hands apart":
+        lambda b, s, o: b.beyond(f"{o}_shoulder", f"{s}_shoulder", f"{o}_wrist", f"{s}_wrist") > 2.5 * SHOULDERS,
+    "hands approaching":
+        lambda b, s, o: b.moving(f"{o}_wrist", f"{s}_wrist", f"{s}_wrist", f"{o}_wrist") > 1.4 * UPPER_ARM,
     "feet apart": lambda b, s, o: b.beyond(f"{o}_hip", f"{s}_hip", f"{o}_ankle", f"{s}_ankle") > 2.1 * HIPS,
     "spine horizontal": lambda b, s, o: np.abs(b.angle(b.direction("root", "neck"), _UP) - 90) < 20,
     "root fast": lambda b, s, o: b.speed("root") > 2.3 * UPPER_ARM,
@@ -141,8 +143,8 @@ def geometric_features(poses: Array, fps: float = 60.0) -> Floats:
 
     Relational features of Müller, Röder and Clausen, SIGGRAPH 2005, with AIST++'s thresholds, which are in upper-arm
     lengths, shoulder and hip widths (and those per second). Deviations: planes are lines of the picture; what needs
-    depth is left out (hand or foot before or behind a plane of the body: 5 of 32); chest and belly, which these joints lack, are
-    neck and hip midpoint; the floor is the lowest joint of the frame.
+    depth is left out (hand moving forwards, foot behind the other leg, root behind the frontal plane: 5 of 32); chest
+    and belly, which these joints lack, are neck and hip midpoint; the floor is the lowest joint of the frame.
 
     Args:
         fps: for the features that are velocities.

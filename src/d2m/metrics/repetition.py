@@ -1,7 +1,7 @@
 """Choreographic structure: does a dance repeat where its music repeats, or where a real choreography does?
 
-Blocks of beats are the units. Every score comes beside a null in which the dance's blocks (or segments) are shuffled, and is
-undefined (nan) where there is too little to tell.
+Blocks of beats are the units. Every score comes beside a null in which the dance's blocks (or segments) are shuffled,
+and is undefined (nan) where there is too little to tell.
 """
 
 from __future__ import annotations
@@ -32,6 +32,11 @@ class AgainstShuffles(NamedTuple):
     chance: float
     z: float
     n: int
+
+    @classmethod
+    def undefined(cls, n: int) -> AgainstShuffles:
+        """Too little to tell."""
+        return cls(float("nan"), float("nan"), float("nan"), n)
 
     @classmethod
     def of(cls, value: float, null: ArrayLike) -> AgainstShuffles:
@@ -108,16 +113,15 @@ def repeats_with_music(dance: Floats, music: Floats, n: int = 200, seed: int = 0
     a, b = np.asarray(dance, np.float64), np.asarray(music, np.float64)
     if a.shape != b.shape or a.ndim != 2 or a.shape[0] != a.shape[1]:
         raise D2MError(f"self-similarities {a.shape} and {b.shape}; give two of the same blocks")
-    undefined = AgainstShuffles(*[float("nan")] * 3, n)
     if len(a) < MIN_BLOCKS:
-        return undefined
+        return AgainstShuffles.undefined(n)
     i, j = _pairs(len(a))
     rows = np.concatenate([a[i, j][None], _shuffled(a, n, seed)])
     rows = rows - rows.mean(1, keepdims=True)
     target = b[i, j] - b[i, j].mean()
     norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(target)
     if norms[0] < 1e-12:
-        return undefined
+        return AgainstShuffles.undefined(n)
     r = rows @ target / np.maximum(norms, 1e-12)
     return AgainstShuffles.of(float(r[0]), r[1:])
 
@@ -125,8 +129,8 @@ def repeats_with_music(dance: Floats, music: Floats, n: int = 200, seed: int = 0
 def repeats_where(similarity: Floats, labels: Sequence[str], n: int = 200, seed: int = 0) -> AgainstShuffles:
     """Are blocks (b, b) of one label more alike than others? Area under the ROC curve, in [0, 1]; 0.5 is chance.
 
-    Higher is better. Over pairs at least two blocks apart; the labels are the figures of a real choreography, or the sections
-    of the music. nan with fewer than six blocks, or if no label or every label comes back.
+    Higher is better. Over pairs at least two blocks apart; the labels are the figures of a real choreography, or
+    the sections of the music. nan with fewer than six blocks, or if no label or every label comes back.
     """
     s = np.asarray(similarity, np.float64)
     if s.shape != (len(labels), len(labels)):
@@ -134,13 +138,13 @@ def repeats_where(similarity: Floats, labels: Sequence[str], n: int = 200, seed:
     i, j = _pairs(len(s))
     same = np.array([labels[a] == labels[b] for a, b in zip(i, j)], bool)
     if len(s) < MIN_BLOCKS or same.all() or not same.any():
-        return AgainstShuffles(*[float("nan")] * 3, n)
+        return AgainstShuffles.undefined(n)
     null = [roc_auc_score(same, row) for row in _shuffled(s, n, seed)]
     return AgainstShuffles.of(float(roc_auc_score(same, s[i, j])), null)
 
 
 def novelty_boundaries(similarity: Floats, times: ArrayLike, half_width: int = 4, prominence: float = 0.1) -> Floats:
-    """Where a dance turns to something else: times of the peaks of Foote's novelty, the first and the last time included.
+    """Where a dance turns to something else: times of the peaks of Foote's novelty, and both ends.
 
     A checkerboard of 2 half_width blocks with a Gaussian taper slides along the diagonal (Foote, ICME 2000).
 
@@ -190,9 +194,11 @@ def boundary_score(
     """
     segments, edges = np.asarray(reference, np.float64), np.asarray(boundaries, np.float64)
     if segments.ndim != 2 or segments.shape[1:] != (2,) or edges.ndim != 1 or (np.diff(edges) <= 0).any():
-        raise D2MError(f"segments {segments.shape} and boundaries {edges.shape}; give (k, 2) and increasing (m,) seconds")
+        raise D2MError(
+            f"segments {segments.shape} and boundaries {edges.shape}; give (k, 2) and increasing (m,) seconds"
+        )
     if len(segments) < 2 or len(edges) < 3:
-        return AgainstShuffles(*[float("nan")] * 3, n)
+        return AgainstShuffles.undefined(n)
     rng = np.random.default_rng(seed)
     lengths = np.diff(edges)
     null = [
@@ -204,8 +210,8 @@ def boundary_score(
 def figure_segments(choreography: Mapping[str, Any], seconds: float) -> tuple[Floats, list[str]]:
     """A choreography's figures, laid over a dance: intervals (k, 2) in seconds, and their names.
 
-    Figures last as many beats as the choreography says; they are placed by their share of all beats, since the recording was
-    cut and its tempo refitted.
+    Figures last as many beats as the choreography says; they are placed by their share of all beats, since
+    the recording was cut and its tempo refitted.
 
     Args:
         choreography: "figures", names, the same name for the same figure, and "beats", how long each lasts.
@@ -218,7 +224,9 @@ def figure_segments(choreography: Mapping[str, Any], seconds: float) -> tuple[Fl
     beats = np.asarray(choreography.get("beats", ()), np.float64)
     if not names or beats.shape != (len(names),) or not (beats > 0).all() or not seconds > 0:
         said = choreography.get("name", "a choreography")
-        raise D2MError(f"{said}: {len(names)} figures with {len(beats)} beats over {seconds} s; give one length each, above 0")
+        raise D2MError(
+            f"{said}: {len(names)} figures with {len(beats)} beats over {seconds} s; give one length each, above 0"
+        )
     edges = np.r_[0.0, np.cumsum(beats)] * seconds / beats.sum()
     return np.stack([edges[:-1], edges[1:]], axis=1), names
 

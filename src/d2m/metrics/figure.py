@@ -1,0 +1,157 @@
+"""What a card takes and gives: dances to songs, and figures with sample size, chance and interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d2m.core.errors import D2MError
+from d2m.core.skeleton import N_JOINTS
+from d2m.motion.kinematics import torso_length
+from d2m.motion.units import resample
+from d2m.stats.bootstrap import Interval, percentile_interval
+
+Array = NDArray[np.floating]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Better = Literal["higher", "lower", "real"]
+
+NAN = float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class DanceToSong:
+    """A dance on the time of its song.
+
+    poses: (t, 14, 2) px, y down, the hips where the corpus has them. music_beats: seconds; those beyond the dance are
+    not used. music_features: (t, f) at ``fps``. unwarped: (t', 14, 2) as decoded, before its beats were put on the
+    music's.
+    feet: (t, 5, 3) metres, y up: root, left ankle, left toe, right ankle, right toe (card ``edge``).
+    Several dances to one song are draws (generated) or views (real).
+    """
+
+    song: str
+    genre: str
+    poses: Array
+    fps: float
+    music_beats: Array = field(default_factory=lambda: np.empty(0))
+    music_features: Array | None = None
+    unwarped: Array | None = None
+    feet: Array | None = None
+
+    @property
+    def seconds(self) -> float:
+        return len(self.poses) / self.fps
+
+    def check(self, at_least: int) -> None:
+        """See that it can be measured at all.
+
+        Raises:
+            D2MError: naming the song: wrong shapes, too few frames, numbers that are not finite, no torso.
+        """
+        p = np.asarray(self.poses)
+        if p.ndim != 3 or p.shape[1:] != (N_JOINTS, 2):
+            raise D2MError(f"{self.song}: poses of shape {p.shape}; give (t, 14, 2), pixels, y down")
+        if len(p) < at_least:
+            raise D2MError(f"{self.song}: a dance of {len(p)} frames; this card needs {at_least} or more")
+        if not (np.isfinite(self.fps) and self.fps > 0):
+            raise D2MError(f"{self.song}: {self.fps} frames per second; give a rate above 0")
+        beats = np.asarray(self.music_beats, np.float64)
+        if beats.ndim != 1 or not np.isfinite(beats).all():
+            raise D2MError(f"{self.song}: the music's beats are finite seconds (n,), not {beats.shape}")
+        for name in ("poses", "unwarped", "music_features", "feet"):
+            values = getattr(self, name)
+            if values is not None and not np.isfinite(np.asarray(values)).all():
+                raise D2MError(f"{self.song}: {name} has gaps (numbers that are not finite); fill or cut them")
+        if not torso_length(p) > 0:
+            raise D2MError(f"{self.song}: the poses have no torso (neck and hips coincide), so nothing has a unit")
+
+    def at(self, fps: float, crop_s: float | None) -> DanceToSong:
+        """Resampled to ``fps`` (cubic spline), its first ``crop_s`` seconds, the beats that lie in it."""
+        poses, features, feet = (None if x is None else self._at(x, fps, crop_s) for x in self._timed())
+        assert poses is not None
+        beats = np.sort(np.asarray(self.music_beats, np.float64))
+        beats = beats[(beats >= 0) & (beats < len(poses) / fps)]
+        return replace(self, poses=poses, music_features=features, feet=feet, music_beats=beats, fps=fps)
+
+    def _timed(self) -> tuple[Array | None, ...]:
+        return self.poses, self.music_features, self.feet
+
+    def _at(self, values: Array, fps: float, crop_s: float | None) -> Floats:
+        x = np.asarray(values, np.float64)
+        if fps != self.fps:
+            x = resample(x, np.arange(int((len(x) - 1) / self.fps * fps + 1e-9) + 1) * (self.fps / fps))
+        return x if crop_s is None else x[: round(crop_s * fps)]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of a card.
+
+    value: nan if it cannot be measured; ``note`` says why. n: of what the mean, or the distance on each side, is taken
+    (the note says so where these are not songs). better: whether the best value is high, low, or that of real dances.
+    chance: what luck alone gives (of distances to real dances: what real dances give, the floor). low, high: 95 %
+    bootstrap interval over songs. z: (value - chance) / deviation of chance.
+    """
+
+    value: float
+    n: int
+    unit: str
+    better: Better
+    chance: float | None = None
+    low: float | None = None
+    high: float | None = None
+    z: float | None = None
+    note: str = ""
+
+    def with_interval(self, interval: Interval) -> Figure:
+        """The same with an interval; none if it is nan."""
+        known = np.isfinite(interval.low) and np.isfinite(interval.high)
+        return replace(self, low=interval.low, high=interval.high) if known else self
+
+
+def unmeasured(unit: str, better: Better, why: str) -> Figure:
+    """A figure without a value."""
+    return Figure(NAN, 0, unit, better, note=why)
+
+
+Songs = dict[str, list[DanceToSong]]
+
+
+def by_song(dances: Iterable[DanceToSong]) -> Songs:
+    """Song -> its dances, songs in alphabetical order: the order in which dances come changes nothing.
+
+    Raises:
+        D2MError: one song under two genres.
+    """
+    songs: Songs = {}
+    for dance in dances:
+        songs.setdefault(dance.song, []).append(dance)
+    for name, mine in songs.items():
+        if len({d.genre for d in mine}) > 1:
+            raise D2MError(f"{name}: dances to one song are of genres {', '.join(sorted({d.genre for d in mine}))}")
+    return dict(sorted(songs.items()))
+
+
+class SongDraws:
+    """Bootstrap draws of songs of two sets: the same songs on both sides where the sets are of the same songs."""
+
+    def __init__(self, dances: Sequence[str], real: Sequence[str], n: int, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        self.paired = list(dances) == list(real)
+        self.draws: list[tuple[Ints, Ints]] = []
+        for _ in range(n if min(len(dances), len(real)) > 1 else 0):
+            mine = rng.integers(0, len(dances), len(dances))
+            self.draws.append((mine, mine if self.paired else rng.integers(0, len(real), len(real))))
+
+    def values(self, statistic: Callable[[Ints, Ints], float]) -> Floats:
+        """(n,) statistic(song numbers of the dances, song numbers of the real dances)."""
+        return np.array([statistic(a, b) for a, b in self.draws], np.float64)
+
+    def interval(self, statistic: Callable[[Ints, Ints], float]) -> Interval:
+        """95 % percentile interval of a statistic."""
+        return percentile_interval(self.values(statistic))
