@@ -21,7 +21,7 @@ from d2m.prepare.stated import Stated
 
 Floats = NDArray[np.float64]
 
-#: Names of the joint at a foot's front end, after the side; SMPL calls it the foot. A rig without one ends its feet there.
+#: Names of the joint at a foot's front end, after the side. Where a rig has none its foot ends there; SMPL says foot.
 _RIG_TOES = ("toebase", "toe", "toes", "toe0", "ball", "footend")
 _NPZ_TOES = ("toe", "toe_base", "big_toe", "foot_index", "foot")
 #: Order -> its left and right toe.
