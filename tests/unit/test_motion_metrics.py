@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from bodies import STANDING, WRIST, waving
 
 from d2m.core.errors import D2MError
-from d2m.core.skeleton import JOINTS, SAMPLE_RATE
+from d2m.core.skeleton import SAMPLE_RATE
 from d2m.edits.mean_shift import MeanShift
 from d2m.metrics.motion import (
     UNITS,
@@ -17,19 +18,6 @@ from d2m.metrics.motion import (
 )  # fmt: skip
 from d2m.music.transforms import change_loudness, change_pitch, change_tempo, remix, separate
 from d2m.reports.music_edits import along, measure_music_edits
-
-# A person of 50 px torso, arms out, mirror-symmetric; y down.
-STANDING = np.array(
-    [[0, -65], [0, -50], [-15, -50], [-35, -50], [-55, -50], [15, -50], [35, -50], [55, -50],
-     [-10, 0], [-10, 40], [-10, 80], [10, 0], [10, 40], [10, 80]], float,
-)  # fmt: skip
-WRIST = JOINTS.index("right_wrist")
-
-
-def waving(t: int = 90, amplitude: float = 20.0, axis: int = 1) -> np.ndarray:
-    poses = np.repeat(STANDING[None], t, axis=0)
-    poses[:, WRIST, axis] += amplitude * np.sin(2 * np.pi * np.arange(t) / 15)
-    return poses + np.array([300.0, 200.0])
 
 
 def test_energy_is_of_the_joint_that_moves_in_torso_lengths() -> None:

@@ -14,16 +14,16 @@ from d2m.metrics.distances import (
     Moments,
     cubic_kernel,
     diversity,
+    frechet_distance,
     frechet_of_gaussians,
-    kernel_distance,
     multimodality,
     song_halves,
 )
 from d2m.metrics.figure import Figure, Floats, Ints, SongDraws, unmeasured
 from d2m.stats.bootstrap import percentile_interval
 
-#: Kernel distances see at most this many samples a side, evenly chosen: time grows with the square.
-KERNEL_SAMPLES = 1000
+#: Kernel distances see at most this many samples of a set, evenly chosen: time grows with the square.
+KERNEL_SAMPLES = 2000
 
 
 class Rows(NamedTuple):
@@ -63,8 +63,8 @@ def _thinned(rows: Floats, n: int) -> Floats:
     return rows if len(rows) <= n else rows[np.linspace(0, len(rows) - 1, n).round().astype(int)]
 
 
-def _frechet(a: Floats, b: Floats) -> float:
-    return frechet_of_gaussians(*Moments.of(a).gaussian(), *Moments.of(b).gaussian())
+def _cube(x: Floats) -> Floats:
+    return (x + 1) * (x + 1) * (x + 1)
 
 
 def _halves(dances: Rows, real: Rows, n: int, seed: int) -> list[tuple[Half, Half]]:
@@ -75,8 +75,50 @@ def _halves(dances: Rows, real: Rows, n: int, seed: int) -> list[tuple[Half, Hal
     return list(zip(song_halves(dances.songs, dances.genres, n, seed + 1), theirs))
 
 
+class _Kernels:
+    """Sums of the cubic kernel over every pair of songs, (s, s'): kernel distances of any songs cost nothing more.
+
+    Songs count alike: of each as many evenly chosen samples, :data:`KERNEL_SAMPLES` a side in all.
+    """
+
+    def __init__(self, dances: Rows, real: Rows) -> None:
+        mine, theirs = (self._thinned(rows) for rows in (dances, real))
+        self.counts = [np.array([len(x) for x in side], float) for side in (mine, theirs)]
+        self.within = [self._sums(side, side) for side in (mine, theirs)]
+        # Of a sample with itself: no part of an unbiased estimate.
+        self.own = [np.array([_cube(np.square(x).mean(1)).sum() for x in side]) for side in (mine, theirs)]
+        self.across = self._sums(mine, theirs)
+
+    @staticmethod
+    def _thinned(rows: Rows) -> list[Floats]:
+        return [_thinned(x, max(2, KERNEL_SAMPLES // len(rows.features))) for x in rows.features]
+
+    @staticmethod
+    def _sums(a: list[Floats], b: list[Floats]) -> Floats:
+        kernel = cubic_kernel(np.concatenate(a), np.concatenate(b))
+        starts = [np.r_[0, np.cumsum([len(x) for x in side])[:-1]] for side in (a, b)]
+        return np.asarray(np.add.reduceat(np.add.reduceat(kernel, starts[0], 0), starts[1], 1), np.float64)
+
+    def _within(self, side: int, songs: Ints) -> float:
+        times = np.bincount(songs, minlength=len(self.counts[side])).astype(float)
+        n = float(times @ self.counts[side])
+        return float(times @ self.within[side] @ times - times @ self.own[side]) / max(n * (n - 1), 1.0)
+
+    def distance(self, songs: Ints, real: Ints) -> float:
+        """Of generated dances to real ones, by numbers of songs."""
+        n = self.counts[0][songs].sum() * self.counts[1][real].sum()
+        across = float(self.across[np.ix_(songs, real)].sum() / n)
+        return self._within(0, songs) + self._within(1, real) - 2 * across
+
+    def floor(self, a: Ints, b: Ints) -> float:
+        """Of real dances to other real ones."""
+        n = self.counts[1][a].sum() * self.counts[1][b].sum()
+        across = float(self.within[1][np.ix_(a, b)].sum() / n)
+        return self._within(1, a) + self._within(1, b) - 2 * across
+
+
 def distance_figures(
-    dances: Rows, real: Rows, draws: SongDraws, halves: int, seed: int, unit: str, suffix: str = ""
+    dances: Rows, real: Rows, halves: int, bootstrap: int, seed: int, unit: str, suffix: str = ""
 ) -> dict[str, Figure]:
     """Fréchet and kernel distance of generated dances to real ones, each beside its floor.
 
@@ -84,9 +126,9 @@ def distance_figures(
     generated dances to B; the floor is that from real A to real B, with as many samples on each side. So a perfect
     generator scores the floor, not 0, whatever the sample size.
 
-    The interval is a bootstrap over songs of the distance between all real and all generated dances. Repeated songs
-    raise distances, so the draws are moved onto the value by their median: Fréchet by a factor (it stays positive),
-    kernel by a difference.
+    The interval is a bootstrap over songs of the distance between all real and all generated dances, the songs of
+    either side drawn independently, since A and B are different songs too, and within genres, as the halves are.
+    Repeated songs raise distances, so the draws are moved until their median is the value.
 
     Returns:
         "fid", "fid_floor", "kid" (each with the suffix); without values if either side has fewer than two songs, or
@@ -94,41 +136,37 @@ def distance_figures(
     """
     names = [f"fid{suffix}", f"fid{suffix}_floor", f"kid{suffix}"]
     dances, real = equal_counts(dances, real)
-    fid: list[tuple[float, float]] = []
-    kid: list[tuple[float, float]] = []
-    sizes = []
+    fid: list[float] = []
+    floors: list[float] = []
+    sizes: list[int] = []
     try:
-        for (_, mine), (a, b) in _halves(dances, real, halves, seed):
+        chosen = _halves(dances, real, halves, seed)
+        for (_, mine), (a, b) in chosen:
             first, second, generated = real.of(a), real.of(b), dances.of(mine)
             n = min(len(second), len(generated))
-            second, generated = _thinned(second, n), _thinned(generated, n)
-            fid.append((_frechet(first, generated), _frechet(first, second)))
-            few = [_thinned(x, KERNEL_SAMPLES) for x in (first, second, generated)]
-            kid.append((kernel_distance(few[0], few[2]), kernel_distance(few[0], few[1])))
+            fid.append(frechet_distance(first, _thinned(generated, n)))
+            floors.append(frechet_distance(first, _thinned(second, n)))
             sizes.append(min(n, len(first)))
     except D2MError as e:
         return {name: unmeasured(unit, "lower", str(e)) for name in names}
-    floor, kernel_floor = Floor.of([f for _, f in fid], sizes), Floor.of([f for _, f in kid], sizes)
-    value, kernel = float(np.median([v for v, _ in fid])), float(np.median([v for v, _ in kid]))
-    width = dances.features[0].shape[1]
-    note = f"samples a side, {halves} halves of songs"
+    kernels = _Kernels(dances, real)
+    kid = float(np.median([kernels.distance(mine, a) for (_, mine), (a, _) in chosen]))
+    kernel_floor = float(np.median([kernels.floor(a, b) for _, (a, b) in chosen]))
+    value, floor, width = float(np.median(fid)), Floor.of(floors, sizes), dances.features[0].shape[1]
+    note = f"n: samples a side; median of {halves} halves of songs"
     if floor.n <= width:
-        note += f"; fewer samples than the {width} dimensions, so read it against the floor only"
-    found = {
-        names[0]: Figure(value, floor.n, unit, "lower", floor.median, note=note),
-        names[1]: Figure(
-            floor.median, floor.n, unit, "real", None, floor.low, floor.high, note=f"{note}; 95 % of halves"
+        note += f"; no more samples than the {width} dimensions: read it against the floor only"
+    draws = SongDraws(dances.genres, real.genres, bootstrap, seed, paired=False)
+    frechet, kernel = _frechet_draws(dances, real, draws), draws.values(kernels.distance)
+    return {
+        names[0]: Figure(value, floor.n, unit, "lower", floor.median, note=note).with_interval(
+            percentile_interval(np.maximum(value + frechet - np.median(frechet), 0))
         ),
-        names[2]: Figure(kernel, min(floor.n, KERNEL_SAMPLES), "", "lower", kernel_floor.median, note=note),
+        names[1]: Figure(floor.median, floor.n, unit, "real", None, floor.low, floor.high, note=f"{note}, their 95 %"),
+        names[2]: Figure(kid, floor.n, "", "lower", kernel_floor, note=note).with_interval(
+            percentile_interval(kid + kernel - np.median(kernel))
+        ),
     }
-    if draws.draws:
-        spread = _frechet_draws(dances, real, draws)
-        found[names[0]] = found[names[0]].with_interval(
-            percentile_interval(value * spread / max(float(np.median(spread)), 1e-12))
-        )
-        spread = _kernel_draws(dances, real, draws)
-        found[names[2]] = found[names[2]].with_interval(percentile_interval(kernel + spread - np.median(spread)))
-    return found
 
 
 def _frechet_draws(dances: Rows, real: Rows, draws: SongDraws) -> Floats:
@@ -136,40 +174,9 @@ def _frechet_draws(dances: Rows, real: Rows, draws: SongDraws) -> Floats:
     mine, theirs = ([Moments.of(x) for x in r.features] for r in (dances, real))
 
     def gaussian(moments: list[Moments], songs: Ints) -> tuple[Floats, Floats]:
-        total = moments[int(songs[0])]
-        for i in songs[1:]:
-            total = total + moments[int(i)]
-        return total.gaussian()
+        return Moments(*(sum(x) for x in zip(*(moments[int(i)] for i in songs)))).gaussian()
 
     return draws.values(lambda a, b: frechet_of_gaussians(*gaussian(mine, a), *gaussian(theirs, b)))
-
-
-def _kernel_draws(dances: Rows, real: Rows, draws: SongDraws) -> Floats:
-    """Kernel distances of resampled songs, from the kernel's sums over every pair of songs."""
-    sides = []
-    for rows in (dances, real):
-        share = max(1, KERNEL_SAMPLES // len(rows.features))
-        sides.append([_thinned(x, share) for x in rows.features])
-
-    def sums(a: list[Floats], b: list[Floats]) -> Floats:
-        kernel = cubic_kernel(np.concatenate(a), np.concatenate(b))
-        starts = [np.r_[0, np.cumsum([len(x) for x in side])[:-1]] for side in (a, b)]
-        return np.asarray(np.add.reduceat(np.add.reduceat(kernel, starts[0], 0), starts[1], 1), np.float64)
-
-    (x, y), counts = sides, [np.array([len(r) for r in side], float) for side in sides]
-    own = [np.array([((np.square(r).sum(1) / r.shape[1] + 1) ** 3).sum() for r in side]) for side in sides]
-    xx, yy, xy = sums(x, x), sums(y, y), sums(x, y)
-
-    def within(block: Floats, diagonal: Floats, count: Floats, times: Floats) -> float:
-        n = float(times @ count)
-        return float((times @ block @ times - times @ diagonal) / max(n * (n - 1), 1.0))
-
-    def distance(a: Ints, b: Ints) -> float:
-        w, v = np.bincount(a, minlength=len(x)).astype(float), np.bincount(b, minlength=len(y)).astype(float)
-        across = float(w @ xy @ v) / max(float((w @ counts[0]) * (v @ counts[1])), 1.0)
-        return within(xx, own[0], counts[0], w) + within(yy, own[1], counts[1], v) - 2 * across
-
-    return draws.values(distance)
 
 
 def diversity_figure(rows: Rows, draws: SongDraws, seed: int, unit: str) -> Figure:

@@ -87,7 +87,7 @@ def distance_to_nearest(times: Floats, others: Floats) -> Floats:
         return np.full(len(times), np.inf)
     right = np.searchsorted(others, times).clip(0, len(others) - 1)
     left = (right - 1).clip(0)
-    return np.minimum(np.abs(times - others[left]), np.abs(times - others[right]))
+    return np.asarray(np.minimum(np.abs(times - others[left]), np.abs(times - others[right])), np.float64)
 
 
 def _alignment(of: Floats, against: Floats, sigma_s: float) -> float:

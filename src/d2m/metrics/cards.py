@@ -143,7 +143,8 @@ def measure(
     if card.features == "feet":
         return Measured(card, _feet(card, dances))
     ours, theirs = (_prepared(card, which) for which in (dances, real))
-    draws = SongDraws(list(ours), list(theirs), card.bootstrap, seed)
+    genres = [[mine[0].genre for mine in songs.values()] for songs in (ours, theirs)]
+    draws = SongDraws(genres[0], genres[1], card.bootstrap, seed, paired=list(ours) == list(theirs))
     found: dict[str, Figure] = {}
     if card.features == "embed":
         found |= _embedded(card, ours, theirs, embed, draws, seed)
@@ -176,7 +177,9 @@ def _rows(songs: Songs, of: Callable[[DanceToSong], Floats]) -> tuple[Rows, dict
     """Features of every song's dances in turn, and of every dance."""
     each = {name: [of(d) for d in mine] for name, mine in songs.items()}
     genres = [mine[0].genre for mine in songs.values()]
-    return Rows(list(songs), genres, [interleaved(x) for x in each.values()]), each
+    # Where the first rows of a song are all that counts, they should not all be of the first camera.
+    turned = [x[k % len(x) :] + x[: k % len(x)] for k, x in enumerate(each.values())]
+    return Rows(list(songs), genres, [interleaved(x) for x in turned]), each
 
 
 def _embedded(
@@ -207,7 +210,7 @@ def _embedded(
     if card.normaliser == "reference":
         mine, reference = mine.standardised(reference), reference.standardised(reference)
     return {
-        **distance_figures(mine, reference, draws, card.halves, seed, unit + ", squared"),
+        **distance_figures(mine, reference, card.halves, card.bootstrap, seed, unit + ", squared"),
         "diversity": diversity_figure(mine, draws, seed, unit),
         "multimodality": multimodality_figure(each, unit),
     }
@@ -225,7 +228,7 @@ def _fact(card: Card, ours: Songs, theirs: Songs, draws: SongDraws, seed: int) -
         if card.normaliser == "reference":
             mine, reference = mine.standardised(reference), reference.standardised(reference)
         unit = "standard deviations of real" if card.normaliser == "reference" else ""
-        found |= distance_figures(mine, reference, draws, card.halves, seed, unit + ", squared", suffix)
+        found |= distance_figures(mine, reference, card.halves, card.bootstrap, seed, unit + ", squared", suffix)
         found[f"dist{suffix}"] = diversity_figure(mine, draws, seed, unit)
     return found
 

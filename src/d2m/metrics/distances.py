@@ -32,11 +32,6 @@ class Moments(NamedTuple):
         x = _features(features, 1)
         return cls(float(len(x)), x.sum(0), x.T @ x)
 
-    def __add__(self, other: object) -> Moments:
-        if not isinstance(other, Moments):
-            return NotImplemented
-        return Moments(self.n + other.n, self.total + other.total, self.outer + other.outer)
-
     def gaussian(self) -> tuple[Floats, Floats]:
         """Mean (d,) and unbiased covariance (d, d).
 
@@ -76,10 +71,11 @@ def _root(covariance: Floats) -> Floats:
 def frechet_of_gaussians(mean_a: Floats, cov_a: Floats, mean_b: Floats, cov_b: Floats) -> float:
     """Squared 2-Wasserstein distance of two Gaussians (d,), (d, d) each.
 
-    |mu_a - mu_b|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2), Dowson and Landau, J. Multivariate Analysis 1982; the trace of
-    the root is the sum of the singular values of A^1/2 B^1/2, which is real however singular the covariances are.
+    |mu_a - mu_b|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2), Dowson and Landau, J. Multivariate Analysis 1982. The root
+    is of a symmetric matrix, so it stays real however singular the covariances are.
     """
-    cross = np.linalg.svd(_root(cov_a) @ _root(cov_b), compute_uv=False).sum()
+    root = _root(cov_a)
+    cross = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ cov_b @ root), 0)).sum()
     distance = np.square(mean_a - mean_b).sum() + np.trace(cov_a) + np.trace(cov_b) - 2 * cross
     return float(max(distance, 0.0))
 
@@ -100,7 +96,8 @@ def frechet_distance(a: ArrayLike, b: ArrayLike) -> float:
 
 def cubic_kernel(a: Floats, b: Floats) -> Floats:
     """(x . y / d + 1)^3 of features (n, d) and (m, d) -> (n, m); Bińkowski et al., ICLR 2018."""
-    return np.asarray((a @ b.T / a.shape[1] + 1) ** 3, np.float64)
+    k = a @ b.T / a.shape[1] + 1
+    return np.asarray(k * k * k, np.float64)
 
 
 def kernel_distance(a: ArrayLike, b: ArrayLike) -> float:

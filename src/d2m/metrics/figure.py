@@ -63,9 +63,15 @@ class DanceToSong:
         beats = np.asarray(self.music_beats, np.float64)
         if beats.ndim != 1 or not np.isfinite(beats).all():
             raise D2MError(f"{self.song}: the music's beats are finite seconds (n,), not {beats.shape}")
-        for name in ("poses", "unwarped", "music_features", "feet"):
+        shapes = {"poses": "(t, 14, 2)", "unwarped": "(t, 14, 2)", "feet": "(t, 5, 3)", "music_features": "(t, f)"}
+        for name, shape in shapes.items():
             values = getattr(self, name)
-            if values is not None and not np.isfinite(np.asarray(values)).all():
+            if values is None:
+                continue
+            said = f"({', '.join(['t', *map(str, np.shape(values)[1:])])})"
+            if said != shape and not (name == "music_features" and np.ndim(values) == 2):
+                raise D2MError(f"{self.song}: {name} of shape {np.shape(values)}; give {shape}")
+            if not np.isfinite(np.asarray(values)).all():
                 raise D2MError(f"{self.song}: {name} has gaps (numbers that are not finite); fill or cut them")
         if not torso_length(p) > 0:
             raise D2MError(f"{self.song}: the poses have no torso (neck and hips coincide), so nothing has a unit")
@@ -138,15 +144,19 @@ def by_song(dances: Iterable[DanceToSong]) -> Songs:
 
 
 class SongDraws:
-    """Bootstrap draws of songs of two sets: the same songs on both sides where the sets are of the same songs."""
+    """Bootstrap draws of songs of two sets, within genres, whose shares are the study's choice and not chance.
 
-    def __init__(self, dances: Sequence[str], real: Sequence[str], n: int, seed: int) -> None:
+    Args:
+        mine, real: the genre of every song of either set.
+        paired: the sets are of the same songs, and both sides get the same draws.
+    """
+
+    def __init__(self, mine: Sequence[str], real: Sequence[str], n: int, seed: int, paired: bool) -> None:
         rng = np.random.default_rng(seed)
-        self.paired = list(dances) == list(real)
         self.draws: list[tuple[Ints, Ints]] = []
-        for _ in range(n if min(len(dances), len(real)) > 1 else 0):
-            mine = rng.integers(0, len(dances), len(dances))
-            self.draws.append((mine, mine if self.paired else rng.integers(0, len(real), len(real))))
+        for _ in range(n if min(len(mine), len(real)) > 1 else 0):
+            songs = _within_genres(mine, rng)
+            self.draws.append((songs, songs if paired else _within_genres(real, rng)))
 
     def values(self, statistic: Callable[[Ints, Ints], float]) -> Floats:
         """(n,) statistic(song numbers of the dances, song numbers of the real dances)."""
@@ -155,3 +165,10 @@ class SongDraws:
     def interval(self, statistic: Callable[[Ints, Ints], float]) -> Interval:
         """95 % percentile interval of a statistic."""
         return percentile_interval(self.values(statistic))
+
+
+def _within_genres(genres: Sequence[str], rng: np.random.Generator) -> Ints:
+    """As many songs of every genre as there are, with replacement."""
+    labels = np.asarray(genres)
+    mine = (np.flatnonzero(labels == g) for g in sorted(set(genres)))
+    return np.concatenate([rng.choice(songs, len(songs)) for songs in mine])

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from d2m.core.errors import D2MError
 from d2m.core.gaussian import randn
-from d2m.metrics.classification import balanced_accuracy, confusion
 from d2m.nets.motion_style import MotionStyle
 from d2m.nets.sizes import MotionSizes, Sizes, sizes_in
+from d2m.train.metrics import BalancedAccuracy
 from d2m.train.optimizers import ADAMW, build_optimizer
 from d2m.train.steps import log_losses, step_generator
 
@@ -46,8 +46,8 @@ class MotionStyleModule(pl.LightningModule):
         self.save_hyperparameters()
         n_genres = Sizes.from_dict(sizes).n_genres
         self.net = MotionStyle(MotionSizes(n_genres, hidden))
-        #: Counts (guide or judge, truth, prediction) of one validation pass.
-        self.counts = torch.zeros(2, n_genres, n_genres, dtype=torch.long)
+        # Over the whole pass and all ranks: a mean of batches' balanced accuracies would be none.
+        self.guide_accuracy, self.judge_accuracy = BalancedAccuracy(n_genres), BalancedAccuracy(n_genres)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         generator = step_generator(self, "train", batch_idx, self.hparams["seed"])
@@ -61,21 +61,14 @@ class MotionStyleModule(pl.LightningModule):
         log_losses(self, "train", {"loss": loss, "guide": guide, "judge": judge}, len(units))
         return loss
 
-    def on_validation_epoch_start(self) -> None:
-        self.counts = torch.zeros_like(self.counts, device=self.device)
-
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         genre = batch["genre"]
         logits = self.net(batch["units"])
         loss = sum((F.cross_entropy(x, genre) for x in logits), torch.zeros((), device=genre.device))
-        self.counts += torch.stack([confusion(genre, x.argmax(-1), x.shape[-1]) for x in logits])
+        for accuracy, x in zip((self.guide_accuracy, self.judge_accuracy), logits, strict=True):
+            accuracy.update(x, genre)
+        self.log_dict({"val/guide_accuracy": self.guide_accuracy, "val/balanced_accuracy": self.judge_accuracy})
         log_losses(self, "val", {"loss": loss}, len(genre))
-
-    def on_validation_epoch_end(self) -> None:
-        """Over the whole pass and all ranks: a mean of batches' balanced accuracies would be none."""
-        counts = self.trainer.strategy.reduce(self.counts, reduce_op="sum")
-        for name, table in zip(("guide_accuracy", "balanced_accuracy"), counts, strict=True):
-            self.log(f"val/{name}", balanced_accuracy(table).float(), sync_dist=True)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return build_optimizer(self.hparams["optimizer"], self.parameters())
