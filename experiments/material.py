@@ -30,7 +30,7 @@ from d2m.dance.table import LatentTable
 from d2m.data.corpus import Corpus
 from d2m.data.songs import SongFile, find_music
 from d2m.metrics.motion import mean_energy
-from d2m.reports.evaluation import HELD_OUT, energy_extremes
+from d2m.reports.held_out import HELD_OUT, energy_extremes
 from d2m.reports.page import Section, write_page
 from d2m.reports.readings import Reading
 

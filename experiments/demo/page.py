@@ -58,6 +58,17 @@ def edit_figure(npz: Path, source: str, target: str) -> Any:
     return kinetic_energy_bars(energies, title=f"{npz.stem}: kinetic energy per joint, all noise shared")
 
 
+def evaluation_rows(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row per figure, a column per system."""
+    rows = evaluation["cards"]["d2m"]["rows"]
+    (mine,) = evaluation["bundles"]
+    return [
+        {"figure": name, "best": figure["better"], "dance": figure["value"], "chance": figure["chance"]}
+        | {system: row[name]["value"] for system, row in rows.items() if system != mine}
+        for name, figure in rows[mine].items()
+    ]
+
+
 def write_demo_page(out: Path, corpus: Corpus, report: dict[str, Any], commands: list[str]) -> Path:
     """``OUT/index.html``."""
     high, low = report["most_energetic"], report["least_energetic"]
@@ -96,6 +107,14 @@ def write_demo_page(out: Path, corpus: Corpus, report: dict[str, Any], commands:
                 (edit_figure(p.with_suffix(".npz"), *direction[p.stem]), "One song's three dances.") for p in edits
             ],
             videos=[(p, f"{p.stem}: {' to '.join(direction[p.stem])}") for p in edits],
+        ),
+        Section(
+            "Beside real dances and baselines",
+            text="Two held-out songs of each genre, one dance to each. All songs and draws: d2m evaluate.",
+            table=evaluation_rows(report["evaluation"]),
+            table_caption="Card d2m (docs/metrics.md): value, and of the bundle's dances chance or floor. Distances of "
+            "so few songs are coarse; the floor says how coarse.",
+            figures=[(out / "evaluation" / "d2m.png", "Every figure with its 95 % interval over songs.")],
         ),
         Section(
             "How well units are reconstructed",

@@ -37,7 +37,9 @@ def main() -> None:
     from d2m.core.files import write_json
     from d2m.dance.generator import DanceGenerator
     from d2m.data.corpus import Corpus
-    from d2m.reports.evaluation import energy_extremes, evaluate
+    from d2m.reports.evaluate.run import Request, evaluate
+    from d2m.reports.held_out import energy_extremes
+    from experiments.demo.claims import measure_claims
 
     folder = RunFolder(out / "run")
     bundle = folder.bundle
@@ -55,7 +57,11 @@ def main() -> None:
             )
         )  # fmt: skip
     print("\nmeasuring on the held-out songs ...", flush=True)
-    report = evaluate(generator, corpus)
+    report = measure_claims(generator, corpus)
+    # A part of what d2m evaluate measures: two songs of each genre, one dance to each.
+    request = Request((bundle,), out / "evaluation", songs=2, draws=1, seed=args["seed"])
+    report["evaluation"] = evaluate(request).report
+    commands.append(f"d2m evaluate bundle={bundle} out={request.out} card=d2m songs=2 draws=1 seed={args['seed']}")
     report["minutes"] = (time.monotonic() - started) / 60
     write_json(out / "report.json", report)
     from experiments.demo.page import write_demo_page
@@ -67,7 +73,7 @@ def main() -> None:
 
 def copy_held_out_songs(corpus: Any, folder: Path) -> list[Path]:
     """The songs that no weight was fitted on, as a user's folder of music."""
-    from d2m.reports.evaluation import held_out_songs
+    from d2m.reports.held_out import held_out_songs
 
     folder.mkdir(parents=True, exist_ok=True)
     paths = [p for i in held_out_songs(corpus) if (p := corpus.audio_path(i)) is not None]

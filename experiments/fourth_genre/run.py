@@ -103,7 +103,7 @@ def measure(a: dict[str, Any], whole: Corpus, training: list[int], danced: list[
     from d2m.dance.generator import DanceGenerator
     from d2m.dance.song_dance import dance_pulse, segments_needed
     from d2m.metrics.motion import mean_energy
-    from d2m.reports.evaluation import dance_to_recording, real_energy, real_scale
+    from d2m.reports.held_out import dance_to_recording, real_energy, real_scale
     from experiments.material import progress
 
     def heard(songs: list[int]) -> tuple[Floats, Floats]:

@@ -24,7 +24,7 @@ def main() -> None:
     from dataclasses import replace
 
     from d2m.dance.extraction import Extraction, extract_dance
-    from d2m.reports.evaluation import HELD_OUT
+    from d2m.reports.held_out import HELD_OUT
     from d2m.reports.readings import Reading, joint_reading
     from experiments.material import COMMON, load, progress, publish
 

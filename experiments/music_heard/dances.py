@@ -14,7 +14,7 @@ from d2m.dance.generator import DanceGenerator
 from d2m.dance.song_dance import segments_needed
 from d2m.edits.mean_shift import MeanShift
 from d2m.metrics.motion import boundary_jump_ratio, mean_energy
-from d2m.reports.evaluation import dance_to_recording, real_energy, real_scale
+from d2m.reports.held_out import dance_to_recording, real_energy, real_scale
 from d2m.stats.pooled import SongRows
 from experiments.music_heard.held_out import Run
 

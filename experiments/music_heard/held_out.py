@@ -15,7 +15,7 @@ from d2m.dance.extraction import Extraction, extract_corpus_music, extract_dance
 from d2m.dance.generator import DanceGenerator
 from d2m.dance.table import LatentTable
 from d2m.data.corpus import Corpus
-from d2m.reports.evaluation import held_out_songs
+from d2m.reports.held_out import held_out_songs
 from experiments.material import find_corpus
 
 #: Seconds of a segment: one z_dan is danced for so long.

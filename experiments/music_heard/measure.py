@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from d2m.core.errors import D2MError
-from d2m.reports.evaluation import energy_extremes
+from d2m.reports.held_out import energy_extremes
 from experiments.music_heard.held_out import Run
 from experiments.music_heard.lines import Options, Part
 from experiments.music_heard.parts_dances import dance_rows, edits_part, energy_part, judged_part

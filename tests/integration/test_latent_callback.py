@@ -20,7 +20,7 @@ from d2m.core.errors import D2MError
 from d2m.data.corpus import Corpus
 from d2m.draw.video import probe
 from d2m.edits.directions import load_direction
-from d2m.reports.evaluation import energy_extremes
+from d2m.reports.held_out import energy_extremes
 from d2m.train import curriculum
 from d2m.train.callbacks.guard import evaluating
 from d2m.train.callbacks.latent import DONE, LatentManipulation

@@ -10,9 +10,9 @@ import torch
 from d2m.bundle.run_folder import RunFolder
 from d2m.dance.generator import DanceGenerator
 from d2m.data.corpus import Corpus
-from d2m.reports.evaluation import evaluate
 from d2m.toy.genres import ENERGETIC, FLOWING
 from d2m.train.curriculum import run
+from experiments.demo.claims import measure_claims
 
 from .conftest import compose_train
 
@@ -41,7 +41,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     run_dir = run(cfg, folder / "run")
     torch.set_num_threads(1)
     corpus = Corpus.open(RunFolder(run_dir).corpus())
-    return evaluate(DanceGenerator.load(run_dir / "bundle"), corpus, seeds=(0, 1))
+    return measure_claims(DanceGenerator.load(run_dir / "bundle"), corpus, seeds=(0, 1))
 
 
 def test_the_promised_genres_are_the_extremes(report: dict[str, Any]) -> None:

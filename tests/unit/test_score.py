@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +78,12 @@ def test_real_dances_against_themselves_are_the_best_there_is(
     assert set(same) == {"real", "pose3d"} and set(other) == {"real", noisy.name}
     assert same["real"] == other["real"]
     mine, real, bad = same["pose3d"], same["real"], other[noisy.name]
+    unmeasured = {"multimodality", "boundary_jump", "beat_hit_unwarped"}  # one draw each, and nothing as decoded
+    assert all(mine[name]["value"] is None for name in unmeasured)
+    assert {"judged_network", "judged_features"} <= mine.keys()
     for name, figure in mine.items():
+        if name in unmeasured:
+            continue
         for key in ("value", "chance", "low", "high"):
             expected = real[name][key]
             assert figure[key] == (expected if expected is None else pytest.approx(expected, 1e-3, 1e-3)), (name, key)
@@ -97,7 +102,7 @@ def test_real_dances_against_themselves_are_the_best_there_is(
 
 def test_a_folder_of_real_dances_is_a_reference(raw: Path, noisy: Path, small: dict[str, str], tmp_path: Path) -> None:
     request = ScoreRequest(str(noisy), str(tmp_path / "o"), str(raw / "audio"), str(raw), card=small["fact-14"])
-    table = score(request)
+    table, _ = score(request)
     assert list(table.rows) == ["real", noisy.name]
     bad, real = table.rows[noisy.name], table.rows["real"]
     assert bad["fid_k"].value > 2 * real["fid_k"].value == 2 * real["fid_k_floor"].value
@@ -107,19 +112,18 @@ def test_a_folder_of_real_dances_is_a_reference(raw: Path, noisy: Path, small: d
 
 def test_without_music_there_are_no_beats(noisy: Path, corpus: Path, small: dict[str, str], tmp_path: Path) -> None:
     request = ScoreRequest(str(noisy), str(tmp_path / "o"), None, str(corpus), card=small["bailando-14"], split="all")
-    table = score(request)
+    table, _ = score(request)
     figure = table.rows[noisy.name]["beat_align"]
     assert np.isnan(figure.value) and figure.n == 0 and figure.note
     assert np.isfinite(table.rows["real"]["beat_align"].value) and np.isfinite(table.rows[noisy.name]["fid_k"].value)
 
 
 def test_real_dances_of_other_songs_are_left_out(corpus: Path) -> None:
-    real = corpus_dances(Corpus.open(corpus), ("train", "val", "test"), 90.0)
-    assert len(real) == 6 and [d.song for d in same_songs(real, real[:2])] == [d.song for d in real[:2]]
-    assert len(same_songs(real[1:], real[:2])) == 5  # one of the songs has no real dance
-    opened = Corpus.open(corpus)
-    names = [r.name for r in opened.recordings]
-    np.testing.assert_array_equal(real[0].poses, opened.song_poses(names.index(real[0].song), 1))
+    real = corpus_dances(Corpus.open(corpus), ("train", "val", "test"))
+    assert len(real) == 12  # of both views
+    assert [d.song for d in same_songs(real, real[:2])] == [real[0].song] * 2
+    stranger = replace(real[0], song="another")
+    assert len(same_songs(real, [real[0], stranger])) == 12  # one of the songs has no real dance
 
 
 def test_feet_on_the_floor(tmp_path: Path) -> None:
@@ -133,7 +137,7 @@ def test_feet_on_the_floor(tmp_path: Path) -> None:
         folder = tmp_path / name
         folder.mkdir()
         np.savez(folder / "a.npz", joints=joints, fps=60.0, joint_names=names)
-        pfc = score(ScoreRequest(str(folder), str(tmp_path / "o"), card="edge")).rows[name]["pfc"]
+        pfc = score(ScoreRequest(str(folder), str(tmp_path / "o"), card="edge")).table.rows[name]["pfc"]
         assert pfc.value > 1 if shift else pfc.value == pytest.approx(0, abs=1e-6)
 
 
@@ -147,7 +151,7 @@ def test_feet_on_the_floor(tmp_path: Path) -> None:
         (["card=nothing"], "no card 'nothing'; choose from"),
         (["reference=EMPTY"], "no pose file; give npz"),
         (["reference=CORPUS", "split=mine"], "split=mine: choose from held_out"),
-        (["reference=CORPUS", "yaw=30"], "has views from 0, 90 degrees"),
+        (["reference=CORPUS", "yaws=[x]"], r"yaws=.*degrees"),
         (["reference=CORPUS", "music=EMPTY"], "no songs"),
         (["reference=CORPUS", "names={left_wrist:Hand_L}"], "source=npz does not take names=; bvh do"),
         (["reference=CORPUS", "source=bvh"], r"neither a manifest.csv nor any \*.bvh"),
@@ -179,5 +183,5 @@ def test_the_cards_in_the_help_are_those_there_are() -> None:
     from d2m.cli.commands import conf_dir
     from d2m.metrics.cards import card_names
 
-    text = (conf_dir() / "score.yaml").read_text()
+    text = (conf_dir() / "measure" / "score.yaml").read_text()
     assert all(name in text and load_card(name) for name in card_names())

@@ -68,7 +68,7 @@ def bvh(path: Path) -> None:
 @pytest.mark.parametrize("kind", ["npz", "coco17", "coco17 npz", "npy", "openpose", "d2m infer"])
 def test_one_dance_in_every_picture_format_is_one_dance(tmp_path: Path, kind: str) -> None:
     clip = picture(SECONDS)
-    expected = read(save(tmp_path / "first" / "a.npz", clip).parent)[0].dance.poses
+    expected = read(save(tmp_path / "first" / "a.npz", clip).parent)[0].views[0].poses
     folder = tmp_path / "poses"
     folder.mkdir()
     if kind == "npz":
@@ -86,10 +86,10 @@ def test_one_dance_in_every_picture_format_is_one_dance(tmp_path: Path, kind: st
         (folder / "a.json").write_text("{}")
         (folder / "a.mp4").write_bytes(b"film")
     (got,) = read(folder)
-    assert (got.name, got.dance.fps, got.has_song) == ("a", 15, False) and got.dance.poses.shape == (45, 14, 2)
+    assert (got.name, got.views[0].fps, got.has_song) == ("a", 15, False) and got.views[0].poses.shape == (45, 14, 2)
     # COCO has no neck, and with the middle of the shoulders the torso is another one.
     tolerance = 5.0 if "coco17" in kind or kind == "npy" else 1e-3
-    assert np.abs(got.dance.poses - expected).mean() < tolerance
+    assert np.abs(got.views[0].poses - expected).mean() < tolerance
 
 
 def test_bodies_in_space_are_seen_as_a_corpus_sees_them(tmp_path: Path) -> None:
@@ -98,14 +98,23 @@ def test_bodies_in_space_are_seen_as_a_corpus_sees_them(tmp_path: Path) -> None:
     aist.mkdir()
     (aist / "gBR_sBM_cAll_d04_mBR0_ch01.pkl").write_bytes(pickle.dumps({"keypoints3d_optim": coco17(dancer(3, 60.0))}))
     (got,) = read(aist)
-    assert (got.dance.song, got.dance.genre) == ("mBR0", "break")
-    flat = read(save(tmp_path / "cm" / "a.npz", body).parent)[0].dance.poses
-    np.testing.assert_allclose(got.dance.poses[:, 2:], flat[:, 2:], atol=1.5)
+    assert (got.views[0].song, got.views[0].genre) == ("mBR0", "break")
+    flat = read(save(tmp_path / "cm" / "a.npz", body).parent)[0].views[0].poses
+    np.testing.assert_allclose(got.views[0].poses[:, 2:], flat[:, 2:], atol=1.5)
     hips = 0.5 * (flat[:, 8] + flat[:, 11])
     np.testing.assert_allclose(hips[:, 0], 0.0, atol=1e-4)  # in place
     bvh(tmp_path / "mine.bvh")
     (captured,) = read(_alone(tmp_path / "mine.bvh"))
-    assert captured.dance.poses.shape == (45, 14, 2) and (captured.dance.poses[:, 0, 1] < 0).all()
+    assert captured.views[0].poses.shape == (45, 14, 2) and (captured.views[0].poses[:, 0, 1] < 0).all()
+
+
+def test_bodies_in_space_are_seen_from_every_yaw(tmp_path: Path) -> None:
+    folder = save(tmp_path / "p" / "a.npz", dancer(SECONDS)).parent
+    options = read_options("npz", (0.0, 180.0), "mfcc", "librosa", None, 1.0, None, "orthographic")
+    (dance,) = read_dances(folder, options, None, {}, "poses")
+    front, back = dance.views
+    np.testing.assert_allclose(front.poses[..., 0], -back.poses[..., 0], atol=1e-4)
+    np.testing.assert_allclose(front.poses[..., 1], back.poses[..., 1], atol=1e-4)
 
 
 def _alone(file: Path) -> Path:
@@ -117,15 +126,15 @@ def _alone(file: Path) -> Path:
 
 def test_what_is_stated_of_the_poses_is_believed_and_looked_at(tmp_path: Path) -> None:
     body = dancer(SECONDS)
-    true = read(save(tmp_path / "cm" / "a.npz", body).parent)[0].dance.poses
+    true = read(save(tmp_path / "cm" / "a.npz", body).parent)[0].views[0].poses
     metres = np.stack([body[..., 0], -body[..., 2], body[..., 1]], -1) / UNITS["m"]  # z up
     folder = save(tmp_path / "m" / "a.npz", metres).parent
     with pytest.raises(D2MError, match="set unit=m"):
         read(folder)
     with pytest.raises(D2MError, match="lies on its side throughout; set up=z"):
         read(folder, unit="m")
-    np.testing.assert_allclose(read(folder, unit="m", up="z")[0].dance.poses, true, atol=1e-3)
-    assert len(read(folder, unit="m", up="z", fps=20.0)[0].dance.poses) == round(15 * SECONDS * 30 / 20)
+    np.testing.assert_allclose(read(folder, unit="m", up="z")[0].views[0].poses, true, atol=1e-3)
+    assert len(read(folder, unit="m", up="z", fps=20.0)[0].views[0].poses) == round(15 * SECONDS * 30 / 20)
     named = tmp_path / "h36m"
     named.mkdir()
     np.savez(named / "a.npz", joints=coco17(body), fps=30.0)
@@ -141,7 +150,7 @@ def test_leaps_of_a_dance_are_its_own(tmp_path: Path) -> None:
     options = read_options("npz", (0.0,), "mfcc", "librosa", None, 1.0, None, "orthographic")
     (mended,) = read_dances(folder, options, None, {}, "poses")
     assert mended.clip.dropped > 0
-    jump = lambda d: np.abs(np.diff(d.dance.poses[:, 4, 0])).max()  # noqa: E731
+    jump = lambda d: np.abs(np.diff(d.views[0].poses[:, 4, 0])).max()  # noqa: E731
     assert jump(kept) > 70 > 40 > jump(mended)
 
 
@@ -152,27 +161,29 @@ def test_songs_are_found_by_name(tmp_path: Path) -> None:
     clicks(music / "deep" / "one.flac")
     clicks(music / "two.wav", bpm=100.0)
     clicks(music / "other.wav")
-    two, one = sorted(read(poses, music), key=lambda d: d.dance.genre)
-    assert (one.dance.song, one.dance.genre, two.dance.song, two.dance.genre) == ("one", "waltz", "two", "")
-    np.testing.assert_allclose(np.diff(one.dance.music_beats), 0.5, atol=0.03)
-    np.testing.assert_allclose(np.diff(two.dance.music_beats), 0.6, atol=0.03)
-    assert one.dance.music_features is not None and one.dance.music_features.shape[1] == 28 and one.has_song
+    two, one = sorted(read(poses, music), key=lambda d: d.views[0].genre)
+    assert (one.views[0].song, one.views[0].genre, two.views[0].song, two.views[0].genre) == ("one", "waltz", "two", "")
+    np.testing.assert_allclose(np.diff(one.views[0].music_beats), 0.5, atol=0.03)
+    np.testing.assert_allclose(np.diff(two.views[0].music_beats), 0.6, atol=0.03)
+    assert one.views[0].music_features is not None and one.views[0].music_features.shape[1] == 28 and one.has_song
     known = read(poses, music, {"two": ("DANCE_2", "tango")})
-    assert ("DANCE_2", "tango") in {(d.dance.song, d.dance.genre) for d in known}
+    assert ("DANCE_2", "tango") in {(d.views[0].song, d.views[0].genre) for d in known}
 
 
 def test_songs_beside_the_poses_or_in_a_manifest(tmp_path: Path) -> None:
     save(tmp_path / "p" / "a.npz", picture(SECONDS))
     clicks(tmp_path / "p" / "a.wav")
-    assert len(read(tmp_path / "p")[0].dance.music_beats) > 3
+    assert len(read(tmp_path / "p")[0].views[0].music_beats) > 3
     raw = tmp_path / "raw"
     save(raw / "first.npz", picture(2 * SECONDS))
     clicks(raw / "song.wav", 2 * SECONDS)
     row = {"name": "a", "genre": "waltz", "audio": "song.wav", "pose": "first.npz", "start": "1", "end": "4"}
     write_manifest(raw, [row, {**row, "name": "b"}])
     a, b = read(raw)
-    assert (a.dance.song, a.dance.genre, len(a.dance.poses)) == ("song", "waltz", 45) and b.dance.song == "song"
-    np.testing.assert_allclose(np.diff(a.dance.music_beats), 0.5, atol=0.03)
+    assert (a.views[0].song, a.views[0].genre, len(a.views[0].poses)) == ("song", "waltz", 45) and b.views[
+        0
+    ].song == "song"
+    np.testing.assert_allclose(np.diff(a.views[0].music_beats), 0.5, atol=0.03)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,7 @@
-"""``d2m score``: dances of files by a protocol card; its arguments are conf/score.yaml."""
+"""``d2m score``: dances of files by a protocol card; its arguments are conf/measure/score.yaml."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -21,20 +20,18 @@ def main(cfg: DictConfig) -> None:
     Raises:
         D2MError: a wrong value, and as :func:`d2m.reports.score.score`.
     """
-    from rich.console import Console
-
     from d2m.prepare.stated import STATED
-    from d2m.reports.card_table import rich_table
+    from d2m.reports.evaluate.show import print_table
     from d2m.reports.score import ScoreRequest, score
 
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    for key in ("card", "split", "yaw", "camera", "repair"):
+    for key in ("card", "split", "camera", "repair"):
         if plain[key] is None:
             raise D2MError(f"{key}=null: give a value, or omit {key}=")
     if not isinstance(plain["card"], str):
         raise D2MError(f"card={plain['card']}: give one card; figures of different cards are never put in one table")
     check_seed(plain["seed"])
     given = {f.name: plain[f.name] for f in fields(ScoreRequest) if f.name != "stated"}
-    table = score(ScoreRequest(**given, stated={k: plain[k] for k in STATED}))
-    Console(width=None if sys.stdout.isatty() else 120).print(rich_table(table))
+    scored = score(ScoreRequest(**given, stated={k: plain[k] for k in STATED}))
+    print_table(scored.table, (scored.name,))
     print(f"report: {Path(plain['out']) / 'report.json'}")

@@ -54,6 +54,7 @@ class SongDance:
     """The dances to one song; keys are "original" and, with an edit, "neutral" and "target"."""
 
     poses: dict[str, NDArray[np.float32]]  # (t, 14, 2) pixels at 15 fps
+    unwarped: dict[str, NDArray[np.float32]]  # (m, 14, 2): as decoded, before its beats were put on the music's
     z_dan: dict[str, NDArray[np.float32]]  # (n, z_dan), one per 96 frames of dance
     music_beats: NDArray[np.float64]  # s
     dance_beats: NDArray[np.float64]  # s
@@ -114,6 +115,19 @@ class _Clock:
         beats = dance_beat_frames(self.n_source)
         beats = beats[(beats >= positions[0]) & (beats <= positions[-1])]
         return np.asarray(np.interp(beats, positions, np.arange(self.n_frames)) / FPS, np.float64)
+
+
+def frames_needed(music_beats: NDArray[np.float64], n_frames: int) -> int:
+    """How many frames of dance units, one after the other, :func:`put_on_beats` reads for ``n_frames`` of a song."""
+    return _Clock.make(music_beats, n_frames, True).n_source
+
+
+def put_on_beats(units: NDArray[np.float32], music_beats: NDArray[np.float64], n_frames: int) -> NDArray[np.float32]:
+    """Dance units one after the other (m, 14, 2), m >= :func:`frames_needed` -> (n_frames, 14, 2) on the music's beats.
+
+    What :func:`dance_to` does with what it decoded; for dances that came from elsewhere.
+    """
+    return _Clock.make(music_beats, n_frames, True).apply(units)
 
 
 def segments_needed(music_beats: NDArray[np.float64], n_frames: int, warp: bool) -> int:
@@ -182,14 +196,16 @@ def dance_to(
         amount = strength if isinstance(strength, int | float) else strength.at(centres)
         latents |= {"neutral": edit.neutral(base, amount), "target": edit.transform(base, amount)}
         facts = getattr(edit, "facts", {})
-    poses = {}
+    poses, unwarped = {}, {}
     for name, latent in latents.items():
         # One at a time and never batched: equal latents then give equal bits.
         rows = torch.from_numpy(latent).to(device=generator.device, dtype=z.dtype)[None, :, None]
         whole = generator.to_pixels(generator.choreograph(rows, noise).poses[0, : clock.n_source])
-        poses[name] = clock.apply(whole.float().cpu().numpy())
+        unwarped[name] = whole.float().cpu().numpy()
+        poses[name] = clock.apply(unwarped[name])
     return SongDance(
         poses=poses,
+        unwarped=unwarped,
         z_dan={k: v.astype(np.float32) for k, v in latents.items()},
         music_beats=np.asarray(music_beats, np.float64),
         dance_beats=clock.beats_s(),

@@ -144,7 +144,11 @@ def _theme(theme: str | Theme) -> Theme:
 
 
 def _scene(
-    dances: Sequence[Poses], captions: Sequence[str] | None, size: tuple[int, int], theme: Theme
+    dances: Sequence[Poses],
+    captions: Sequence[str] | None,
+    size: tuple[int, int],
+    theme: Theme,
+    legend: bool = True,
 ) -> tuple[View, Frame, _Painter]:
     """The view of all panels, what does not move, and the painter."""
     width, height = size
@@ -157,7 +161,8 @@ def _scene(
         background[:, k * width] = theme.line
     for k, caption in enumerate(captions or ()):
         _write_text(background, caption, ((k + 0.5) * width, 1.3 * text), text, theme.text, 0.94 * width)
-    _legend(background, max(8, round(0.75 * text)), theme)
+    if legend:
+        _legend(background, max(8, round(0.75 * text)), theme)
     return view, background, _Painter(theme, view.torso, height)
 
 
@@ -183,6 +188,7 @@ def draw_dance(
     fps_out: float = VIDEO_FPS,
     n_frames_out: int | None = None,
     theme: str | Theme = "dark",
+    legend: bool = True,
 ) -> Iterator[Frame]:
     """Draw dances side by side, at one scale, fitted to the whole of them.
 
@@ -193,6 +199,7 @@ def draw_dance(
         size: (width, height) of one panel in pixels.
         n_frames_out: frames to draw at ``fps_out``; default: the longest panel's duration.
         theme: "dark", "light" or a Theme.
+        legend: say which colour is which side of the dancer.
 
     Returns:
         Iterator of ``n_frames_out`` frames (height, width * panels, 3), each an array of its own; frame k
@@ -206,7 +213,7 @@ def draw_dance(
         raise D2MError(f"cannot draw {fps_in} frames/s at {fps_out}; give rates above 0")
     if n_frames_out is None:
         n_frames_out = round(max(map(len, dances)) * fps_out / fps_in)
-    view, background, paint = _scene(dances, captions, size, colours)
+    view, background, paint = _scene(dances, captions, size, colours, legend)
     at = np.arange(n_frames_out, dtype=np.float64) * (fps_in / fps_out)
     points = np.stack([view.place(poses_at(dance, at), k) for k, dance in enumerate(dances)])
     return _frames(points, background, size[0], paint)

@@ -140,7 +140,8 @@ def _encode(
     height, width = shape[:2]
     pad = (height % 2, width % 2)  # yuv420p halves both sizes
     like = np.empty(shape, np.uint8)
-    with av.open(str(temp.absolute()), "w", format="mp4", options={"movflags": "+faststart"}) as out:
+    flags = {"movflags": "+faststart", "fflags": "+bitexact"}  # bitexact: no tag that names the encoder
+    with av.open(str(temp.absolute()), "w", format="mp4", options=flags) as out:
         video: Any = out.add_stream("libx264", rate=fps)
         video.width, video.height, video.pix_fmt = width + pad[1], height + pad[0], "yuv420p"
         # Flat colours need neither B-frames nor fine motion search: it takes a third less time. One thread

@@ -33,18 +33,20 @@ from d2m.prepare.sources.pickles import load_arrays
 
 @dataclass(frozen=True, eq=False)
 class ReadDance:
-    """dance: of a file. name: the file's. clip: what its reading filled in. has_song: whether music was found."""
+    """views: of a file's dance, from every yaw. name: the file's. clip: what its reading filled in. has_song: whether
+    music was found."""
 
     name: str
-    dance: DanceToSong
+    views: list[DanceToSong]
     clip: CleanClip
     has_song: bool
 
     def facts(self) -> dict[str, Any]:
         """For a report: what was read, and which shares of the joints were filled in and taken out."""
+        first = self.views[0]
         return {
-            "name": self.name, "song": self.dance.song, "genre": self.dance.genre, "has_song": self.has_song,
-            "seconds": len(self.dance.poses) / self.dance.fps, "filled": self.clip.filled, "dropped": self.clip.dropped,
+            "name": self.name, "song": first.song, "genre": first.genre, "has_song": self.has_song,
+            "seconds": first.seconds, "filled": self.clip.filled, "dropped": self.clip.dropped,
         }  # fmt: skip
 
 
@@ -165,7 +167,7 @@ def read_dances(
     Songs are those of ``music``, by name; without it, those that lie beside the poses or in the folder's manifest.
 
     Args:
-        options: how poses are read, seen and heard; of 3-D ones the first yaw is taken.
+        options: how poses are read, seen and heard; 3-D ones from every yaw.
         genres: name of a known song -> (what it is called, its genre). A song that is not in it is called as its file,
             a dance without one as itself (of AIST, by its music's id); its genre is the folder's, the file's, or "".
         key: what messages call the folder.
@@ -206,7 +208,7 @@ def _with_songs(recordings: list[Recording], songs: Songs, music: str | Path) ->
 
 def _read(recording: Recording, options: Options, genres: Mapping[str, tuple[str, str]]) -> ReadDance:
     clip, joints, wave = read_recording(recording, options)
-    poses = pictures(body_of(joints), joints.shape[-1] == 2, options)[0]
+    poses = pictures(body_of(joints), joints.shape[-1] == 2, options)
     aist = AIST_NAME.match(recording.pose.name)
     song = recording.audio.stem if recording.audio is not None else aist["music"] if aist else recording.name
     known = next((genres[n] for n in _names(recording) if n in genres), None)
@@ -217,7 +219,8 @@ def _read(recording: Recording, options: Options, genres: Mapping[str, tuple[str
         tracker = BeatTracker(options.beats)
         beats = track(wave, tracker, options.checkpoint, onset_strength(wave))
         features = front_end(options.front_end).features(wave, recording.audio, recording.start_s)
-    return ReadDance(recording.name, DanceToSong(name, genre, poses, FPS, beats, features), clip, wave is not None)
+    views = [DanceToSong(name, genre, view, FPS, beats, features) for view in poses]
+    return ReadDance(recording.name, views, clip, wave is not None)
 
 
 def _with_feet(read: ReadDance, recording: Recording, options: Options) -> ReadDance:
@@ -225,12 +228,10 @@ def _with_feet(read: ReadDance, recording: Recording, options: Options) -> ReadD
     feet = read_feet(options.source, recording.pose, options.stated)
     if feet is None:
         return read
-    dance, fps = read.dance, read.clip.native_fps
-    first = round(recording.start_s * fps)
-    n = min(len(feet) - first, round(dance.seconds * fps))
-    poses = resample(dance.poses, np.arange(n) * (dance.fps / fps))
-    features = (
-        None if dance.music_features is None else resample(dance.music_features, np.arange(n) * (dance.fps / fps))
-    )
-    dance = replace(dance, poses=poses, feet=feet[first : first + n], fps=fps, music_features=features)
-    return replace(read, dance=dance)
+    first, fps = round(recording.start_s * read.clip.native_fps), read.clip.native_fps
+    n = min(len(feet) - first, round(read.views[0].seconds * fps))
+    at = np.arange(n) * (FPS / fps)
+    view = read.views[0]  # feet are the same from everywhere
+    features = None if view.music_features is None else resample(view.music_features, at)
+    poses, feet = resample(view.poses, at), feet[first : first + n]
+    return replace(read, views=[replace(view, poses=poses, feet=feet, fps=fps, music_features=features)])

@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from d2m.core.errors import D2MError
 from d2m.core.files import check_out, write_json
 from d2m.core.machine import git_revision, versions
-from d2m.core.skeleton import FPS
 from d2m.data.corpus import REPORT, Corpus
 from d2m.data.splits import SPLITS
-from d2m.metrics.cards import DanceToSong, Table, load_card, measure
+from d2m.metrics.cards import Card, DanceToSong, Measured, Table, load_card, measure
+from d2m.metrics.figure import unmeasured
 from d2m.prepare.process import Options
 from d2m.prepare.run import read_options
-from d2m.reports.card_table import plain_table
+from d2m.reports.evaluate.songs import SongScales, judged_figures, song_rows
+from d2m.reports.evaluate.systems import REAL, real
 from d2m.reports.files import ReadDance, find_source, read_dances
-from d2m.reports.judges import Judge, fit_judges
+from d2m.reports.judges import Judges, fit_judges
 
 #: split= -> the splits of a corpus whose dances are the reference.
 REFERENCE_SPLITS: dict[str, tuple[str, ...]] = {"held_out": SPLITS[1:], "all": SPLITS, **{s: (s,) for s in SPLITS}}
-REAL = "real"
 
 
 @dataclass(frozen=True)
 class ScoreRequest:
-    """What is scored, and how it is read; the keys of conf/score.yaml.
+    """What is scored, and how it is read; the keys of conf/measure/score.yaml.
 
-    stated: what is said of the poses, :class:`d2m.prepare.stated.Stated`.
+    stated: what is said of the poses, :class:`d2m.prepare.stated.Stated`. yaws: from where 3-D dances are seen; None is
+    from where the corpus's are, or else from the front.
     """
 
     poses: str
@@ -43,7 +42,7 @@ class ScoreRequest:
     seed: int = 0
     source: str | None = None
     stated: Mapping[str, Any] = field(default_factory=dict)
-    yaw: float = 0.0
+    yaws: Sequence[float] | None = None
     camera: str = "orthographic"
     repair: bool = False
     beats: str | None = None
@@ -56,37 +55,26 @@ class ScoreRequest:
         Raises:
             D2MError: a wrong value, or something stated that the source does not take.
         """
+        seen = corpus.info["options"]["yaws"] if corpus is not None and self.yaws is None else self.yaws or (0.0,)
         hears = "rhythm" if corpus is None else corpus.front_end
         beats = self.beats or ("librosa" if corpus is None else corpus.beat_tracker.name)
         return read_options(
-            source, (self.yaw,), hears, beats, self.beats_checkpoint, self.max_gap_s, {"repair": self.repair},
+            source, seen, hears, beats, self.beats_checkpoint, self.max_gap_s, {"repair": self.repair},
             self.camera, stated,
         )  # fmt: skip
 
 
-def corpus_dances(corpus: Corpus, splits: Sequence[str], yaw: float = 0.0) -> list[DanceToSong]:
-    """The real dances of a corpus that have music, each from one view.
-
-    Args:
-        yaw: degrees; of the view, where the corpus has several.
+def corpus_dances(corpus: Corpus, splits: Sequence[str]) -> list[DanceToSong]:
+    """The real dances of a corpus that have music, every view, as ``d2m evaluate`` has them.
 
     Raises:
-        D2MError: no dance in these splits, or no such view.
+        D2MError: no dance in these splits.
     """
-    yaws = [float(y) for y in corpus.info["options"].get("yaws", ())]
-    dances = []
-    for i in np.concatenate([corpus.recordings_in(split, with_music=True) for split in splits]):
-        recording = int(i)
-        many = corpus.n_views(recording) > 1
-        if many and yaw not in yaws:
-            raise D2MError(f"yaw={yaw:g}: {corpus.folder} has views from {', '.join(f'{y:g}' for y in yaws)} degrees")
-        info = corpus.recordings[recording]
-        poses = corpus.song_poses(recording, yaws.index(yaw) if many else 0)
-        beats, features = corpus.song_beats(recording), corpus.song_features(recording)
-        dances.append(DanceToSong(info.name, info.genre, poses, FPS, beats, features))
-    if not dances:
+    system = real(corpus)
+    songs = [int(i) for split in splits for i in corpus.recordings_in(split, with_music=True)]
+    if not songs:
         raise D2MError(f"reference={corpus.folder}: no dances with music in its {' and '.join(splits)} split")
-    return dances
+    return [d for i in songs for d in system.dances(i)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,12 +112,12 @@ def open_reference(request: ScoreRequest, feet: bool) -> Reference | None:
         for r in corpus.recordings:
             for name in (r.name, Path(r.audio).stem):
                 known.setdefault(name, (r.name, r.genre))
-        dances = corpus_dances(corpus, REFERENCE_SPLITS[request.split], request.yaw)
+        dances = corpus_dances(corpus, REFERENCE_SPLITS[request.split])
         return Reference(folder.resolve().name, dances, known, corpus)
     options = request.options(find_source(folder, "reference"), None)
     read = read_dances(folder, options, None, {}, "reference", feet)
-    known = {n: (d.dance.song, d.dance.genre) for d in read for n in (d.dance.song, d.name)}
-    return Reference(folder.resolve().name, [d.dance for d in read], known, None, read)
+    known = {n: (d.views[0].song, d.views[0].genre) for d in read for n in (d.views[0].song, d.name)}
+    return Reference(folder.resolve().name, [v for d in read for v in d.views], known, None, read)
 
 
 def same_songs(real: Sequence[DanceToSong], dances: Sequence[DanceToSong]) -> list[DanceToSong]:
@@ -138,7 +126,14 @@ def same_songs(real: Sequence[DanceToSong], dances: Sequence[DanceToSong]) -> li
     return [d for d in real if d.song in songs] if songs <= {d.song for d in real} else list(real)
 
 
-def score(request: ScoreRequest) -> Table:
+class Scored(NamedTuple):
+    """table: of the card; its row ``name`` are the scored dances."""
+
+    table: Table
+    name: str
+
+
+def score(request: ScoreRequest) -> Scored:
     """Measure the dances, and the real ones beside them, by the request's card; writes ``OUT/report.json``.
 
     If all songs that were danced to are the reference's, only its dances to them are the reference: both sides are then
@@ -158,30 +153,45 @@ def score(request: ScoreRequest) -> Table:
     options = request.options(source, corpus, request.stated)
     known = reference.known if reference else {}
     read = read_dances(request.poses, options, request.music, known, "poses", needs_feet)
-    dances = [d.dance for d in read]
-    real = same_songs(reference.dances, dances) if reference else []
+    dances = [v for d in read for v in d.views]
+    beside = same_songs(reference.dances, dances) if reference else []
     judges = fit_judges(corpus, request.seed) if corpus is not None and card.features == "embed" else None
-    embed = judges[0].features if judges else None
     table = Table(card)
-    if real:
-        table.add(REAL, measure(card, real, real, embed, request.seed))
     name = Path(request.poses).resolve().name
     name = f"{name} (poses)" if name == REAL else name
-    table.add(name, measure(card, dances, real or dances, embed, request.seed))
+    if beside:
+        table.add(REAL, _measured(card, beside, beside, judges, request.seed))
+    row = _measured(card, dances, beside or dances, judges, request.seed)
+    if "multimodality" in row and any(len(d.views) > 1 for d in read):
+        row["multimodality"] = unmeasured(row["multimodality"].unit, "higher", "views of one dance are no draws")
+    table.add(name, row)
     out = Path(request.out)
     check_out(out)
-    write_json(out / "report.json", _report(request, source, table, read, reference, real, judges))
-    return table
+    write_json(out / "report.json", _report(request, source, options, table, read, reference, beside, judges))
+    return Scored(table, name)
+
+
+def _measured(
+    card: Card, dances: Sequence[DanceToSong], beside: Sequence[DanceToSong], judges: Judges | None, seed: int
+) -> Measured:
+    """With the judges' votes, if all dances are to songs that the reference has."""
+    found = measure(card, dances, beside, judges[0].features if judges else None, seed)
+    if judges and {d.song for d in dances} <= {d.song for d in beside}:
+        by_song = sorted(dances, key=lambda d: d.song)
+        rows = song_rows(by_song, judges, SongScales.of(sorted(beside, key=lambda d: d.song)))
+        found = Measured(card, found | judged_figures(rows, 1 / len(judges[0].genres), seed))
+    return found
 
 
 def _report(
     request: ScoreRequest,
     source: str,
+    options: Options,
     table: Table,
     read: Sequence[ReadDance],
     reference: Reference | None,
-    real: Sequence[DanceToSong],
-    judges: Sequence[Judge] | None,
+    dances: Sequence[DanceToSong],
+    judges: Judges | None,
 ) -> dict[str, Any]:
     """What is in report.json; names of folders, no paths of this machine."""
     said = {k: v for k, v in request.stated.items() if v is not None}
@@ -189,14 +199,24 @@ def _report(
     if reference is not None:
         of_corpus = None if reference.corpus is None else {"digest": reference.corpus.digest, "split": request.split}
         files = [d.facts() for d in reference.read]
-        songs = sorted({d.song for d in real})
-        beside = {"name": reference.name, "corpus": of_corpus, "songs": songs, "n_dances": len(real), "files": files}
+        songs = sorted({d.song for d in dances})
+        beside = {"name": reference.name, "corpus": of_corpus, "songs": songs, "n_dances": len(dances), "files": files}
+    assert table.card is not None
     return {
-        **plain_table(table),
+        "card": asdict(table.card),
+        "rows": {name: {k: asdict(f) for k, f in row.items()} for name, row in table.rows.items()},
         "dances": [d.facts() for d in read],
         "reference": beside,
         "judges": {j.name: j.held_out for j in judges or ()},
-        "read": {"source": source, "repair": request.repair, "yaw": request.yaw, "camera": request.camera, **said},
+        "read": {
+            "source": source,
+            "repair": request.repair,
+            "yaws": list(options.yaws),
+            "camera": request.camera,
+            **said,
+            "beats": options.beats,
+            "front_end": options.front_end,
+        },
         "seed": request.seed,
         "git": git_revision(),
         "versions": versions(),

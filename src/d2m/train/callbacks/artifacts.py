@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -210,3 +211,24 @@ def log_study_outputs(command: str, arguments: Mapping[str, Any], project: str =
     finally:
         close_loggers([logger], "success")
     return f"lineage in {out / 'lineage.json'}"
+
+
+def log_evaluation(report: Mapping[str, Any], out: Path, project: str = "d2m") -> str:
+    """Log what ``d2m evaluate`` measured: one W&B run per bundle in OUT, its figures as the summary's eval/CARD/FIGURE.
+
+    The real dances' value of each figure is eval/CARD/real/FIGURE, so that a table of runs shows both. Returns a line
+    for the user.
+    """
+    for name, facts in report["bundles"].items():
+        summary = {}
+        for card, table in report["cards"].items():
+            for prefix, row in ((f"eval/{card}", name), (f"eval/{card}/real", "real")):
+                for key, figure in table["rows"][row].items():
+                    summary[f"{prefix}/{key}"] = figure["value"]
+        config = {"bundle": name, **facts, "songs": len(report["songs"]), "draws": report["draws"]}
+        logger = wandb_logger(str(out), f"evaluation-{name}", config, project)
+        try:
+            logger.log_metrics({k: v for k, v in summary.items() if math.isfinite(v)})
+        finally:
+            close_loggers([logger], "success")
+    return f"{len(report['bundles'])} W&B runs of figures in {out / 'wandb'}"

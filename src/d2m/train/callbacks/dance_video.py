@@ -17,7 +17,7 @@ from d2m.data.corpus import Corpus
 from d2m.draw.video import render_dance
 from d2m.metrics.motion import mean_energy
 from d2m.nets.music_style import StyleMode
-from d2m.reports.evaluation import real_scale
+from d2m.reports.held_out import real_scale
 from d2m.train.callbacks.guard import evaluating
 from d2m.train.callbacks.loggers import log_video
 

@@ -23,7 +23,7 @@ from d2m.edits.direction import save_direction
 from d2m.edits.directions import load_direction
 from d2m.edits.mean_shift import MeanShift
 from d2m.nets.music_style import StyleMode
-from d2m.reports.evaluation import energy_extremes
+from d2m.reports.held_out import energy_extremes
 from d2m.reports.manipulation import Study, cosine, fixed_songs, study
 from d2m.train.callbacks.guard import evaluating
 from d2m.train.callbacks.loggers import log_study

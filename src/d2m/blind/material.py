@@ -1,0 +1,189 @@
+"""What a study shows: one system's dance to one song, as poses or as a video, and the song's sound."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from d2m.core.errors import D2MError
+from d2m.music.audio import AUDIO_SUFFIXES
+
+#: Versions of an edited dance, as ``d2m infer`` stores them; "target" is also the only one of an unedited dance.
+VERSIONS = ("original", "neutral", "target")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One system's dance to one song.
+
+    poses: npz file, of which ``version`` is shown; video: mp4 file; at least one is there. genre: what the dance is
+    meant to be, if that is known; asked: the genre that an edit was asked for.
+    """
+
+    system: str
+    song: str
+    genre: str | None
+    asked: str | None = None
+    poses: Path | None = None
+    version: str = "target"
+    video: Path | None = None
+    several_dances: bool = False  # whether the video shows more than this dance
+    music: str | None = None  # what tells its song from others, to see that all systems dance to one
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"{self.system}/{self.song}"
+
+
+def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Rows of a CSV file; ``columns`` must be there and filled.
+
+    Raises:
+        D2MError: unreadable, no rows, or a cell is missing.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as f:
+            rows = [
+                {(k or "").strip(): (v or "").strip() for k, v in r.items() if isinstance(v, str)}
+                for r in csv.DictReader(f)
+            ]
+    except (OSError, UnicodeDecodeError, csv.Error) as e:
+        raise D2MError(f"{path}: not readable as CSV; save it in UTF-8 with the columns {', '.join(columns)}") from e
+    if not rows:
+        raise D2MError(f"{path}: no rows; the first line names the columns {', '.join(columns)}")
+    for k, row in enumerate(rows, 2):
+        for column in columns:
+            if not row.get(column):
+                raise D2MError(f"{path}: row {k} has no {column}; fill the columns {', '.join(columns)}")
+    return rows
+
+
+def read_manifest(path: Path) -> list[Clip]:
+    """Videos of anybody's: a CSV file (system,song,genre,video[,asked]); genre may be empty, paths are relative to it.
+
+    Raises:
+        D2MError: unreadable, a file that is not there, or a system with two dances to one song.
+    """
+    clips = []
+    for row in read_table(path, ("system", "song", "video")):
+        video = path.parent / row["video"]
+        if not video.is_file():
+            raise D2MError(f"{path}: {row['video']}: no such video; paths are relative to the CSV file")
+        asked = row.get("asked") or None
+        clips.append(Clip(row["system"], row["song"], row.get("genre") or None, asked, video=video))
+    return complete(clips)
+
+
+def read_results(root: Path, systems: Iterable[str], genre_of: Mapping[str, str]) -> list[Clip]:
+    """What ``d2m infer`` wrote: a folder per system, in each NAME.npz, NAME.mp4 and NAME.json of every song.
+
+    Args:
+        root: the folder of the systems' folders.
+        systems: "FOLDER" or "FOLDER:VERSION" (:data:`VERSIONS`), which is also the system's name; none: all folders.
+        genre_of: song -> genre, for dances that no edit changed.
+
+    Raises:
+        D2MError: no such folder or version, no dances, or systems that danced to different songs.
+    """
+    if not root.is_dir():
+        raise D2MError(f"results={root}: no such folder; give one that holds a folder of dances per system")
+    named = list(systems) or sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    clips: list[Clip] = []
+    for system in named:
+        folder, version = root / system, "target"
+        if not folder.is_dir() and ":" in system:
+            head, _, version = system.rpartition(":")
+            folder = root / head
+        if not folder.is_dir():
+            raise D2MError(f"systems: {folder} is no folder; give names of folders in {root}, or FOLDER:VERSION")
+        if version not in VERSIONS:
+            raise D2MError(f"systems: {system}: no version '{version}'; choose from {', '.join(VERSIONS)}")
+        names = sorted({p.stem for p in folder.iterdir() if p.suffix in (".npz", ".mp4") and p.name[0] != "."})
+        if not names:
+            raise D2MError(f"{folder}: no dances; d2m infer out={folder} writes them")
+        clips += [_clip(folder, system, version, song, genre_of) for song in names]
+    return complete(clips)
+
+
+def _clip(folder: Path, system: str, version: str, song: str, genre_of: Mapping[str, str]) -> Clip:
+    facts: dict[str, Any] = {}
+    told = folder / f"{song}.json"
+    if told.is_file():
+        try:
+            facts = dict(json.loads(told.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as e:
+            raise D2MError(f"{told}: not readable as the facts of a dance; run d2m infer again") from e
+    edit = facts.get("edit") or {}
+    genre = genre_of.get(song)
+    if edit and version != "original":
+        genre = edit.get("target") if version == "target" else None
+    elif edit:
+        genre = genre or edit.get("source")
+    poses, video = (p if p.is_file() else None for p in (folder / f"{song}.npz", folder / f"{song}.mp4"))
+    return Clip(
+        system, song, genre, edit.get("target"), poses, version if edit else "target", video, bool(edit),
+        facts.get("song_sha256"),
+    )  # fmt: skip
+
+
+def complete(clips: Sequence[Clip]) -> list[Clip]:
+    """Clips sorted by system and song, if every system danced once to every song, and to the same music.
+
+    Raises:
+        D2MError: naming what is missing or twice.
+    """
+    table: dict[tuple[str, str], Clip] = {}
+    for clip in clips:
+        if (clip.system, clip.song) in table:
+            raise D2MError(f"{clip.name}: two dances of one system to one song; keep one")
+        table[clip.system, clip.song] = clip
+    systems, songs = sorted({c.system for c in clips}), sorted({c.song for c in clips})
+    for system in systems:
+        for song in songs:
+            if (system, song) not in table:
+                raise D2MError(f"{system} has no dance to '{song}'; give every system's dances to the same songs")
+    for song in songs:
+        if len({c.music for c in clips if c.song == song and c.music}) > 1:
+            raise D2MError(f"'{song}': the systems danced to different files of this name; use one file for all")
+    return [table[system, song] for system in systems for song in songs]
+
+
+def asked_genres(clips: Sequence[Clip]) -> dict[str, str]:
+    """Song -> the genre that is asked about: the one that edits went to, else the one that all its dances have.
+
+    Raises:
+        D2MError: a song with none or several.
+    """
+    found = {}
+    for song in dict.fromkeys(c.song for c in clips):
+        own = [c for c in clips if c.song == song]
+        genres = {c.asked for c in own if c.asked} or {c.genre for c in own if c.genre}
+        if len(genres) != 1:
+            said = f"of {' and '.join(sorted(genres))}" if genres else "of no known genre"
+            raise D2MError(f"'{song}': dances {said}, so that the question has no one genre; give another question=")
+        found[song] = str(genres.pop())
+    return found
+
+
+def find_sound(song: str, clips: Sequence[Clip], music: Path | None) -> Path:
+    """The file that all videos of a song get their sound from: ``music/SONG.*``, else a dance's video.
+
+    Raises:
+        D2MError: there is none.
+    """
+    from d2m.music.decode import has_sound
+
+    if music is not None:
+        files = sorted(p for p in music.glob("*") if p.stem == song and p.suffix.lower() in AUDIO_SUFFIXES)
+        if files:
+            return files[0]
+        raise D2MError(f"music={music}: no sound file named {song}.*; name the songs as the dances are named")
+    for clip in clips:
+        if clip.song == song and clip.video is not None and has_sound(clip.video):
+            return clip.video
+    raise D2MError(f"'{song}': no video of it has sound; give music=FOLDER with its sound file, or sound=false")

@@ -1,0 +1,143 @@
+"""What dances in an evaluation: the real dancers, baselines that need no network, and bundles.
+
+A system is a name and a function from a recording of the corpus to its draws, one :class:`DanceToSong` each. All
+dances of baselines are made of training recordings, so that no held-out movement stands on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d2m.core.skeleton import FPS, N_JOINTS, UNIT_FRAMES
+from d2m.dance.generator import DanceGenerator
+from d2m.dance.song_dance import dance_to, frames_needed, put_on_beats
+from d2m.data.corpus import Corpus
+from d2m.metrics.cards import DanceToSong
+
+Poses = NDArray[np.float32]
+
+#: The ground truth's row.
+REAL = "real"
+
+
+@dataclass(frozen=True)
+class System:
+    """name: of its row. dances: recording -> its draws. key: changes where the dances would."""
+
+    name: str
+    dances: Callable[[int], list[DanceToSong]]
+    key: str
+
+
+def _dance(corpus: Corpus, i: int, poses: Poses, unwarped: Poses | None = None) -> DanceToSong:
+    info = corpus.recordings[i]
+    return DanceToSong(
+        song=info.name, genre=info.genre, poses=poses, fps=FPS, music_beats=corpus.song_beats(i),
+        music_features=np.asarray(corpus.song_features(i)), unwarped=unwarped,
+    )  # fmt: skip
+
+
+def _rng(corpus: Corpus, i: int, seed: int) -> np.random.Generator:
+    """Of a song, whatever other songs are evaluated."""
+    return np.random.default_rng([seed, *corpus.recordings[i].name.encode()])
+
+
+def _from_units(corpus: Corpus, i: int, units: NDArray[np.integer]) -> DanceToSong:
+    """Units of the corpus one after the other, over and over, put on the beats of recording i."""
+    frames, beats = len(corpus.song_features(i)), corpus.song_beats(i)
+    needed = -(-frames_needed(beats, frames) // UNIT_FRAMES)
+    rows = np.resize(units, max(needed, 1))
+    order = np.argsort(rows, kind="stable")  # a memory map is read forwards
+    strip = np.empty((len(rows), UNIT_FRAMES, N_JOINTS, 2), np.float32)
+    strip[order] = np.asarray(corpus.units[rows[order]]).reshape(len(rows), UNIT_FRAMES, N_JOINTS, 2)
+    whole = strip.reshape(-1, N_JOINTS, 2)
+    return _dance(corpus, i, put_on_beats(whole, beats, frames), whole)
+
+
+def _real(corpus: Corpus, i: int) -> list[DanceToSong]:
+    out = []
+    units = np.flatnonzero(np.asarray(corpus.unit_recording) == i)
+    for view in range(corpus.n_views(i)):
+        mine = units[np.asarray(corpus.unit_view[units]) == view]
+        # Its units one after the other are what a generated dance is before its beats are put on the music's.
+        strip = np.asarray(corpus.units[mine]).reshape(-1, N_JOINTS, 2) if len(mine) else None
+        out.append(_dance(corpus, i, corpus.song_poses(i, view), strip))
+    return out
+
+
+def _mean_pose(corpus: Corpus, i: int) -> list[DanceToSong]:
+    pose = corpus.normalizer.pose_mean.reshape(1, N_JOINTS, 2)
+    still = np.repeat(np.asarray(pose, np.float32), len(corpus.song_features(i)), axis=0)
+    return [_dance(corpus, i, still, still)]
+
+
+def _shuffled_units(corpus: Corpus, seed: int, i: int) -> list[DanceToSong]:
+    """Training units of every genre, drawn without order: real movement without music, genre or continuity."""
+    train = corpus.units_in("train")
+    needed = -(-frames_needed(corpus.song_beats(i), len(corpus.song_features(i))) // UNIT_FRAMES)
+    return [_from_units(corpus, i, _rng(corpus, i, seed).choice(train, needed))]
+
+
+def _retrieval(corpus: Corpus, style: Callable[[int], NDArray[np.floating]], seed: int, i: int) -> list[DanceToSong]:
+    """The dance of the training song whose music style is nearest, unit by unit on this song's beats."""
+    train = [int(k) for k in corpus.recordings_in("train", with_music=True)]
+    train = [k for k in train if (np.asarray(corpus.unit_recording) == k).any()]
+    mine = style(i)
+    nearest = min(train, key=lambda k: float(np.linalg.norm(style(k) - mine)))
+    units = np.flatnonzero(np.asarray(corpus.unit_recording) == nearest)
+    view = int(_rng(corpus, i, seed).integers(corpus.n_views(nearest)))
+    return [_from_units(corpus, i, units[np.asarray(corpus.unit_view[units]) == view])]
+
+
+def _of_another_song(corpus: Corpus, seed: int, same: bool, i: int) -> list[DanceToSong]:
+    """A training song's real dance on its own time, as long as both last; of the same genre, or of another."""
+    genre = corpus.recordings[i].genre
+    others = [int(k) for g in corpus.genres if (g == genre) is same for k in corpus.recordings_in("train", g)]
+    if not others:
+        return []
+    rng = _rng(corpus, i, seed)
+    k = others[int(rng.integers(len(others)))]
+    poses = corpus.song_poses(k, int(rng.integers(corpus.n_views(k))))
+    return [_dance(corpus, i, np.asarray(poses[: len(corpus.song_features(i))]))]
+
+
+def real(corpus: Corpus) -> System:
+    """The ground truth: every camera's view of the song's own dance."""
+    return System(REAL, partial(_real, corpus), corpus.digest)
+
+
+def baselines(corpus: Corpus, generator: DanceGenerator, seed: int) -> list[System]:
+    """What needs no generator; retrieval hears with the music style network of ``generator``."""
+    styles: dict[int, NDArray[np.floating]] = {}
+
+    def style(i: int) -> NDArray[np.floating]:
+        if i not in styles:
+            styles[i] = generator.style(corpus.song_features(i)).float().cpu().numpy()
+        return styles[i]
+
+    key = f"{corpus.digest} {seed}"
+    weights = str(generator.provenance.get("files", {}).get("weights.safetensors"))
+    return [
+        System("mean pose", partial(_mean_pose, corpus), key),
+        System("shuffled real units", partial(_shuffled_units, corpus, seed), key),
+        System("retrieval by style", partial(_retrieval, corpus, style, seed), f"{key} {weights}"),
+        System("real, same genre", partial(_of_another_song, corpus, seed, True), key),
+        System("real, other genre", partial(_of_another_song, corpus, seed, False), key),
+    ]
+
+
+def bundle_system(name: str, generator: DanceGenerator, corpus: Corpus, draws: int, seed: int) -> System:
+    """A bundle, dancing ``draws`` times to every song with seeds ``seed`` to ``seed + draws - 1``."""
+
+    def dances(i: int) -> list[DanceToSong]:
+        features, beats = corpus.song_features(i), corpus.song_beats(i)
+        danced = [dance_to(generator, features, beats, len(features), seed=seed + k) for k in range(draws)]
+        return [_dance(corpus, i, d.poses["original"], d.unwarped["original"]) for d in danced]
+
+    files = generator.provenance.get("files", {})
+    return System(name, dances, f"{corpus.digest} {files} {generator.style_mode} {draws} {seed}")
