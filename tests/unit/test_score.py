@@ -74,6 +74,7 @@ def test_real_dances_against_themselves_are_the_best_there_is(
     d2m("score", f"poses={noisy}", *words, f"out={tmp_path / 'noisy'}")
     told = capsys.readouterr().out
     assert "card d2m" in told and "pose3d" in told and f"report: {tmp_path / 'noisy' / 'report.json'}" in told
+    assert "multimodality is not measured: " in told
     same, other = rows(tmp_path / "same"), rows(tmp_path / "noisy")
     assert set(same) == {"real", "pose3d"} and set(other) == {"real", noisy.name}
     assert same["real"] == other["real"]

@@ -34,4 +34,7 @@ def main(cfg: DictConfig) -> None:
     given = {f.name: plain[f.name] for f in fields(ScoreRequest) if f.name != "stated"}
     scored = score(ScoreRequest(**given, stated={k: plain[k] for k in STATED}))
     print_table(scored.table, (scored.name,))
+    for name, figure in scored.table.rows[scored.name].items():
+        if figure.value != figure.value:
+            print(f"{name} is not measured: {figure.note}")
     print(f"report: {Path(plain['out']) / 'report.json'}")
