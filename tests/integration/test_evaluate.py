@@ -64,7 +64,7 @@ def test_every_system_is_a_row_and_the_truth_lies_on_its_floor(report: dict[str,
     rows = report["cards"]["d2m"]["rows"]
     assert set(rows) == {
         "real", name_of(request_of), "mean pose", "shuffled real units", "retrieval by style", "real, same genre",
-        "real, other genre",
+        "real, other genre", f"{name_of(request_of)}, real z_dan",
     }  # fmt: skip
     assert all(figure["n"] > 0 or figure["note"] for row in rows.values() for figure in row.values())
     real, still = rows["real"], rows["mean pose"]

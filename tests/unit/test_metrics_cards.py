@@ -11,8 +11,10 @@ from bodies import STANDING
 
 from d2m.core.errors import D2MError
 from d2m.metrics.against_real import Rows, distance_figures
-from d2m.metrics.cards import Card, DanceToSong, Table, card_names, load_card, measure
+from d2m.metrics.cards import Card, Table, card_names, load_card
 from d2m.metrics.distances import frechet_distance, kernel_distance, song_halves
+from d2m.metrics.figure import DanceToSong
+from d2m.metrics.measure import Reference, measure
 
 #: Few draws: what is tested here does not depend on how many.
 D2M, FACT, BAILANDO = (
@@ -179,7 +181,7 @@ def broken(**change: object) -> list[DanceToSong]:
 @pytest.mark.parametrize(
     ("dances", "why"),
     [
-        ([], "0 dances"),
+        ([], "no dances"),
         (broken(poses=REAL[7].poses[:0]), "song 7: a dance of 0 frames"),
         (broken(poses=REAL[7].poses[:1]), "song 7: a dance of 1 frames"),
         (broken(poses=REAL[7].poses[:31]), "song 7: a dance of 31 frames; this card needs 32"),
@@ -254,3 +256,10 @@ def test_cards_are_whole_and_shown(tmp_path: Path) -> None:
     assert {f.name for f in fields(Card) if getattr(load_card(path), f.name) != getattr(load_card("d2m"), f.name)} == {
         "tolerance_s"
     }
+
+
+def test_a_reference_serves_many_rows_and_one_card_only() -> None:
+    kept = Reference(D2M, REAL, embed)
+    assert dict(measure(D2M, DRAWN, kept)) == dict(measure(D2M, DRAWN, REAL, embed))
+    with pytest.raises(D2MError, match="the reference was made for card d2m"):
+        measure(FACT, DRAWN, kept)

@@ -6,28 +6,16 @@ a pin changed, do not compare, and :class:`Table` refuses to put them side by si
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import yaml
 
 from d2m.core.errors import D2MError
-from d2m.metrics.against_real import Rows, distance_figures, diversity_figure, interleaved, multimodality_figure
-from d2m.metrics.beat_figures import alignment, lee_beats, repetition
-from d2m.metrics.body import physical_foot_contact
-from d2m.metrics.body_figures import body_figures
-from d2m.metrics.fact_features import geometric_features, kinetic_features
-from d2m.metrics.figure import Array, Better, DanceToSong, Figure, Floats, SongDraws, Songs, by_song, unmeasured
-
-__all__ = ["Card", "DanceToSong", "Figure", "Measured", "Table", "load_card", "measure"]
+from d2m.metrics.figure import Figure
 
 FOLDER = Path(__file__).parents[1] / "conf" / "metric"
-#: Features of the windows of a dance: (t, 14, 2) px -> (w, d).
-Embed = Callable[[Floats], Array]
-
 FEATURES, BEATS = ("embed", "fact", "feet"), ("lee", "fact", "bailando", "none")
 
 
@@ -120,138 +108,11 @@ class Measured(dict[str, Figure]):
         self.card = card
 
 
-def measure(
-    card: Card, dances: Sequence[DanceToSong], real: Sequence[DanceToSong], embed: Embed | None = None, seed: int = 0
-) -> Measured:
-    """A set of dances through a card.
-
-    Args:
-        dances: generated or other dances; several to one song are draws.
-        real: the reference; several to one song are views. As ``dances`` it gives the row ``real``, which sits at the
-            floors.
-        embed: features of a dance's windows, as many and as far apart as the card says; None leaves out what needs it.
-        seed: of halves, shifts, shuffles and bootstrap.
-
-    Returns:
-        name -> figure; the names depend on the card alone. What cannot be measured is nan with a note.
-
-    Raises:
-        D2MError: no dances, a dance that is too short, not finite or of another shape, a card whose needs are not met.
-    """
-    if not dances or not real:
-        raise D2MError(f"card {card.name}: {len(dances)} dances against {len(real)} real ones; give some of both")
-    if card.features == "feet":
-        return Measured(card, _feet(card, dances))
-    ours, theirs = (_prepared(card, which) for which in (dances, real))
-    genres = [[mine[0].genre for mine in songs.values()] for songs in (ours, theirs)]
-    draws = SongDraws(genres[0], genres[1], card.bootstrap, seed, paired=list(ours) == list(theirs))
-    found: dict[str, Figure] = {}
-    if card.features == "embed":
-        found |= _embedded(card, ours, theirs, embed, draws, seed)
-    else:
-        found |= _fact(card, ours, theirs, draws, seed)
-    if card.beats == "lee":
-        assert card.tolerance_s
-        found |= lee_beats(ours, card.tolerance_s, card.shifts, draws, seed)
-    elif card.beats != "none":
-        assert card.sigma_s
-        found |= alignment(ours, card.beats, card.sigma_s, card.shifts, draws, seed)
-    if card.beats_per_block:
-        found["repetition"] = repetition(ours, card.beats_per_block, card.shifts, draws, seed)
-    if card.body:
-        found |= body_figures(ours, theirs, draws)
-    return Measured(card, found)
-
-
-def _prepared(card: Card, dances: Sequence[DanceToSong]) -> Songs:
-    """Dances at the card's rate, cropped, by song."""
-    for dance in dances:
-        dance.check(2)
-    ready = [d.at(card.fps, card.crop_s) for d in dances]
-    for dance in ready:
-        dance.check(card.least_frames)
-    return by_song(ready)
-
-
-def _rows(songs: Songs, of: Callable[[DanceToSong], Floats]) -> tuple[Rows, dict[str, list[Floats]]]:
-    """Features of every song's dances in turn, and of every dance."""
-    each = {name: [of(d) for d in mine] for name, mine in songs.items()}
-    genres = [mine[0].genre for mine in songs.values()]
-    # Where the first rows of a song are all that counts, they should not all be of the first camera.
-    turned = [x[k % len(x) :] + x[: k % len(x)] for k, x in enumerate(each.values())]
-    return Rows(list(songs), genres, [interleaved(x) for x in turned]), each
-
-
-def _embedded(
-    card: Card, ours: Songs, theirs: Songs, embed: Embed | None, draws: SongDraws, seed: int
-) -> dict[str, Figure]:
-    unit = "of the classifier's features"
-    if embed is None:
-        names: dict[str, Better] = {
-            "fid": "lower",
-            "fid_floor": "real",
-            "kid": "lower",
-            "diversity": "real",
-            "multimodality": "higher",
-        }
-        return {k: unmeasured(unit, better, "no motion classifier was given") for k, better in names.items()}
-
-    def of(dance: DanceToSong) -> Floats:
-        features = np.asarray(embed(np.asarray(dance.poses, np.float64)), np.float64)
-        expected = card.windows(len(dance.poses))
-        if features.ndim != 2 or len(features) != expected or not np.isfinite(features).all():
-            raise D2MError(
-                f"{dance.song}: the motion classifier gave {features.shape} features of {len(dance.poses)} frames; "
-                f"card {card.name} needs {expected} finite rows, {card.window_frames} frames every {card.hop_frames}"
-            )
-        return features
-
-    (mine, each), (reference, _) = _rows(ours, of), _rows(theirs, of)
-    if card.normaliser == "reference":
-        mine, reference = mine.standardised(reference), reference.standardised(reference)
-    return {
-        **distance_figures(mine, reference, card.halves, card.bootstrap, seed, unit + ", squared"),
-        "diversity": diversity_figure(mine, draws, seed, unit),
-        "multimodality": multimodality_figure(each, unit),
-    }
-
-
-def _fact(card: Card, ours: Songs, theirs: Songs, draws: SongDraws, seed: int) -> dict[str, Figure]:
-    found: dict[str, Figure] = {}
-    kinds: dict[str, Callable[[Array, float], Floats]] = {"_k": kinetic_features, "_g": geometric_features}
-    for suffix, features in kinds.items():
-
-        def of(d: DanceToSong, features: Callable[[Array, float], Floats] = features) -> Floats:
-            return features(d.poses, d.fps)[None]
-
-        (mine, _), (reference, _) = _rows(ours, of), _rows(theirs, of)
-        if card.normaliser == "reference":
-            mine, reference = mine.standardised(reference), reference.standardised(reference)
-        unit = "standard deviations of real" if card.normaliser == "reference" else ""
-        found |= distance_figures(mine, reference, card.halves, card.bootstrap, seed, unit + ", squared", suffix)
-        found[f"dist{suffix}"] = diversity_figure(mine, draws, seed, unit)
-    return found
-
-
-def _feet(card: Card, dances: Sequence[DanceToSong]) -> dict[str, Figure]:
-    scores = []
-    for dance in dances:
-        if dance.feet is None:
-            raise D2MError(
-                f"{dance.song}: card {card.name} measures whether feet stay on the floor, which needs 3-D poses "
-                "with toes; these are 14 joints in a picture. Choose another card"
-            )
-        d = dance.at(card.fps, card.crop_s)
-        assert d.feet is not None
-        scores.append(physical_foot_contact(d.feet, card.fps))
-    return {"pfc": Figure(float(np.mean(scores)), len(scores), "(m/s)² / 10,000", "lower", note="dances")}
-
-
 class Table:
     """Rows of one card: what was danced -> its figures. The first row fixes the card unless it is given.
 
     >>> table = Table(load_card("d2m"))
-    >>> table.add("real", measure(table.card, real, real, embed))
+    >>> table.add("real", measure(table.card, real, real, embed))  # d2m.metrics.measure
     """
 
     def __init__(self, card: Card | None = None) -> None:

@@ -17,11 +17,12 @@ from d2m.core.machine import git_revision, versions
 from d2m.core.progress import bar
 from d2m.dance.generator import DanceGenerator
 from d2m.data.corpus import Corpus
-from d2m.metrics.cards import Card, Measured, Table, load_card, measure
+from d2m.metrics.cards import Card, Measured, Table, load_card
+from d2m.metrics.measure import Reference, measure
 from d2m.reports.evaluate.show import write_figure
 from d2m.reports.evaluate.songs import SongRows, SongScales, by_genre, judged_figures, paired, song_rows
 from d2m.reports.evaluate.store import Danced, file_name
-from d2m.reports.evaluate.systems import REAL, baselines, bundle_system, real
+from d2m.reports.evaluate.systems import REAL, baselines, bundle_system, real, real_latents_system
 from d2m.reports.judges import Judges, fit_judges
 
 
@@ -155,6 +156,7 @@ def evaluate(request: Request) -> Evaluation:
         bundle_system(n, g, corpus, request.draws, request.seed) for n, g in zip(names, generators, strict=True)
     ]
     if request.baselines:
+        systems += [real_latents_system(n, g, corpus, request.seed) for n, g in zip(names, generators, strict=True)]
         systems += baselines(corpus, generators[0], request.seed)
     danced = {s.name: Danced(s, corpus, songs, request.out / "dances") for s in systems}
     with bar(len(songs) * len(systems), "dancing", "dances") as step:
@@ -206,6 +208,7 @@ def _measure(
     rows: dict[str, SongRows] = {}
     truth = danced[REAL]
     scales = SongScales.of(truth)
+    references = {c.name: Reference(c, truth, judges[0].features) for c in cards}
     chance = 1 / len(judges[0].genres)
     with bar(len(danced) * (len(cards) + 1), "measuring", "rows") as step:
         for name, dances in danced.items():
@@ -213,7 +216,7 @@ def _measure(
             rows[name] = song_rows(dances, judges, scales)
             step()
             for card in cards:
-                found = measure(card, dances, truth, judges[0].features, seed)
+                found = measure(card, dances, references[card.name], seed=seed)
                 if card.features == "embed":  # the card that has a motion classifier has judges
                     found = Measured(card, found | judged_figures(rows[name], chance, seed))
                 tables[card.name].add(name, found)

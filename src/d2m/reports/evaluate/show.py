@@ -10,7 +10,8 @@ from rich.table import Table as RichTable
 
 from d2m.draw.plots import save
 from d2m.draw.plots.evaluation import FigureRow, evaluation_panels
-from d2m.metrics.cards import Figure, Table
+from d2m.metrics.cards import Table
+from d2m.metrics.figure import Figure
 from d2m.reports.evaluate.systems import REAL
 
 _BETTER = {"higher": "higher is better", "lower": "lower is better", "real": "the real dances' is best"}

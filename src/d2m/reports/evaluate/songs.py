@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m.core.skeleton import UNIT_FRAMES
-from d2m.metrics.cards import DanceToSong, Figure
+from d2m.metrics.figure import DanceToSong, Figure
 from d2m.metrics.motion import boundary_jump_ratio, common_scale, mean_energy
 from d2m.reports.judges import Judge
 from d2m.stats.bootstrap import paired_difference, song_bootstrap

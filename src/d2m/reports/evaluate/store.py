@@ -16,7 +16,7 @@ import numpy as np
 from d2m.core.files import atomic_path
 from d2m.core.skeleton import FPS
 from d2m.data.corpus import Corpus
-from d2m.metrics.cards import DanceToSong
+from d2m.metrics.figure import DanceToSong
 from d2m.reports.evaluate.systems import System
 
 

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from d2m.core.skeleton import FPS, N_JOINTS, UNIT_FRAMES
+from d2m.core.skeleton import FPS, N_JOINTS, SEQUENCE_UNITS, UNIT_FRAMES
 from d2m.dance.generator import DanceGenerator
-from d2m.dance.song_dance import dance_to, frames_needed, put_on_beats
+from d2m.dance.song_dance import dance_to, frames_needed, put_on_beats, segments_needed
 from d2m.data.corpus import Corpus
-from d2m.metrics.cards import DanceToSong
+from d2m.metrics.figure import DanceToSong
 
 Poses = NDArray[np.float32]
 
@@ -129,6 +130,32 @@ def baselines(corpus: Corpus, generator: DanceGenerator, seed: int) -> list[Syst
         System("real, same genre", partial(_of_another_song, corpus, seed, True), key),
         System("real, other genre", partial(_of_another_song, corpus, seed, False), key),
     ]
+
+
+def real_latents_system(name: str, generator: DanceGenerator, corpus: Corpus, seed: int) -> System:
+    """A bundle that dances the z_dan of the song's real dance instead of the music's: what its decoders can do.
+
+    Where this row is near the real one and the bundle's own is not, what the music says falls short, not the decoders.
+    """
+
+    @torch.no_grad()
+    def dances(i: int) -> list[DanceToSong]:
+        features, beats = corpus.song_features(i), corpus.song_beats(i)
+        n = segments_needed(beats, len(features), warp=True)
+        units = np.flatnonzero((np.asarray(corpus.unit_recording) == i) & (np.asarray(corpus.unit_view) == 0))
+        if not len(units):
+            return []
+        rows = np.asarray(corpus.units[np.resize(units, SEQUENCE_UNITS * n)])
+        poses = torch.from_numpy(generator.normalizer.normalize_poses(rows)).to(generator.device)
+        movements = generator.net.movement_encoder(poses).reshape(n, SEQUENCE_UNITS)
+        z = generator.net.dance_encoder(movements.parameters_cat())
+        noise = np.random.default_rng(seed).standard_normal(z.mu.shape).astype(np.float32)
+        sample = z.sample(torch.from_numpy(noise).to(z.mu)).float().cpu().numpy()
+        d = dance_to(generator, features, beats, len(features), seed=seed, z_dan=sample)
+        return [_dance(corpus, i, d.poses["original"], d.unwarped["original"])]
+
+    files = generator.provenance.get("files", {})
+    return System(f"{name}, real z_dan", dances, f"{corpus.digest} {files} {seed}")
 
 
 def bundle_system(name: str, generator: DanceGenerator, corpus: Corpus, draws: int, seed: int) -> System:

@@ -1,0 +1,186 @@
+"""Dances through a card: prepared, turned into features, measured against real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from d2m.core.errors import D2MError
+from d2m.metrics.against_real import Rows, distance_figures, diversity_figure, interleaved, multimodality_figure
+from d2m.metrics.beat_figures import alignment, lee_beats, repetition
+from d2m.metrics.body import physical_foot_contact
+from d2m.metrics.body_figures import body_figures
+from d2m.metrics.cards import Card, Measured
+from d2m.metrics.fact_features import geometric_features, kinetic_features
+from d2m.metrics.figure import Array, Better, DanceToSong, Figure, Floats, SongDraws, Songs, by_song, unmeasured
+
+#: Features of the windows of a dance: (t, 14, 2) px -> (w, d).
+Embed = Callable[[Floats], Array]
+#: Features of songs' dances: of every song in turn, and of every dance.
+Featured = tuple[Rows, dict[str, list[Floats]]]
+
+
+class Reference:
+    """Real dances, resampled, cropped and turned into features once for all rows that are measured against them.
+
+    Args:
+        card: of the rows.
+        real: the dances; several to one song are views.
+        embed: see :func:`measure`.
+
+    Raises:
+        D2MError: no dances, or a dance that the card cannot measure.
+    """
+
+    def __init__(self, card: Card, real: Sequence[DanceToSong], embed: Embed | None = None) -> None:
+        if not real:
+            raise D2MError(f"card {card.name}: no real dances; give some")
+        self.card, self.embed = card, embed
+        self.songs = {} if card.features == "feet" else _prepared(card, real)
+        self.features = {} if card.features == "feet" else _features(card, self.songs, embed)
+
+
+def measure(
+    card: Card,
+    dances: Sequence[DanceToSong],
+    real: Sequence[DanceToSong] | Reference,
+    embed: Embed | None = None,
+    seed: int = 0,
+) -> Measured:
+    """A set of dances through a card.
+
+    Args:
+        dances: generated or other dances; several to one song are draws.
+        real: the reference; several to one song are views. As ``dances`` it gives the row ``real``, which sits at the
+            floors. For more than one row a :class:`Reference`, of the same card and ``embed``.
+        embed: features of a dance's windows, as many and as far apart as the card says; None leaves out what needs it.
+        seed: of halves, shifts, shuffles and bootstrap.
+
+    Returns:
+        name -> figure; the names depend on the card alone. What cannot be measured is nan with a note.
+
+    Raises:
+        D2MError: no dances, a dance that is too short, not finite or of another shape, a card whose needs are not met,
+            a reference of another card.
+    """
+    if not dances:
+        raise D2MError(f"card {card.name}: no dances; give some")
+    truth = real if isinstance(real, Reference) else Reference(card, real, embed)
+    if card.features == "feet":
+        return Measured(card, _feet(card, dances))
+    if truth.card != card:
+        raise D2MError(f"card {card.name}: the reference was made for card {truth.card.name}; make one for each card")
+    ours = _prepared(card, dances)
+    genres = [[mine[0].genre for mine in songs.values()] for songs in (ours, truth.songs)]
+    draws = SongDraws(genres[0], genres[1], card.bootstrap, seed, paired=list(ours) == list(truth.songs))
+    features = _features(card, ours, truth.embed)
+    found: dict[str, Figure] = {}
+    if card.features == "embed":
+        found |= _embedded(card, features, truth.features, draws, seed)
+    else:
+        found |= _fact(card, features, truth.features, draws, seed)
+    if card.beats == "lee":
+        assert card.tolerance_s
+        found |= lee_beats(ours, card.tolerance_s, card.shifts, draws, seed)
+    elif card.beats != "none":
+        assert card.sigma_s
+        found |= alignment(ours, card.beats, card.sigma_s, card.shifts, draws, seed)
+    if card.beats_per_block:
+        found["repetition"] = repetition(ours, card.beats_per_block, card.shifts, draws, seed)
+    if card.body:
+        found |= body_figures(ours, truth.songs, draws)
+    return Measured(card, found)
+
+
+def _prepared(card: Card, dances: Sequence[DanceToSong]) -> Songs:
+    """Dances at the card's rate, cropped, by song."""
+    for dance in dances:
+        dance.check(2)
+    ready = [d.at(card.fps, card.crop_s) for d in dances]
+    for dance in ready:
+        dance.check(card.least_frames)
+    return by_song(ready)
+
+
+def _rows(songs: Songs, of: Callable[[DanceToSong], Floats]) -> Featured:
+    each = {name: [of(d) for d in mine] for name, mine in songs.items()}
+    genres = [mine[0].genre for mine in songs.values()]
+    # Where the first rows of a song are all that counts, they should not all be of the first camera.
+    turned = [x[k % len(x) :] + x[: k % len(x)] for k, x in enumerate(each.values())]
+    return Rows(list(songs), genres, [interleaved(x) for x in turned]), each
+
+
+def _features(card: Card, songs: Songs, embed: Embed | None) -> dict[str, Featured]:
+    """Suffix of the figures -> features; {} if the card's classifier is not there."""
+    if card.features == "embed":
+        return {} if embed is None else {"": _rows(songs, lambda d: _windows(card, d, embed))}
+    return {
+        "_k": _rows(songs, lambda d: kinetic_features(d.poses, d.fps)[None]),
+        "_g": _rows(songs, lambda d: geometric_features(d.poses, d.fps)[None]),
+    }
+
+
+def _windows(card: Card, dance: DanceToSong, embed: Embed) -> Floats:
+    features = np.asarray(embed(np.asarray(dance.poses, np.float64)), np.float64)
+    expected = card.windows(len(dance.poses))
+    if features.ndim != 2 or len(features) != expected or not np.isfinite(features).all():
+        raise D2MError(
+            f"{dance.song}: the motion classifier gave {features.shape} features of {len(dance.poses)} frames; "
+            f"card {card.name} needs {expected} finite rows, {card.window_frames} frames every {card.hop_frames}"
+        )
+    return features
+
+
+def _on_one_scale(card: Card, mine: Rows, reference: Rows) -> tuple[Rows, Rows]:
+    if card.normaliser == "reference":
+        return mine.standardised(reference), reference.standardised(reference)
+    return mine, reference
+
+
+def _embedded(
+    card: Card, ours: dict[str, Featured], theirs: dict[str, Featured], draws: SongDraws, seed: int
+) -> dict[str, Figure]:
+    unit = "of the classifier's features"
+    if not ours:
+        names: dict[str, Better] = {
+            "fid": "lower",
+            "fid_floor": "real",
+            "kid": "lower",
+            "diversity": "real",
+            "multimodality": "higher",
+        }
+        return {k: unmeasured(unit, better, "no motion classifier was given") for k, better in names.items()}
+    (mine, each), (reference, _) = ours[""], theirs[""]
+    mine, reference = _on_one_scale(card, mine, reference)
+    return {
+        **distance_figures(mine, reference, card.halves, card.bootstrap, seed, unit + ", squared"),
+        "diversity": diversity_figure(mine, draws, seed, unit),
+        "multimodality": multimodality_figure(each, unit),
+    }
+
+
+def _fact(
+    card: Card, ours: dict[str, Featured], theirs: dict[str, Featured], draws: SongDraws, seed: int
+) -> dict[str, Figure]:
+    found: dict[str, Figure] = {}
+    unit = "standard deviations of real" if card.normaliser == "reference" else ""
+    for suffix in ours:
+        mine, reference = _on_one_scale(card, ours[suffix][0], theirs[suffix][0])
+        found |= distance_figures(mine, reference, card.halves, card.bootstrap, seed, unit + ", squared", suffix)
+        found[f"dist{suffix}"] = diversity_figure(mine, draws, seed, unit)
+    return found
+
+
+def _feet(card: Card, dances: Sequence[DanceToSong]) -> dict[str, Figure]:
+    scores = []
+    for dance in dances:
+        if dance.feet is None:
+            raise D2MError(
+                f"{dance.song}: card {card.name} measures whether feet stay on the floor, which needs 3-D poses "
+                "with toes; these are 14 joints in a picture. Choose another card"
+            )
+        d = dance.at(card.fps, card.crop_s)
+        assert d.feet is not None
+        scores.append(physical_foot_contact(d.feet, card.fps))
+    return {"pfc": Figure(float(np.mean(scores)), len(scores), "(m/s)² / 10,000", "lower", note="dances")}
