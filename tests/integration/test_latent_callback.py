@@ -259,13 +259,6 @@ def test_the_studys_files_join_the_lineage(tiny_run: Path, tmp_path: Path) -> No
     assert "direction-mean_shift" in [r["artifact"]["name"] for r in rows if r["type"] == "artifact"]
 
 
-def test_train_returns_what_a_sweeper_optimises(tiny_run: Path, tmp_path: Path) -> None:
-    value = curriculum.objective(RunFolder(tiny_run), ["du_vae", "generator"])
-    done = json.loads(RunFolder(tiny_run).done_path("generator").read_text())
-    assert value == done["metrics"]["val/loss"]
-    assert curriculum.objective(RunFolder(tmp_path), ["du_vae"]) is None
-
-
 def test_a_server_that_does_not_answer_is_offline(tmp_path: Path) -> None:
     program = (
         "from d2m.train.callbacks import loggers\n"

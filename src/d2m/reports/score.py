@@ -12,8 +12,9 @@ from d2m.core.files import check_out, write_json
 from d2m.core.machine import git_revision, versions
 from d2m.data.corpus import REPORT, Corpus
 from d2m.data.splits import SPLITS
-from d2m.metrics.cards import Card, DanceToSong, Measured, Table, load_card, measure
-from d2m.metrics.figure import unmeasured
+from d2m.metrics.cards import Card, Measured, Table, load_card
+from d2m.metrics.figure import DanceToSong, unmeasured
+from d2m.metrics.measure import measure
 from d2m.prepare.process import Options
 from d2m.prepare.run import read_options
 from d2m.reports.evaluate.songs import SongScales, judged_figures, song_rows
@@ -78,7 +79,7 @@ def corpus_dances(corpus: Corpus, splits: Sequence[str]) -> list[DanceToSong]:
 
 
 @dataclass(frozen=True, eq=False)
-class Reference:
+class RealDances:
     """Real dances: of a corpus, or of files. known: as ``genres`` of :func:`d2m.reports.files.read_dances`."""
 
     name: str
@@ -88,7 +89,7 @@ class Reference:
     read: Sequence[ReadDance] = ()
 
 
-def open_reference(request: ScoreRequest, feet: bool) -> Reference | None:
+def open_reference(request: ScoreRequest, feet: bool) -> RealDances | None:
     """The reference of a request, None if it names none.
 
     Args:
@@ -113,11 +114,11 @@ def open_reference(request: ScoreRequest, feet: bool) -> Reference | None:
             for name in (r.name, Path(r.audio).stem):
                 known.setdefault(name, (r.name, r.genre))
         dances = corpus_dances(corpus, REFERENCE_SPLITS[request.split])
-        return Reference(folder.resolve().name, dances, known, corpus)
+        return RealDances(folder.resolve().name, dances, known, corpus)
     options = request.options(find_source(folder, "reference"), None)
     read = read_dances(folder, options, None, {}, "reference", feet)
     known = {n: (d.views[0].song, d.views[0].genre) for d in read for n in (d.views[0].song, d.name)}
-    return Reference(folder.resolve().name, [v for d in read for v in d.views], known, None, read)
+    return RealDances(folder.resolve().name, [v for d in read for v in d.views], known, None, read)
 
 
 def same_songs(real: Sequence[DanceToSong], dances: Sequence[DanceToSong]) -> list[DanceToSong]:
@@ -189,7 +190,7 @@ def _report(
     options: Options,
     table: Table,
     read: Sequence[ReadDance],
-    reference: Reference | None,
+    reference: RealDances | None,
     dances: Sequence[DanceToSong],
     judges: Judges | None,
 ) -> dict[str, Any]:
