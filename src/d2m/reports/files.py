@@ -18,7 +18,7 @@ from d2m.core.progress import bar
 from d2m.core.skeleton import FPS
 from d2m.data.manifest import MANIFEST, Recording, read_manifest
 from d2m.data.songs import find_songs, songs_among
-from d2m.metrics.cards import DanceToSong
+from d2m.metrics.figure import DanceToSong
 from d2m.motion.units import resample
 from d2m.music.beats import BeatTracker, onset_strength, track
 from d2m.music.front_ends import front_end
