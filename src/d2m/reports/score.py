@@ -80,7 +80,7 @@ def corpus_dances(corpus: Corpus, splits: Sequence[str]) -> list[DanceToSong]:
 
 @dataclass(frozen=True, eq=False)
 class RealDances:
-    """Of a corpus, or of files. known: as ``genres`` of :func:`d2m.reports.files.read_dances`."""
+    """Real dances: of a corpus, or of files. known: as ``genres`` of :func:`d2m.reports.files.read_dances`."""
 
     name: str
     dances: list[DanceToSong]

@@ -57,6 +57,7 @@ def evaluation_panels(panels: Mapping[str, Mapping[str, FigureRow]], *, title: s
         ax.set_ylim(len(systems) - 0.5, -0.5)
         ax.set_title(name, fontsize=8)
         ax.tick_params(labelsize=8)
+        ax.locator_params("x", nbins=5)
         _tidy(ax, "x")
     for k in range(len(panels), n_rows * _COLUMNS):
         axes[k // _COLUMNS, k % _COLUMNS].set_axis_off()

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m.core.skeleton import UNIT_FRAMES
-from d2m.metrics.figure import DanceToSong, Figure
+from d2m.metrics.figure import DanceToSong, Figure, SongDraws
 from d2m.metrics.motion import boundary_jump_ratio, common_scale, mean_energy
 from d2m.reports.judges import Judge
-from d2m.stats.bootstrap import paired_difference, song_bootstrap
+from d2m.stats.bootstrap import paired_difference
 
 Floats = NDArray[np.float64]
 
@@ -98,24 +98,25 @@ def _genre_mean(values: Floats, labels: NDArray[np.str_]) -> float:
 
 
 def judged_figures(rows: SongRows, chance: float, seed: int) -> dict[str, Figure]:
-    """The judges' probability of the song's own genre: genres weigh the same, interval over songs.
+    """The judges' probability of the song's own genre: genres weigh the same, interval over songs within genres.
 
     Args:
         chance: of a judge's vote.
     """
     labels = np.array(rows.genre)
+    draws = SongDraws(rows.genre, rows.genre, 500, seed, paired=True)
     out = {}
     for name in (n for n in rows.values if n.startswith(JUDGED)):
         values = rows.values[name]
 
-        def statistic(i: NDArray[np.int64], values: Floats = values) -> float:
+        def statistic(i: NDArray[np.int64], _: NDArray[np.int64], values: Floats = values) -> float:
             return _genre_mean(values[i], labels[i])
 
         figure = Figure(
             _genre_mean(values, labels), int(np.isfinite(values).sum()), "probability of the song's genre", "higher",
             chance=chance,
         )  # fmt: skip
-        out[name] = figure.with_interval(song_bootstrap(statistic, len(values), seed=seed))
+        out[name] = figure.with_interval(draws.interval(statistic))
     return out
 
 
