@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,12 +23,13 @@ def test_the_last_stage_s_monitored_value(tiny_run: Path, corpora: Path, tmp_pat
     assert objective(compose_train(corpora, "stages=[du_vae]"), RunFolder(tmp_path)) is None
 
 
-def test_how_the_dances_measure(tiny_run: Path, corpora: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_how_the_dances_measure(tiny_run: Path, corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judges, "STEPS", 30)
     cfg = compose_train(corpora, "objective=eval/objective")
     check_objective(cfg)
-    value = objective(cfg, RunFolder(tiny_run))
-    report = json.loads((RunFolder(tiny_run).evaluation / "report.json").read_text())
+    run = RunFolder(Path(shutil.copytree(tiny_run, tmp_path / "run")))
+    value = objective(cfg, run)
+    report = json.loads((run.evaluation / "report.json").read_text())
     assert value is not None and 0 <= value <= 1 and list(report["objective"].values()) == [value]
     assert report["splits"] == ["val"]
 
