@@ -15,8 +15,8 @@ from d2m.core.files import sha256
 
 #: Keys that change nothing that is learned: places, loggers, what is shown. Of ``data`` the corpus's digest says it.
 UNSIGNED = (
-    "logger", "project", "resume", "rerun", "callbacks.progress_bar", "callbacks.dance_video", "callbacks.latent",
-    "data.name", "data.root", "data.cache", "data.front_end", "data.corpus",
+    "logger", "project", "resume", "rerun", "objective", "callbacks.progress_bar", "callbacks.dance_video",
+    "callbacks.latent", "data.name", "data.root", "data.cache", "data.front_end", "data.corpus",
 )  # fmt: skip
 
 
