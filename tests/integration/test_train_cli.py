@@ -52,3 +52,32 @@ def test_a_corpus_of_another_front_end_is_refused(tmp_path: Path) -> None:
         d2m("train", *words, *asked, "data.front_end=rhythm")
     assert "\n" not in str(told.value) and "data.front_end=mfcc" in str(told.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_what_a_finished_run_has_trained_is_not_trained_once_more(
+    corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    short = ["fit.du_vae.max_epochs=1", "fit.du_vae.steps_per_epoch=1", "stages=[du_vae]", "logger=none"]
+    asked = ["train", *TINY, f"data.cache={corpora}", *short]
+
+    d2m(*asked, "seed=3")
+    runs = tmp_path / "outputs" / "runs"
+    (first,) = [RunFolder(p) for p in runs.iterdir()]
+    told = first.facts()
+    assert told["state"] == "done" and told["stage"] == "bundle" and told["metrics"]["stage"] == "du_vae"
+    assert told["overrides"][-1] == "seed=3" and first.config()["seed"] == 3 and first.curves("du_vae")
+    with pytest.raises(D2MError, match=f"{first.path.name}: has trained this already .*rerun=true"):
+        d2m(*asked, "seed=3", "callbacks.dance_video=null")  # changes nothing that is learned
+    assert list(runs.iterdir()) == [first.path]  # nothing is left of the refused one
+
+    def begins(*_: object) -> None:
+        raise D2MError("training begins")
+
+    monkeypatch.setattr("d2m.train.curriculum.train_stage", begins)
+    for words in (["rerun=true"], ["hydra.run.dir=outputs/runs/named"]):  # a named folder is the user's decision
+        with pytest.raises(D2MError, match="training begins"):
+            d2m(*asked, "seed=3", *words)
+    capsys.readouterr()
+    d2m("runs", "ls", "json=true")
+    assert [row["state"] for row in json.loads(capsys.readouterr().out)] == ["done"]

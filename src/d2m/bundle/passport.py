@@ -6,7 +6,7 @@ run.json  state       running, done, failed or killed
           heartbeat   when the process that trains last said so, every BEAT_SECONDS
           started, resumed, ended   of the first session, the present one and the last (ISO 8601, UTC)
           host, pid, slurm_job, wandb   where it is; W&B's ids by stage
-          metrics     of the present stage, as of its last checkpoint
+          metrics     of the last stage that has any, as of its last checkpoint
           signature   of what is trained (d2m.bundle.signature)
           config      in config.json beside it, resolved
 """
@@ -136,7 +136,7 @@ class Passport:
             # KeyboardInterrupt and SystemExit, which signals raise, are no Exception.
             end |= {"state": "failed" if isinstance(error, Exception) else "killed", "error": reason(error)}
         with suppress(D2MError):  # a full disk: the error of the block counts, and the run's files are whole
-            if self._before and not self._identified:
+            if error is not None and self._before and not self._identified:
                 write_json(self.run.facts_path, self._before)
             else:
                 self.update(**end)
@@ -147,10 +147,10 @@ class Passport:
                 self._write()
 
     def _write(self) -> None:
-        stage = str(self._facts.get("stage"))
         with suppress(D2MError):  # a broken progress.json is its reader's business
-            if metrics := (self.run.done(stage) or self.run.progress(stage)).get("metrics"):
-                self._facts["metrics"] = {"stage": stage, **metrics}
+            for stage in self._facts.get("stages", []):
+                if metrics := (self.run.done(stage) or self.run.progress(stage)).get("metrics"):
+                    self._facts["metrics"] = {"stage": stage, **metrics}
         self._facts["heartbeat"] = now()
         write_json(self.run.facts_path, self._facts)
 
