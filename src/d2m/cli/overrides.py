@@ -35,6 +35,7 @@ NULL_TYPES: dict[str, Any] = {
     "window": 1.0,
     "shrinkage": 1.0,
     "start": 1.0,
+    "songs_per_genre": 1,
 }
 #: Lightning takes more than the type of the default here, and says itself what it takes.
 _ANY_TYPE = ("trainer.devices", "trainer.deterministic", "trainer.fast_dev_run")

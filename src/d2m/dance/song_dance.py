@@ -198,9 +198,13 @@ def dance_to(
         facts = getattr(edit, "facts", {})
     poses, unwarped = {}, {}
     for name, latent in latents.items():
-        # One at a time and never batched: equal latents then give equal bits.
-        rows = torch.from_numpy(latent).to(device=generator.device, dtype=z.dtype)[None, :, None]
-        whole = generator.to_pixels(generator.choreograph(rows, noise).poses[0, : clock.n_source])
+        if name == "original" and not bool(chosen.draws.any()):
+            danced = chosen  # the first draws, decoded as below
+        else:
+            # One at a time and never batched: equal latents then give equal bits.
+            rows = torch.from_numpy(latent).to(device=generator.device, dtype=z.dtype)[None, :, None]
+            danced = generator.choreograph(rows, noise)
+        whole = generator.to_pixels(danced.poses[0, : clock.n_source])
         unwarped[name] = whole.float().cpu().numpy()
         poses[name] = clock.apply(unwarped[name])
     return SongDance(

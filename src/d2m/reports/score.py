@@ -12,9 +12,9 @@ from d2m.core.files import check_out, write_json
 from d2m.core.machine import git_revision, versions
 from d2m.data.corpus import REPORT, Corpus
 from d2m.data.splits import SPLITS
-from d2m.metrics.cards import Card, Measured, Table, load_card
+from d2m.metrics.cards import Measured, Table, load_card
 from d2m.metrics.figure import DanceToSong, unmeasured
-from d2m.metrics.measure import measure
+from d2m.metrics.measure import Reference, measure
 from d2m.prepare.process import Options
 from d2m.prepare.run import read_options
 from d2m.reports.evaluate.songs import SongScales, judged_figures, song_rows
@@ -157,12 +157,13 @@ def score(request: ScoreRequest) -> Scored:
     dances = [v for d in read for v in d.views]
     beside = same_songs(reference.dances, dances) if reference else []
     judges = fit_judges(corpus, request.seed) if corpus is not None and card.features == "embed" else None
+    measured_by = Reference(card, beside or dances, judges[0].features if judges else None)
     table = Table(card)
     name = Path(request.poses).resolve().name
     name = f"{name} (poses)" if name == REAL else name
     if beside:
-        table.add(REAL, _measured(card, beside, beside, judges, request.seed))
-    row = _measured(card, dances, beside or dances, judges, request.seed)
+        table.add(REAL, _measured(measured_by, beside, beside, judges, request.seed))
+    row = _measured(measured_by, dances, beside, judges, request.seed)
     if "multimodality" in row and any(len(d.views) > 1 for d in read):
         row["multimodality"] = unmeasured(row["multimodality"].unit, "higher", "views of one dance are no draws")
     table.add(name, row)
@@ -173,14 +174,14 @@ def score(request: ScoreRequest) -> Scored:
 
 
 def _measured(
-    card: Card, dances: Sequence[DanceToSong], beside: Sequence[DanceToSong], judges: Judges | None, seed: int
+    reference: Reference, dances: Sequence[DanceToSong], beside: Sequence[DanceToSong], judges: Judges | None, seed: int
 ) -> Measured:
     """With the judges' votes, if all dances are to songs that the reference has."""
-    found = measure(card, dances, beside, judges[0].features if judges else None, seed)
+    found = measure(reference.card, dances, reference, seed=seed)
     if judges and {d.song for d in dances} <= {d.song for d in beside}:
         by_song = sorted(dances, key=lambda d: d.song)
         rows = song_rows(by_song, judges, SongScales.of(sorted(beside, key=lambda d: d.song)))
-        found = Measured(card, found | judged_figures(rows, 1 / len(judges[0].genres), seed))
+        found = Measured(reference.card, found | judged_figures(rows, 1 / len(judges[0].genres), seed))
     return found
 
 

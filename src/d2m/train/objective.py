@@ -40,7 +40,7 @@ def objective(cfg: DictConfig, run: RunFolder) -> float | None:
     from d2m.reports.evaluate.run import Request, evaluate
 
     request = Request(
-        (run.bundle,), run.evaluation, splits=("val",), songs=SONGS_PER_GENRE, draws=DRAWS, baselines=False,
+        (run.bundle,), run.evaluation, splits=("val",), songs_per_genre=SONGS_PER_GENRE, draws=DRAWS, baselines=False,
         seed=cfg.seed,
     )  # fmt: skip
     (value,) = evaluate(request).report["objective"].values()

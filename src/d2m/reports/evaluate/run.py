@@ -37,7 +37,7 @@ class Request:
     data: Path | None = None
     cards: tuple[str, ...] = ("d2m",)
     splits: tuple[str, ...] = ("val", "test")
-    songs: int | None = None
+    songs_per_genre: int | None = None
     draws: int = 3
     baselines: bool = True
     seed: int = 0
@@ -151,7 +151,7 @@ def evaluate(request: Request) -> Evaluation:
             )
     origins = [trained_on(b) for b in request.bundles]
     trained = {name for o in origins for name in o.get("songs", {}).get("train", ())}
-    songs = chosen_songs(corpus, request.splits, request.songs, trained)
+    songs = chosen_songs(corpus, request.splits, request.songs_per_genre, trained)
     check_out(request.out)
 
     systems = [real(corpus)]

@@ -232,4 +232,5 @@ def log_evaluation(report: Mapping[str, Any], out: Path, project: str = "d2m") -
             logger.log_metrics({k: v for k, v in summary.items() if math.isfinite(v)})
         finally:
             close_loggers([logger], "success")
-    return f"{len(report['bundles'])} W&B runs of figures in {out / 'wandb'}"
+    n = len(report["bundles"])
+    return f"{n} W&B {'run' if n == 1 else 'runs'} of figures in {out / 'wandb'}"
