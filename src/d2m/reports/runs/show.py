@@ -13,12 +13,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from d2m.bundle.signature import UNSIGNED
 from d2m.core.files import finite
 from d2m.reports.runs.choose import Runs
 from d2m.reports.runs.read import Run, differing
 
 _COLOURS = {"running": "cyan", "done": "green", "failed": "red", "killed": "yellow", "unreadable": "red"}
+
+#: Keys of which a difference says nothing of a run.
+_UNSAID = (
+    "callbacks.dance_video", "callbacks.latent", "callbacks.progress_bar", "data.cache", "hydra", "logger", "project",
+    "rerun", "resume",
+)  # fmt: skip
 
 
 def console() -> Console:
@@ -62,7 +67,7 @@ def differences_within(runs: Runs) -> dict[str, list[str]]:
     """Name of a run -> the overrides that set it apart within its sweep, or among the runs outside of sweeps."""
     found: dict[str, list[str]] = {}
     for _, group in _groups(runs):
-        found |= differing(group, (*UNSIGNED, "hydra"))
+        found |= differing(group, _UNSAID)
     return found
 
 
