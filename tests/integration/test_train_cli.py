@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from omegaconf import DictConfig
 
 from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
+from d2m.core.files import write_json
 from d2m.toy.embedded import prepare_embedded
+from d2m.train.stage import Stage
 from tests.commands import called, d2m
 
 from .conftest import TINY, assert_one_line, call
@@ -52,3 +55,31 @@ def test_a_corpus_of_another_front_end_is_refused(tmp_path: Path) -> None:
         d2m("train", *words, *asked, "data.front_end=rhythm")
     assert "\n" not in str(told.value) and "data.front_end=mfcc" in str(told.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_what_a_finished_run_has_trained_is_not_trained_once_more(
+    corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[Path] = []
+
+    def train_stage(cfg: DictConfig, stage: Stage, run: RunFolder, *_: object) -> None:
+        seen.append(run.path)
+        write_json(run.done_path(stage.name), {"metrics": {"val/recon": 0.5}, "seconds": 61})
+
+    monkeypatch.setattr("d2m.train.curriculum.train_stage", train_stage)
+    monkeypatch.chdir(tmp_path)
+    asked = ["train", *TINY, f"data.cache={corpora}", "stages=[du_vae]", "seed=3"]
+    d2m(*asked)
+    run = RunFolder(seen[0])
+    told = run.facts()
+    assert told["state"] == "done" and told["stage"] == "bundle" and told["metrics"]["val/recon"] == 0.5
+    assert told["overrides"][-1] == "seed=3" and run.config()["seed"] == 3 and run.corpus().parent == corpora
+    with pytest.raises(D2MError, match=f"{run.path.name}: has trained this already .*rerun=true"):
+        d2m(*asked, "callbacks.dance_video=null")  # changes nothing that is learned
+    assert len(seen) == 1 and list((tmp_path / "outputs" / "runs").iterdir()) == [run.path]
+    d2m(*asked, "rerun=true", "hydra.run.dir=outputs/runs/again")
+    d2m(*asked, "hydra.run.dir=outputs/runs/named")  # a named folder is the user's decision
+    assert {RunFolder(p).facts()["signature"] for p in seen} == {told["signature"]} and len(seen) == 3
+    capsys.readouterr()
+    d2m("runs", "ls", "json=true")
+    assert [row["state"] for row in json.loads(capsys.readouterr().out)] == ["done"] * 3

@@ -32,7 +32,9 @@ from d2m.train.callbacks.loggers import (
     define_batch_axis,
     log_video,
     no_logger,
+    stage_loggers,
     tensorboard_logger,
+    wandb_id,
     wandb_logger,
     wandb_mode,
     within_limit,
@@ -279,6 +281,26 @@ def test_csv_and_no_logger_take_a_video_in_silence(tmp_path: Path, video: Path) 
     assert [r["a"] for r in rows(tmp_path / "csv" / "du_vae")] == ["1.0"]
     assert no_logger(str(tmp_path), "du_vae", {}) is False
     close_loggers([], "failed")
+
+
+@pytest.mark.parametrize(
+    ("make", "kinds"),
+    [
+        (no_logger, [CSVLogger]), (csv_logger, [CSVLogger]), (tensorboard_logger, [TensorBoardLogger, CSVLogger]),
+        (wandb_logger, [WandbLogger, CSVLogger]),
+    ],
+)  # fmt: skip
+def test_curves_are_written_as_csv_whatever_the_logger(make: Any, kinds: list[type], nobody: Path) -> None:
+    loggers = stage_loggers(make, nobody, "mm_gan", {"seed": 1})
+    assert [type(logger) for logger in loggers] == kinds
+    assert [type(logger) for logger in stage_loggers(make, nobody, "mm_gan", {}, csv=False)] == [
+        k for k in kinds if k is not CSVLogger or make is csv_logger
+    ]
+    identity = wandb_id(loggers)
+    assert identity is None if make is not wandb_logger else str(identity).endswith("-mm_gan")
+    loggers[-1].log_metrics({"val/recon": 0.5, "batch": 3.0}, step=0)
+    close_loggers(loggers[-1:], "success")
+    assert RunFolder(nobody).curves("mm_gan") and rows(nobody / "csv" / "mm_gan")[0]["val/recon"] == "0.5"
 
 
 # --- the dance video -----------------------------------------------------------------------------------------

@@ -238,7 +238,8 @@ def test_lightning_restarts_the_very_job(tmp_path: Path, monkeypatch: pytest.Mon
 
     seen = []
 
-    def watch(cfg: Any, run_dir: Path, overrides: Any) -> Path:
+    def watch(cfg: Any, run_dir: Path, overrides: Any, beside: Path | None) -> Path:
+        assert beside is None  # trials that train the same are the sweep's business
         assert HydraConfig.get().run.dir == str(run_dir)
         seen.append((sys.argv[1:], run_dir.name))
         return run_dir

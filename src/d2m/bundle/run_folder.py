@@ -1,11 +1,12 @@
 """A run's folder: its layout, what has finished, and which process may write to it; without Lightning and Hydra.
 
-run.json                       revision, versions, overrides, stages, corpus
+run.json                       what the run is and how it is doing: d2m.bundle.passport
+config.json                    its config, resolved
 checkpoints/STAGE/last.ckpt    what the stage resumes from, and its result
 checkpoints/STAGE/progress.json  what last.ckpt's training has behind it: warm start, seconds, metrics
 checkpoints/STAGE/done.json    written last: the stage was trained to its end
-lineage/STAGE.json, lineage/bundle.json, metrics.json, bundle/, csv/, tensorboard/, wandb/, videos/, latent/,
-evaluation/
+csv/STAGE/metrics.csv          every curve, whatever the logger
+lineage/STAGE.json, lineage/bundle.json, metrics.json, bundle/, tensorboard/, wandb/, videos/, latent/, evaluation/
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ class RunFolder:
     def facts_path(self) -> Path:
         """What the run says of itself."""
         return self.path / "run.json"
+
+    @property
+    def config_path(self) -> Path:
+        """The resolved config of the command that last trained here."""
+        return self.path / "config.json"
 
     @property
     def metrics_path(self) -> Path:
@@ -99,6 +105,10 @@ class RunFolder:
     def facts(self) -> dict[str, Any]:
         """run.json; {} if there is none."""
         return _read_json(self.facts_path)
+
+    def config(self) -> dict[str, Any]:
+        """config.json; {} of runs from before there was one."""
+        return _read_json(self.config_path)
 
     def corpus(self) -> Path:
         """The prepared corpus that the run trained on.

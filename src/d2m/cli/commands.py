@@ -53,5 +53,9 @@ COMMANDS = {
     "study report": Command("d2m.cli.study:report", "report", "study"),
     "blind build": Command("d2m.cli.blind:build", "build", "blind"),
     "blind score": Command("d2m.cli.blind:score", "score", "blind"),
+    "runs ls": Command("d2m.cli.runs:ls", "ls", "runs"),
+    "runs best": Command("d2m.cli.runs:best", "best", "runs"),
+    "runs show": Command("d2m.cli.runs:show", "show", "runs"),
+    "runs diff": Command("d2m.cli.runs:diff", "diff", "runs"),
     "import-original": Command("d2m.cli.import_original:main", "import_original"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -13,7 +14,7 @@ from d2m.core.errors import D2MError
 from d2m.core.machine import is_rank_zero
 
 RUNS = Path("outputs/runs")
-_RESUME, _RUN_DIR = "resume=", "hydra.run.dir="
+_RESUME, _RERUN, _RUN_DIR = "resume=", "rerun=", "hydra.run.dir="
 
 
 def _value(override: str) -> str:
@@ -32,7 +33,8 @@ def saved_overrides(run: RunFolder) -> list[str] | None:
 
 def _task(overrides: Iterable[str]) -> list[str]:
     """What of the overrides makes a run another one."""
-    return sorted(o for o in overrides if not o.lstrip("+").startswith((_RESUME, "hydra")) and not o.startswith("-"))
+    same = (_RESUME, _RERUN, "hydra")
+    return sorted(o for o in overrides if not o.lstrip("+").startswith(same) and not o.startswith("-"))
 
 
 def _run_dir(overrides: Iterable[str]) -> RunFolder | None:
@@ -41,11 +43,18 @@ def _run_dir(overrides: Iterable[str]) -> RunFolder | None:
     return None if given is None or "${" in given else RunFolder(Path(given))
 
 
+def _begun(path: Path) -> float:
+    """When the run's last session began; its folder's own time changes with every heartbeat."""
+    facts = RunFolder(path).facts()
+    told = facts.get("resumed") or facts.get("started")
+    return datetime.fromisoformat(told).timestamp() if told else path.stat().st_mtime
+
+
 def newest_unfinished(overrides: Iterable[str], runs: Path = RUNS) -> Path | None:
     """The newest run under ``outputs/runs`` that was started with the same overrides, did not finish and is not
     being trained by another process."""
     wanted = _task(overrides)
-    for path in sorted((p for p in runs.glob("*") if p.is_dir()), key=lambda p: p.stat().st_mtime, reverse=True):
+    for path in sorted((p for p in runs.glob("*") if p.is_dir()), key=_begun, reverse=True):
         run = RunFolder(path)
         saved = saved_overrides(run)
         if saved is None or _task(saved) != wanted or run.is_finished():

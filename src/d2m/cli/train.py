@@ -56,7 +56,8 @@ def nothing_left(folder: RunFolder) -> Iterator[None]:
         yield
     except D2MError:
         files = {p.name for p in folder.path.iterdir()} if folder.path.is_dir() else set()
-        if files and files <= {".hydra", "train.log", ".lock", folder.facts_path.name} and not folder.in_use():
+        begun = {".hydra", "train.log", ".lock", folder.facts_path.name, folder.config_path.name}
+        if files and files <= begun and not folder.in_use():
             shutil.rmtree(folder.path, ignore_errors=True)
         raise
 
@@ -68,10 +69,26 @@ def train(cfg: DictConfig) -> float | None:
 
     folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
     with nothing_left(folder):
-        return _train(cfg, folder, list(HydraConfig.get().overrides.task))
+        return _train(cfg, folder, list(HydraConfig.get().overrides.task), runs_beside(cfg, folder))
 
 
-def _train(cfg: DictConfig, folder: RunFolder, overrides: list[str]) -> float | None:
+def runs_beside(cfg: DictConfig, folder: RunFolder) -> Path | None:
+    """The folder whose finished runs are not trained once more; None if there is nothing to compare.
+
+    Only a run in a folder that d2m named itself is compared: whoever resumes, names the folder, sweeps or tries one
+    batch knows what is trained.
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    hydra = HydraConfig.get()
+    named = any(o.startswith("hydra.run.dir=") for o in hydra.overrides.hydra)
+    if cfg.rerun or cfg.resume is not None or named or hydra.mode != RunMode.RUN or cfg.trainer.fast_dev_run:
+        return None
+    return folder.path.parent
+
+
+def _train(cfg: DictConfig, folder: RunFolder, overrides: list[str], beside: Path | None) -> float | None:
     check_options(cfg.trainer)
     check_data_root(cfg.data)
     # Late: what is wrong above is told at once.
@@ -85,7 +102,7 @@ def _train(cfg: DictConfig, folder: RunFolder, overrides: list[str]) -> float | 
         check_same_run(folder, overrides)
     restart_as_this_job()
     with own_processes():
-        run_curriculum(cfg, folder.path, overrides)
+        run_curriculum(cfg, folder.path, overrides, beside)
     if is_rank_zero():
         print(f"run: {folder.path}" + (f"\nbundle: {folder.bundle}" if folder.bundle.exists() else ""))
     return objective(cfg, folder) if is_rank_zero() else None

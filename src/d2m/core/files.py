@@ -88,11 +88,12 @@ def _remove_left(folder: Path) -> None:
     """Remove temporary folders of processes that have ended."""
     for left in folder.glob(f"{_mine()}*.tmp"):
         number = left.name.removeprefix(_mine()).partition("-")[0]
-        if number.isdecimal() and not _runs(int(number)):
+        if number.isdecimal() and not process_runs(int(number)):
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _runs(process: int) -> bool:
+def process_runs(process: int) -> bool:
+    """Whether a process of this machine is there; its number may be another's by now."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -23,10 +23,12 @@ from pytorch_lightning.callbacks import (
 from pytorch_lightning.loggers import Logger
 
 from d2m.bundle import sha256
+from d2m.bundle.passport import Passport
 from d2m.bundle.run_folder import RunFolder
+from d2m.bundle.signature import finished_twin, signature
 from d2m.core.errors import D2MError
 from d2m.core.files import write_json
-from d2m.core.machine import best_precision, git_revision, is_rank_zero, versions
+from d2m.core.machine import best_precision, code_digest, git_revision, is_rank_zero, versions
 from d2m.data.corpus import Corpus
 from d2m.data.datamodule import DanceDataModule
 from d2m.music.front_ends import front_end
@@ -35,7 +37,7 @@ from d2m.nets.sizes import Sizes
 from d2m.train.callbacks.artifacts import Lineage, log_bundle
 from d2m.train.callbacks.checkpoint_io import AtomicCheckpointIO
 from d2m.train.callbacks.guard import BatchCounter, StopOnNaN
-from d2m.train.callbacks.loggers import close_loggers, no_logger
+from d2m.train.callbacks.loggers import close_loggers, no_logger, stage_loggers, wandb_id
 from d2m.train.callbacks.progress import GenreNames, Progress
 from d2m.train.checkpoints import check_continues, check_style_network, read_checkpoint, warm_start
 from d2m.train.release import write_release
@@ -55,7 +57,7 @@ def build_module(
 
 
 def build_trainer(
-    cfg: DictConfig, stage: Stage, run: RunFolder, callbacks: list[Callback], logger: Logger | bool
+    cfg: DictConfig, stage: Stage, run: RunFolder, callbacks: list[Callback], logger: list[Logger] | bool
 ) -> pl.Trainer:
     """The stage's Trainer from ``cfg.trainer`` and ``cfg.fit[stage]``.
 
@@ -182,8 +184,9 @@ def begin(
     return start, {"warm_start": sources}
 
 
-def train_stage(cfg: DictConfig, stage: Stage, run: RunFolder, corpus_dir: Path) -> None:
+def train_stage(cfg: DictConfig, stage: Stage, run: RunFolder, corpus_dir: Path, passport: Passport) -> None:
     """Train one stage, or resume it from its last checkpoint; its result is ``checkpoints/<stage>/last.ckpt``."""
+    passport.update(stage=stage.name)
     corpus = Corpus.open(corpus_dir)
     last = run.checkpoint(stage.name)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
@@ -196,25 +199,26 @@ def train_stage(cfg: DictConfig, stage: Stage, run: RunFolder, corpus_dir: Path)
         steps_per_epoch=fit.steps_per_epoch, shift=tuple(cfg.data.shift),
         span_features=module.hparams.get("span", False), augment=module.hparams.get("augment"),
     )  # fmt: skip
-    plain = OmegaConf.to_container(cfg, resolve=True)
     # A partial: instantiate would build what the config among the hparams describes.
     make_logger = instantiate(cfg.logger, _partial_=True)
-    logger: Logger | bool = make_logger(run_dir=str(run.path), stage=stage.name, hparams={"config": plain})
-    if isinstance(logger, Logger):
+    loggers = stage_loggers(make_logger, run.path, stage.name, _plain(cfg), csv=not cfg.trainer.fast_dev_run)
+    for logger in loggers:
         logger.log_hyperparams({"stage": stage.name, "warm_start": progress.warm_start})
-    callbacks = [*build_callbacks(cfg, stage, run, corpus, isinstance(logger, Logger)), progress]
+    if wandb := wandb_id(loggers):
+        passport.add_wandb(stage.name, wandb)
+    callbacks = [*build_callbacks(cfg, stage, run, corpus, with_logger=bool(loggers)), progress]
     inputs = {s.name: p for s, p in starts_from(cfg, stage, run).items()}
     if cfg.continue_from.get(stage.name):
         inputs = {stage.name: Path(cfg.continue_from[stage.name])}
     callbacks.append(Lineage(stage.name, run, corpus_dir, inputs))
-    trainer = build_trainer(cfg, stage, run, callbacks, logger)
+    trainer = build_trainer(cfg, stage, run, callbacks, loggers or False)
     status = "failed"
     try:
         trainer.fit(module, data, ckpt_path=None if start is None else str(start), weights_only=True)
         status = "interrupted" if trainer.interrupted else "success"
     finally:
         # Not the trainer's: under fast_dev_run it has a dummy, and W&B's run would continue into the next stage.
-        close_loggers([logger] if isinstance(logger, Logger) else [], status)
+        close_loggers(loggers, status)
     if status == "interrupted":
         raise KeyboardInterrupt
     if trainer.is_global_zero:
@@ -226,11 +230,12 @@ def train_stage(cfg: DictConfig, stage: Stage, run: RunFolder, corpus_dir: Path)
     trainer.strategy.barrier()
 
 
-def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> Path:
+def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = (), beside: Path | None = None) -> Path:
     """The whole job: corpus, stages, bundle. Returns the run's folder.
 
     Args:
         overrides: what the run was started with, for run.json: by it a later command knows the run again.
+        beside: a folder of runs; if one of them finished the same training, this one is refused.
 
     Raises:
         D2MError: anything the user can fix.
@@ -240,24 +245,46 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = ()) -> Path:
     torch.set_float32_matmul_precision("high")
     folder = RunFolder(run_dir)
     stages = check_request(cfg, folder)
-    with folder.lock() if is_rank_zero() else nullcontext():
-        _run(cfg, folder, stages, overrides)
+    first = is_rank_zero()
+    facts = {"overrides": list(overrides), "stages": [s.name for s in stages], "versions": versions()}
+    with folder.lock() if first else nullcontext(), Passport(folder, facts, writes=first) as passport:
+        _run(cfg, folder, stages, passport, beside)
     return run_dir
 
 
-def _run(cfg: DictConfig, run: RunFolder, stages: Sequence[Stage], overrides: Sequence[str]) -> None:
+def _plain(cfg: DictConfig) -> dict[str, Any]:
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    return plain  # type: ignore[no-any-return]
+
+
+def check_not_trained(run: RunFolder, wanted: str, beside: Path) -> None:
+    """See that no finished run beside this one is the same training.
+
+    Raises:
+        D2MError: one is, and it is named.
+    """
+    twin = finished_twin(beside, wanted, but=run.path)
+    if twin is not None:
+        raise D2MError(f"{twin}: has trained this already (same config, corpus and code); use it, or give rerun=true")
+
+
+def _run(cfg: DictConfig, run: RunFolder, stages: Sequence[Stage], passport: Passport, beside: Path | None) -> None:
     corpus_dir = Path(instantiate(cfg.data.corpus))
     corpus = Corpus.open(corpus_dir)
     check_front_end(cfg, corpus, stages)
     check_stages(cfg, stages, run, corpus)
+    signed = signature(_plain(cfg), corpus.digest, code_digest())
+    if beside is not None:
+        check_not_trained(run, signed, beside)
     if is_rank_zero():
-        facts = {"git": git_revision(), "versions": versions(), "overrides": list(overrides), "corpus": str(corpus_dir)}
-        write_json(run.facts_path, {**facts, "stages": [s.name for s in stages]})
+        facts = {"corpus": str(corpus_dir), "corpus_digest": corpus.digest, "git": git_revision()}
+        passport.identify(_plain(cfg), signed, **facts)
     for stage in stages:
         if not run.is_done(stage.name):
-            train_stage(cfg, stage, run, corpus_dir)
+            train_stage(cfg, stage, run, corpus_dir, passport)
     if not is_rank_zero():
         return
+    passport.update(stage="bundle")
     released = next((s for s in reversed(STAGES.values()) if s.dances and run.is_done(s.name)), None)
     if released is not None:
         bundle = write_release(cfg, run, corpus_dir, released)

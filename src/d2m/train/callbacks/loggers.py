@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -132,8 +132,30 @@ def csv_logger(run_dir: str, stage: str, hparams: dict[str, Any]) -> Logger:
 
 
 def no_logger(run_dir: str, stage: str, hparams: dict[str, Any]) -> bool:
-    """Lightning's "no logger"."""
+    """None beside the CSV files."""
     return False
+
+
+def stage_loggers(
+    make: Callable[..., Logger | bool], run_dir: Path, stage: str, config: Mapping[str, Any], csv: bool = True
+) -> list[Logger]:
+    """The configured logger of a stage and, beside any other, the CSV files: curves that need no server to be read.
+
+    Args:
+        make: what ``logger`` of the config builds, without ``run_dir``, ``stage`` and ``hparams``.
+        config: the resolved config, for the logger to show.
+        csv: False in a fast_dev_run, which logs nothing.
+    """
+    made = make(run_dir=str(run_dir), stage=stage, hparams={"config": config})
+    loggers = [made] if isinstance(made, Logger) else []
+    if csv and not any(isinstance(logger, CSVLogger) for logger in loggers):
+        loggers.append(csv_logger(str(run_dir), stage, {}))
+    return loggers
+
+
+def wandb_id(loggers: Iterable[Logger]) -> str | None:
+    """The id of the W&B run among them; None if there is none."""
+    return next((str(logger.version) for logger in loggers if isinstance(logger, WandbLogger)), None)
 
 
 def log_video(logger: Logger, key: str, path: Path, batch: int, caption: str) -> None:

@@ -1,0 +1,189 @@
+"""A run's passport: what run.json says of a run from its first second to its end, and how to tell that it was killed.
+
+run.json  state       running, done, failed or killed
+          error       of a failed or killed run: why, on one line
+          stage       what it is at: "corpus", a stage, "bundle"
+          heartbeat   when the process that trains last said so, every BEAT_SECONDS
+          started, resumed, ended   of the first session, the present one and the last (ISO 8601, UTC)
+          host, pid, slurm_job, wandb   where it is; W&B's ids by stage
+          metrics     of the last stage that has any, as of its last checkpoint
+          signature   of what is trained (d2m.bundle.signature)
+          config      in config.json beside it, resolved
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any
+
+from d2m.bundle.run_folder import RunFolder
+from d2m.core.errors import D2MError
+from d2m.core.files import process_runs, write_json
+
+BEAT_SECONDS = 10.0
+#: A heartbeat older than this is a process that ended, unless it still holds the run's lock.
+STALE_SECONDS = 90.0
+#: What only the present session says.
+_LIVE = ("ended", "error", "heartbeat", "host", "pid", "resumed", "slurm_job", "stage", "state")
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def reason(error: BaseException) -> str:
+    """An exception on one line; of a chain the error of use, if it holds one."""
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, D2MError):
+            return " ".join(str(link).split())
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(error, SystemExit) and isinstance(error.code, int) and error.code > 128:
+        return f"ended by signal {error.code - 128}"
+    text = " ".join(str(error).split())[:300]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+class Passport:
+    """Keeps run.json while a run is trained: a context manager, entered by the process that holds the run's lock.
+
+    A folder that holds a run keeps what run.json says of it until :meth:`identify`: a command that is refused leaves
+    no trace of its own settings. How the block ends is the run's state: done, failed by an exception, or killed by one
+    that is no error (an interrupt, a signal).
+
+    Args:
+        run: its folder, which exists.
+        facts: what is known at once: overrides, stages.
+        writes: False in every process of a job but the first: then nothing is written.
+        beat_seconds: between two heartbeats.
+    """
+
+    def __init__(
+        self, run: RunFolder, facts: Mapping[str, Any], writes: bool = True, beat_seconds: float = BEAT_SECONDS
+    ) -> None:
+        self.run, self.writes = run, writes
+        self._given, self._beat_seconds = dict(facts), beat_seconds
+        self._before: dict[str, Any] = {}
+        self._facts: dict[str, Any] = {}
+        self._identified = False
+        self._lock, self._end = threading.Lock(), threading.Event()
+        self._beats = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Passport:
+        if not self.writes:
+            return self
+        self._before = self.run.facts()
+        kept = {k: v for k, v in self._before.items() if k not in _LIVE} or self._given
+        session = {"state": "running", "stage": "corpus", "host": platform.node(), "pid": os.getpid()}
+        if job := slurm_job():
+            session["slurm_job"] = job
+        self._facts = {"started": now(), **kept, **session}
+        if self._before:
+            self._facts["resumed"] = now()
+        self._write()
+        self._beats.start()
+        return self
+
+    def identify(self, config: Mapping[str, Any], signature: str, **facts: Any) -> None:
+        """The checks are behind us: from now on the folder is this run's.
+
+        Args:
+            config: the resolved config, for config.json.
+            signature: of what is trained. Nobody may take a run whose stages were trained in sessions of different
+                signatures for another one: it has none.
+            facts: corpus, git, ...
+
+        Raises:
+            D2MError: the folder cannot be written.
+        """
+        if self.writes:
+            mixed = self.run.has_trained() and self._before.get("signature") != signature
+            write_json(self.run.config_path, config)
+            self._identified = True
+            self.update(**self._given, **facts, signature=None if mixed else signature)
+
+    def update(self, **facts: Any) -> None:
+        """Say something more in run.json, at once.
+
+        Raises:
+            D2MError: it cannot be written.
+        """
+        if self.writes:
+            with self._lock:
+                self._facts.update(facts)
+                self._write()
+
+    def add_wandb(self, stage: str, run_id: str) -> None:
+        """Say under which id W&B has a stage."""
+        self.update(wandb={**self._facts.get("wandb", {}), stage: run_id})
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if not self.writes:
+            return
+        self._end.set()
+        self._beats.join()
+        end: dict[str, Any] = {"state": "done", "ended": now()}
+        if error is not None:
+            # KeyboardInterrupt and SystemExit, which signals raise, are no Exception.
+            end |= {"state": "failed" if isinstance(error, Exception) else "killed", "error": reason(error)}
+        with suppress(D2MError):  # a full disk: the error of the block counts, and the run's files are whole
+            if error is not None and self._before and not self._identified:
+                write_json(self.run.facts_path, self._before)
+            else:
+                self.update(**end)
+
+    def _beat(self) -> None:
+        while not self._end.wait(self._beat_seconds):
+            with suppress(D2MError), self._lock:  # a disk that is full for a while ends no training
+                self._write()
+
+    def _write(self) -> None:
+        with suppress(D2MError):  # a broken progress.json is its reader's business
+            for stage in self._facts.get("stages", []):
+                if metrics := (self.run.done(stage) or self.run.progress(stage)).get("metrics"):
+                    self._facts["metrics"] = {"stage": stage, **metrics}
+        self._facts["heartbeat"] = now()
+        write_json(self.run.facts_path, self._facts)
+
+
+def slurm_job() -> str | None:
+    """The id of the SLURM job that this process is part of, ARRAY_TASK of an array's; None outside."""
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
+
+
+def state(run: RunFolder) -> str:
+    """running, done, failed or killed; "unfinished" of runs that were begun before run.json had a state.
+
+    A run that says it is running is taken at its word while its heartbeat is fresh and, if it is on this machine, its
+    process is there. Otherwise the run's lock decides, which the system lets go when a process ends.
+
+    Raises:
+        D2MError: run.json cannot be read.
+    """
+    facts = run.facts()
+    told = facts.get("state")
+    if told is None:
+        return "done" if run.is_finished() else "running" if run.in_use() else "unfinished"
+    if told != "running":
+        return str(told)
+    gone = facts.get("host") == platform.node() and not process_runs(int(facts.get("pid") or 0))
+    if not gone and not _stale(str(facts.get("heartbeat"))):
+        return "running"
+    return "running" if run.in_use() else "killed"
+
+
+def _stale(heartbeat: str) -> bool:
+    try:
+        return datetime.now(UTC) - datetime.fromisoformat(heartbeat) > timedelta(seconds=STALE_SECONDS)
+    except (ValueError, TypeError):
+        return True

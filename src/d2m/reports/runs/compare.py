@@ -1,0 +1,33 @@
+"""Two runs, key by key: what they are, their configs and their metrics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from d2m.reports.runs.read import Run
+
+#: What run.json says that tells two trainings apart.
+_FACTS = ("state", "signature", "corpus", "corpus_digest", "git", "host")
+
+
+def differences(a: Run, b: Run) -> dict[str, dict[str, list[Any]]]:
+    """{"facts", "config", "metrics"} -> key -> [value of a, value of b], where they differ; None where one has nothing.
+
+    Metrics are all those of the stages that both have, equal or not, "STAGE/KEY".
+    """
+    facts = {k: [a.facts.get(k), b.facts.get(k)] for k in _FACTS}
+    facts["state"] = [a.state, b.state]
+    libraries = sorted({*a.facts.get("versions", {}), *b.facts.get("versions", {})})
+    for name in libraries:
+        facts[f"versions.{name}"] = [run.facts.get("versions", {}).get(name) for run in (a, b)]
+    config = {k: [a.config.get(k), b.config.get(k)] for k in sorted({*a.config, *b.config})}
+    metrics = {
+        f"{stage}/{key}": [a.metrics[stage].get(key), b.metrics[stage].get(key)]
+        for stage in a.metrics if stage in b.metrics
+        for key in sorted({*a.metrics[stage], *b.metrics[stage]})
+    }  # fmt: skip
+    return {
+        "facts": {k: v for k, v in facts.items() if v[0] != v[1]},
+        "config": {k: v for k, v in config.items() if v[0] != v[1]},
+        "metrics": metrics,
+    }

@@ -1,0 +1,192 @@
+"""One run as its folder tells it: state, config, metrics, curves, and the runs below a folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from d2m.bundle.passport import state
+from d2m.bundle.run_folder import RunFolder
+from d2m.bundle.signature import runs_below
+from d2m.core.errors import D2MError
+
+#: Name of what an evaluation of the run's bundle says, among its metrics; higher is better.
+EVALUATED = "eval/objective"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run. name: its path below the folder that was looked through. sweep: that of its sweep, "" outside of one.
+    state: running, done, failed, killed, "unfinished" (of before there were states) or "unreadable". facts: run.json.
+    """
+
+    folder: RunFolder
+    name: str
+    sweep: str
+    state: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """Dotted key -> value, resolved; of runs without config.json as Hydra wrote it, interpolations and all."""
+        plain: Any = self.folder.config()
+        composed = self.folder.path / ".hydra" / "config.yaml"
+        if not plain and composed.is_file():
+            plain = yaml.load(composed.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return dict(_flat(plain or {}))
+
+    @cached_property
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Stage -> key -> last value, in the order of training; of a stage that trains, as of its last checkpoint."""
+        found = {s: dict(self._stage(s).get("metrics", {})) for s in self.stages}
+        if value := _evaluated(self.folder):
+            found["bundle"] = {EVALUATED: value}
+        return {s: m for s, m in found.items() if m}
+
+    @property
+    def stages(self) -> list[str]:
+        """Those that the run is to train, in order."""
+        return list(self.facts.get("stages", []))
+
+    @property
+    def seconds(self) -> float:
+        """Training time of all stages and sessions, up to the last checkpoint."""
+        return float(sum(self._stage(s).get("seconds", 0.0) for s in self.stages))
+
+    @property
+    def words(self) -> list[str]:
+        """The overrides that it was started with."""
+        return [str(o) for o in self.facts.get("overrides", [])]
+
+    def value(self, metric: str) -> float | None:
+        """A metric's last value: of "STAGE/KEY", or of the last stage that has "KEY"; None if there is none."""
+        for stage, found in reversed(self.metrics.items()):
+            for key in (metric, metric.removeprefix(f"{stage}/")):
+                if found.get(key) is not None:
+                    return float(found[key])
+        return None
+
+    def curve(self, stage: str, key: str) -> dict[float, float]:
+        """Batch -> value, from the CSV files of all sessions; {} if the stage logged none."""
+        points: dict[float, float] = {}
+        for path in self.folder.curves(stage):
+            with path.open(newline="", encoding="utf-8") as lines:
+                for row in csv.DictReader(lines):
+                    if row.get(key) and row.get("batch"):
+                        points[float(row["batch"])] = float(row[key])
+        return points
+
+    def _stage(self, stage: str) -> dict[str, Any]:
+        try:
+            return self.folder.done(stage) or self.folder.progress(stage)
+        except D2MError:
+            return {}
+
+
+def _flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _evaluated(run: RunFolder) -> float | None:
+    try:
+        (value,) = json.loads((run.evaluation / "report.json").read_text())["objective"].values()
+        return None if value is None else float(value)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def read_run(folder: RunFolder, below: Path) -> Run:
+    """A run, whatever state it is in."""
+    inside = folder.path.is_relative_to(below) and folder.path != below
+    name = folder.path.relative_to(below).as_posix() if inside else str(folder.path)
+    in_sweep = (folder.path.parent / "multirun.yaml").is_file()
+    sweep = name.rpartition("/")[0] or str(folder.path.parent) if in_sweep else ""
+    try:
+        return Run(folder, name, sweep, state(folder), folder.facts())
+    except D2MError as e:
+        return Run(folder, name, sweep, "unreadable", {"error": str(e)})
+
+
+def read_runs(below: Path) -> list[Run]:
+    """Every run at or below a folder.
+
+    Raises:
+        D2MError: there is no such folder.
+    """
+    if not below.is_dir():
+        raise D2MError(f"folder={below}: no such folder; give folder=FOLDER, the one that runs are written to")
+    return [read_run(run, below) for run in runs_below(below)]
+
+
+def find_run(name: str, below: Path) -> Run:
+    """The run that a word means: its folder, its name below a folder or the end of that, or the first six or more
+    digits of its signature.
+
+    Raises:
+        D2MError: none is meant, or several are.
+    """
+    for path in (Path(name), below / name):
+        if RunFolder(path).facts_path.is_file():
+            return read_run(RunFolder(path), below)
+    runs = read_runs(below)
+    signed = [r for r in runs if len(name) >= 6 and str(r.facts.get("signature") or "").startswith(name)]
+    meant = [r for r in runs if r.name.endswith(f"/{name}")] or signed
+    if len(meant) == 1:
+        return meant[0]
+    if meant:
+        raise D2MError(f"{name}: means several runs ({', '.join(r.name for r in meant)}); give one's folder")
+    near = get_close_matches(name, [r.name for r in runs], n=1, cutoff=0.5)
+    hint = f"did you mean {below / near[0]}?" if near else "d2m runs ls shows them"
+    raise D2MError(f"{name}: no such run below {below}; {hint}")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a run is judged by. key: STAGE/METRIC, or eval/objective. value: None if it was never measured."""
+
+    key: str
+    value: float | None
+    mode: str
+
+
+def objective(run: Run, monitors: Mapping[str, tuple[str, str]]) -> Objective | None:
+    """What a sweep would optimise of a run; None if it trains no stage that we know.
+
+    Args:
+        monitors: stage -> its monitored metric, and "min" or "max".
+    """
+    if run.config.get("objective") == EVALUATED:
+        return Objective(EVALUATED, run.value(EVALUATED), "max")
+    known = [s for s in run.stages if s in monitors]
+    if not known:
+        return None
+    monitor, mode = monitors[known[-1]]
+    value = run.metrics.get(known[-1], {}).get(monitor)
+    return Objective(f"{known[-1]}/{monitor}", None if value is None else float(value), mode)
+
+
+def differing(runs: Sequence[Run], unsaid: Sequence[str]) -> dict[str, list[str]]:
+    """Name of a run -> the overrides that not all of these runs were started with.
+
+    Args:
+        unsaid: keys of which a difference says nothing, such as those of folders.
+    """
+    said = {r.name: [w.lstrip("+") for w in r.words if not _begins(w.lstrip("+"), unsaid)] for r in runs}
+    shared = set.intersection(*map(set, said.values())) if len(said) > 1 else set()
+    return {name: [w for w in words if w not in shared] for name, words in said.items()}
+
+
+def _begins(word: str, keys: Sequence[str]) -> bool:
+    return any(word.partition("=")[0] == key or word.startswith(f"{key}.") for key in keys)
