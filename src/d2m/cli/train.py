@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,7 +85,12 @@ def _train(cfg: DictConfig, folder: RunFolder, overrides: list[str]) -> float | 
         check_same_run(folder, overrides)
     restart_as_this_job()
     with own_processes():
-        run_curriculum(cfg, folder.path, overrides)
+        try:
+            run_curriculum(cfg, folder.path, overrides)
+        except KeyboardInterrupt:  # between two stages
+            if is_rank_zero():
+                print(f"d2m train resume={shlex.quote(str(folder.path))} goes on", file=sys.stderr)
+            raise
     if is_rank_zero():
         print(f"run: {folder.path}" + (f"\nbundle: {folder.bundle}" if folder.bundle.exists() else ""))
     return objective(folder, list(cfg.stages))
