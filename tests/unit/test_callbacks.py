@@ -79,7 +79,7 @@ def fit(module: pl.LightningModule, callbacks: list[pl.Callback], *, ckpt: str |
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_is_not_finite_stops_the_stage_where_it_is_logged(value: float) -> None:
+def test_a_loss_that_is_not_finite_stops_the_stage_where_it_is_logged(value: float, tmp_path: Path) -> None:
     module = Stage({3: {"train/g_mov": value}})
     seen: list[int] = []
 
@@ -87,20 +87,26 @@ def test_a_loss_that_is_not_finite_stops_the_stage_where_it_is_logged(value: flo
         def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
             seen.append(batch_idx)
 
-    with pytest.raises(D2MError, match=r"train/g_mov became NaN or infinite at epoch 0; .*learning rate") as e:
-        fit(module, [Count(), StopOnNaN()])
+    with pytest.raises(D2MError, match=r"stage s: train/g_mov became NaN or infinite at epoch 0, batch 3; .*rate") as e:
+        fit(module, [Count(), StopOnNaN("s", tmp_path / "bad.pt")])
     assert seen == [0, 1, 2, 3] and "train/recon" not in str(e.value) and "\n" not in str(e.value)
+    saved = torch.load(tmp_path / "bad.pt", weights_only=True)
+    assert torch.equal(saved["batch"][0], torch.zeros(1, 1)) and saved["not_finite"] == ["train/g_mov"]
 
 
-def test_losses_are_looked_at_where_they_are_logged_and_at_the_last_batch() -> None:
+def test_losses_are_looked_at_where_they_are_logged_and_at_the_last_batch(tmp_path: Path) -> None:
+    guard = StopOnNaN("s", tmp_path / "bad.pt")
     with pytest.raises(D2MError, match=r"train/g_mov, train/recon"):
-        fit(Stage({5: {"train/recon": float("nan"), "train/g_mov": float("-inf")}}), [StopOnNaN()], log_every_n_steps=4)
+        fit(Stage({5: {"train/recon": float("nan"), "train/g_mov": float("-inf")}}), [guard], log_every_n_steps=4)
+    with pytest.raises(D2MError, match=r"infinite at epoch 0, batch 1;"):  # the first of those that were not looked at
+        fit(Stage({i: {"train/recon": float("nan")} for i in range(1, 6)}), [guard], log_every_n_steps=4)
     # A NaN between two logged steps that is gone by the next costs nothing and stops nothing.
-    fit(Stage({1: {"train/recon": float("nan")}}), [StopOnNaN()], log_every_n_steps=3)
+    fit(Stage({1: {"train/recon": float("nan")}}), [guard], log_every_n_steps=3)
 
 
-def test_finite_losses_and_other_keys_stop_nothing() -> None:
-    fit(Stage({2: {"lr": float("nan"), "train/recon": 1e30}}), [StopOnNaN()])
+def test_finite_losses_and_other_keys_stop_nothing(tmp_path: Path) -> None:
+    fit(Stage({2: {"lr": float("nan"), "train/recon": 1e30}}), [StopOnNaN("s", tmp_path / "bad.pt")])
+    assert not list(tmp_path.iterdir())
 
 
 def rows(folder: Path) -> list[dict[str, str]]:

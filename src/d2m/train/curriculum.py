@@ -7,7 +7,6 @@ import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -33,13 +32,13 @@ from d2m.music.front_ends import front_end
 from d2m.music.front_ends.augment import check_augment
 from d2m.nets.sizes import Sizes
 from d2m.train.callbacks.artifacts import Lineage, log_bundle
-from d2m.train.callbacks.checkpoint_io import BEFORE, DAMAGED, AtomicCheckpointIO, is_whole
+from d2m.train.callbacks.checkpoint_io import BEFORE, AtomicCheckpointIO
 from d2m.train.callbacks.ending import LastCheckpoint, Signals
 from d2m.train.callbacks.guard import BatchCounter, StopOnNaN
 from d2m.train.callbacks.loggers import close_loggers, no_logger
 from d2m.train.callbacks.pace import PaceBar, note, silence_advertisements
 from d2m.train.callbacks.progress import GenreNames, Progress
-from d2m.train.checkpoints import check_continues, check_style_network, read_checkpoint, warm_start
+from d2m.train.checkpoints import begin, check_continues, check_style_network, read_checkpoint
 from d2m.train.release import write_release
 from d2m.train.request import check_request, check_space, check_trainer, start_checkpoint, starts_from
 from d2m.train.stage import STAGES, Stage, in_order
@@ -165,36 +164,6 @@ def check_front_end(cfg: DictConfig, corpus: Corpus, stages: Sequence[Stage]) ->
         except D2MError as e:
             off = " ".join(f"model.{n}.augment=null" for n in augmented)
             raise D2MError(f"model.{name}: {e}; or give {off}") from e
-
-
-def begin(
-    module: pl.LightningModule, cfg: DictConfig, stage: Stage, run: RunFolder, corpus: Corpus
-) -> tuple[Path | None, dict[str, Any]]:
-    """Warm-start the module, or return the checkpoint it resumes from; and the progress of the stage so far.
-
-    Raises:
-        D2MError: a checkpoint does not fit.
-    """
-    start, last = start_checkpoint(cfg, stage, run), run.checkpoint(stage.name)
-    if start is not None and start.parent == last.parent:
-        if start != last and is_rank_zero() and last.exists():
-            # Out of the way, or the next checkpoint's writing would keep it in place of the whole one.
-            last.replace(last.with_name(DAMAGED))
-            note(f"{last}: damaged; stage {stage.name} goes on from the checkpoint before it, {start}", logging.WARNING)
-        if not is_whole(start):
-            raise D2MError(
-                f"{start}: damaged, and there is no checkpoint before it; delete it to train {stage.name} from its start"
-            )
-        checkpoint = read_checkpoint(start, corpus.genres if stage.knows_genres else None)
-        if stage.hears:
-            check_style_network(module, checkpoint, start)
-        return start, run.progress(stage.name)
-    if start is None:
-        sources = warm_start(module, stage, starts_from(cfg, stage, run), corpus.genres)
-    else:
-        check_continues(module, start, stage, cfg.fit[stage.name].max_epochs, corpus.genres)
-        sources = {f"continue_from: {start.name}": sha256(start)}
-    return start, {"warm_start": sources}
 
 
 def train_stage(cfg: DictConfig, stage: Stage, run: RunFolder, corpus_dir: Path, after: Sequence[Stage] = ()) -> None:

@@ -53,9 +53,13 @@ def cosine_decay(
         final: the share of a rate that it falls to.
         names: of the optimizers' rates in the logs; of one with named groups ("name" in the group) only the prefix.
     """
-    batches = max(1, round(float(module.trainer.estimated_stepping_batches)))
 
     def factor(batch: int) -> float:
+        if batch == 0:
+            # Asked while the optimizers are made. The number of batches would make Lightning set up the loader, before
+            # it has a checkpoint's place in the epoch to give to it.
+            return 1.0
+        batches = max(1, round(float(module.trainer.estimated_stepping_batches)))
         return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(batch, batches) / batches))
 
     schedulers = (torch.optim.lr_scheduler.LambdaLR(o, factor) for o in optimizers)

@@ -63,7 +63,9 @@ class Pace(pl.Callback):
         self._n = self._n_epoch = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._began, self._n = time.monotonic(), 0
+        # Of the epoch as well: one that is resumed has no start.
+        self._began = self._epoch_began = time.monotonic()
+        self._n = self._n_epoch = 0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._epoch_began, self._n_epoch = time.monotonic(), 0
