@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,10 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from rich.console import Console
 
 from d2m.train.callbacks import pace as pace_module
 from d2m.train.callbacks.ending import LastCheckpoint
 from d2m.train.callbacks.pace import Pace, PaceBar, clock, note, silence_advertisements
-
 from tests.unit.test_callbacks import N_BATCHES, Stage, fit
 
 
@@ -62,19 +59,19 @@ def test_the_log_line_is_not_printed_into_the_bar(caplog: pytest.LogCaptureFixtu
     assert (tmp_path / "train.log").read_text().strip() == "to the file" and not caplog.records
 
 
-def test_the_bar_says_loss_samples_and_ends(seconds: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    out = io.StringIO()
-    monkeypatch.setattr(
-        "pytorch_lightning.callbacks.progress.rich_progress.get_console", lambda **_: None, raising=False
-    )
-    monkeypatch.setattr("rich.get_console", lambda: Console(file=out, force_terminal=True, width=200))
+def test_the_bar_says_loss_samples_and_ends(
+    seconds: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
     clock_of = Pace("mm_gan", samples=4, samples_after=100)
     bar = PaceBar(clock_of)
     fit(Stage(), [clock_of, bar], enable_progress_bar=True)
     assert bar.get_metrics(bar.trainer, Stage()) == {
         "recon": "1", "samples/s": "4", "stage": "0:00:00 left", "run": f"about {clock(clock_of.run_left)} left"
     }  # fmt: skip
-    assert "it/s" not in out.getvalue() and "v_num" not in out.getvalue()
+    out = capsys.readouterr().out
+    assert "mm_gan Epoch 0" in out and "samples/s: 4" in out and "it/s" not in out and "v_num" not in out
 
 
 def test_nothing_is_advertised(caplog: pytest.LogCaptureFixture) -> None:
