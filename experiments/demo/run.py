@@ -59,9 +59,11 @@ def main() -> None:
     print("\nmeasuring on the held-out songs ...", flush=True)
     report = measure_claims(generator, corpus)
     # A part of what d2m evaluate measures: two songs of each genre, one dance to each.
-    request = Request((bundle,), out / "evaluation", songs=2, draws=1, seed=args["seed"])
+    request = Request((bundle,), out / "evaluation", songs_per_genre=2, draws=1, seed=args["seed"])
     report["evaluation"] = evaluate(request).report
-    commands.append(f"d2m evaluate bundle={bundle} out={request.out} card=d2m songs=2 draws=1 seed={args['seed']}")
+    commands.append(
+        f"d2m evaluate bundle={bundle} out={request.out} card=d2m songs_per_genre=2 draws=1 seed={args['seed']}"
+    )
     report["minutes"] = (time.monotonic() - started) / 60
     write_json(out / "report.json", report)
     from experiments.demo.page import write_demo_page

@@ -48,7 +48,7 @@ def quick_card(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def request_of(tiny_run: Path, quick_card: str, tmp_path_factory: pytest.TempPathFactory) -> Request:
     out = tmp_path_factory.mktemp("evaluation")
-    return Request((RunFolder(tiny_run).bundle,), out, cards=(quick_card,), songs=1, draws=2)
+    return Request((RunFolder(tiny_run).bundle,), out, cards=(quick_card,), songs_per_genre=1, draws=2)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,9 @@ def test_a_bundle_against_its_copy_differs_by_nothing(request_of: Request, tmp_p
     run = RunFolder(request_of.bundles[0].parent)
     copy = tmp_path / "copy" / "bundle"
     shutil.copytree(run.bundle, copy)
-    two = Request((run.bundle, copy), tmp_path / "out", cards=request_of.cards, songs=1, draws=1, baselines=False)
+    two = Request(
+        (run.bundle, copy), tmp_path / "out", cards=request_of.cards, songs_per_genre=1, draws=1, baselines=False
+    )
     (pair,) = evaluate(two).report["paired"].values()
     assert pair["judged_network"]["difference"] == 0 and pair["judged_network"]["p"] == 1
     assert pair["energy_ratio"]["n_songs"] == 3

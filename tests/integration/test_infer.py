@@ -1,4 +1,7 @@
-"""infer.py as a user calls it: outputs, edits, odd names, and everything that can be wrong."""
+"""infer.py as a user calls it: outputs, edits, odd names, and everything that can be wrong.
+
+One call is a process of its own; what can be wrong is the same in the test's.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import soundfile
 
 from d2m.core.skeleton import JOINTS, SAMPLE_RATE
 from d2m.draw.video import probe
+from tests.commands import called
 
 from .conftest import assert_one_line, call
 
@@ -58,8 +62,8 @@ def test_an_edit_shows_three_dances_and_strength_zero_one(tiny_run: Path, short:
     bundle, edit = f"bundle={tiny_run / 'bundle'}", ["edit=mean_shift", "edit.source=drive", "edit.target=flow"]
     for name, strength in (("one", 1.0), ("zero", 0)):
         out = tmp_path / name
-        done = call(
-            "infer.py", bundle, f"audio={short}", f"out={out}", *edit, f"edit.strength={strength}",
+        done = called(
+            "infer", bundle, f"audio={short}", f"out={out}", *edit, f"edit.strength={strength}",
             f"video={'true' if name == 'one' else 'false'}",
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -74,7 +78,7 @@ def test_an_edit_shows_three_dances_and_strength_zero_one(tiny_run: Path, short:
         assert np.array_equal(zero["z_dan"], one["z_dan_original"])
         np.save(tmp_path / "z.npy", one["z_dan"])
     out = tmp_path / "fed"
-    done = call("infer.py", bundle, f"audio={short}", f"out={out}", f"z_dan={tmp_path / 'z.npy'}", "video=false")
+    done = called("infer", bundle, f"audio={short}", f"out={out}", f"z_dan={tmp_path / 'z.npy'}", "video=false")
     assert done.returncode == 0, done.stderr
     with np.load(out / f"{short.stem}.npz") as fed, np.load(tmp_path / "one" / f"{short.stem}.npz") as one:
         np.testing.assert_array_equal(fed["z_dan"], one["z_dan"])
@@ -97,7 +101,7 @@ def _bad_audio(kind: str, folder: Path) -> Path:
 def test_bad_audio_is_one_line(kind: str, tiny_run: Path, tmp_path: Path) -> None:
     path = _bad_audio(kind, tmp_path)
     out = tmp_path / "out"
-    done = call("infer.py", f"bundle={tiny_run / 'bundle'}", f"audio={path}", f"out={out}")
+    done = called("infer", f"bundle={tiny_run / 'bundle'}", f"audio={path}", f"out={out}")
     assert_one_line(done, str(path))
     assert not out.exists() or not list(out.iterdir())
 
@@ -122,7 +126,7 @@ def test_a_bad_request_is_one_line(
     arguments: list[str], words: list[str], tiny_run: Path, short: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    done = call("infer.py", f"bundle={tiny_run / 'bundle'}", f"audio={short}", f"out={out}", *arguments)
+    done = called("infer", f"bundle={tiny_run / 'bundle'}", f"audio={short}", f"out={out}", *arguments)
     assert_one_line(done, *words)
     assert not out.exists() or not list(out.iterdir())
 
@@ -130,15 +134,15 @@ def test_a_bad_request_is_one_line(
 def test_a_bad_bundle_is_one_line(tiny_run: Path, short: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(tiny_run / "bundle", tmp_path / "b")
     (broken / "genres.json").unlink()
-    done = call("infer.py", f"bundle={broken}", f"audio={short}", f"out={tmp_path / 'out'}")
+    done = called("infer", f"bundle={broken}", f"audio={short}", f"out={tmp_path / 'out'}")
     assert_one_line(done, "genres.json", "missing")
-    done = call("infer.py", "bundle=nowhere", f"audio={short}", f"out={tmp_path / 'out'}")
+    done = called("infer", "bundle=nowhere", f"audio={short}", f"out={tmp_path / 'out'}")
     assert_one_line(done, "nowhere")
 
 
 def test_an_output_folder_that_cannot_be_made_is_one_line(tiny_run: Path, short: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    done = call("infer.py", f"bundle={tiny_run / 'bundle'}", f"audio={short}", f"out={tmp_path / 'file' / 'out'}")
+    done = called("infer", f"bundle={tiny_run / 'bundle'}", f"audio={short}", f"out={tmp_path / 'file' / 'out'}")
     assert_one_line(done, "out=", "file")
 
 
@@ -157,5 +161,5 @@ def test_an_output_folder_that_cannot_be_made_is_one_line(tiny_run: Path, short:
     ],
 )
 def test_a_bad_training_request_is_one_line(arguments: list[str], words: list[str], tmp_path: Path) -> None:
-    done = call("train.py", *arguments, f"hydra.run.dir={tmp_path / 'run'}", f"data.cache={tmp_path / 'cache'}")
+    done = called("train", *arguments, f"hydra.run.dir={tmp_path / 'run'}", f"data.cache={tmp_path / 'cache'}")
     assert_one_line(done, *words)

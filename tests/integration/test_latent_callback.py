@@ -30,7 +30,7 @@ from .conftest import TINY, call, compose_train
 
 STUDY = [
     "callbacks=latent", "callbacks.latent.every_n_epochs=1", "callbacks.latent.seconds=2.5", "callbacks.latent.size=64",
-    "callbacks.latent.permutations=19", "callbacks.dance_video=null", "stages=[mm_gan]",
+    "callbacks.latent.permutations=19", "callbacks.latent.axes=false", "callbacks.dance_video=null", "stages=[mm_gan]",
 ]  # fmt: skip
 VERSIONS = ["original", "neutral", "target"]
 
@@ -224,7 +224,7 @@ def test_what_cannot_be_studied_is_refused_before_training(tiny_run: Path, corpo
     corpus = Corpus.open(RunFolder(tiny_run).corpus())
     make = partial(
         LatentManipulation, every_n_epochs=1, songs_per_genre=1, latents_per_genre=2, seconds=2, size=64, seed=0,
-        motion_style=None, permutations=9, stage="mm_gan", run=RunFolder(Path("x")), corpus=corpus,
+        motion_style=None, axes=False, permutations=9, stage="mm_gan", run=RunFolder(Path("x")), corpus=corpus,
     )  # fmt: skip
     with pytest.raises(D2MError, match="no song has this genre"):
         make(source="polka", target="flow", reference=None)
@@ -257,13 +257,6 @@ def test_the_studys_files_join_the_lineage(tiny_run: Path, tmp_path: Path) -> No
     assert fitted["outputs"][0]["name"] == "direction-mean_shift"
     (rows,) = records(out, "direction")
     assert "direction-mean_shift" in [r["artifact"]["name"] for r in rows if r["type"] == "artifact"]
-
-
-def test_train_returns_what_a_sweeper_optimises(tiny_run: Path, tmp_path: Path) -> None:
-    value = curriculum.objective(RunFolder(tiny_run), ["du_vae", "generator"])
-    done = json.loads(RunFolder(tiny_run).done_path("generator").read_text())
-    assert value == done["metrics"]["val/loss"]
-    assert curriculum.objective(RunFolder(tmp_path), ["du_vae"]) is None
 
 
 def test_a_server_that_does_not_answer_is_offline(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from d2m.bundle import read_bundle, write_bundle
 from d2m.dance.generator import DanceGenerator
 from d2m.dance.song_dance import dance_to
 from d2m.edits.request import EditRequest, build_edit
+from tests.commands import called
 
-from .conftest import assert_one_line, call
+from .conftest import assert_one_line
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +46,8 @@ def test_the_target_becomes_likelier_than_by_arithmetic(tiny_run: Path) -> None:
 
 
 def test_infer_optimises_and_says_by_which_judge(tiny_run: Path, song: Path, tmp_path: Path) -> None:
-    done = call(
-        "infer.py", f"bundle={tiny_run / 'bundle'}", f"audio={song}", f"out={tmp_path}", "video=false",
+    done = called(
+        "infer", f"bundle={tiny_run / 'bundle'}", f"audio={song}", f"out={tmp_path}", "video=false",
         "edit=optimise", "edit.source=drive", "edit.target=flow", "edit.steps=3", "edit.weights.content=2",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -66,7 +67,7 @@ def test_a_bundle_without_the_stage_says_which_to_train(tiny_run: Path, song: Pa
         genre_means=a.genre_means, provenance={}, card="",
     )  # fmt: skip
     edit = ["edit=optimise", "edit.source=drive", "edit.target=flow"]
-    done = call("infer.py", f"bundle={old}", f"audio={song}", f"out={tmp_path / 'out'}", *edit)
+    done = called("infer", f"bundle={old}", f"audio={song}", f"out={tmp_path / 'out'}", *edit)
     assert_one_line(done, "motion_style", "stages=")
-    done = call("infer.py", f"bundle={old}", f"audio={song}", f"out={tmp_path / 'out'}", *edit, "edit.weights.beet=1")
+    done = called("infer", f"bundle={old}", f"audio={song}", f"out={tmp_path / 'out'}", *edit, "edit.weights.beet=1")
     assert_one_line(done, "beet")

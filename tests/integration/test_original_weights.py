@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +17,11 @@ import d2m.dance.dancer
 from d2m.bundle import read_bundle
 from d2m.cli.overrides import prepare_overrides
 from d2m.core.skeleton import SAMPLE_RATE
+from tests.commands import called
 from tests.original_files import SIZES, words, write, write_stats
 
 REPO = Path(__file__).parents[2]
 GENRES = "drive,flow,groove"  # the embedded corpus has three
-
-
-def command(*words: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": str(REPO / "src"), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, *words], cwd=REPO, env=env, capture_output=True, text=True, timeout=300, check=False
-    )
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +30,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(folder / "in", {**SIZES, "n_genres": 3})
     out = folder / "bundle"
     stats = write_stats(folder / "stats")
-    made = command("-m", "d2m", "import-original", *words(folder / "in", out, genres=GENRES, stats=stats))
+    made = called("import-original", *words(folder / "in", out, genres=GENRES, stats=stats))
     assert made.returncode == 0 and made.stderr == "" and str(out) in made.stdout, made.stderr
     return out
 
@@ -56,16 +47,14 @@ def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_command_fails_with_one_line(tmp_path: Path, bundle: Path) -> None:
     source = bundle.parent / "in"
-    swapped = command(
-        "-m", "d2m", "import-original", *words(source, tmp_path / "out", stage1=source / "Stage2.ckpt")
-    )  # fmt: skip
+    swapped = called("import-original", *words(source, tmp_path / "out", stage1=source / "Stage2.ckpt"))
     assert swapped.returncode == 2 and swapped.stdout == ""
     assert swapped.stderr.startswith("error: ") and swapped.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 
 def test_infer_dances_with_an_imported_bundle(bundle: Path, song: Path, tmp_path: Path) -> None:
-    danced = command("infer.py", f"bundle={bundle}", f"audio={song}", f"out={tmp_path / 'out'}", "seed=3")
+    danced = called("infer", f"bundle={bundle}", f"audio={song}", f"out={tmp_path / 'out'}", "seed=3")
     assert danced.returncode == 0, danced.stderr
     with np.load(tmp_path / "out/clicks.npz") as data:
         assert data["poses"].shape == (120, 14, 2) and np.isfinite(data["poses"]).all()
@@ -95,8 +84,8 @@ def test_infer_hears_with_the_bundles_front_end(
 def test_train_goes_on_from_an_import(bundle: Path, tmp_path: Path) -> None:
     """Weights, Adam's moments and counters: the first new batch is the 31st, in the fourth epoch."""
     run_dir = tmp_path / "run"
-    trained = command(
-        "train.py", "experiment=paper", "logger=none", f"hydra.run.dir={run_dir}", f"data.cache={tmp_path / 'corpora'}",
+    trained = called(
+        "train", "experiment=paper", "logger=none", f"hydra.run.dir={run_dir}", f"data.cache={tmp_path / 'corpora'}",
         "data.corpus.n_songs_per_genre=3", "data.corpus.seconds=16", "data.corpus.yaws=[0.0]",
         "data.front_end=legacy", "stages=[mm_gan]", f"continue_from.mm_gan={bundle}/resume/mm_gan/last.ckpt",
         *(f"size.{k}={v}" for k, v in SIZES.items() if k not in ("n_genres", "n_features")),

@@ -90,7 +90,7 @@ def test_foot_contact() -> None:
     sliding[:, 3:, 0] = 2 * t[:, None]
     # v_left = 1, v_right = 2; of the root the mean of its upward acceleration over the largest.
     a = np.maximum(np.diff(planted[:, 0, 1], n=2), 0)
-    assert physical_foot_contact(sliding, 30) == pytest.approx(1e4 * 2 * a.mean() / a.max())
+    assert physical_foot_contact(sliding, 30) == pytest.approx(1e4 * 2 / 30**2 * a.mean() / a.max())
     # The slower of ankle and toe is the foot: a heel that turns about its toe is no slide.
     sliding[:, 4] = 0
     assert physical_foot_contact(sliding, 30) == 0

@@ -152,19 +152,17 @@ def test_without_a_classifier_one_line_says_what_to_train(tiny_bundle: Path, jud
             build_edit(EditRequest.of({"name": "optimise", "source": "drive", "target": "flow", **bad}), g)
 
 
-@pytest.mark.parametrize("name", ["tiny_bundle", "judged_bundle"])
-def test_it_loads_where_the_training_stack_cannot_be_imported(name: str, request: pytest.FixtureRequest) -> None:
+def test_it_loads_where_the_training_stack_cannot_be_imported(tiny_bundle: Path, judged_bundle: Path) -> None:
     code = f"""
 import sys
 for name in ("pytorch_lightning", "lightning", "hydra", "omegaconf", "wandb", "torchmetrics"):
     sys.modules[name] = None
 import d2m, numpy as np
 from d2m.edits.request import EditRequest, build_edit
-g = d2m.DanceGenerator.load({str(request.getfixturevalue(name))!r})
-if g.motion_style is not None:
-    assert len(g.genre_of_motion(np.zeros((64, 14, 2)))) == 3
-    assert build_edit(EditRequest("optimise", "drive", "flow"), g) is not None
-assert (g.motion_style is None) == {name == "tiny_bundle"}
+assert d2m.DanceGenerator.load({str(tiny_bundle)!r}).motion_style is None
+g = d2m.DanceGenerator.load({str(judged_bundle)!r})
+assert len(g.genre_of_motion(np.zeros((64, 14, 2)))) == 3
+assert build_edit(EditRequest("optimise", "drive", "flow"), g) is not None
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,18 +21,10 @@ from d2m.prepare.mix import open_corpora
 from d2m.prepare.plan import SplitOptions
 from d2m.prepare.process import Options
 from d2m.prepare.run import prepare, prepare_into
-from tests.commands import d2m
+from tests.commands import called, d2m
 
 REPO = Path(__file__).parents[2]
 CONF = str(REPO / "conf")
-
-
-def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": str(REPO / "src"), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", "d2m", "prepare", *arguments],
-        env=env, cwd=folder, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +32,13 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_raw(tmp_path_factory.mktemp("cli") / "my raw [1] a=b", {"a": "groove", "b": "flow"}, seconds=9.0)
 
 
-def test_shards_by_multirun_then_merge(raw: Path, tmp_path: Path) -> None:
+def test_shards_by_multirun_then_merge(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     out = tmp_path / "out (2), c=d"
-    done = command(tmp_path, "-m", f"raw={raw}", f"out={out}", "yaws=[0]", "shard=0/2,1/2")
+    done = called("prepare", "-m", f"raw={raw}", f"out={out}", "yaws=[0]", "shard=0/2,1/2")
     assert done.returncode == 0, done.stderr
     assert "shard 1/2" in done.stdout and not (out / "corpus.json").exists()
-    done = command(tmp_path, "merge=true", f"out={out}")
+    done = called("prepare", "merge=true", f"out={out}")
     assert done.returncode == 0 and "| flow " in done.stdout and done.stderr == "", done.stderr
     one = tmp_path / "one"
     assert prepare_into(one, raw, Options(yaws=(0.0,)), SplitOptions(), workers=1) == 2
@@ -61,7 +51,7 @@ def test_errors_are_one_line_and_exit_2(raw: Path, tmp_path: Path) -> None:
         (("out=o", "raw=nowhere", "source=fax"), "no source 'fax'"),
         ((f"raw={raw}", "out=o", "seed=many"), "seed=many: expected a whole number"),
     ]:
-        done = command(tmp_path, *arguments)
+        done = called("prepare", *arguments)
         assert done.returncode == 2 and told in done.stderr, (arguments, done.stderr)
         assert done.stderr.count("\n") == 1 and done.stdout == "", done.stderr
 
@@ -111,9 +101,9 @@ def test_options_of_cleaning_groups_and_a_licence_as_documented(raw: Path, tmp_p
 def test_strict_exits_2_where_one_is_broken(raw: Path, tmp_path: Path) -> None:
     bad = write_raw(tmp_path / "bad", {"a": "groove", "b": "flow"}, seconds=9.0)
     (bad / "audio/a.flac").write_bytes(b"")
-    loose = command(tmp_path, f"raw={bad}", f"out={tmp_path / 'o'}", "yaws=[0]")
+    loose = called("prepare", f"raw={bad}", f"out={tmp_path / 'o'}", "yaws=[0]")
     assert loose.returncode == 0 and "left out (1):\n  a: audio/a.flac: is empty" in loose.stdout
-    strict = command(tmp_path, f"raw={bad}", f"out={tmp_path / 'p'}", "yaws=[0]", "strict=true")
+    strict = called("prepare", f"raw={bad}", f"out={tmp_path / 'p'}", "yaws=[0]", "strict=true")
     assert strict.returncode == 2 and strict.stderr.startswith("error: strict=true: recording 'a'")
     assert strict.stderr.count("\n") == 1
 

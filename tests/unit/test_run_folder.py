@@ -34,7 +34,9 @@ def begun(path: Path, *overrides: str) -> RunFolder:
 def held(tmp_path: Path) -> Iterator[RunFolder]:
     """A folder that another process is training in."""
     run = begun(tmp_path / "held", "seed=1")
-    command = [sys.executable, "-c", HOLD.format(str(run.path), "print(flush=True), input()")]
+    # By the lock alone, which test_a_killed_process_holds_nothing sees a run take: its imports are not waited for.
+    program = "import sys, filelock\nwith filelock.FileLock(sys.argv[1]):\n    print(flush=True), input()"
+    command = [sys.executable, "-c", program, str(run.path / ".lock")]
     other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert other.stdout is not None and other.stdout.readline() == b"\n"
     yield run

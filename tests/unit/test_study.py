@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +23,7 @@ from d2m.edits.optimised_dance import OptimisedEdit
 from d2m.edits.request import EditRequest, build_edit, training_songs
 from d2m.edits.strength import Schedule
 from d2m.reports.report import two_genres
-from tests.commands import d2m
+from tests.commands import called, d2m
 
 REPO = Path(__file__).parents[2]
 BEATS = np.arange(0.3, 40, 0.5)
@@ -279,12 +277,8 @@ def test_infer_with_a_fitted_direction_and_a_schedule(
 ) -> None:
     d2m("study", "fit", f"bundle={tiny_bundle}", f"latents={latents}", f"out={tmp_path / 'd'}", "edit=erasure",
           "target=waltz")  # fmt: skip
-    command = [
-        sys.executable, str(REPO / "infer.py"), f"bundle={tiny_bundle}", f"audio={music / 'waltz' / '0.wav'}",
-        f"out={tmp_path / 'out'}", "video=false", f"edit.file={tmp_path / 'd'}", "edit.schedule=[[0,0],[3,1]]",
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    d2m("infer", f"bundle={tiny_bundle}", f"audio={music / 'waltz' / '0.wav'}", f"out={tmp_path / 'out'}",
+        "video=false", f"edit.file={tmp_path / 'd'}", "edit.schedule=[[0,0],[3,1]]")  # fmt: skip
     facts = json.loads((tmp_path / "out" / "0.json").read_text())
     assert facts["edit"]["name"] == "erasure" and facts["edit"]["schedule"] == [[0, 0], [3, 1]]
     with np.load(tmp_path / "out" / "0.npz") as f:
@@ -295,10 +289,8 @@ def test_infer_with_a_fitted_direction_and_a_schedule(
 
 
 @pytest.mark.parametrize("words", [["paint"], ["extract", "out=o"]])
-def test_errors_of_use_are_one_line_and_exit_2(words: list[str], tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "d2m", "study", *words], capture_output=True, text=True, cwd=tmp_path, timeout=120
-    )
+def test_errors_of_use_are_one_line_and_exit_2(words: list[str]) -> None:
+    done = called("study", *words)
     assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
 
 

@@ -4,7 +4,8 @@ run.json                       revision, versions, overrides, stages, corpus
 checkpoints/STAGE/last.ckpt    what the stage resumes from, and its result
 checkpoints/STAGE/progress.json  what last.ckpt's training has behind it: warm start, seconds, metrics
 checkpoints/STAGE/done.json    written last: the stage was trained to its end
-lineage/STAGE.json, lineage/bundle.json, metrics.json, bundle/, csv/, tensorboard/, wandb/, videos/, latent/
+lineage/STAGE.json, lineage/bundle.json, metrics.json, bundle/, csv/, tensorboard/, wandb/, videos/, latent/,
+evaluation/
 """
 
 from __future__ import annotations
@@ -51,6 +52,11 @@ class RunFolder:
     def latent(self) -> Path:
         """The latent study's folders, one per logged epoch."""
         return self.path / "latent"
+
+    @property
+    def evaluation(self) -> Path:
+        """What a sweep's objective measured."""
+        return self.path / "evaluation"
 
     def lineage(self, name: str) -> Path:
         """What a stage, or the bundle, was made from."""

@@ -46,6 +46,7 @@ COMMANDS = {
     "prepare": Command("d2m.cli.prepare:main", "prepare", multirun=True),
     "collect": Command("d2m.cli.collect:main", "collect"),
     "evaluate": Command("d2m.cli.evaluate:main", "evaluate", "measure"),
+    "score": Command("d2m.cli.score:main", "score", "measure"),
     "study extract": Command("d2m.cli.study:extract", "extract", "study"),
     "study fit": Command("d2m.cli.study:fit", "fit", "study"),
     "study means": Command("d2m.cli.study:means", "means", "study"),

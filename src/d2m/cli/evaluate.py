@@ -37,7 +37,7 @@ def main(cfg: DictConfig) -> None:
 
     given: Any = OmegaConf.to_container(cfg, resolve=True)
     check_seed(given["seed"])
-    for key in ("draws", "songs"):
+    for key in ("draws", "songs_per_genre"):
         if given[key] is not None and given[key] < 1:
             raise D2MError(f"{key}={given[key]}: give a whole number of at least 1")
     splits = listed("splits", given["splits"])
@@ -52,7 +52,7 @@ def main(cfg: DictConfig) -> None:
         out=Path(given["out"]),
         cards=CARDS if given["card"] is None else tuple(listed("card", given["card"])),
         splits=tuple(splits),
-        songs=given["songs"],
+        songs_per_genre=given["songs_per_genre"],
         draws=given["draws"],
         baselines=bool(given["baselines"]),
         seed=given["seed"],

@@ -15,8 +15,8 @@ PATHS = (
     "answers", "audio", "beats_checkpoint", "bundle", "callbacks.latent.motion_style", "callbacks.latent.reference",
     "continue_from.*", "corpus", "data.cache", "data.corpus.beats_checkpoint", "data.corpus.out_root",
     "data.corpus.raw_root", "data.root", "edit.file", "edit.latents", "hydra.run.dir", "hydra.sweep.dir",
-    "hydra.sweep.subdir", "init_from.*", "key", "latents", "manifest", "music", "out", "raw", "results", "resume",
-    "run", "songs", "stage1", "stage2", "stats", "style", "z_dan",
+    "hydra.sweep.subdir", "init_from.*", "key", "latents", "manifest", "music", "out", "poses", "raw", "reference",
+    "results", "resume", "run", "songs", "stage1", "stage2", "stats", "style", "z_dan",
 )  # fmt: skip
 #: Keys whose value is free text, such as the name of a genre.
 TEXTS = (
@@ -34,6 +34,7 @@ NULL_TYPES: dict[str, Any] = {
     "window": 1.0,
     "shrinkage": 1.0,
     "start": 1.0,
+    "songs_per_genre": 1,
 }
 #: Lightning takes more than the type of the default here, and says itself what it takes.
 _ANY_TYPE = ("trainer.devices", "trainer.deterministic", "trainer.fast_dev_run")

@@ -65,7 +65,7 @@ def nothing_left(folder: RunFolder) -> Iterator[None]:
 
 @job("train")
 def train(cfg: DictConfig) -> float | None:
-    """Returns the last stage's monitored value, for sweepers."""
+    """Returns what a sweeper optimises, see conf/train.yaml's objective."""
     from hydra.core.hydra_config import HydraConfig
 
     folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
@@ -78,8 +78,10 @@ def _train(cfg: DictConfig, folder: RunFolder, overrides: list[str]) -> float | 
     check_data_root(cfg.data)
     # Late: what is wrong above is told at once.
     from d2m.core.machine import is_rank_zero
-    from d2m.train.curriculum import objective
     from d2m.train.curriculum import run as run_curriculum
+    from d2m.train.objective import check_objective, objective
+
+    check_objective(cfg)
 
     if is_rank_zero() and cfg.resume is None:
         check_same_run(folder, overrides)
@@ -93,4 +95,4 @@ def _train(cfg: DictConfig, folder: RunFolder, overrides: list[str]) -> float | 
             raise
     if is_rank_zero():
         print(f"run: {folder.path}" + (f"\nbundle: {folder.bundle}" if folder.bundle.exists() else ""))
-    return objective(folder, list(cfg.stages))
+    return objective(cfg, folder) if is_rank_zero() else None

@@ -285,15 +285,14 @@ class DanceGenerator:
         noise = noise.to(self.device)
         b, n, k = z_dan.shape[:3]
         pose = z_dan.new_zeros(b, POSE_DIM) if first_pose is None else first_pose
-        # Movements do not depend on poses: all of them at once.
-        mov = self.net.dance_decoder(z_dan.reshape(b * n * k, -1), SEQUENCE_UNITS)
-        eps = noise.z_mov.to(z_dan.dtype).reshape(b * n * k, SEQUENCE_UNITS, -1)
-        z_mov = mov.sample(eps).reshape(b, n, k, SEQUENCE_UNITS, -1)
+        # Movements do not depend on poses: all first candidates at once, and by themselves, because the bits of a row
+        # depend on how many are computed with it. The others are seldom needed.
+        first = self._movements(z_dan[:, :, 0], noise.z_mov[:, :, 0])
         z_ini = noise.z_ini.to(z_dan.dtype)
 
         segments, draws, accepted = [], [], []
         for s in range(n):
-            units = self.net.unroll(z_mov[:, s, 0], pose, z_ini[:, s, 0])
+            units = self.net.unroll(first[:, s], pose, z_ini[:, s, 0])
             liveliness = motion(units).amin(-1)
             draw = torch.zeros(b, dtype=torch.long, device=z_dan.device)
             ok = liveliness >= threshold
@@ -302,7 +301,7 @@ class DanceGenerator:
                 bad = (~ok).nonzero()[:, 0]
                 m = len(bad)
                 others = self.net.unroll(
-                    z_mov[bad, s, 1:].reshape(m * (k - 1), SEQUENCE_UNITS, -1),
+                    self._movements(z_dan[bad, s, 1:], noise.z_mov[bad, s, 1:]).flatten(0, 1),
                     pose[bad].repeat_interleave(k - 1, 0),
                     z_ini[bad, s, 1:].reshape(m * (k - 1), SEQUENCE_UNITS, -1),
                 ).reshape(m, k - 1, SEQUENCE_UNITS, UNIT_FRAMES, POSE_DIM)
@@ -317,6 +316,12 @@ class DanceGenerator:
             accepted.append(ok)
             pose = units[:, -1, -1]
         return Choreography(torch.cat(segments, 1), torch.stack(draws, 1), torch.stack(accepted, 1))
+
+    def _movements(self, z_dan: Tensor, eps: Tensor) -> Tensor:
+        """z_dan (b, n, z_dan) and noise (b, n, 3, z_mov) -> sampled movements (b, n, 3, z_mov)."""
+        mov = self.net.dance_decoder(z_dan.flatten(0, 1), SEQUENCE_UNITS)
+        out: Tensor = mov.sample(eps.to(z_dan.dtype).flatten(0, 1)).reshape(eps.shape)
+        return out
 
     def dance(self, z_dan: Tensor, noise: DanceNoise) -> Tensor:
         """What :meth:`choreograph` dances with the first draw, with gradients: z_dan (b, n, z_dan) -> (b, 96 n, 28).

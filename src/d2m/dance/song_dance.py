@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -198,9 +198,13 @@ def dance_to(
         facts = getattr(edit, "facts", {})
     poses, unwarped = {}, {}
     for name, latent in latents.items():
-        # One at a time and never batched: equal latents then give equal bits.
-        rows = torch.from_numpy(latent).to(device=generator.device, dtype=z.dtype)[None, :, None]
-        whole = generator.to_pixels(generator.choreograph(rows, noise).poses[0, : clock.n_source])
+        if name == "original" and not bool(chosen.draws.any()):
+            danced = chosen  # the first draws, decoded as below
+        else:
+            # One at a time and never batched: equal latents then give equal bits.
+            rows = torch.from_numpy(latent).to(device=generator.device, dtype=z.dtype)[None, :, None]
+            danced = generator.choreograph(rows, noise)
+        whole = generator.to_pixels(danced.poses[0, : clock.n_source])
         unwarped[name] = whole.float().cpu().numpy()
         poses[name] = clock.apply(unwarped[name])
     return SongDance(
@@ -214,3 +218,42 @@ def dance_to(
         centres_s=centres,
         edit_facts=facts,
     )
+
+
+class Redanced(NamedTuple):
+    """e dances: poses (e, t, 14, 2) px at 15 fps on the song's time, and unwarped (e, t', 14, 2), as decoded."""
+
+    poses: NDArray[np.float32]
+    unwarped: NDArray[np.float32]
+
+
+@torch.no_grad()
+def dance_again(
+    generator: DanceGenerator, dance: SongDance, z_dan: NDArray[np.floating], *, seed: int, batch: int = 32
+) -> Redanced:
+    """Other latents to the same song, with the accepted draws and all noise of a warped dance: many at once.
+
+    Equal to what :func:`dance_to` makes of an edit up to the rounding of batches.
+
+    Args:
+        dance: what :func:`dance_to` returned. seed: that it was given.
+        z_dan: (e, n, z_dan), n as in ``dance.z_dan``.
+        batch: of dances that are decoded together.
+    """
+    clock = _Clock.make(dance.music_beats, len(dance.poses["original"]), True)
+    noise = accepted_noise(generator, dance, seed)
+    rows = torch.from_numpy(np.asarray(z_dan)).to(next(generator.net.parameters()))
+    decoded = []
+    for part in rows.split(batch):
+        copies = DanceNoise(*(x.expand(len(part), *x.shape[1:]) for x in vars(noise).values()))
+        poses = generator.to_pixels(generator.choreograph(part[:, :, None], copies).poses[:, : clock.n_source])
+        decoded.append(poses.float().cpu().numpy())
+    unwarped = np.concatenate(decoded)
+    return Redanced(np.stack([clock.apply(p) for p in unwarped]), unwarped)
+
+
+def accepted_noise(generator: DanceGenerator, dance: SongDance, seed: int) -> DanceNoise:
+    """The noise (1, n, 1) of a dance's accepted draws, from the seed it was given."""
+    n = len(dance.draws)
+    noise = generator.draw_noise(n, torch.Generator().manual_seed(seed))
+    return noise.pick(torch.from_numpy(dance.draws)[None])

@@ -20,6 +20,8 @@ FROZEN_SPEED = 0.1
 #: How far beyond what real dances reach a joint has escaped, torso lengths; and what "reach" is.
 ESCAPE_MARGIN = 0.5
 REACH_PERCENTILES = (0.1, 99.9)
+#: Rate of the frames between which feet slide in :func:`physical_foot_contact`.
+FOOT_FPS = 30.0
 #: Torso lengths, about 5 cm of a grown dancer: errors of a stiffer bone are relative to this.
 LEAST_WIDTH = 0.1
 
@@ -112,8 +114,9 @@ def physical_foot_contact(feet: Array, fps: float) -> float:
     """Does the body accelerate while both feet move? Tseng et al., "EDGE", CVPR 2023, section 4.2; lower is better.
 
     Mean over frames of |a| v_left v_right, divided by the largest |a|: a the root's acceleration without its downward
-    part (gravity needs no foot), v_* the slower horizontal speed of a foot's ankle and toe. Times 10,000, as published;
-    at least 0, unit (m/s)^2 per 10,000. The root stands for the centre of mass, as in the authors' evaluation.
+    part (gravity needs no foot), v_* how far the slower of a foot's ankle and toe moves horizontally in 1/30 s, a frame
+    of theirs. Times 10,000, as published; at least 0, unit m^2 / 10,000. The root stands for the centre of mass, as in
+    the authors' evaluation.
 
     Args:
         feet: (t, 5, 3) metres, y up: root, left ankle, left toe, right ankle, right toe.
@@ -129,6 +132,6 @@ def physical_foot_contact(feet: Array, fps: float) -> float:
     acceleration = np.diff(p[:, 0], n=2, axis=0) * fps**2
     acceleration[:, 1] = np.maximum(acceleration[:, 1], 0)
     push = np.linalg.norm(acceleration, axis=-1)
-    sliding = np.linalg.norm(np.diff(p[1:, 1:], axis=0)[..., [0, 2]], axis=-1) * fps
+    sliding = np.linalg.norm(np.diff(p[1:, 1:], axis=0)[..., [0, 2]], axis=-1) * fps / FOOT_FPS
     left, right = sliding[:, :2].min(1), sliding[:, 2:].min(1)
     return float(1e4 * (push * left * right).mean() / push.max()) if push.max() > 0 else 0.0

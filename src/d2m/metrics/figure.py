@@ -87,10 +87,12 @@ class DanceToSong:
     def _timed(self) -> tuple[Array | None, ...]:
         return self.poses, self.music_features, self.feet
 
-    def _at(self, values: Array, fps: float, crop_s: float | None) -> Floats:
-        x = np.asarray(values, np.float64)
+    def _at(self, values: Array, fps: float, crop_s: float | None) -> Array:
+        x = np.asarray(values)  # no copy: a corpus's features stay on disk
         if fps != self.fps:
-            x = resample(x, np.arange(int((len(x) - 1) / self.fps * fps + 1e-9) + 1) * (self.fps / fps))
+            x = resample(
+                np.asarray(x, np.float64), np.arange(int((len(x) - 1) / self.fps * fps + 1e-9) + 1) * (self.fps / fps)
+            )
         return x if crop_s is None else x[: round(crop_s * fps)]
 
 

@@ -183,4 +183,4 @@ def _feet(card: Card, dances: Sequence[DanceToSong]) -> dict[str, Figure]:
         d = dance.at(card.fps, card.crop_s)
         assert d.feet is not None
         scores.append(physical_foot_contact(d.feet, card.fps))
-    return {"pfc": Figure(float(np.mean(scores)), len(scores), "(m/s)² / 10,000", "lower", note="dances")}
+    return {"pfc": Figure(float(np.mean(scores)), len(scores), "m² / 10,000", "lower", note="dances")}

@@ -60,6 +60,7 @@ class CleanClip:
     dropped: float
     genre: str | None = None
     fps: float = FPS
+    native_fps: float = FPS
 
     @property
     def seconds(self) -> float:
@@ -85,6 +86,7 @@ def clean(
     min_seconds: float = 2.0,
     smoothing: str = "auto",
     normalise: bool = True,
+    repair: bool = True,
 ) -> CleanClip:
     """Repair a clip, or refuse it.
 
@@ -99,6 +101,8 @@ def clean(
         smoothing: "savgol", "one_euro" (both at the native rate), "none"; "auto" is savgol, but leaves alone what comes
             at 22 fps or less: there is nothing between its frames to take out.
         normalise: 2-D to a torso of 50 pixels about the origin; 3-D is in cm already and never touched.
+        repair: False leaves exchanged sides, leaps, impossible limbs and cuts in: they are the dance's own, not its
+            recording's. Gaps are filled all the same.
 
     Raises:
         D2MError: naming the clip and why: too short, no dancer, a joint never seen, implausible, too many gaps.
@@ -115,15 +119,17 @@ def clean(
     if not there.any():
         raise D2MError(f"{name}: no dancer visible; leave it out, or lower min_confidence")
     _check_joints(raw, name)
-    raw, _ = mend_sides(raw)
-    joints = drop_jumps(raw, clip.fps, max_speed)
-    joints = drop_broken_frames(drop_long_limbs(joints, clip.fps))
+    joints = raw
+    if repair:
+        raw, _ = mend_sides(raw)
+        joints = drop_jumps(raw, clip.fps, max_speed)
+        joints = drop_broken_frames(drop_long_limbs(joints, clip.fps))
     known = seen(joints)
     dropped = 1.0 - known.sum() / there.sum()
     if dropped > max_dropped:
         raise D2MError(f"{name}: implausible: {dropped:.0%} of its joints leap or end impossible limbs; correct them")
     _check_joints(joints, name)
-    cuts = scene_cuts(joints, clip.fps, max_speed)
+    cuts = scene_cuts(joints, clip.fps, max_speed) if repair else ()
     bad = np.zeros(len(joints), bool)
     for first, end in long_gaps(known, clip.fps, max_gap_s):
         bad[first:end] = True
@@ -146,7 +152,9 @@ def clean(
     if joints.shape[-1] == 2 and normalise:
         joints, scale = normalise_scale(joints)
     rejected = runs(bad).astype(np.float64) / clip.fps
-    return CleanClip(joints.astype(np.float32), rejected, scale, float(filled), float(dropped), clip.genre)
+    return CleanClip(
+        joints.astype(np.float32), rejected, scale, float(filled), float(dropped), clip.genre, native_fps=clip.fps
+    )
 
 
 #: Option of :func:`clean` -> default.

@@ -21,7 +21,7 @@ from d2m.motion.units import cut_units, select_units, track_beats
 from d2m.music.audio import load_song, seconds
 from d2m.music.beats import BEAT_TRACKERS, WEIGHTS_VARIABLE, onset_strength, onsets_from, tempo, track
 from d2m.music.front_ends import front_end
-from d2m.prepare.clean import check_options, clean
+from d2m.prepare.clean import CleanClip, check_options, clean
 from d2m.prepare.plausible import check_stated, likely_rate, read_pose
 from d2m.prepare.sources import SOURCES
 from d2m.prepare.stated import Stated
@@ -131,15 +131,7 @@ def process(recording: Recording, options: Options) -> Prepared:
     Raises:
         D2MError: whatever is wrong with its files.
     """
-    clip = read_pose(options.source, recording.pose, options.stated)
-    cleaned = clean(clip, **{"name": str(recording.pose), **options.clean})
-    joints = cleaned.joints
-    joints = _excerpt(joints, recording, FPS)
-    wave = _song(recording)
-    if wave is not None:
-        joints, wave = _match(joints, wave, recording, options.max_gap_s, clip.fps)
-    if len(joints) < MIN_MOTION_S * FPS:
-        raise D2MError(f"{recording.pose}: {len(joints) / FPS:.2f} s of motion; at least {MIN_MOTION_S:g} s are needed")
+    cleaned, joints, wave = read_recording(recording, options)
     hears = front_end(options.front_end)
     song_features, beats, onsets = np.empty((0, hears.width), np.float32), np.empty(0), np.empty(0)
     length, bpm = len(joints) / FPS, float("nan")
@@ -148,7 +140,7 @@ def process(recording: Recording, options: Options) -> Prepared:
         song_features, length = hears.features(wave, recording.audio, recording.start_s), seconds(wave)
         beats = track(wave, options.beats, options.checkpoint, envelope)
         onsets, bpm = onsets_from(envelope, len(wave)), tempo(beats)
-    body = centre(joints if joints.shape[-1] == 3 else lift(joints))
+    body = body_of(joints)
     period = float(np.median(np.diff(beats))) if len(beats) > 2 else None
     motion_beats = track_beats(body, FPS, period)
     cut = cut_units(body, FPS, motion_beats)
@@ -156,16 +148,50 @@ def process(recording: Recording, options: Options) -> Prepared:
     cut = select_units(cut, usable)
     if wave is None and not len(cut.units):
         raise D2MError(f"{recording.pose}: no dance unit in {len(joints) / FPS:.1f} s of motion, and no music")
-    yaws = options.yaws if joints.shape[-1] == 3 else (0.0,)
-    look = CAMERAS[options.camera] if joints.shape[-1] == 3 else project
-    poses = look(body, yaws).reshape(len(yaws), -1, POSE_DIM)
+    flat = joints.shape[-1] == 2
+    poses = pictures(body, flat, options)
     # The cut is in 3-D: views are pictures of the warped body.
     n, frames = cut.units.shape[:2]
-    units = look(cut.units.reshape(n * frames, N_JOINTS, 3), yaws).reshape(len(yaws), n, frames, POSE_DIM)
+    units = pictures(cut.units.reshape(n * frames, N_JOINTS, 3), flat, options)
+    views = len(poses)
     return Prepared(
-        length, bpm, clip.genre or "", int((~usable).sum()) * len(yaws), poses, units, cut.beats, cut.spans, cut.runs,
-        motion_beats, song_features, beats, onsets,
+        length, bpm, cleaned.genre or "", int((~usable).sum()) * views, poses.reshape(views, -1, POSE_DIM),
+        units.reshape(views, n, frames, POSE_DIM), cut.beats, cut.spans, cut.runs, motion_beats, song_features, beats,
+        onsets,
     )  # fmt: skip
+
+
+def read_recording(
+    recording: Recording, options: Options
+) -> tuple[CleanClip, NDArray[np.float32], NDArray[np.float32] | None]:
+    """A recording's clip, cleaned; of it the part to use, (t, 14, c) at 15 fps; and the sound to it, None without.
+
+    Raises:
+        D2MError: as :func:`process`.
+    """
+    clip = read_pose(options.source, recording.pose, options.stated)
+    cleaned = clean(clip, **{"name": str(recording.pose), **options.clean})
+    joints = _excerpt(cleaned.joints, recording, FPS)
+    wave = _song(recording)
+    if wave is not None:
+        joints, wave = _match(joints, wave, recording, options.max_gap_s, clip.fps)
+    if len(joints) < MIN_MOTION_S * FPS:
+        raise D2MError(f"{recording.pose}: {len(joints) / FPS:.2f} s of motion; at least {MIN_MOTION_S:g} s are needed")
+    return cleaned, joints, wave
+
+
+def body_of(joints: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(t, 14, 2) px or (t, 14, 3) cm -> (t, 14, 3) cm, the hips in place and the floor level."""
+    return centre(joints if joints.shape[-1] == 3 else lift(joints))
+
+
+def pictures(body: NDArray[np.floating], flat: bool, options: Options) -> NDArray[np.float32]:
+    """A centred body (t, 14, 3) cm, seen from every yaw; of a 2-D recording (``flat``), from its own camera.
+
+    Returns:
+        (v, t, 14, 2) px.
+    """
+    return project(body, (0.0,)) if flat else CAMERAS[options.camera](body, options.yaws)
 
 
 def _excerpt(x: NDArray[Any], recording: Recording, rate: int) -> NDArray[Any]:

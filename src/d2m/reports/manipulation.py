@@ -20,6 +20,9 @@ from d2m.draw.render import still
 from d2m.draw.video import render_dance
 from d2m.edits.mean_shift import MeanShift
 from d2m.metrics.motion import common_scale, content_distance, mean_energy
+from d2m.reports.edit_scores import LEAST_SECONDS
+from d2m.reports.judges import Judges
+from d2m.reports.manipulation_axes import edit_scores
 from d2m.reports.readings import Reading, motion_reading, structure_reading
 
 VERSIONS = ("original", "neutral", "target")
@@ -83,6 +86,7 @@ def study(
     out: Path,
     size: int = 320,
     permutations: int = 99,
+    judges: Judges | None = None,
 ) -> Study:
     """Edit the dances to some songs and read them.
 
@@ -93,6 +97,7 @@ def study(
         songs: recordings to dance to. table: latents whose training rows give the means and whose rows are shown.
         seconds: of every song. size: of a video, pixels.
         out: folder for figures/, videos/ and contact.png.
+        judges: of the corpus; with them and dances of three seconds the mean shift's axes (:func:`edit_scores`).
 
     Raises:
         D2MError: dances that cannot be read or drawn (not finite, no torso), a full disk.
@@ -140,6 +145,21 @@ def study(
     if strips:
         still(out / "contact.png", strips, captions=captions)
         result.figures["contact"] = out / "contact.png"
+    if judges is not None and seconds >= LEAST_SECONDS and len(songs) > 1:
+        axes = edit_scores(
+            generator,
+            corpus,
+            judges,
+            songs=songs,
+            means=means,
+            source=source,
+            target=target,
+            seconds=seconds,
+            seed=seed,
+        )
+        result.scalars |= {f"edit/{k}": v for k, v in axes.items()}
+    elif judges is not None:
+        result.skipped.append(f"axes of the edit: they need two songs and {LEAST_SECONDS:g} s of each")
     read: list[Reading] = []
     if source in by_genre:
         read.append(motion_reading(by_genre[source], source, target))

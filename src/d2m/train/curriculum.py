@@ -41,7 +41,7 @@ from d2m.train.callbacks.progress import GenreNames, Progress
 from d2m.train.checkpoints import begin, check_continues, check_style_network, read_checkpoint
 from d2m.train.release import write_release
 from d2m.train.request import check_request, check_space, check_trainer, start_checkpoint, starts_from
-from d2m.train.stage import STAGES, Stage, in_order
+from d2m.train.stage import STAGES, Stage
 from d2m.train.timing import build_pace
 
 
@@ -265,10 +265,3 @@ def _run(cfg: DictConfig, run: RunFolder, stages: Sequence[Stage], overrides: Se
         make_logger = no_logger if cfg.trainer.fast_dev_run else instantiate(cfg.logger, _partial_=True)
         log_bundle(make_logger, bundle, run, corpus_dir, {released.name: run.checkpoint(released.name)})
     write_json(run.metrics_path, {s: run.done(s) for s in STAGES if run.is_done(s)})
-
-
-def objective(run: RunFolder, stages: Sequence[str]) -> float | None:
-    """What a sweeper optimises: the last trained stage's monitored value; None if it was never validated."""
-    stage = in_order(stages)[-1]
-    value = run.done(stage.name).get("metrics", {}).get(stage.monitor)
-    return None if value is None else float(value)

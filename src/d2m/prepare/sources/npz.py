@@ -1,4 +1,7 @@
-"""Poses from npz: ``joints`` (t, j, 2 or 3) and ``fps``; optional ``joint_names, confidence, genre, units``."""
+"""Poses from npz: ``joints`` (t, j, 2 or 3) and ``fps``; optional ``joint_names, confidence, genre, units``.
+
+``poses`` in place of ``joints`` is what ``d2m infer`` writes.
+"""
 
 from __future__ import annotations
 
@@ -49,10 +52,11 @@ def _load(
             if isinstance(f, np.ndarray):
                 raise ValueError("a single array")
             keys = set(f.files)
-            missing = ({"joints", "fps"} if fps is None else {"joints"}) - keys
+            key = "poses" if "poses" in keys and "joints" not in keys else "joints"
+            missing = ({key, "fps"} if fps is None else {key}) - keys
             if missing:
                 raise D2MError(f"{path}: no key {', '.join(sorted(missing))}; an npz of poses needs joints and fps")
-            joints, fps = np.asarray(f["joints"]), float(f["fps"]) if fps is None else fps
+            joints, fps = np.asarray(f[key]), float(f["fps"]) if fps is None else fps
             names = [str(n) for n in f["joint_names"]] if "joint_names" in keys else None
             length = str(f["units"]) if "units" in keys else ""
             genre = str(f["genre"]) if "genre" in keys else None

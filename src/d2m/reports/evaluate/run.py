@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ from d2m.core.progress import bar
 from d2m.dance.generator import DanceGenerator
 from d2m.data.corpus import Corpus
 from d2m.metrics.cards import Card, Measured, Table, load_card
+from d2m.metrics.edit_axes import objective
 from d2m.metrics.measure import Reference, measure
 from d2m.reports.evaluate.show import write_figure
 from d2m.reports.evaluate.songs import SongRows, SongScales, by_genre, judged_figures, paired, song_rows
@@ -35,7 +37,7 @@ class Request:
     data: Path | None = None
     cards: tuple[str, ...] = ("d2m",)
     splits: tuple[str, ...] = ("val", "test")
-    songs: int | None = None
+    songs_per_genre: int | None = None
     draws: int = 3
     baselines: bool = True
     seed: int = 0
@@ -131,7 +133,8 @@ def evaluate(request: Request) -> Evaluation:
 
     Returns:
         The tables and the report: "songs", "judges", and for every card "pins" and "rows", system -> figure -> its
-        values; "genres", system -> genre -> means over songs; "paired", "A - B" -> figure -> difference, interval, p.
+        values; "objective", bundle -> one number in [0, 1]; "genres", system -> genre -> means over songs; "paired",
+        "A - B" -> figure -> difference, interval, p.
 
     Raises:
         D2MError: a bundle, corpus or card that cannot be read or does not fit; nothing is written then.
@@ -148,7 +151,7 @@ def evaluate(request: Request) -> Evaluation:
             )
     origins = [trained_on(b) for b in request.bundles]
     trained = {name for o in origins for name in o.get("songs", {}).get("train", ())}
-    songs = chosen_songs(corpus, request.splits, request.songs, trained)
+    songs = chosen_songs(corpus, request.splits, request.songs_per_genre, trained)
     check_out(request.out)
 
     systems = [real(corpus)]
@@ -189,6 +192,7 @@ def evaluate(request: Request) -> Evaluation:
             }
             for c in cards
         },
+        "objective": {n: _objective(tables[c.name], n) for c in cards if c.features == "embed" for n in names},
         "genres": {name: by_genre(r) for name, r in rows.items()},
         "paired": {f"{a} - {b}": paired(rows[a], rows[b], request.seed) for a, b in combinations(names, 2)},
         "git": git_revision(),
@@ -199,6 +203,19 @@ def evaluate(request: Request) -> Evaluation:
         write_figure(tables[card.name], request.out / f"{file_name(card.name)}.png")
     write_json(request.out / "report.json", report)
     return Evaluation(report, tuple(tables.values()), tuple(names))
+
+
+def _objective(table: Table, name: str) -> float:
+    """:func:`d2m.metrics.edit_axes.objective` of a row; 0 if part of it could not be measured."""
+    row, judged = table.rows[name], "judged_network"
+    fid = row["fid"]
+    parts = {
+        "judged": row[judged].value, "chance": row[judged].chance, "real": table.rows[REAL][judged].value,
+        "energy_ratio": row["energy_ratio"].value, "fid_ratio": fid.value / fid.chance if fid.chance else float("nan"),
+        "seam": row["boundary_jump"].value,
+    }  # fmt: skip
+    known = {k: v for k, v in parts.items() if v is not None and math.isfinite(v)}
+    return objective(**known) if known.keys() == parts.keys() else 0.0
 
 
 def _measure(

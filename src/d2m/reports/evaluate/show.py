@@ -64,9 +64,9 @@ def print_table(table: Table, measured: Sequence[str] = (), console: Console | N
     others = [s for s in table.rows if s not in measured]
     first = [s for s in others if s == REAL]
     for system in (*first, *measured):
-        shown.add_column(system)
+        shown.add_column(system, overflow="fold")
         if system in measured:
-            shown.add_column("chance or floor")
+            shown.add_column("chance or floor", overflow="fold")
     for name in figure_names(table):
         rows = {s: row.get(name) for s, row in table.rows.items()}
         best = next(f.better for f in rows.values() if f is not None)
@@ -79,7 +79,7 @@ def print_table(table: Table, measured: Sequence[str] = (), console: Console | N
         more = RichTable(title=f"card {_card_name(table)}: real dances and baselines", title_justify="left")
         more.add_column("figure", no_wrap=True)
         for system in others:
-            more.add_column(system)
+            more.add_column(system, overflow="fold")
         for name in figure_names(table):
             more.add_row(name, *(value(table.rows[s].get(name)) for s in others))
         out.print(more)

@@ -225,10 +225,12 @@ def log_evaluation(report: Mapping[str, Any], out: Path, project: str = "d2m") -
             for prefix, row in ((f"eval/{card}", name), (f"eval/{card}/real", "real")):
                 for key, figure in table["rows"][row].items():
                     summary[f"{prefix}/{key}"] = figure["value"]
+        summary |= {"eval/objective": report["objective"][name]} if name in report["objective"] else {}
         config = {"bundle": name, **facts, "songs": len(report["songs"]), "draws": report["draws"]}
         logger = wandb_logger(str(out), f"evaluation-{name}", config, project)
         try:
             logger.log_metrics({k: v for k, v in summary.items() if math.isfinite(v)})
         finally:
             close_loggers([logger], "success")
-    return f"{len(report['bundles'])} W&B runs of figures in {out / 'wandb'}"
+    n = len(report["bundles"])
+    return f"{n} W&B {'run' if n == 1 else 'runs'} of figures in {out / 'wandb'}"

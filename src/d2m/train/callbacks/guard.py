@@ -49,9 +49,7 @@ class StopOnNaN(pl.Callback):
     def on_train_batch_end(
         self, trainer: Any, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        losses = {k: v for k, v in trainer.callback_metrics.items() if k.startswith("train/")}
-        if not losses:
-            return
+        losses: dict[str, Tensor] = pl_module.step_losses  # type: ignore[assignment]
         self._since.append((batch_idx, list(losses), torch.stack([v.float() for v in losses.values()]).isfinite()))
         if (batch_idx + 1) % trainer.log_every_n_steps and not trainer.is_last_batch:
             return

@@ -24,6 +24,7 @@ from d2m.edits.directions import load_direction
 from d2m.edits.mean_shift import MeanShift
 from d2m.nets.music_style import StyleMode
 from d2m.reports.held_out import energy_extremes
+from d2m.reports.judges import Judges, fit_judges
 from d2m.reports.manipulation import Study, cosine, fixed_songs, study
 from d2m.train.callbacks.guard import evaluating
 from d2m.train.callbacks.loggers import log_study
@@ -49,6 +50,8 @@ class LatentManipulation(pl.Callback):
         permutations: of the nulls of the figures.
         motion_style: a checkpoint of that stage, by default the run's own if it has one; its judge's probabilities
             stand in the table as ``motion_GENRE``.
+        axes: log success, content and naturalness of the mean shift and their harmonic mean, by judges that are fitted
+            on the corpus's real dances at the first study, up to a minute, and kept in the run's folder.
         stage, run, corpus: given by the curriculum: its stage, the run's folder, where songs come from.
         style_mode: of the dances, see :class:`d2m.nets.music_style.MusicStyle`.
 
@@ -73,6 +76,7 @@ class LatentManipulation(pl.Callback):
         reference: str | None,
         permutations: int,
         motion_style: str | None,
+        axes: bool,
         stage: str,
         run: RunFolder,
         corpus: Corpus,
@@ -83,6 +87,8 @@ class LatentManipulation(pl.Callback):
         self.every_n_epochs, self.seconds, self.seed, self.size = every_n_epochs, seconds, seed, size
         self.style_mode: StyleMode = style_mode
         self.permutations, self.stage, self.out, self.corpus = permutations, STAGES[stage], run.latent, corpus
+        self.axes = axes
+        self.judges: Judges | None = None
         self.songs = fixed_songs(corpus, songs_per_genre, seed, ("val", "train"))
         self.latents = [
             *fixed_songs(corpus, latents_per_genre, seed, ("train",)),
@@ -144,6 +150,13 @@ class LatentManipulation(pl.Callback):
         """The folder of an epoch's files."""
         return self.out / f"{self.stage.name}-epoch{epoch:04d}"
 
+    def _judges(self) -> Judges | None:
+        """Those of the corpus, with one seed for all runs, so that runs compare."""
+        if self.axes and self.judges is None:
+            with torch.enable_grad():
+                self.judges = fit_judges(self.corpus, cache=self.out / "judge.safetensors")
+        return self.judges
+
     @torch.no_grad()
     def study(self, trainer: Any, pl_module: Any, epoch: int) -> Study:
         """Study, write, log; the folder's summary comes last."""
@@ -160,6 +173,7 @@ class LatentManipulation(pl.Callback):
             reading = study(
                 generator, corpus, songs=self.songs, table=table, source=str(self.source), target=str(self.target),
                 seconds=self.seconds, seed=self.seed, out=folder, size=self.size, permutations=self.permutations,
+                judges=self._judges(),
             )  # fmt: skip
         direction = self._direction(table.training_rows().genre_means(), "latent study")
         here = direction.shift(np.zeros(1))

@@ -1,0 +1,119 @@
+"""The mean shift of a half-trained system on the axes of an edit, so that two runs compare by four numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d2m.core.skeleton import FPS
+from d2m.dance.generator import DanceGenerator
+from d2m.dance.song_dance import Redanced, SongDance, dance_again, dance_to
+from d2m.data.corpus import Corpus
+from d2m.edits.mean_shift import MeanShift
+from d2m.metrics.edit_axes import harmonic_mean
+from d2m.reports.edit_scores import (
+    AXES,
+    Anchors,
+    Reference,
+    content_axis,
+    content_of,
+    known_mean,
+    natural_anchors,
+    naturalness_axis,
+    naturalness_of,
+    real_row,
+    reference_of,
+    success_by_judge,
+)
+from d2m.reports.held_out import real_scale
+from d2m.reports.judges import Judges
+
+#: Random directions that success is measured from.
+_RANDOM = 4
+
+
+@dataclass(frozen=True)
+class _Song:
+    number: int
+    to: int
+    dance: SongDance
+    danced: Redanced  # the edit, then the random ones
+
+
+def edit_scores(
+    generator: DanceGenerator, corpus: Corpus, judges: Judges, *, songs: Sequence[int],
+    means: Mapping[str, NDArray[np.float32]], source: str, target: str, seconds: float, seed: int,
+) -> dict[str, float]:  # fmt: skip
+    """Success, content, naturalness of the mean shift at strength 1, and their harmonic mean, "aggregate".
+
+    Songs of the target go to the source, all others to the target. Anchors as in experiments/edit_benchmark, of few
+    dances: four random directions; real validation dances, or training ones where there are none. Songs that are
+    shorter are danced to whole.
+
+    Args:
+        songs: recordings, two or more: each one's content is measured between the others' dances and its own.
+        means: genre -> (z_dan,). seconds: of every dance, :data:`d2m.reports.edit_scores.LEAST_SECONDS` or more.
+
+    Returns:
+        The four; only those that are known.
+    """
+    danced = [_dance(generator, corpus, i, means, source, target, seconds, seed) for i in songs]
+    zeros = _other_songs([s.dance.poses["original"] for s in danced])
+    anchors = {to: _anchors(corpus, to, judges, round(seconds * FPS), seed) for to in {s.to for s in danced}}
+    votes = [np.array([[j.probabilities(p)[s.to] for j in judges] for p in s.danced.poses]) for s in danced]
+    axes: list[tuple[float, float, float]] = []
+    for s, vote in zip(danced, votes, strict=True):
+        reference, real, natural = anchors[s.to]
+        alike = np.mean([v[1:].mean(0) for t, v in zip(danced, votes, strict=True) if t.to == s.to], axis=0)
+        poses, unwarped = s.danced.poses[0], s.danced.unwarped[0]
+        raw = naturalness_of(
+            poses, unwarped, real_scale(corpus, s.number), judges[0].features(poses), reference
+        )  # fmt: skip
+        axes.append((
+            known_mean(success_by_judge(vote[0], vote[1:].mean(0), alike, real)),
+            content_axis(content_of(poses, s.dance.poses["original"]), zeros),
+            naturalness_axis(raw, natural),
+        ))  # fmt: skip
+    found = {k: known_mean([a[n] for a in axes]) for n, k in enumerate(AXES)}
+    known = {k: v for k, v in found.items() if not np.isnan(v)}
+    return {**known, "aggregate": harmonic_mean(list(found.values()))} if len(known) == len(AXES) else known
+
+
+def _dance(
+    generator: DanceGenerator, corpus: Corpus, i: int, means: Mapping[str, NDArray[np.float32]], source: str,
+    target: str, seconds: float, seed: int,
+) -> _Song:  # fmt: skip
+    """A song, edited and moved as far at random; every song has a noise of its own."""
+    genre, features = corpus.recordings[i].genre, corpus.song_features(i)
+    to = source if genre == target else target
+    n = min(int(seconds * FPS), len(features))
+    beats = corpus.song_beats(i)
+    dance = dance_to(generator, features, beats[beats < n / FPS], n, seed=seed + i)
+    z = dance.z_dan["original"]
+    edit = MeanShift(genre, to).from_means(means)
+    length = float(np.linalg.norm(edit.shift(z)))
+    directions = np.random.default_rng([seed, i]).normal(size=(_RANDOM, z.shape[1]))
+    directions *= length / np.linalg.norm(directions, axis=1, keepdims=True)
+    rows = np.stack([edit.transform(z, 1.0), *(z + d.astype(z.dtype) for d in directions)])
+    return _Song(i, corpus.genres.index(to), dance, dance_again(generator, dance, rows, seed=seed + i))
+
+
+def _other_songs(originals: Sequence[NDArray[np.float32]]) -> dict[str, float]:
+    """The zero of content: every dance read as an edit of every other."""
+    rows = [content_of(b, a) for k, a in enumerate(originals) for m, b in enumerate(originals) if k != m]
+    return {k: float(np.mean([r[k] for r in rows])) for k in rows[0]}
+
+
+def _anchors(
+    corpus: Corpus, to: int, judges: Judges, frames: int, seed: int
+) -> tuple[Reference, NDArray[np.float64], Anchors]:
+    """The target genre's reference, what real dances of it are judged as (judges,), and their naturalness."""
+    genre = corpus.genres[to]
+    reference = reference_of(corpus, genre, judges, frames)
+    own = next(r for s in ("val", "train") if len(r := corpus.recordings_in(s, genre)))
+    rows = [real_row(corpus, int(i), frames, judges, reference, seed) for i in own]
+    real = np.mean([np.array(r["judged"])[:, to] for r in rows], axis=0)
+    return reference, real, natural_anchors([{k: r[k] for k in ("real", "shuffled")} for r in rows])  # type: ignore[misc]
