@@ -39,6 +39,7 @@ from d2m.train.callbacks.loggers import (
     wandb_mode,
     within_limit,
 )
+from d2m.train.steps import log_losses
 from tests.conftest import SIZES
 from tests.figures import swaying
 
@@ -58,8 +59,9 @@ class Stage(pl.LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> None:
         for _ in range(3):
             self.optimizers().step()
-        values = {"train/recon": 1.0, "train/g_mov": 2.0, **self.bad.get(batch_idx, {})}
-        self.log_dict(values, on_step=True, on_epoch=False)
+        losses = {"recon": 1.0, "g_mov": 2.0, **self.bad.get(batch_idx, {})}
+        log_losses(self, "train", {k: torch.tensor(v) for k, v in losses.items()}, 1)
+        self.log("lr", float("nan"))
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         self.log("val/recon", 0.5)
@@ -81,28 +83,34 @@ def fit(module: pl.LightningModule, callbacks: list[pl.Callback], *, ckpt: str |
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_is_not_finite_stops_the_stage_where_it_is_logged(value: float) -> None:
-    module = Stage({3: {"train/g_mov": value}})
+def test_a_loss_that_is_not_finite_stops_the_stage_where_it_is_logged(value: float, tmp_path: Path) -> None:
+    module = Stage({3: {"g_mov": value}})
     seen: list[int] = []
 
     class Count(pl.Callback):
         def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
             seen.append(batch_idx)
 
-    with pytest.raises(D2MError, match=r"train/g_mov became NaN or infinite at epoch 0; .*learning rate") as e:
-        fit(module, [Count(), StopOnNaN()])
+    with pytest.raises(D2MError, match=r"stage s: train/g_mov became NaN or infinite at epoch 0, batch 3; .*rate") as e:
+        fit(module, [Count(), StopOnNaN("s", tmp_path / "bad.pt")])
     assert seen == [0, 1, 2, 3] and "train/recon" not in str(e.value) and "\n" not in str(e.value)
+    saved = torch.load(tmp_path / "bad.pt", weights_only=True)
+    assert torch.equal(saved["batch"][0], torch.zeros(1, 1)) and saved["not_finite"] == ["train/g_mov"]
 
 
-def test_losses_are_looked_at_where_they_are_logged_and_at_the_last_batch() -> None:
+def test_losses_are_looked_at_where_they_are_logged_and_at_the_last_batch(tmp_path: Path) -> None:
+    guard = StopOnNaN("s", tmp_path / "bad.pt")
     with pytest.raises(D2MError, match=r"train/g_mov, train/recon"):
-        fit(Stage({5: {"train/recon": float("nan"), "train/g_mov": float("-inf")}}), [StopOnNaN()], log_every_n_steps=4)
+        fit(Stage({5: {"recon": float("nan"), "g_mov": float("-inf")}}), [guard], log_every_n_steps=4)
+    with pytest.raises(D2MError, match=r"infinite at epoch 0, batch 1;"):  # the first of those that were not looked at
+        fit(Stage({i: {"recon": float("nan")} for i in range(1, 6)}), [guard], log_every_n_steps=4)
     # A NaN between two logged steps that is gone by the next costs nothing and stops nothing.
-    fit(Stage({1: {"train/recon": float("nan")}}), [StopOnNaN()], log_every_n_steps=3)
+    fit(Stage({1: {"recon": float("nan")}}), [guard], log_every_n_steps=3)
 
 
-def test_finite_losses_and_other_keys_stop_nothing() -> None:
-    fit(Stage({2: {"lr": float("nan"), "train/recon": 1e30}}), [StopOnNaN()])
+def test_finite_losses_and_other_keys_stop_nothing(tmp_path: Path) -> None:
+    fit(Stage({2: {"recon": 1e30}}), [StopOnNaN("s", tmp_path / "bad.pt")])
+    assert not list(tmp_path.iterdir())
 
 
 def rows(folder: Path) -> list[dict[str, str]]:

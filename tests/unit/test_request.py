@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
 from d2m.train.checkpoints import read_checkpoint
 from d2m.train.curriculum import build_module, build_trainer
-from d2m.train.request import check_request, check_trainer, starts_from
+from d2m.train.request import check_request, check_space, check_trainer, starts_from
 from d2m.train.stage import MM_GAN, STAGES, Stage
 
 CONF = str(Path(__file__).parents[2] / "conf")
@@ -71,6 +72,18 @@ def test_no_stage_is_trained_for_nothing(
         (["callbacks.checkpoint_every_n_epochs=0"], "checkpoint_every_n_epochs"),
         (["+trainer.max_epochs=3"], r"trainer\.max_epochs: give fit\.STAGE\.max_epochs"),
         (["+trainer.plugins=[x]"], r"trainer\.plugins"),
+        (["+trainer.max_steps=0"], r"trainer\.max_steps: give fit\.STAGE\.max_epochs"),
+        (["+trainer.min_epochs=2"], r"trainer\.min_epochs: give fit\.STAGE\.max_epochs"),
+        (["+trainer.max_time=5"], r"trainer\.max_time: give fit\.STAGE\.max_epochs, or end the command with SIGTERM"),
+        (["+trainer.limit_train_batches=0"], r"trainer\.limit_train_batches=0: .* or fit\.STAGE\.steps_per_epoch"),
+        (["+trainer.limit_train_batches=1.5"], r"trainer\.limit_train_batches=1\.5"),
+        (["+trainer.limit_val_batches=abc"], r"trainer\.limit_val_batches=abc: give a whole number"),
+        (["+trainer.val_check_interval=0"], r"trainer\.val_check_interval=0: .*check_val_every_n_epoch"),
+        (["+trainer.accumulate_grad_batches=0"], r"trainer\.accumulate_grad_batches=0: .*fit\.STAGE\.batch_size"),
+        (["+trainer.gradient_clip_algorithm=value"], r"give trainer\.gradient_clip_val as well"),
+        (["+trainer.gradient_clip_algorithm=most"], r"trainer\.gradient_clip_algorithm=most: give norm or value"),
+        (["+trainer.gradient_clip_val=-1"], r"trainer\.gradient_clip_val=-1: .*model\.STAGE\.clip"),
+        (["trainer.log_every_n_steps=0"], r"trainer\.log_every_n_steps=0"),
         (["trainer.strategy=fsdp"], r"trainer\.strategy=fsdp"),
         (["style_mode=song"], "style_mode=song: no such mode; choose from windows, legacy, local"),
         (["style_mode=null"], "style_mode=None"),
@@ -80,6 +93,22 @@ def test_what_cannot_be_meant_is_refused(overrides: list[str], says: str, x: Pat
     with pytest.raises(D2MError, match=says) as e:
         check_request(config(*(o.replace("=X", f"={x}") for o in overrides)), RunFolder(tmp_path))
     assert "\n" not in str(e.value)
+
+
+def test_what_lightning_takes_is_taken(tmp_path: Path) -> None:
+    taken = ["+trainer.limit_train_batches=2", "+trainer.limit_val_batches=0", "+trainer.val_check_interval=0.5"]
+    more = ["+trainer.gradient_clip_val=1", "+trainer.gradient_clip_algorithm=value", "trainer.num_sanity_val_steps=-1"]
+    assert check_request(config("stages=[music_style]", *taken, *more), RunFolder(tmp_path)) == [STAGES["music_style"]]
+
+
+def test_a_disk_without_room_is_told_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunFolder(tmp_path / "a" / "run")
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=47_000_000))
+    check_space(run, 900_000)
+    with pytest.raises(D2MError, match=r"run: 47 MB free, the checkpoints may take 48 MB; .*hydra\.run\.dir"):
+        check_space(run, 1_000_000)
+    assert not run.path.exists()
 
 
 def trainer_of(stage: Stage, *overrides: str) -> tuple[pl.Trainer, pl.LightningModule]:

@@ -29,10 +29,13 @@ def one_line(error: BaseException) -> str:
 
 
 @contextmanager
-def user_errors() -> Iterator[None]:
+def user_errors(trial: str | None = None) -> Iterator[None]:
     """Errors of use, full and read-only disks too: one line on stderr, exit code 2. An interrupt: 130.
 
     Others stay tracebacks.
+
+    Args:
+        trial: of a sweep: the line is printed, and the error raised, so that the sweep goes on and knows of it.
     """
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -41,6 +44,9 @@ def user_errors() -> Iterator[None]:
         yield
     except (D2MError, HydraException, OmegaConfBaseException) as e:
         if os.environ.get("D2M_TRACEBACK"):
+            raise
+        if trial is not None:
+            print(f"{trial} failed: {one_line(e)}", file=sys.stderr)
             raise
         print(f"error: {one_line(e)}", file=sys.stderr)
         sys.exit(2)

@@ -38,7 +38,7 @@ def job(command: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[DictC
         def checked(cfg: DictConfig) -> Any:
             _BEGUN.append(command)
             # Here, because Hydra prints a job's exceptions itself.
-            with user_errors():
+            with user_errors(_trial()):
                 _expand_homes(cfg)
                 optional = {"raw"} if cfg.get("merge") else set()  # of prepare
                 missing = [k for k in sorted(OmegaConf.missing_keys(cfg)) if k not in optional]
@@ -49,6 +49,15 @@ def job(command: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[DictC
         return checked
 
     return decorate
+
+
+def _trial() -> str | None:
+    """The folder of this job if it is one of a sweep."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    hydra = HydraConfig.get() if HydraConfig.initialized() else None
+    return str(hydra.runtime.output_dir) if hydra is not None and hydra.mode == RunMode.MULTIRUN else None
 
 
 def _expand_homes(node: Any, prefix: str = "") -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,7 +104,12 @@ def _train(cfg: DictConfig, folder: RunFolder, overrides: list[str], beside: Pat
         check_same_run(folder, overrides)
     restart_as_this_job()
     with own_processes():
-        run_curriculum(cfg, folder.path, overrides, beside)
+        try:
+            run_curriculum(cfg, folder.path, overrides, beside)
+        except KeyboardInterrupt:  # between two stages
+            if is_rank_zero():
+                print(f"d2m train resume={shlex.quote(str(folder.path))} goes on", file=sys.stderr)
+            raise
     if is_rank_zero():
         print(f"run: {folder.path}" + (f"\nbundle: {folder.bundle}" if folder.bundle.exists() else ""))
     return objective(cfg, folder) if is_rank_zero() else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -9,11 +10,17 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from omegaconf import DictConfig
 
 from d2m.bundle import sha256
+from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
 from d2m.core.machine import is_rank_zero
+from d2m.data.corpus import Corpus
 from d2m.nets.sizes import Sizes, sizes_in
+from d2m.train.callbacks.checkpoint_io import DAMAGED, is_whole
+from d2m.train.callbacks.pace import note
+from d2m.train.request import start_checkpoint, starts_from
 from d2m.train.stage import Stage
 from d2m.train.steps import load_networks
 
@@ -143,3 +150,34 @@ def check_continues(
         raise D2MError(f"{path}: has already trained {done} epochs; set fit.{stage.name}.max_epochs above that")
     if stage.knows_genres and genres is not None:
         _check_genres(checkpoint, path, genres)
+
+
+def begin(
+    module: pl.LightningModule, cfg: DictConfig, stage: Stage, run: RunFolder, corpus: Corpus
+) -> tuple[Path | None, dict[str, Any]]:
+    """Warm-start the module, or return the checkpoint it resumes from; and the progress of the stage so far.
+
+    Raises:
+        D2MError: a checkpoint does not fit.
+    """
+    start, last = start_checkpoint(cfg, stage, run), run.checkpoint(stage.name)
+    if start is not None and start.parent == last.parent:
+        if start != last and is_rank_zero() and last.exists():
+            # Out of the way, or the next checkpoint's writing would keep it in place of the whole one.
+            last.replace(last.with_name(DAMAGED))
+            note(f"{last}: damaged; stage {stage.name} goes on from the checkpoint before it, {start}", logging.WARNING)
+        if not is_whole(start):
+            raise D2MError(
+                f"{start}: damaged, and there is no checkpoint before it; delete it to train stage {stage.name} from "
+                "its beginning"
+            )
+        checkpoint = read_checkpoint(start, corpus.genres if stage.knows_genres else None)
+        if stage.hears:
+            check_style_network(module, checkpoint, start)
+        return start, run.progress(stage.name)
+    if start is None:
+        sources = warm_start(module, stage, starts_from(cfg, stage, run), corpus.genres)
+    else:
+        check_continues(module, start, stage, cfg.fit[stage.name].max_epochs, corpus.genres)
+        sources = {f"continue_from: {start.name}": sha256(start)}
+    return start, {"warm_start": sources}

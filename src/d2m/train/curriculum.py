@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -18,7 +19,6 @@ from pytorch_lightning.callbacks import (
     LearningRateMonitor,
     ModelCheckpoint,
     RichModelSummary,
-    RichProgressBar,
 )
 from pytorch_lightning.loggers import Logger
 
@@ -35,14 +35,17 @@ from d2m.music.front_ends import front_end
 from d2m.music.front_ends.augment import check_augment
 from d2m.nets.sizes import Sizes
 from d2m.train.callbacks.artifacts import Lineage, log_bundle
-from d2m.train.callbacks.checkpoint_io import AtomicCheckpointIO
+from d2m.train.callbacks.checkpoint_io import BEFORE, AtomicCheckpointIO
+from d2m.train.callbacks.ending import LastCheckpoint, Signals
 from d2m.train.callbacks.guard import BatchCounter, StopOnNaN
 from d2m.train.callbacks.loggers import close_loggers, no_logger, stage_loggers, wandb_id
+from d2m.train.callbacks.pace import PaceBar, note, silence_advertisements
 from d2m.train.callbacks.progress import GenreNames, Progress
-from d2m.train.checkpoints import check_continues, check_style_network, read_checkpoint, warm_start
+from d2m.train.checkpoints import begin, check_continues, check_style_network, read_checkpoint
 from d2m.train.release import write_release
-from d2m.train.request import check_request, check_trainer, start_checkpoint, starts_from
+from d2m.train.request import check_request, check_space, check_trainer, start_checkpoint, starts_from
 from d2m.train.stage import STAGES, Stage
+from d2m.train.timing import build_pace
 
 
 def build_module(
@@ -92,22 +95,21 @@ def build_trainer(
 
 def build_callbacks(cfg: DictConfig, stage: Stage, run: RunFolder, corpus: Corpus, with_logger: bool) -> list[Callback]:
     """Checkpoints, guards, progress and, for the stages that dance, every callback of ``cfg.callbacks``."""
-    where: dict[str, Any] = {"dirpath": run.checkpoint(stage.name).parent, "enable_version_counter": False}
+    last = run.checkpoint(stage.name)
     callbacks: list[Callback] = [
         BatchCounter(),
-        StopOnNaN(),
+        StopOnNaN(stage.name, run.checkpoint(stage.name).with_name("not_finite.pt")),
         GenreNames(corpus.genres),
-        ModelCheckpoint(filename="best", monitor=stage.monitor, mode=stage.mode, **where),
-        # Apart from "best": that one waits for validation, a killed job should lose an epoch at most.
         ModelCheckpoint(
-            filename="last", every_n_epochs=cfg.callbacks.checkpoint_every_n_epochs,
-            save_on_train_epoch_end=True, **where,
+            last.parent, filename="best", monitor=stage.monitor, mode=stage.mode, enable_version_counter=False
         ),
-    ]  # fmt: skip
+        # Apart from "best": that one waits for validation, a killed job should lose an epoch at most.
+        LastCheckpoint(last, cfg.callbacks.checkpoint_every_n_epochs),
+    ]
     if with_logger:
         callbacks.append(LearningRateMonitor(logging_interval="epoch"))
     if cfg.callbacks.progress_bar:
-        callbacks += [RichProgressBar(), RichModelSummary(max_depth=2)]
+        callbacks.append(RichModelSummary(max_depth=2))
     if stage.dances:
         configured = [node for node in cfg.callbacks.values() if isinstance(node, DictConfig)]
         callbacks += [
@@ -122,6 +124,7 @@ def check_stages(cfg: DictConfig, stages: Sequence[Stage], run: RunFolder, corpu
     Raises:
         D2MError: naming the option, the key or the checkpoint.
     """
+    parameters = 0
     for stage in stages:
         with torch.device("meta"):  # sizes and options, without the memory
             module = build_module(cfg, stage, len(corpus.genres), corpus.n_features)
@@ -132,10 +135,14 @@ def check_stages(cfg: DictConfig, stages: Sequence[Stage], run: RunFolder, corpu
         if given and start_checkpoint(cfg, stage, run) == Path(given):
             check_continues(module, Path(given), stage, cfg.fit[stage.name].max_epochs, corpus.genres)
         for source, path in starts_from(cfg, stage, run).items():
-            if path.is_file():
+            # One that is trained here first is read when it is whole.
+            if path.is_file() and (path != run.checkpoint(source.name) or run.is_done(source.name)):
                 checkpoint = read_checkpoint(path, corpus.genres if source.knows_genres else None)
                 if source.hears:
                     check_style_network(module, checkpoint, path)
+        if not run.is_done(stage.name):
+            parameters += sum(p.numel() for p in module.parameters())
+    check_space(run, parameters)
 
 
 def check_front_end(cfg: DictConfig, corpus: Corpus, stages: Sequence[Stage]) -> None:
@@ -162,30 +169,18 @@ def check_front_end(cfg: DictConfig, corpus: Corpus, stages: Sequence[Stage]) ->
             raise D2MError(f"model.{name}: {e}; or give {off}") from e
 
 
-def begin(
-    module: pl.LightningModule, cfg: DictConfig, stage: Stage, run: RunFolder, corpus: Corpus
-) -> tuple[Path | None, dict[str, Any]]:
-    """Warm-start the module, or return the checkpoint it resumes from; and the progress of the stage so far.
+def train_stage(
+    cfg: DictConfig, stage: Stage, run: RunFolder, corpus_dir: Path, passport: Passport, after: Sequence[Stage] = ()
+) -> None:
+    """Train one stage, or resume it from its last checkpoint; its result is ``checkpoints/<stage>/last.ckpt``.
+
+    Args:
+        after: the stages that follow.
 
     Raises:
-        D2MError: a checkpoint does not fit.
+        D2MError: a checkpoint does not fit, or a loss is not finite.
+        Cut: a signal ended it.
     """
-    start = start_checkpoint(cfg, stage, run)
-    if start == run.checkpoint(stage.name):
-        checkpoint = read_checkpoint(start, corpus.genres if stage.knows_genres else None)
-        if stage.hears:
-            check_style_network(module, checkpoint, start)
-        return start, run.progress(stage.name)
-    if start is None:
-        sources = warm_start(module, stage, starts_from(cfg, stage, run), corpus.genres)
-    else:
-        check_continues(module, start, stage, cfg.fit[stage.name].max_epochs, corpus.genres)
-        sources = {f"continue_from: {start.name}": sha256(start)}
-    return start, {"warm_start": sources}
-
-
-def train_stage(cfg: DictConfig, stage: Stage, run: RunFolder, corpus_dir: Path, passport: Passport) -> None:
-    """Train one stage, or resume it from its last checkpoint; its result is ``checkpoints/<stage>/last.ckpt``."""
     passport.update(stage=stage.name)
     corpus = Corpus.open(corpus_dir)
     last = run.checkpoint(stage.name)
@@ -210,18 +205,26 @@ def train_stage(cfg: DictConfig, stage: Stage, run: RunFolder, corpus_dir: Path,
     inputs = {s.name: p for s, p in starts_from(cfg, stage, run).items()}
     if cfg.continue_from.get(stage.name):
         inputs = {stage.name: Path(cfg.continue_from[stage.name])}
-    callbacks.append(Lineage(stage.name, run, corpus_dir, inputs))
+    pace, signals = build_pace(cfg, stage, run, corpus, after), Signals()
+    callbacks += [Lineage(stage.name, run, corpus_dir, inputs), signals, pace]
+    if cfg.callbacks.progress_bar:
+        callbacks.append(PaceBar(pace))
     trainer = build_trainer(cfg, stage, run, callbacks, loggers or False)
     status = "failed"
     try:
         trainer.fit(module, data, ckpt_path=None if start is None else str(start), weights_only=True)
-        status = "interrupted" if trainer.interrupted else "success"
+        status = "success"
+    except SystemExit as e:
+        status = "interrupted"
+        raise signals.cut(e, trainer, stage.name, last) from e
+    except D2MError as e:
+        note(f"error: {e}", logging.ERROR, only_to_file=True)
+        raise
     finally:
         # Not the trainer's: under fast_dev_run it has a dummy, and W&B's run would continue into the next stage.
         close_loggers(loggers, status)
-    if status == "interrupted":
-        raise KeyboardInterrupt
     if trainer.is_global_zero:
+        last.with_name(BEFORE).unlink(missing_ok=True)
         if not last.exists():  # fast_dev_run keeps no checkpoints
             last.parent.mkdir(parents=True, exist_ok=True)
             trainer.save_checkpoint(last)
@@ -243,6 +246,7 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = (), beside: P
     if cfg.torch_threads:
         torch.set_num_threads(cfg.torch_threads)
     torch.set_float32_matmul_precision("high")
+    silence_advertisements()
     folder = RunFolder(run_dir)
     stages = check_request(cfg, folder)
     first = is_rank_zero()
@@ -279,9 +283,10 @@ def _run(cfg: DictConfig, run: RunFolder, stages: Sequence[Stage], passport: Pas
     if is_rank_zero():
         facts = {"corpus": str(corpus_dir), "corpus_digest": corpus.digest, "git": git_revision()}
         passport.identify(_plain(cfg), signed, **facts)
-    for stage in stages:
+    for i, stage in enumerate(stages):
         if not run.is_done(stage.name):
-            train_stage(cfg, stage, run, corpus_dir, passport)
+            after = [s for s in stages[i + 1 :] if not run.is_done(s.name)]
+            train_stage(cfg, stage, run, corpus_dir, passport, after)
     if not is_rank_zero():
         return
     passport.update(stage="bundle")

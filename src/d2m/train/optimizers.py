@@ -42,20 +42,28 @@ def build_optimizer(options: Mapping[str, Any], parameters: Iterable[Any]) -> to
 
 
 def cosine_decay(
-    module: pl.LightningModule, optimizers: Sequence[torch.optim.Optimizer], final: float
+    module: pl.LightningModule, optimizers: Sequence[torch.optim.Optimizer], final: float, names: Sequence[str]
 ) -> list[dict[str, Any]]:
     """One scheduler per optimizer: its rates fall along a half cosine to ``final`` times what they were.
 
     For Lightning's ``configure_optimizers``. Counted in batches; manual optimisation calls
     :func:`step_schedulers`.
+
+    Args:
+        final: the share of a rate that it falls to.
+        names: of the optimizers' rates in the logs; of one with named groups ("name" in the group) only the prefix.
     """
-    batches = max(1, round(float(module.trainer.estimated_stepping_batches)))
 
     def factor(batch: int) -> float:
+        if batch == 0:
+            # Asked while the optimizers are made. The number of batches would make Lightning set up the loader, before
+            # it has a checkpoint's place in the epoch to give to it.
+            return 1.0
+        batches = max(1, round(float(module.trainer.estimated_stepping_batches)))
         return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(batch, batches) / batches))
 
     schedulers = (torch.optim.lr_scheduler.LambdaLR(o, factor) for o in optimizers)
-    return [{"scheduler": s, "interval": "step"} for s in schedulers]
+    return [{"scheduler": s, "interval": "step", "name": n} for s, n in zip(schedulers, names, strict=True)]
 
 
 def step_schedulers(module: pl.LightningModule) -> None:

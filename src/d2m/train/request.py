@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -12,13 +13,15 @@ from d2m.core.errors import D2MError
 from d2m.core.machine import is_rank_zero
 from d2m.core.seeds import check_seed
 from d2m.nets.music_style import check_style_mode
+from d2m.train.callbacks.checkpoint_io import newest_whole
 from d2m.train.stage import STAGES, Stage, in_order
 from d2m.train.trainer_options import check_options
 
 
 def start_checkpoint(cfg: DictConfig, stage: Stage, run: RunFolder) -> Path | None:
-    """What a stage resumes from, optimizers included: its own last checkpoint, else ``continue_from``, else None."""
-    last = run.checkpoint(stage.name)
+    """What a stage resumes from, optimizers included: its own newest whole checkpoint, else ``continue_from``, else
+    None. If none of its own is whole, the last one, which whoever reads it refuses."""
+    last = newest_whole(run.checkpoint(stage.name))
     if last.exists():
         return last
     given = cfg.continue_from.get(stage.name)
@@ -117,6 +120,25 @@ def _check_fit(cfg: DictConfig, stage: Stage) -> None:
     every = cfg.callbacks.checkpoint_every_n_epochs
     if not isinstance(every, int) or every < 1:
         raise D2MError(f"callbacks.checkpoint_every_n_epochs={every}: give a whole number of at least 1")
+
+
+def check_space(run: RunFolder, parameters: int) -> None:
+    """See that the disk can hold the checkpoints of the stages to train.
+
+    Args:
+        parameters: of all stages together. A checkpoint holds each in float32, with Adam's two moments; a stage keeps
+            three (last, the one before, best) while it writes a fourth.
+
+    Raises:
+        D2MError: it cannot.
+    """
+    there = next(folder for folder in (run.path, *run.path.absolute().parents) if folder.is_dir())
+    needed, free = parameters * 4 * 3 * 4, shutil.disk_usage(there).free
+    if free < needed:
+        raise D2MError(
+            f"{run.path}: {free / 1e6:.0f} MB free, the checkpoints may take {needed / 1e6:.0f} MB; free space, or "
+            "choose another hydra.run.dir"
+        )
 
 
 def check_strategy(strategy: str) -> None:

@@ -50,9 +50,14 @@ def clip_each(networks: Iterable[nn.Module], max_norm: float) -> Tensor:
 def log_losses(
     module: pl.LightningModule, stream: str, losses: dict[str, Tensor], batch_size: int, **kwargs: Any
 ) -> None:
-    """Log a loss dict as ``stream/name``: per step while training, per epoch otherwise."""
+    """Log a loss dict as ``stream/name``: per step while training, per epoch otherwise.
+
+    A training step's stay with the module as ``step_losses``: what looks at each of them need not ask Lightning.
+    """
     values = {f"{stream}/{k}": v.detach() for k, v in losses.items()}
     train = stream == "train"
+    if train:
+        module.step_losses = values  # type: ignore[assignment]
     module.log_dict(values, on_step=train, on_epoch=not train, batch_size=batch_size, sync_dist=not train, **kwargs)
 
 

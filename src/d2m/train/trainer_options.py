@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from d2m.core.errors import D2MError
 
@@ -10,6 +11,11 @@ from d2m.core.errors import D2MError
 ELSEWHERE = {
     "max_epochs": "fit.STAGE.max_epochs",
     "check_val_every_n_epoch": "fit.STAGE.check_val_every_n_epoch",
+    "min_epochs": "fit.STAGE.max_epochs; no stage stops early",
+    "max_steps": "fit.STAGE.max_epochs and fit.STAGE.steps_per_epoch; a batch of a GAN is several steps",
+    "min_steps": "fit.STAGE.max_epochs and fit.STAGE.steps_per_epoch; no stage stops early",
+    "max_time": "fit.STAGE.max_epochs, or end the command with SIGTERM (timeout 2h d2m train ...), which resume=... "
+    "goes on from",
     "callbacks": "callbacks=GROUP or callbacks.NAME",
     "logger": "logger=wandb|tensorboard|csv|none",
     "default_root_dir": "hydra.run.dir",
@@ -23,8 +29,38 @@ ELSEWHERE = {
 }
 
 
-def check_options(options: Iterable[str]) -> None:
-    """Refuse them, wherever they were written.
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_limit(value: Any, least: int) -> bool:
+    """A number of batches, or a share of them."""
+    return _is_whole(value, least) or (isinstance(value, float) and (value > 0 or least == 0) and 0 <= value <= 1)
+
+
+#: Option -> what it may be, in code and in words. None is Lightning's default.
+_VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "limit_train_batches": (
+        lambda v: _is_limit(v, 1), "a whole number of at least 1 or a share above 0, or fit.STAGE.steps_per_epoch"
+    ),
+    "limit_val_batches": (lambda v: _is_limit(v, 0), "a whole number of at least 0 or a share from 0.0 to 1.0"),
+    "val_check_interval": (
+        lambda v: _is_limit(v, 1), "a whole number of at least 1 or a share above 0, or "
+        "fit.STAGE.check_val_every_n_epoch"
+    ),
+    "accumulate_grad_batches": (lambda v: _is_whole(v, 1), "a whole number of at least 1, or fit.STAGE.batch_size"),
+    "log_every_n_steps": (lambda v: _is_whole(v, 1), "a whole number of at least 1"),
+    "num_sanity_val_steps": (lambda v: _is_whole(v, -1), "a whole number of at least 0, or -1 for all"),
+    "gradient_clip_val": (
+        lambda v: isinstance(v, int | float) and not isinstance(v, bool) and v > 0, "a number above 0, or "
+        "model.STAGE.clip for the stages that clip each network by itself"
+    ),
+    "gradient_clip_algorithm": (lambda v: v in ("norm", "value"), "norm or value"),
+}  # fmt: skip
+
+
+def check_options(options: Iterable[str] | Mapping[str, Any]) -> None:
+    """Refuse them, wherever they were written, and values that stop Lightning or make it train nothing.
 
     Raises:
         D2MError: naming the key to use.
@@ -32,3 +68,13 @@ def check_options(options: Iterable[str]) -> None:
     for key in options:
         if key in ELSEWHERE:
             raise D2MError(f"trainer.{key}: give {ELSEWHERE[key]}")
+    if not isinstance(options, Mapping):
+        return
+    for key, (is_right, words) in _VALUES.items():
+        value = options.get(key)
+        if value is not None and not is_right(value):
+            raise D2MError(f"trainer.{key}={value}: give {words}")
+    if options.get("gradient_clip_algorithm") and not options.get("gradient_clip_val"):
+        raise D2MError(
+            "trainer.gradient_clip_algorithm: clips nothing by itself; give trainer.gradient_clip_val as well"
+        )

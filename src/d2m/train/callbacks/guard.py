@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 
 from d2m.core.errors import D2MError
+from d2m.core.files import atomic_path
 from d2m.train.callbacks.loggers import define_batch_axis
 
 
@@ -26,20 +29,51 @@ def evaluating(module: torch.nn.Module) -> Iterator[None]:
 
 
 class StopOnNaN(pl.Callback):
-    """Stops with one line when a training loss is not finite; looks where losses are logged, so it costs no sync."""
+    """Stops with one line when a training loss is not finite, and saves the batch in which it first was not.
+
+    Looks where losses are logged: until then the answers stay on the device, so that it costs no sync. What was not
+    finite in between and is again stops nothing.
+
+    Args:
+        stage: its name.
+        path: of the saved batch.
+    """
+
+    def __init__(self, stage: str, path: Path) -> None:
+        self.stage, self.path = stage, path
+        self._since: list[tuple[int, list[str], Tensor]] = []
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._since.clear()
 
     def on_train_batch_end(
         self, trainer: Any, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        losses: dict[str, Tensor] = pl_module.step_losses  # type: ignore[assignment]
+        self._since.append((batch_idx, list(losses), torch.stack([v.float() for v in losses.values()]).isfinite()))
         if (batch_idx + 1) % trainer.log_every_n_steps and not trainer.is_last_batch:
             return
-        losses = {k: v for k, v in trainer.callback_metrics.items() if k.startswith("train/")}
-        if losses and not bool(torch.stack([v.float() for v in losses.values()]).isfinite().all()):
-            bad = sorted(k for k, v in losses.items() if not bool(v.isfinite()))
-            raise D2MError(
-                f"{', '.join(bad)} became NaN or infinite at epoch {trainer.current_epoch}; "
-                "lower the learning rate of this stage, or train in trainer.precision=32-true"
-            )
+        if bool(self._since[-1][2].all()):
+            self._since.clear()
+            return
+        first, names, finite = next(seen for seen in self._since if not bool(seen[2].all()))
+        bad = sorted(name for name, ok in zip(names, finite.tolist(), strict=True) if not ok)
+        self._save(trainer, batch if first == batch_idx else None, first, bad)
+        raise D2MError(
+            f"stage {self.stage}: {', '.join(bad)} became NaN or infinite at epoch {trainer.current_epoch}, batch "
+            f"{first}; the batch is in {self.path}; lower the learning rate (model.{self.stage}.optimizer.lr), or "
+            "train in trainer.precision=32-true"
+        )
+
+    def _save(self, trainer: Any, batch: Any, batch_idx: int, bad: list[str]) -> None:
+        """The batch as the networks got it; an earlier one is drawn again, as it is a function of epoch and number."""
+        data = trainer.datamodule
+        if batch is None and data is not None:
+            raw = trainer.train_dataloader.dataset[trainer.current_epoch, batch_idx]
+            batch = data.on_after_batch_transfer(raw)
+        facts = {"stage": self.stage, "epoch": trainer.current_epoch, "batch_idx": batch_idx, "not_finite": bad}
+        with atomic_path(self.path) as temp:
+            torch.save({**facts, "batch": batch}, temp)
 
 
 class BatchCounter(pl.Callback):

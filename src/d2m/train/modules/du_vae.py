@@ -84,4 +84,4 @@ class DUVAEModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         # One Adam over all networks takes the same steps as one per network at one learning rate.
         optimizers = [build_optimizer(self.hparams["optimizer"], self.net.parameters())]
-        return optimizers, cosine_decay(self, optimizers, self.hparams["lr_final"])
+        return optimizers, cosine_decay(self, optimizers, self.hparams["lr_final"], ("lr",))

@@ -125,8 +125,11 @@ class GeneratorModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         groups = [
-            {"params": list(self.net.dance_decoder.parameters())},
-            {"params": list(self.net.unit_decoder.parameters()), "lr": self.hparams["lr_unit_decoder"]},
-        ]
+            {"params": list(self.net.dance_decoder.parameters()), "name": "dance_decoder"},
+            {
+                "params": list(self.net.unit_decoder.parameters()), "name": "unit_decoder",
+                "lr": self.hparams["lr_unit_decoder"],
+            },
+        ]  # fmt: skip
         optimizers = [build_optimizer(self.hparams["optimizer"], groups)]
-        return optimizers, cosine_decay(self, optimizers, self.hparams["lr_final"])
+        return optimizers, cosine_decay(self, optimizers, self.hparams["lr_final"], ("lr",))

@@ -250,9 +250,13 @@ class MMGANModule(pl.LightningModule):
         if self.noise_encoder is not None:
             encoders += self.noise_encoder.parameters()
         decoders = [
-            {"params": list(net.dance_decoder.parameters())},
-            {"params": list(net.unit_decoder.parameters()), "lr": self.hparams["lr_unit_decoder"]},
-        ]
+            {"params": list(net.dance_decoder.parameters()), "name": "dance_decoder"},
+            {
+                "params": list(net.unit_decoder.parameters()), "name": "unit_decoder",
+                "lr": self.hparams["lr_unit_decoder"],
+            },
+        ]  # fmt: skip
         groups: list[Any] = [d, encoders, decoders, list(net.style_regressor.parameters())]
         optimizers = [build_optimizer(self.hparams["optimizer"], g) for g in groups]
-        return optimizers, cosine_decay(self, optimizers, self.hparams["lr_final"])
+        names = ("lr/discriminators", "lr/encoders", "lr", "lr/style_regressor")
+        return optimizers, cosine_decay(self, optimizers, self.hparams["lr_final"], names)

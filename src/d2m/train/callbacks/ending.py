@@ -1,0 +1,85 @@
+"""How a stage ends: its last checkpoint, and SIGINT and SIGTERM, after which a whole one lies in the run's folder."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+
+from d2m.core.machine import is_rank_zero
+
+
+class Cut(SystemExit):
+    """A stage was ended by a signal: exit code 128 + its number, as shells have it. Nothing after the stage is done."""
+
+
+class LastCheckpoint(Checkpoint):
+    """Writes ``last.ckpt`` every N epochs, after the stage's last one, and when a signal ends it within an epoch.
+
+    Args:
+        path: of the file.
+        every_n_epochs: at least 1.
+    """
+
+    def __init__(self, path: Path, every_n_epochs: int) -> None:
+        self.path, self.every_n_epochs = path, every_n_epochs
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        epochs = trainer.current_epoch + 1
+        ends = epochs == trainer.max_epochs or (trainer.received_sigterm and trainer.world_size == 1)
+        if not trainer.fast_dev_run and (ends or epochs % self.every_n_epochs == 0):  # type: ignore[attr-defined]
+            trainer.save_checkpoint(self.path)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Between two batches, of one process only: several may stand at different batches, and would wait for each
+        other. Gradients that are still being accumulated are in no checkpoint."""
+        if not isinstance(exception, SIGTERMException) or trainer.world_size > 1 or not trainer.training:
+            return
+        epoch = trainer.fit_loop.epoch_loop
+        done = epoch.batch_progress.current.completed
+        if 0 < done < trainer.num_training_batches and done % trainer.accumulate_grad_batches == 0:
+            trainer.save_checkpoint(self.path)
+
+
+class Signals(pl.Callback):
+    """Ctrl-C ends training after the batch, as SIGTERM does; a second one at once."""
+
+    #: The signal that ended training.
+    number: int | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Lightning puts back what was there before when the stage is over.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self._interrupt)
+
+    def _interrupt(self, number: int, frame: Any) -> None:
+        if self.number is not None:
+            raise KeyboardInterrupt
+        self.number = number
+        if is_rank_zero():
+            print("\nstopping after this batch; Ctrl-C again stops at once", file=sys.stderr)
+        signal.raise_signal(signal.SIGTERM)
+
+    def cut(self, end: SystemExit, trainer: pl.Trainer, stage: str, last: Path) -> Cut:
+        """The end of the run, with a line on stderr that says how to go on.
+
+        Args:
+            end: what Lightning raised.
+            last: the stage's last checkpoint.
+        """
+        number = self.number or (signal.SIGTERM if isinstance(end, SIGTERMException) else signal.SIGINT)
+        if trainer.is_global_zero:
+            kept = f"{last} is whole" if last.is_file() else "the stage has no checkpoint yet"
+            resume = f"d2m train resume={shlex.quote(str(last.parents[2]))}"
+            at = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
+            print(
+                f"{signal.Signals(number).name} ended stage {stage} in {at}; {kept}; {resume} goes on", file=sys.stderr
+            )
+        return Cut(128 + number)

@@ -1,0 +1,128 @@
+"""Long runs that end early: signals, damaged checkpoints, losses that are not finite, one bad trial of a sweep."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from d2m.bundle.run_folder import RunFolder
+from d2m.cli.command_line import run as run_command
+from d2m.cli.main import dispatch
+from d2m.core.errors import D2MError
+from d2m.train import curriculum
+from d2m.train.callbacks.checkpoint_io import BEFORE, DAMAGED
+from d2m.train.callbacks.ending import Cut
+from d2m.train.checkpoints import read_checkpoint
+from d2m.train.stage import STAGES
+
+from .conftest import TINY, compose_train
+
+
+class Send(pl.Callback):
+    """A signal within the second epoch's second batch of three."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if (trainer.current_epoch, batch_idx) == (1, 1):
+            signal.raise_signal(self.number)
+
+
+def cut(cfg: Any, run_dir: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> Cut:
+    original = curriculum.build_callbacks
+    with monkeypatch.context() as m:
+        m.setattr(curriculum, "build_callbacks", lambda *a, **k: [*original(*a, **k), Send(number)])
+        with pytest.raises(Cut) as end:
+            curriculum.run(cfg, run_dir)
+    return end.value
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[Path]:
+    """What Hydra's train.log would hold."""
+    handler = logging.FileHandler(tmp_path / "train.log")
+    logging.getLogger().addHandler(handler)
+    yield tmp_path / "train.log"
+    logging.getLogger().removeHandler(handler)
+    handler.close()
+
+
+@pytest.mark.parametrize(
+    ("stage", "number", "code", "damaged"),
+    [
+        ("du_vae", signal.SIGTERM, 143, False), ("mm_gan", signal.SIGINT, 130, False),
+        ("music_style", signal.SIGTERM, 143, True), ("generator", signal.SIGTERM, 143, False),
+    ],
+)  # fmt: skip
+def test_a_signal_ends_a_stage_with_a_whole_checkpoint(
+    stage: str, number: int, code: int, damaged: bool, tiny_run: Path, corpora: Path, tmp_path: Path, log: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    run = RunFolder(tmp_path / "run")
+    init = [f"init_from.{s}={RunFolder(tiny_run).checkpoint(s)}" for s in STAGES[stage].warm_starts]
+    cfg = compose_train(corpora, f"stages=[{stage}]", "callbacks.dance_video=null", *init)
+    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    assert cut(cfg, run.path, monkeypatch, number).code == code
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
+    last = run.checkpoint(stage)
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == (
+        f"{signal.Signals(number).name} ended stage {stage} in epoch 2 of 2; {last} is whole; "
+        f"d2m train resume={run.path} goes on"
+    )
+    assert not run.is_done(stage) and not run.bundle.exists() and not run.metrics_path.exists()
+    batch = read_checkpoint(last)["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
+    assert batch["completed"] == 2  # the batch that the signal came in is in it
+    if damaged:
+        last.write_bytes(last.read_bytes()[:-1000])
+    curriculum.run(cfg, run.path)
+    assert (f"{last}: damaged" in log.read_text()) == damaged == last.with_name(DAMAGED).exists()
+    there, here = (read_checkpoint(RunFolder(p).checkpoint(stage))["state_dict"] for p in (tiny_run, run.path))
+    assert there.keys() == here.keys() and all(torch.equal(there[k], here[k]) for k in there)
+    assert not last.with_name(BEFORE).exists()
+
+
+def test_without_a_whole_checkpoint_nothing_is_guessed(corpora: Path, tmp_path: Path) -> None:
+    last = RunFolder(tmp_path).checkpoint("du_vae")
+    last.parent.mkdir(parents=True)
+    last.write_bytes(b"PK half of one")
+    with pytest.raises(D2MError, match=r"last\.ckpt: damaged, and there is no checkpoint before it; delete it"):
+        curriculum.run(compose_train(corpora, "stages=[du_vae]"), tmp_path)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_its_batch(corpora: Path, tmp_path: Path, log: Path) -> None:
+    bad = ["stages=[du_vae]", "model.du_vae.optimizer.lr=1e30", "trainer.log_every_n_steps=3"]
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(D2MError, match=r"stage du_vae: .*train/loss.* at epoch 0, batch 1; .*not_finite\.pt") as e:
+        curriculum.run(compose_train(corpora, *bad), run.path)
+    assert "\n" not in str(e.value) and f"error: {e.value}" in log.read_text()
+    saved = torch.load(run.checkpoint("du_vae").with_name("not_finite.pt"), weights_only=True)
+    assert (saved["stage"], saved["epoch"], saved["batch_idx"]) == ("du_vae", 0, 1)
+    assert saved["batch"]["units1"].shape == (4, 32, 28) and "train/loss" in saved["not_finite"]
+    assert not run.is_done("du_vae") and not run.checkpoint("du_vae").exists()
+
+
+def test_one_bad_trial_does_not_end_a_sweep(
+    corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.delenv("D2M_TRACEBACK", raising=False)
+    words = [w for w in TINY if not w.startswith("stages=")]
+    sweep = ["-m", "stages=[du_vae]", "model.du_vae.optimizer.lr=1e30,1e-3", f"hydra.sweep.dir={tmp_path}"]
+    with pytest.raises(SystemExit) as end:
+        run_command(lambda: dispatch(["train", *words, f"data.cache={corpora}", *sweep]))
+    assert end.value.code == 2
+    assert not RunFolder(tmp_path / "0").is_done("du_vae") and RunFolder(tmp_path / "1").is_finished()
+    errors = [line for line in capsys.readouterr().err.splitlines() if "became NaN" in line]
+    assert len(errors) == 2 and errors[0].startswith(f"{tmp_path / '0'} failed: stage du_vae:")
+    log = (tmp_path / "1" / "train.log").read_text()
+    assert "du_vae 2/2: train/" in log and "samples/s; stage ends in 0:00:00, run in about 0:00:00" in log
+    assert "litlogger" not in log
