@@ -50,7 +50,10 @@ def outputs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_table_of_runs_and_one_per_sweep(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_of_runs_and_one_per_sweep(
+    outputs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # no cell is broken
     d2m("runs", "ls", f"folder={outputs}")
     out = capsys.readouterr().out
     own, sweep = out.split("sweeps/monday: 3 done, 1 failed")
