@@ -227,7 +227,7 @@ def train_stage(
         last.with_name(BEFORE).unlink(missing_ok=True)
         if not last.exists():  # fast_dev_run keeps no checkpoints
             last.parent.mkdir(parents=True, exist_ok=True)
-            trainer.save_checkpoint(last)
+            trainer.save_checkpoint(last, weights_only=False)
         facts = {"checkpoint_sha256": sha256(last), "precision": str(trainer.precision), "seed": cfg.seed}
         write_json(run.done_path(stage.name), {**progress.facts(trainer), **facts})
     trainer.strategy.barrier()

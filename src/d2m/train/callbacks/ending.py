@@ -35,7 +35,7 @@ class LastCheckpoint(Checkpoint):
         epochs = trainer.current_epoch + 1
         ends = epochs == trainer.max_epochs or (trainer.received_sigterm and trainer.world_size == 1)
         if not trainer.fast_dev_run and (ends or epochs % self.every_n_epochs == 0):  # type: ignore[attr-defined]
-            trainer.save_checkpoint(self.path)
+            trainer.save_checkpoint(self.path, weights_only=False)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Between two batches, of one process only: several may stand at different batches, and would wait for each
@@ -45,7 +45,7 @@ class LastCheckpoint(Checkpoint):
         epoch = trainer.fit_loop.epoch_loop
         done = epoch.batch_progress.current.completed
         if 0 < done < trainer.num_training_batches and done % trainer.accumulate_grad_batches == 0:
-            trainer.save_checkpoint(self.path)
+            trainer.save_checkpoint(self.path, weights_only=False)
 
 
 class Signals(pl.Callback):
