@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from d2m.core.errors import D2MError
+from d2m.core.files import csv_rows
 from d2m.music.audio import AUDIO_SUFFIXES
 
 #: Versions of an edited dance, as ``d2m infer`` stores them; "target" is also the only one of an unedited dance.
@@ -46,14 +46,7 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     Raises:
         D2MError: unreadable, no rows, or a cell is missing.
     """
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as f:
-            rows = [
-                {(k or "").strip(): (v or "").strip() for k, v in r.items() if isinstance(v, str)}
-                for r in csv.DictReader(f)
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error) as e:
-        raise D2MError(f"{path}: not readable as CSV; save it in UTF-8 with the columns {', '.join(columns)}") from e
+    rows = csv_rows(path, columns)
     if not rows:
         raise D2MError(f"{path}: no rows; the first line names the columns {', '.join(columns)}")
     for k, row in enumerate(rows, 2):

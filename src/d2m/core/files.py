@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import math
@@ -11,7 +12,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -146,3 +147,24 @@ def check_out(out: Path) -> None:
         probe.unlink()
     except OSError as e:
         raise D2MError(f"out={out}: cannot write here ({e.strerror}); choose another folder") from e
+
+
+def csv_rows(path: Path, columns: Sequence[str], called: str | None = None) -> list[dict[str, str]]:
+    """Rows of a CSV file in UTF-8, names and cells without the blanks around them.
+
+    Args:
+        columns: that it should have, for the message.
+        called: the file's name in messages, by default its path.
+
+    Raises:
+        D2MError: it cannot be read.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            return [
+                {(k or "").strip(): (v or "").strip() for k, v in row.items() if isinstance(v, str)}
+                for row in csv.DictReader(file)
+            ]
+    except (OSError, UnicodeDecodeError, csv.Error) as e:
+        wanted = " and ".join([", ".join(columns[:-1]), columns[-1]] if len(columns) > 1 else columns)
+        raise D2MError(f"{called or path}: not readable as CSV; save it in UTF-8 with the columns {wanted}") from e

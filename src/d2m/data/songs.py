@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import glob
 import os
 import sys
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m.core.errors import D2MError
+from d2m.core.files import csv_rows
 from d2m.core.skeleton import FPS, SAMPLE_RATE, STYLE_FRAMES
 from d2m.data.manifest import MANIFEST, read_manifest
 from d2m.music.audio import AUDIO_SUFFIXES, load_song
@@ -129,14 +129,7 @@ def find_music(music: str | Path) -> list[SongFile]:
 
 
 def _songs_of_table(path: Path) -> list[SongFile]:
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as f:
-            rows = [
-                {(k or "").strip(): (v or "").strip() for k, v in r.items() if isinstance(v, str)}
-                for r in csv.DictReader(f)
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error) as e:
-        raise D2MError(f"music={path}: not readable as CSV; save it in UTF-8 with the columns audio and genre") from e
+    rows = csv_rows(path, ("audio", "genre"), f"music={path}")
     if any(not r.get("audio") or not r.get("genre") for r in rows):
         raise D2MError(f"music={path}: the first line must name the columns, and every row needs audio and genre")
     return [SongFile(r.get("name") or r["audio"], r["genre"], path.parent / r["audio"]) for r in rows]
