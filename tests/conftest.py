@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,14 @@ SIZES = {
     "n_genres": 3, "z_ini": 4, "z_mov": 6, "z_dan": 8, "movement_hidden": 12, "unit_hidden": 16,
     "dance_encoder_hidden": 10, "dance_decoder_hidden": 14,
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def own_signals() -> None:
+    """Commands that run in the tests' process leave handlers; Lightning takes no signal that somebody else handles."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
