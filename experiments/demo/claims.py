@@ -89,8 +89,8 @@ def edit_energy(
 
     Returns the mean kinetic energy (torso lengths^2/s^2, the real dance's torso) of the original, the neutral and the
     target dance, the share of (song, seed) pairs whose energy rose, how many pairs, and whether strength 0 gave the
-    original to the bit in all of them; with a motion classifier also "target_probability_*" of the three by its judge,
-    next to the judge's held-out accuracy.
+    original to the bit with the first seed of every song; with a motion classifier also "target_probability_*" of the
+    three by its judge, next to the judge's held-out accuracy.
     """
     edit = MeanShift(source, target).from_means(generator.genre_means)
     energies: list[list[float]] = []

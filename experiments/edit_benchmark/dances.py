@@ -18,7 +18,7 @@ from d2m.dance.generator import DanceGenerator
 from d2m.dance.song_dance import SongDance, dance_again, dance_to
 from d2m.data.corpus import Corpus
 from d2m.edits.strength import blend
-from d2m.reports.edit_scores import Reference, content_of
+from d2m.reports.edit_scores import GenreReference, content_of
 from d2m.reports.held_out import real_scale
 from d2m.reports.judges import Judges
 from experiments.edit_benchmark.attributes import BothAxes, pulse_count
@@ -89,7 +89,7 @@ class Bench:
     generator: DanceGenerator
     corpus: Corpus
     judges: Judges
-    references: Mapping[str, Reference]
+    references: Mapping[str, GenreReference]
     pairs: Mapping[tuple[str, str], PairEdits]
     axes: BothAxes
     options: Options

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m.data.corpus import Corpus
-from d2m.reports.edit_scores import Reference, content_of, naturalness_of, real_row
+from d2m.reports.edit_scores import GenreReference, content_of, naturalness_of, real_row
 from d2m.reports.judges import Judges
 from experiments.edit_benchmark.attributes import measure_attributes
 
@@ -18,7 +18,7 @@ Poses = NDArray[np.floating]
 
 def measure_dance(
     poses: Poses, unwarped: Poses, original: Poses, scale: float, beats: float, judges: Judges,
-    reference: Reference | None,
+    reference: GenreReference | None,
 ) -> dict[str, Any]:  # fmt: skip
     """All of one dance (t, 14, 2), plain values for a file.
 
@@ -37,7 +37,12 @@ def measure_dance(
 
 
 def real_rows(
-    corpus: Corpus, songs: Sequence[int], frames: int, judges: Judges, references: Mapping[str, Reference], seed: int
+    corpus: Corpus,
+    songs: Sequence[int],
+    frames: int,
+    judges: Judges,
+    references: Mapping[str, GenreReference],
+    seed: int,
 ) -> list[dict[str, Any]]:
     """The anchors: real held-out dances."""
     rows = []

@@ -20,7 +20,7 @@ def listed(key: str, value: Any) -> list[str]:
     """One value or a list of them as a list of strings.
 
     Raises:
-        D2MError: nothing.
+        D2MError: nothing is given.
     """
     values = value if isinstance(value, list) else [value]
     if not values or any(v is None or v == "" for v in values):

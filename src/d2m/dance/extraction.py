@@ -235,7 +235,12 @@ def extract_music(
 # -- a corpus: both sides ----------------------------------------------------------------------------------------
 
 
-def _check_front_end(generator: DanceGenerator, corpus: Corpus) -> None:
+def check_hears_alike(generator: DanceGenerator, corpus: Corpus) -> None:
+    """See that a corpus holds the features that a bundle hears.
+
+    Raises:
+        D2MError: it holds those of another front end.
+    """
     if corpus.front_end != generator.front_end:
         raise D2MError(
             f"{corpus.folder}: its front end is '{corpus.front_end}', the bundle needs '{generator.front_end}'; "
@@ -260,7 +265,7 @@ def extract_corpus_music(
     Raises:
         D2MError: another front end, or no song of 2 s.
     """
-    _check_front_end(generator, corpus)
+    check_hears_alike(generator, corpus)
     if recordings is None:
         recordings = sorted(int(i) for s in splits for i in corpus.recordings_in(s, with_music=True))
     chosen = [i for i in recordings if corpus.feature_bounds[i, 1] >= STYLE_FRAMES]

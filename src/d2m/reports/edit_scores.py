@@ -61,7 +61,7 @@ def content_axis(raw: Mapping[str, float], zeros: Mapping[str, float]) -> float:
 
 
 @dataclass(frozen=True)
-class Reference:
+class GenreReference:
     """Real training dances of a genre: medians of jerk, bones and seams, and a Gaussian of the network's features."""
 
     jerk: float
@@ -84,7 +84,7 @@ def _body(poses: Poses, unwarped: Poses, scale: float) -> dict[str, float]:
     }
 
 
-def reference_of(corpus: Corpus, genre: str, judges: Judges, frames: int) -> Reference:
+def reference_of(corpus: Corpus, genre: str, judges: Judges, frames: int) -> GenreReference:
     """Of a genre's training dances, their first ``frames``."""
     bodies, features = [], []
     for i in map(int, corpus.recordings_in("train", genre)):
@@ -95,11 +95,11 @@ def reference_of(corpus: Corpus, genre: str, judges: Judges, frames: int) -> Ref
             features.append(judges[0].features(poses))
     x = np.concatenate(features)
     medians = {k: float(np.median([b[k] for b in bodies])) for k in bodies[0]}
-    return Reference(**medians, mean=x.mean(0), covariance=ShrunkCovariance.fit(x - x.mean(0)))
+    return GenreReference(**medians, mean=x.mean(0), covariance=ShrunkCovariance.fit(x - x.mean(0)))
 
 
 def naturalness_of(
-    poses: Poses, unwarped: Poses, scale: float, features: Floats, reference: Reference
+    poses: Poses, unwarped: Poses, scale: float, features: Floats, reference: GenreReference
 ) -> dict[str, float]:
     """Every part of the axis naturalness, raw: lower is nearer to real.
 
@@ -112,7 +112,7 @@ def naturalness_of(
 
 
 def real_row(
-    corpus: Corpus, i: int, frames: int, judges: Judges, reference: Reference, seed: int
+    corpus: Corpus, i: int, frames: int, judges: Judges, reference: GenreReference, seed: int
 ) -> dict[str, dict[str, float] | list[list[float]]]:
     """A real dance as an anchor: "judged", and naturalness raw as it is ("real") and with its frames "shuffled"."""
     scale = real_scale(corpus, i)

@@ -31,6 +31,7 @@ from d2m.data.normalizer import Normalizer
 from d2m.metrics.classification import balanced_accuracy, confusion
 from d2m.metrics.motion import in_torso_lengths
 from d2m.nets.motion_style import RecurrentMotion, with_steps
+from d2m.reports.held_out import HELD_OUT
 
 Poses = NDArray[np.floating]
 Floats = NDArray[np.float64]
@@ -164,7 +165,7 @@ def held_out_accuracy(judge: Judge, corpus: Corpus) -> dict[str, float]:
     Returns:
         "balanced_accuracy", "own_genre" (mean probability of the true genre, genres alike), "chance", "n_songs".
     """
-    ids = [int(i) for split in ("val", "test") for i in corpus.recordings_in(split)]
+    ids = [int(i) for split in HELD_OUT for i in corpus.recordings_in(split)]
     ids = [i for i in ids if corpus.pose_bounds[i, 1] >= UNIT_FRAMES]
     chance = 1 / len(corpus.genres)
     if not ids:

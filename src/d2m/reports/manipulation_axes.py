@@ -17,7 +17,7 @@ from d2m.metrics.edit_axes import harmonic_mean
 from d2m.reports.edit_scores import (
     AXES,
     Anchors,
-    Reference,
+    GenreReference,
     content_axis,
     content_of,
     known_mean,
@@ -109,7 +109,7 @@ def _other_songs(originals: Sequence[NDArray[np.float32]]) -> dict[str, float]:
 
 def _anchors(
     corpus: Corpus, to: int, judges: Judges, frames: int, seed: int
-) -> tuple[Reference, NDArray[np.float64], Anchors]:
+) -> tuple[GenreReference, NDArray[np.float64], Anchors]:
     """The target genre's reference, what real dances of it are judged as (judges,), and their naturalness."""
     genre = corpus.genres[to]
     reference = reference_of(corpus, genre, judges, frames)

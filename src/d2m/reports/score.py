@@ -20,10 +20,11 @@ from d2m.prepare.run import read_options
 from d2m.reports.evaluate.songs import SongScales, judged_figures, song_rows
 from d2m.reports.evaluate.systems import REAL, real
 from d2m.reports.files import ReadDance, find_source, read_dances
+from d2m.reports.held_out import HELD_OUT
 from d2m.reports.judges import Judges, fit_judges
 
 #: split= -> the splits of a corpus whose dances are the reference.
-REFERENCE_SPLITS: dict[str, tuple[str, ...]] = {"held_out": SPLITS[1:], "all": SPLITS, **{s: (s,) for s in SPLITS}}
+REFERENCE_SPLITS: dict[str, tuple[str, ...]] = {"held_out": HELD_OUT, "all": SPLITS, **{s: (s,) for s in SPLITS}}
 
 
 @dataclass(frozen=True)

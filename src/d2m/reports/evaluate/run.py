@@ -16,6 +16,7 @@ from d2m.core.errors import D2MError
 from d2m.core.files import check_out, write_json
 from d2m.core.machine import git_revision, versions
 from d2m.core.progress import bar
+from d2m.dance.extraction import check_hears_alike
 from d2m.dance.generator import DanceGenerator
 from d2m.data.corpus import Corpus
 from d2m.metrics.cards import Card, Measured, Table, load_card
@@ -25,6 +26,7 @@ from d2m.reports.evaluate.show import write_figure
 from d2m.reports.evaluate.songs import SongRows, SongScales, by_genre, judged_figures, paired, song_rows
 from d2m.reports.evaluate.store import Danced, file_name
 from d2m.reports.evaluate.systems import REAL, baselines, bundle_system, real, real_latents_system
+from d2m.reports.held_out import HELD_OUT
 from d2m.reports.judges import Judges, fit_judges
 
 
@@ -36,7 +38,7 @@ class Request:
     out: Path
     data: Path | None = None
     cards: tuple[str, ...] = ("d2m",)
-    splits: tuple[str, ...] = ("val", "test")
+    splits: tuple[str, ...] = HELD_OUT
     songs_per_genre: int | None = None
     draws: int = 3
     baselines: bool = True
@@ -144,11 +146,8 @@ def evaluate(request: Request) -> Evaluation:
     names = bundle_names(request.bundles)
     generators = [DanceGenerator.load(b, request.device, request.style_mode) for b in request.bundles]
     corpus = corpus_of(request.bundles[0], request.data)
-    for bundle, generator in zip(request.bundles, generators, strict=True):
-        if generator.front_end != corpus.front_end:
-            raise D2MError(
-                f"{bundle} hears {generator.front_end}, but {corpus.folder} holds {corpus.front_end}; give data=CORPUS"
-            )
+    for generator in generators:
+        check_hears_alike(generator, corpus)
     origins = [trained_on(b) for b in request.bundles]
     trained = {name for o in origins for name in o.get("songs", {}).get("train", ())}
     songs = chosen_songs(corpus, request.splits, request.songs_per_genre, trained)

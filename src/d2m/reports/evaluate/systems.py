@@ -48,6 +48,11 @@ def _rng(corpus: Corpus, i: int, seed: int) -> np.random.Generator:
     return np.random.default_rng([seed, *corpus.recordings[i].name.encode()])
 
 
+def _units_of(corpus: Corpus, i: int, view: int) -> NDArray[np.int64]:
+    """Numbers of a recording's dance units, seen by one camera, in order."""
+    return np.flatnonzero((np.asarray(corpus.unit_recording) == i) & (np.asarray(corpus.unit_view) == view))
+
+
 def _from_units(corpus: Corpus, i: int, units: NDArray[np.integer]) -> DanceToSong:
     """Units of the corpus one after the other, over and over, put on the beats of recording i."""
     frames, beats = len(corpus.song_features(i)), corpus.song_beats(i)
@@ -62,9 +67,8 @@ def _from_units(corpus: Corpus, i: int, units: NDArray[np.integer]) -> DanceToSo
 
 def _real(corpus: Corpus, i: int) -> list[DanceToSong]:
     out = []
-    units = np.flatnonzero(np.asarray(corpus.unit_recording) == i)
     for view in range(corpus.n_views(i)):
-        mine = units[np.asarray(corpus.unit_view[units]) == view]
+        mine = _units_of(corpus, i, view)
         # Its units one after the other are what a generated dance is before its beats are put on the music's.
         strip = np.asarray(corpus.units[mine]).reshape(-1, N_JOINTS, 2) if len(mine) else None
         out.append(_dance(corpus, i, corpus.song_poses(i, view), strip))
@@ -90,9 +94,8 @@ def _retrieval(corpus: Corpus, style: Callable[[int], NDArray[np.floating]], see
     train = [k for k in train if (np.asarray(corpus.unit_recording) == k).any()]
     mine = style(i)
     nearest = min(train, key=lambda k: float(np.linalg.norm(style(k) - mine)))
-    units = np.flatnonzero(np.asarray(corpus.unit_recording) == nearest)
     view = int(_rng(corpus, i, seed).integers(corpus.n_views(nearest)))
-    return [_from_units(corpus, i, units[np.asarray(corpus.unit_view[units]) == view])]
+    return [_from_units(corpus, i, _units_of(corpus, nearest, view))]
 
 
 def _of_another_song(corpus: Corpus, seed: int, same: bool, i: int) -> list[DanceToSong]:
@@ -142,7 +145,7 @@ def real_latents_system(name: str, generator: DanceGenerator, corpus: Corpus, se
     def dances(i: int) -> list[DanceToSong]:
         features, beats = corpus.song_features(i), corpus.song_beats(i)
         n = segments_needed(beats, len(features), warp=True)
-        units = np.flatnonzero((np.asarray(corpus.unit_recording) == i) & (np.asarray(corpus.unit_view) == 0))
+        units = _units_of(corpus, i, 0)
         if not len(units):
             return []
         rows = np.asarray(corpus.units[np.resize(units, SEQUENCE_UNITS * n)])
