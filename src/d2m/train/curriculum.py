@@ -35,7 +35,7 @@ from d2m.train.callbacks.artifacts import Lineage, log_bundle
 from d2m.train.callbacks.checkpoint_io import BEFORE, AtomicCheckpointIO
 from d2m.train.callbacks.ending import LastCheckpoint, Signals
 from d2m.train.callbacks.guard import BatchCounter, StopOnNaN
-from d2m.train.callbacks.loggers import close_loggers, no_logger, stage_loggers, wandb_id
+from d2m.train.callbacks.loggers import close_loggers, no_logger, say_upload, stage_loggers, wandb_id
 from d2m.train.callbacks.pace import PaceBar, note, silence_advertisements
 from d2m.train.callbacks.progress import GenreNames, Progress
 from d2m.train.callbacks.prune import Prune, SweepTrial
@@ -213,7 +213,7 @@ def train_stage(
         raise
     finally:
         # Not the trainer's: under fast_dev_run it has a dummy, and W&B's run would continue into the next stage.
-        close_loggers(loggers, status)
+        close_loggers(loggers, status, say=False)
     if trainer.is_global_zero:
         last.with_name(BEFORE).unlink(missing_ok=True)
         if not last.exists():  # fast_dev_run keeps no checkpoints
@@ -248,7 +248,11 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = (), company: 
     first = is_rank_zero()
     facts = {"overrides": list(overrides), "stages": [s.name for s in stages], "versions": versions()}
     with folder.lock() if first else nullcontext(), Passport(folder, facts, writes=first) as passport:
-        _run(cfg, folder, stages, passport, company or Company())
+        try:
+            _run(cfg, folder, stages, passport, company or Company())
+        finally:
+            if first:
+                say_upload(folder.path)
     return run_dir
 
 
@@ -285,5 +289,5 @@ def _run(cfg: DictConfig, run: RunFolder, stages: Sequence[Stage], passport: Pas
     if released is not None:
         bundle = write_release(cfg, run, corpus_dir, released)
         make_logger = no_logger if cfg.trainer.fast_dev_run else instantiate(cfg.logger, _partial_=True)
-        log_bundle(make_logger, bundle, run, corpus_dir, {released.name: run.checkpoint(released.name)})
+        log_bundle(make_logger, bundle, run, corpus_dir, {released.name: run.checkpoint(released.name)}, plain(cfg))
     write_json(run.metrics_path, {s: run.done(s) for s in STAGES if run.is_done(s)})
