@@ -31,6 +31,7 @@ LISTS = ("bundle", "data.root", "filter", "genres", "systems")
 NULL_TYPES: dict[str, Any] = {
     "workers": 1,
     "torch_threads": 1,
+    "repeat_batches": 1,
     "axis": 1,
     "window": 1.0,
     "shrinkage": 1.0,
