@@ -71,8 +71,8 @@ def outcome(name: str, run: RunFolder, params: Mapping[str, str], returned: JobR
         if returned.status != JobStatus.COMPLETED:
             state = "pruned" if isinstance(value, Pruned) else "failed"
             return Trial(name, run.path, params, state, error=reason(value))
-    measured = isinstance(value, int | float) and math.isfinite(value)
-    return Trial(name, run.path, params, "done", float(value) if measured else None)
+    finite = float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    return Trial(name, run.path, params, "done", finite)
 
 
 def finish(folder: Path, config: DictConfig, trials: Sequence[Trial], out: bool = True) -> Sweep:
@@ -140,9 +140,8 @@ def cut_short(folder: Path) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
-        print(
-            f"the same command with hydra.sweep.dir={shlex.quote(str(folder))} goes on with the sweep", file=sys.stderr
-        )
+        named = shlex.quote(str(folder))
+        print(f"the same command with hydra.sweep.dir={named} goes on with the sweep", file=sys.stderr)
         raise
 
 
