@@ -83,9 +83,18 @@ def corrupt(file: Path) -> D2MError:
 
 
 def incomplete(file: Path, read_s: float, stated_s: float) -> D2MError:
+    """Of a file that ends too early."""
     return D2MError(
         f"{file}: is cut off, corrupt or not audio, {read_s:.1f} of its {stated_s:.1f} s can be decoded; "
         "copy or export it again, or re-encode what is left (ffmpeg -i OLD NEW.wav)"
+    )
+
+
+def damaged(file: Path, read_s: float, stated_s: float) -> D2MError:
+    """Of a file that is damaged before its end: re-encoded, all that follows the damage would come too early."""
+    return D2MError(
+        f"{file}: is damaged, corrupt or not audio, {read_s:.1f} of its {stated_s:.1f} s can be decoded; "
+        "copy or export it again (re-encoding would move what follows the damage)"
     )
 
 

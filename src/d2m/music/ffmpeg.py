@@ -24,6 +24,7 @@ from d2m.music.containers import (
     Replan,
     check_rate,
     corrupt,
+    damaged,
     incomplete,
     is_short,
     pictures_of,
@@ -115,7 +116,7 @@ class _Reader:
             raise corrupt(self.file)
         whole = max(self.n, stated or 0)
         if self.n_damaged > _MAX_DAMAGED * whole:
-            raise incomplete(self.file, (self.n - self.n_damaged) / self.rate, whole / self.rate)
+            raise damaged(self.file, (self.n - self.n_damaged) / self.rate, whole / self.rate)
         if stated and is_short(self.n / self.rate, stated / self.rate):
             raise incomplete(self.file, self.n / self.rate, stated / self.rate)
 
@@ -239,7 +240,7 @@ class _Counted(_Reader):
         if stated is not None:
             missing = stated - self.n
             if abs(missing - by_bytes) > max(0.5 * by_bytes, 4 * samples):
-                raise incomplete(self.file, self.n / self.rate, stated / self.rate)
+                raise damaged(self.file, self.n / self.rate, stated / self.rate)
             total = max(0, missing)
         edges = np.rint(np.cumsum([0, *losses]) / sum(losses) * total).astype(int)
         return tuple(int(n) for n in np.diff(edges))
