@@ -37,8 +37,8 @@ def encode_movements(module: pl.LightningModule) -> Tensor | None:
     rows = []
     with module.trainer.precision_plugin.forward_context():
         for k in range(0, len(units), _CHUNK):
-            poses = torch.from_numpy(data.corpus.normalizer.normalize_poses(units[k : k + _CHUNK])).to(module.device)
-            rows.append(encoder(poses).parameters_cat())
+            poses = torch.from_numpy(data.corpus.normalizer.normalize_poses(units[k : k + _CHUNK]))
+            rows.append(encoder(poses.to(module.device, module.dtype)).parameters_cat())
     return torch.cat(rows)
 
 
