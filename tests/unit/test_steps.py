@@ -16,7 +16,10 @@ from d2m.train.modules.motion_style import MotionStyleModule
 from d2m.train.modules.music_style import MusicStyleModule
 from d2m.train.steps import draw_noise, step_generator, total_batches, val_number
 
-SMALL = {"z_ini": 2, "z_mov": 3, "z_dan": 4, "style": 5, "n_genres": 2, "n_features": 6}
+SMALL = {
+    "z_ini": 2, "z_mov": 3, "z_dan": 4, "style": 5, "n_genres": 2, "n_features": 6, "movement_hidden": 4, "unit_hidden": 4,
+    "dance_encoder_hidden": 4, "dance_decoder_hidden": 4,
+}  # fmt: skip
 
 
 def draw(seed: int = 0, stream: str = "train", epoch: int = 0, batch: int = 0, rank: int = 0) -> tuple[float, ...]:
