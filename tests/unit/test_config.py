@@ -33,7 +33,7 @@ def group(name: str) -> list[str]:
     return sorted(p.stem for p in (CONF / name).glob("*.yaml"))
 
 
-GROUPS = ("data", "size", "trainer", "logger", "callbacks", "fit", "experiment", "model/music_style")
+GROUPS = ("data", "size", "trainer", "logger", "callbacks", "fit", "experiment", "debug", "model/music_style")
 CHOICES = [(g, choice) for g in GROUPS for choice in group(g)]
 #: Parts of modules that exist only while they train.
 HELPERS = {"tempo_head", "noise_encoder"}

@@ -20,17 +20,21 @@ from d2m.nets.rows import Rows
 
 
 class KeySampler(Sampler[tuple[int, int]]):
-    """Keys (epoch, batch) of the current epoch from batch ``start`` on. Lightning calls ``set_epoch``."""
+    """Keys (epoch, batch) of the current epoch from batch ``start`` on. Lightning calls ``set_epoch``.
 
-    def __init__(self, steps: int) -> None:
+    With ``repeat`` the keys of the first epoch's first ``repeat`` batches, in turn, in every epoch.
+    """
+
+    def __init__(self, steps: int, repeat: int | None = None) -> None:
         self.steps, self.epoch, self.start = steps, 0, 0
+        self.repeat = repeat
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         for batch in range(self.start, self.steps):
-            yield self.epoch, batch
+            yield (self.epoch, batch) if self.repeat is None else (0, batch % self.repeat)
 
     def __len__(self) -> int:
         return self.steps
@@ -95,6 +99,7 @@ class DanceDataModule(pl.LightningDataModule):
         augment: ranges of :func:`d2m.music.front_ends.augment.draw_change`; None: no augmentation. In training, every
             row's features and ``tempo`` are then those of changed music, and ``rate`` (b,) is how its tempo changed, in
             octaves. Ranges left out are ``draw_change``'s own.
+        repeat_batches: train on so many batches only, see :class:`KeySampler`; None: every epoch draws its own.
 
     Raises:
         D2MError: invalid options; the front end cannot augment.
@@ -113,18 +118,20 @@ class DanceDataModule(pl.LightningDataModule):
         val_split: str = "val",
         span_features: bool = False,
         augment: dict[str, float] | None = None,
+        repeat_batches: int | None = None,
     ) -> None:
         super().__init__()
         root, shift = str(root), (float(shift[0]), float(shift[1]))
         self.save_hyperparameters()
         if kind not in KINDS:
             raise D2MError(f"no item kind '{kind}'; choose from {', '.join(KINDS)}")
-        if batch_size < 1 or max_val_batches < 1 or (steps_per_epoch is not None and steps_per_epoch < 1):
-            raise D2MError("batch_size, steps_per_epoch and max_val_batches must be at least 1")
+        counts = (batch_size, max_val_batches, steps_per_epoch, repeat_batches)
+        if any(n is not None and n < 1 for n in counts):
+            raise D2MError("batch_size, steps_per_epoch, max_val_batches and repeat_batches must be at least 1")
         self.root, self.kind, self.batch_size, self.seed = root, kind, batch_size, seed
         self.steps_per_epoch, self.shift, self.num_workers = steps_per_epoch, shift, num_workers
         self.max_val_batches, self.val_split, self.span_features = max_val_batches, val_split, span_features
-        self.augment = augment
+        self.augment, self.repeat_batches = augment, repeat_batches
         self._corpus: Corpus | None = None
 
     @property
@@ -155,7 +162,7 @@ class DanceDataModule(pl.LightningDataModule):
         items = Items(self.corpus, self.kind, "train", self.span_features)
         batches = TrainBatches(items, self.batch_size, self.seed, self.shift, self._rows(), self.augment)
         steps = self.steps_per_epoch or max(1, -(-items.size // self.batch_size))
-        return ResumableLoader(batches, sampler=KeySampler(steps), **self._options())
+        return ResumableLoader(batches, sampler=KeySampler(steps, self.repeat_batches), **self._options())
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         """The fixed pass; an empty list if the split has no such items."""

@@ -203,6 +203,7 @@ def train_stage(
         root=str(corpus_dir), kind=stage.items, batch_size=fit.batch_size, seed=cfg.seed,
         steps_per_epoch=fit.steps_per_epoch, shift=tuple(cfg.data.shift),
         span_features=module.hparams.get("span", False), augment=module.hparams.get("augment"),
+        repeat_batches=cfg.repeat_batches, val_split="val" if cfg.repeat_batches is None else "train",
     )  # fmt: skip
     # A partial: instantiate would build what the config among the hparams describes.
     make_logger = instantiate(cfg.logger, _partial_=True)
