@@ -32,10 +32,9 @@ from d2m.core.files import write_json
 from d2m.core.machine import best_precision, code_digest, git_revision, is_rank_zero, versions
 from d2m.data.corpus import Corpus
 from d2m.data.datamodule import DanceDataModule
-from d2m.music.front_ends import front_end
-from d2m.music.front_ends.augment import check_augment
 from d2m.nets.sizes import Sizes
 from d2m.train.callbacks.artifacts import Lineage, log_bundle
+from d2m.train.callbacks.averaging import averaging_of
 from d2m.train.callbacks.checkpoint_io import BEFORE, AtomicCheckpointIO
 from d2m.train.callbacks.ending import LastCheckpoint, Signals
 from d2m.train.callbacks.guard import BatchCounter, StopOnNaN
@@ -46,6 +45,7 @@ from d2m.train.checkpoints import begin, check_continues, check_style_network, r
 from d2m.train.processes import lost, trained, use_together
 from d2m.train.release import write_release
 from d2m.train.request import (
+    check_front_end,
     check_processes,
     check_request,
     check_space,
@@ -113,13 +113,14 @@ def build_callbacks(cfg: DictConfig, stage: Stage, run: RunFolder, corpus: Corpu
         ),
         # Apart from "best": that one waits for validation, a killed job should lose an epoch at most.
         LastCheckpoint(last, cfg.callbacks.checkpoint_every_n_epochs),
+        *averaging_of(cfg.callbacks.ema, stage.name),
     ]
     if with_logger:
         callbacks.append(LearningRateMonitor(logging_interval="epoch"))
     if cfg.callbacks.progress_bar:
         callbacks.append(RichModelSummary(max_depth=2))
     if stage.dances:
-        configured = [node for node in cfg.callbacks.values() if isinstance(node, DictConfig)]
+        configured = [node for node in cfg.callbacks.values() if isinstance(node, DictConfig) and "_target_" in node]
         callbacks += [
             instantiate(node, _partial_=True)(stage=stage.name, run=run, corpus=corpus) for node in configured
         ]
@@ -150,32 +151,9 @@ def check_stages(cfg: DictConfig, stages: Sequence[Stage], run: RunFolder, corpu
                 if source.hears:
                     check_style_network(module, checkpoint, path)
         if not run.is_done(stage.name):
-            parameters += sum(p.numel() for p in module.parameters())
+            copies = 4 / 3 if cfg.callbacks.ema.get(stage.name) else 1.0  # with the average
+            parameters += round(copies * sum(p.numel() for p in module.parameters()))
     check_space(run, parameters)
-
-
-def check_front_end(cfg: DictConfig, corpus: Corpus, stages: Sequence[Stage]) -> None:
-    """See that a corpus prepared elsewhere has the features that are asked for, and that they can be augmented.
-
-    Raises:
-        D2MError: it has others; or they cannot.
-    """
-    wanted = cfg.data.get("front_end")
-    if cfg.data.name == "corpus" and wanted not in (None, corpus.front_end):
-        raise D2MError(
-            f"{corpus.folder}: its front end is '{corpus.front_end}', data.front_end={wanted}; prepare it with "
-            f"front_end={wanted}, or give data.front_end={corpus.front_end}"
-        )
-    augmented = [s.name for s in stages if cfg.model[s.name].get("augment")]
-    for stage in stages:
-        if stage.items == "sequences" and (cfg.model[stage.name].get("augment") or {}).get("tempo", 1) != 1:
-            raise D2MError(f"model.{stage.name}.augment.tempo: the dance would not follow the music; leave it at 1")
-    for name in augmented:
-        try:
-            check_augment(front_end(corpus.front_end), dict(cfg.model[name].augment))
-        except D2MError as e:
-            off = " ".join(f"model.{n}.augment=null" for n in augmented)
-            raise D2MError(f"model.{name}: {e}; or give {off}") from e
 
 
 def train_stage(

@@ -66,7 +66,7 @@ class Together(DDPStrategy):
         return super().optimizer_step(optimizer, averaged, model, **kwargs)
 
     def reduce(self, tensor: Any, group: Any = None, reduce_op: Any = "mean") -> Any:
-        """As the base class, which truncates the mean of whole numbers, such as the rows that losses are weighted by."""
+        """As the base class, which truncates the mean of whole numbers, such as rows that losses are weighted by."""
         if isinstance(tensor, Tensor) and not tensor.is_floating_point():
             tensor = tensor.float()
         return super().reduce(tensor, group, reduce_op)
