@@ -81,6 +81,11 @@ class DUVAENoise(NamedTuple):
     z_single: Tensor  # (4b, z_ini), frame-major
     frames: Tensor  # (4,) int64: the single frames, shared by the batch
 
+    def rows(self, own: slice, n: int) -> DUVAENoise:
+        """The noise of some of the batch's ``n`` units."""
+        ini, mov, single = (x.unflatten(0, (-1, n))[:, own].flatten(0, 1) for x in self[:3])
+        return DUVAENoise(ini, mov, single, self.frames)
+
 
 class DUVAEOutput(NamedTuple):
     """Everything that the stage-1 losses read. Pairs hold copy 1 and copy 2; tensors of 2b rows, copy 1 first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import shlex
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -42,8 +43,16 @@ from d2m.train.callbacks.loggers import close_loggers, no_logger, stage_loggers,
 from d2m.train.callbacks.pace import PaceBar, note, silence_advertisements
 from d2m.train.callbacks.progress import GenreNames, Progress
 from d2m.train.checkpoints import begin, check_continues, check_style_network, read_checkpoint
+from d2m.train.processes import lost, trained, use_together
 from d2m.train.release import write_release
-from d2m.train.request import check_request, check_space, check_trainer, start_checkpoint, starts_from
+from d2m.train.request import (
+    check_processes,
+    check_request,
+    check_space,
+    check_trainer,
+    start_checkpoint,
+    starts_from,
+)
 from d2m.train.stage import STAGES, Stage
 from d2m.train.timing import build_pace
 
@@ -70,15 +79,14 @@ def build_trainer(
     options = copy.deepcopy(cfg.trainer)
     if options.precision == "auto":
         options.precision = best_precision(options.accelerator)
-    if stage.alternates and str(options.strategy) in ("ddp", "ddp_spawn", "ddp_fork"):
-        options.strategy = f"{options.strategy}_find_unused_parameters_true"
+    use_together()
     fit = cfg.fit[stage.name]
     try:
         trainer: pl.Trainer = instantiate(
             options,
             max_epochs=fit.max_epochs,
             check_val_every_n_epoch=fit.check_val_every_n_epoch,
-            # The sampler is rank-aware itself, so that a batch is a function of (seed, epoch, rank).
+            # The sampler is rank-aware itself: each process reads its rows of every batch.
             use_distributed_sampler=False,
             # A folder per stage: a SLURM requeue's checkpoint must not be taken for the next stage's.
             default_root_dir=str(run.checkpoint(stage.name).parent),
@@ -131,6 +139,7 @@ def check_stages(cfg: DictConfig, stages: Sequence[Stage], run: RunFolder, corpu
         callbacks = build_callbacks(cfg, stage, run, corpus, with_logger=False)
         trainer = build_trainer(cfg, stage, run, callbacks, logger=False)
         check_trainer(trainer, module, stage, cfg.fit[stage.name].steps_per_epoch)
+        check_processes(trainer, stage, cfg.fit[stage.name].batch_size)
         given = cfg.continue_from.get(stage.name)
         if given and start_checkpoint(cfg, stage, run) == Path(given):
             check_continues(module, Path(given), stage, cfg.fit[stage.name].max_epochs, corpus.genres)
@@ -186,6 +195,7 @@ def train_stage(
     last = run.checkpoint(stage.name)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     module = build_module(cfg, stage, len(corpus.genres), corpus.n_features)
+    module.noise = cfg.noise  # type: ignore[assignment]
     start, before = begin(module, cfg, stage, run, corpus)
     progress = Progress(run.progress_path(stage.name), before)
     fit = cfg.fit[stage.name]
@@ -221,6 +231,15 @@ def train_stage(
     except D2MError as e:
         note(f"error: {e}", logging.ERROR, only_to_file=True)
         raise
+    except RuntimeError as e:
+        if trainer.world_size == 1 or not lost(e):
+            raise
+        if not trainer.is_global_zero:  # one line is enough
+            raise SystemExit(1) from e
+        raise D2MError(
+            f"stage {stage.name}: another process of this run is gone (its own output says why); d2m train "
+            f"resume={shlex.quote(str(run.path))} goes on"
+        ) from e
     finally:
         # Not the trainer's: under fast_dev_run it has a dummy, and W&B's run would continue into the next stage.
         close_loggers(loggers, status)
@@ -288,6 +307,7 @@ def _run(cfg: DictConfig, run: RunFolder, stages: Sequence[Stage], passport: Pas
         if not run.is_done(stage.name):
             after = [s for s in stages[i + 1 :] if not run.is_done(s.name)]
             train_stage(cfg, stage, run, corpus_dir, passport, after)
+    trained()
     if not is_rank_zero():
         return
     passport.update(stage="bundle")
