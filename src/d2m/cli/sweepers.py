@@ -71,8 +71,8 @@ def outcome(name: str, run: RunFolder, params: Mapping[str, str], returned: JobR
         if returned.status != JobStatus.COMPLETED:
             state = "pruned" if isinstance(value, Pruned) else "failed"
             return Trial(name, run.path, params, state, error=reason(value))
-    finite = float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-    return Trial(name, run.path, params, "done", finite)
+    measured = float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    return Trial(name, run.path, params, "done", measured)
 
 
 def finish(folder: Path, config: DictConfig, trials: Sequence[Trial], out: bool = True) -> Sweep:
