@@ -154,6 +154,7 @@ def test_the_last_of_two_wins() -> None:
         (["train", "logger=null"], "logger=null: choose from csv"),
         (["train", "--nonsense"], "unrecognized arguments: --nonsense; d2m train --help"),
         (["train", "--config-dir", "nowhere"], "nowhere: no such folder"),
+        (["train", "-m", "seed=1,2", "--cfg", "job"], "--cfg and --info show one config; leave -m out"),
         (["train", "song.ogg"], "'song.ogg': write key=value"),
         (["train", "init_from={du_vae: ~/x}"], "quote its strings"),
         (["infer", "edit=nonsense"], "edit=nonsense: .*choose from axes, boundary"),

@@ -99,6 +99,8 @@ def launch(name: str, command: Command, words: Sequence[str], called: Sequence[s
     args = parser.parse_intermixed_args(_without_hyphens(words, parser))
     if args.multirun and not command.multirun:
         raise D2MError(f"-m: the runs of d2m {name} would overwrite each other; call it once per value")
+    if args.multirun and (args.cfg is not None or args.info is not None):
+        raise D2MError("--cfg and --info show one config; leave -m out, and give one value per key")
     flags = [] if args.config_name is None else ["--config-name", args.config_name]
     if args.config_dir is not None:
         args.config_dir = os.path.abspath(expand_home(args.config_dir))
