@@ -21,6 +21,7 @@ from d2m.bundle.passport import Passport, state
 from d2m.bundle.run_folder import RunFolder
 from d2m.cli.optuna_trials import Trials
 from d2m.cli.search_space import split, words
+from d2m.cli.sweepers import outcome
 from d2m.core.errors import D2MError, Pruned
 from d2m.core.files import write_json
 from d2m.train.callbacks.prune import Prune, SweepTrial
@@ -243,6 +244,15 @@ def test_a_hopeless_trial_is_given_up_but_not_at_its_end(tmp_path: Path) -> None
     assert open_study(tmp_path).get_trials()[3].intermediate_values == {1: 9.0, 2: 9.0}
     open_study(tmp_path).tell(3, state=TrialState.PRUNED)
     validated(9.0, 2)  # resumed by hand: the study has its answer
+
+
+def test_a_trial_that_the_launcher_lost_is_told_by_its_folder(tmp_path: Path) -> None:
+    for name, facts in (("0", {"state": "done"}), ("1", {"state": "failed", "error": "why"}), ("2", {})):
+        write_json(RunFolder(tmp_path / name).facts_path, {"stages": ["du_vae"], **facts})
+    write_json(RunFolder(tmp_path / "0").done_path("du_vae"), {"metrics": {"val/recon": 0.5}})
+    ends = [outcome(n, RunFolder(tmp_path / n), {}, None) for n in "0123"]
+    assert [e.state for e in ends] == ["done", "failed", "failed", "failed"] and ends[0].value == 0.5
+    assert [e.error for e in ends[1:]] == ["why", *["its process ended without a word"] * 2]
 
 
 def test_what_matters_is_found() -> None:
