@@ -35,6 +35,7 @@ from d2m.data.datamodule import DanceDataModule
 from d2m.music.front_ends import front_end
 from d2m.music.front_ends.augment import check_augment
 from d2m.nets.sizes import Sizes
+from d2m.train.arithmetic import compile_layers, set_arithmetic
 from d2m.train.callbacks.artifacts import Lineage, log_bundle
 from d2m.train.callbacks.checkpoint_io import BEFORE, AtomicCheckpointIO
 from d2m.train.callbacks.ending import LastCheckpoint, Signals
@@ -196,6 +197,8 @@ def train_stage(
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     module = build_module(cfg, stage, len(corpus.genres), corpus.n_features)
     module.noise = cfg.noise  # type: ignore[assignment]
+    if cfg.compile:
+        compile_layers(module)
     start, before = begin(module, cfg, stage, run, corpus)
     progress = Progress(run.progress_path(stage.name), before)
     fit = cfg.fit[stage.name]
@@ -263,12 +266,10 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = (), beside: P
     Raises:
         D2MError: anything the user can fix.
     """
-    if cfg.torch_threads:
-        torch.set_num_threads(cfg.torch_threads)
-    torch.set_float32_matmul_precision("high")
     silence_advertisements()
     folder = RunFolder(run_dir)
     stages = check_request(cfg, folder)
+    set_arithmetic(cfg)
     first = is_rank_zero()
     facts = {"overrides": list(overrides), "stages": [s.name for s in stages], "versions": versions()}
     with folder.lock() if first else nullcontext(), Passport(folder, facts, writes=first) as passport:

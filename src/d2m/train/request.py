@@ -17,6 +17,7 @@ from d2m.core.errors import D2MError
 from d2m.core.machine import is_rank_zero
 from d2m.core.seeds import check_seed
 from d2m.nets.music_style import check_style_mode
+from d2m.train.arithmetic import check_arithmetic
 from d2m.train.callbacks.checkpoint_io import newest_whole
 from d2m.train.callbacks.pace import note
 from d2m.train.stage import STAGES, Stage, in_order
@@ -59,6 +60,7 @@ def check_request(cfg: DictConfig, run: RunFolder) -> list[Stage]:
     check_strategy(str(cfg.trainer.get("strategy", "auto")))
     if cfg.noise not in NOISE:
         raise D2MError(f"noise={cfg.noise}: choose from {', '.join(NOISE)}")
+    check_arithmetic(cfg)
     names = {s.name for s in asked}
     replaced = _given(cfg, "init_from")
     continued = _given(cfg, "continue_from")
