@@ -3,3 +3,7 @@
 
 class D2MError(Exception):
     """Something the user can fix. The message is one line that names the problem and the fix."""
+
+    def __str__(self) -> str:
+        """On one line, whatever a file's own text that it quotes may hold."""
+        return " ".join(super().__str__().splitlines())

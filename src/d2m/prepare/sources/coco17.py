@@ -13,7 +13,6 @@ other counts of points: ``order``, see :mod:`d2m.prepare.sources.orders`.
 from __future__ import annotations
 
 import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,6 @@ from d2m.prepare.sources.pickles import load_arrays
 
 _ARRAY_KEYS = ("keypoints2d", "keypoints", "joints")
 _DEFAULT_FPS = 30.0
-_BAD = (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 def split_camera(path: str | Path) -> tuple[Path, str | None]:
@@ -49,7 +47,7 @@ def _array_file(file: Path) -> tuple[Any, float, str | None]:
         key = next((k for k in _ARRAY_KEYS if k in f.files), None)
         if key is None:
             raise D2MError(f"{file}: none of the keys {', '.join(_ARRAY_KEYS)}; save the keypoints under one of them")
-        fps = float(f["fps"]) if "fps" in f.files else _DEFAULT_FPS
+        fps = float(f["fps"].real) if "fps" in f.files else _DEFAULT_FPS
         return f[key], fps, str(f["genre"]) if "genre" in f.files else None
 
 
@@ -64,10 +62,14 @@ def _arrays(file: Path) -> tuple[NDArray[np.float32], float, str | None]:
     else:
         try:
             raw, fps, genre = _array_file(file)
-        except _BAD as e:
+        except D2MError:
+            raise
+        except Exception as e:  # NumPy raises nearly anything about a broken header
             raise D2MError(f"{file}: not readable as COCO-17 keypoints ({type(e).__name__}); export it again") from e
     if raw.ndim not in (3, 4) or raw.shape[-1] not in (2, 3) or raw.dtype.kind not in "iuf":
         raise D2MError(f"{file}: keypoints are {raw.dtype} {raw.shape}; (frames, 17, 2 or 3) numbers are needed")
+    if not raw.size:
+        raise D2MError(f"{file}: keypoints are {raw.shape}, nothing; export them again")
     return np.asarray(raw, np.float32), fps, genre
 
 
