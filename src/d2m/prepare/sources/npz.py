@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import JOINTS, N_JOINTS
-from d2m.prepare.sources.axes import UNITS
+from d2m.prepare.sources.axes import UNITS, named_unit
 from d2m.prepare.sources.clip import PoseClip, make_clip
 from d2m.prepare.sources.orders import check_order, of_count, order_for, reorder
 
@@ -63,9 +63,13 @@ def _load(
             missing = ({key, "fps"} if fps is None else {key}) - keys
             if missing:
                 raise D2MError(f"{path}: no key {', '.join(sorted(missing))}; an npz of poses needs joints and fps")
-            joints, fps = np.asarray(f[key]), float(_real(f["fps"])) if fps is None else fps
-            names = [str(n) for n in f["joint_names"]] if "joint_names" in keys else None
-            length = str(f["units"]) if "units" in keys else ""
+            joints, fps = np.asarray(f[key]), float(_real(f["fps"]).item()) if fps is None else fps
+            names = (
+                [n.decode() if isinstance(n, bytes) else str(n) for n in f["joint_names"]]
+                if "joint_names" in keys
+                else None
+            )
+            length = named_unit(str(f["units"])) if "units" in keys else ""
             genre = str(f["genre"]) if "genre" in keys else None
             sure = np.asarray(_real(f["confidence"]), np.float32) if "confidence" in keys else None
     except FileNotFoundError as e:
