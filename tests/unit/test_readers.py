@@ -266,13 +266,14 @@ def test_arrays_of_keypoints(
 
 
 @bounded
-@given(kind=st.sampled_from(["h36m", "on its side", "upside down", "shares", "percent"]), seed=seed)
+@given(kind=st.sampled_from(["h36m", "on its side", "x and y", "upside down", "shares", "percent"]), seed=seed)
 def test_pictures_that_are_not_as_they_should_be(tmp_path: Path, kind: str, seed: int) -> None:
     true = picture(3.0, seed=seed)
     x, y = np.moveaxis(true, -1, 0)
     file, mend = {
         "h36m": (points(true, "h36m"), Stated(order="h36m")),
         "on its side": (points(np.stack([-y, x], -1), "coco17"), Stated(up="x")),
+        "x and y": (points(true[..., ::-1], "coco17"), Stated(up="-x", mirror=True, swap_sides=True)),
         "upside down": (points(true * [1, -1], "coco17"), Stated(up="y")),
         "shares": (points(true / [1280, 720], "coco17"), Stated(picture=(1280, 720))),
         "percent": (points(100 * true / [1280, 720], "coco17"), Stated(picture=(12.8, 7.2))),
