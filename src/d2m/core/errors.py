@@ -1,4 +1,4 @@
-"""The exception for user errors, which the command line prints as one line with exit code 2, and that of a pruned trial."""
+"""User errors, which the command line prints as one line with exit code 2, and the end of a pruned trial."""
 
 
 class D2MError(Exception):
