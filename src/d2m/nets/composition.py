@@ -25,6 +25,10 @@ class CompositionNoise(NamedTuple):
     fake_mov: Tensor  # (b, u, z_mov): used if the music branch is decoded to poses
     inferred: Tensor = torch.empty(0)  # (b, style): of the noise behind the real dance, if stage 2 infers it
 
+    def rows(self, own: slice, n: int) -> CompositionNoise:
+        """The noise of some of the batch's ``n`` sequences."""
+        return CompositionNoise(*(x.unflatten(0, (n, -1))[own].flatten(0, 1) for x in self))
+
 
 class RealUnits(NamedTuple):
     """What the frozen encoders say of a real batch; no gradient flows into it."""

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from d2m.core.gaussian import DiagonalGaussian
 from d2m.nets.composition import DanceBranch, MusicBranch, RealUnits
 from d2m.nets.losses import Terms, bce_fake, bce_real
+from d2m.nets.rows import ALONE, Rows
 
 
 class Inferred(NamedTuple):
@@ -35,6 +36,7 @@ class GANStep(NamedTuple):
     recon: Tensor | None = None  # (b, u, 32, 28), re-decoded units; only if "recon" is computed
     inferred: Inferred | None = None  # only if "prior_dan" is computed
     recording: Tensor | None = None  # (b,) which recording each sequence is from; None: no two from one
+    rows: Rows = ALONE  # these are of a batch
 
     def judge_mov(self, branch: DanceBranch | MusicBranch) -> Tensor:
         """The movement discriminator's logits (b,)."""
@@ -80,15 +82,17 @@ TEMPERATURE = 0.1
 def align(s: GANStep) -> Tensor:
     """Symmetric InfoNCE between z_dan (mu) of the music and of its own dance within the batch, in nats.
 
-    As in CLIP (Radford et al., ICML 2021). Other sequences of the same recording are not negatives; under DDP, nor are
-    those of other processes. The dance's side is held fixed.
+    As in CLIP (Radford et al., ICML 2021). Other sequences of the same recording are not negatives; those of other
+    processes are. The dance's side is held fixed.
     """
-    music = F.normalize(s.music.z_dan.mu.float(), dim=-1)
-    dance = F.normalize(s.dance.z_dan.mu.detach().float(), dim=-1)
+    wide = torch.float64 if s.music.z_dan.mu.dtype == torch.float64 else torch.float32
+    music = F.normalize(s.rows.gather(s.music.z_dan.mu.to(wide)), dim=-1)
+    dance = F.normalize(s.rows.gather(s.dance.z_dan.mu.detach().to(wide)), dim=-1)
     logits = music @ dance.mT / TEMPERATURE
     own = torch.arange(len(logits), device=logits.device)
     if s.recording is not None:
-        same = (s.recording[:, None] == s.recording) & (own[:, None] != own)
+        recording = s.rows.gather(s.recording)
+        same = (recording[:, None] == recording) & (own[:, None] != own)
         logits = logits.masked_fill(same, -torch.inf)
     return (F.cross_entropy(logits, own) + F.cross_entropy(logits.mT, own)) / 2
 
