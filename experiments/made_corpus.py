@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m.core.skeleton import BEAT_FRAMES, FPS, JOINTS, POSE_DIM, UNIT_FRAMES
-from d2m.data.corpus import FORMAT, INDEX, NORMALIZER, REPORT, TABLE, UNITS, Corpus, RecordingInfo, layout, write_table
+from d2m.data.corpus import Corpus
+from d2m.data.layout import FORMAT, INDEX, NORMALIZER, REPORT, TABLE, UNITS, layout
 from d2m.data.normalizer import Normalizer
 from d2m.data.splits import SPLITS
+from d2m.data.table import RecordingInfo, write_table
 from d2m.music.front_ends import FRONT_ENDS
 
 UNITS_EACH = 12

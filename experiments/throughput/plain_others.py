@@ -15,6 +15,7 @@ from d2m.nets.losses import weighted_sum
 from d2m.nets.losses.generator import TERMS, ClosedLoopStep, foreign_starts
 from d2m.nets.motion_style import ConvMotion, with_steps
 from d2m.nets.sizes import Sizes
+from d2m.train.modules.music_style import StyleNoise
 from experiments.throughput.plain_networks import MusicStyle, Reader, sample
 from experiments.throughput.plain_steps import Batch, Losses, PlainGAN, normal, step
 
@@ -63,24 +64,21 @@ class PlainMusicStyle(nn.Module):
         self.net, self.hparams = MusicStyle(sizes), hparams
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=3e-3)
 
-    def losses(self, batch: Batch, generator: torch.Generator | None) -> Losses:
-        x, h = batch["features"], self.hparams
-        device = x.device if generator is None else generator.device
+    def draw(self, batch: Batch) -> StyleNoise:
+        x = batch["features"]
+        keep = torch.rand(len(x), self.net.body.hidden, device=x.device)
+        return StyleNoise(normal(x, *x.shape), normal(x, len(x), 1, x.shape[2]), keep)
 
-        def noise(*shape: int) -> Tensor:
-            return torch.randn(*shape, generator=generator, device=device).to(x.device)
-
-        x = x + h["feature_noise"] * noise(*x.shape)
-        x = x + h["song_shift"] * noise(len(x), 1, x.shape[2])
-        style = self.net.body(x)
-        keep = 1 - h["dropout"]
-        style = style * (torch.rand(style.shape, generator=generator, device=device).to(x.device) < keep) / keep
-        logits = self.net.classifier(style)
+    def losses(self, batch: Batch, noise: StyleNoise) -> Losses:
+        h = self.hparams
+        x = batch["features"] + h["feature_noise"] * noise.features + h["song_shift"] * noise.song
+        kept = 1 - h["dropout"]
+        logits = self.net.classifier(self.net.body(x) * (noise.keep < kept) / kept)
         return {"loss": F.cross_entropy(logits, batch["genre"], label_smoothing=h["label_smoothing"])}
 
     def step(self, batch: Batch) -> None:
         self.optimizer.zero_grad()
-        self.losses(batch, None)["loss"].backward()
+        self.losses(batch, self.draw(batch))["loss"].backward()
         self.optimizer.step()
 
 
@@ -104,8 +102,11 @@ class PlainMotionStyle(nn.Module):
         })  # fmt: skip
         self.optimizers = [torch.optim.AdamW(n.parameters(), lr=2e-3) for n in self.net.values()]
 
-    def losses(self, batch: Batch, scale: Tensor) -> Losses:
-        units = batch["units"] * scale
+    def draw(self, batch: Batch) -> Tensor:
+        return normal(batch["units"], len(batch["units"]), 1, 1)
+
+    def losses(self, batch: Batch, noise: Tensor) -> Losses:
+        units = batch["units"] * (1 + self.hparams["size_jitter"] * noise)
         smoothing = self.hparams["label_smoothing"]
         return {
             name: F.cross_entropy(network(units), batch["genre"], label_smoothing=smoothing)
@@ -115,8 +116,7 @@ class PlainMotionStyle(nn.Module):
     def step(self, batch: Batch) -> None:
         for optimizer in self.optimizers:
             optimizer.zero_grad()
-        scale = 1 + self.hparams["size_jitter"] * normal(batch["units"], len(batch["units"]), 1, 1)
-        losses = self.losses(batch, scale)
+        losses = self.losses(batch, self.draw(batch))
         (losses["guide"] + losses["judge"]).backward()
         for optimizer in self.optimizers:
             optimizer.step()

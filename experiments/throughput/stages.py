@@ -13,7 +13,6 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
 
-from d2m.core.gaussian import randn
 from d2m.data.corpus import Corpus
 from d2m.data.datamodule import DanceDataModule
 from d2m.nets.sizes import Sizes
@@ -131,19 +130,15 @@ def check_equal(row: Row, module: pl.LightningModule, plain: nn.Module, batch: d
 
 
 def _losses(row: Row, module: Any, plain: Any, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    device = module.device
-    if row.stage == "motion_style":
-        generator = torch.Generator().manual_seed(1)
-        scale = 1 + module.hparams["size_jitter"] * randn(len(batch["units"]), 1, 1, generator=generator).to(device)
-        guide, judge = module.net(batch["units"] * scale)
-        smoothing = module.hparams["label_smoothing"]
-        each = (nn.functional.cross_entropy(x, batch["genre"], label_smoothing=smoothing) for x in (guide, judge))
-        return dict(zip(("guide", "judge"), each, strict=True)), plain.losses(batch, scale)
-    if row.stage == "music_style":
-        mine = module.loss(batch["features"], batch["genre"], torch.Generator().manual_seed(1))
-        return {"loss": mine}, plain.losses(batch, torch.Generator().manual_seed(1))
     noise = plain.draw(batch)
     theirs = plain.losses(batch, noise)
+    if row.stage == "motion_style":
+        logits = module.net(batch["units"] * (1 + module.hparams["size_jitter"] * noise))
+        smoothing = module.hparams["label_smoothing"]
+        each = (nn.functional.cross_entropy(x, batch["genre"], label_smoothing=smoothing) for x in logits)
+        return dict(zip(("guide", "judge"), each, strict=True)), theirs
+    if row.stage == "music_style":
+        return {"loss": module.loss(batch["features"], batch["genre"], noise)}, theirs
     if row.stage == "du_vae":
         return module.losses(batch, noise), theirs
     from d2m.train.movements import read_batch
