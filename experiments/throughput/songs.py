@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,12 @@ from experiments.timing import alternate, ratios, spread, summary
 GENRES = ("a", "b", "c")
 
 
-def make_bundle(folder: Path, size: str, front_end: str = "mfcc") -> Path:
+def make_bundle(folder: Path, size: str, front_end: str = "mfcc", genres: Sequence[str] = GENRES) -> Path:
     """Untrained networks of a size, with the paper's style network; they dance as fast as trained ones."""
     with initialize_config_dir(str(REPO / "conf"), version_base="1.3"):
         chosen = compose("train", [f"size={size}", "model/music_style=paper"]).size
     torch.manual_seed(0)
-    net = Composition(Sizes.from_dict({**{str(k): v for k, v in chosen.items()}, "n_genres": len(GENRES)}))
+    net = Composition(Sizes.from_dict({**{str(k): v for k, v in chosen.items()}, "n_genres": len(genres)}))
     shutil.rmtree(folder, ignore_errors=True)
     n = net.sizes.n_features
     return write_bundle(
@@ -44,8 +44,8 @@ def make_bundle(folder: Path, size: str, front_end: str = "mfcc") -> Path:
         },
         state=net.state_dict(),
         normalizer=Normalizer(np.full(28, 250.0), np.full(28, 50.0), np.zeros(n), np.ones(n)),
-        genres=GENRES,
-        genre_means={g: np.zeros(net.sizes.z_dan, np.float32) for g in GENRES},
+        genres=tuple(genres),
+        genre_means={g: np.zeros(net.sizes.z_dan, np.float32) for g in genres},
         provenance={"made": "for measurements"},
         card="# not trained\n",
     )  # fmt: skip

@@ -13,6 +13,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
 
+from d2m.core.errors import D2MError
 from d2m.data.corpus import Corpus
 from d2m.data.datamodule import DanceDataModule
 from d2m.nets.sizes import Sizes
@@ -45,6 +46,19 @@ ROWS = {
 }
 
 
+def rows_of(asked: str) -> list[str]:
+    """Names of :data:`ROWS`, separated by semicolons, or all.
+
+    Raises:
+        D2MError: no such row.
+    """
+    chosen = list(ROWS) if asked == "all" else asked.split(";")
+    unknown = [name for name in chosen if name not in ROWS]
+    if unknown:
+        raise D2MError(f"rows={asked}: no row '{unknown[0]}'; choose from {'; '.join(ROWS)}")
+    return chosen
+
+
 def config(size: str, paper: bool, *overrides: str) -> Any:
     """conf/train.yaml with the paper's numbers, or with the program's own recipe on the paper's networks.
 
@@ -66,15 +80,16 @@ def data_of(row: Row, corpus: Corpus, batch: int) -> DanceDataModule:
 
 
 def trainer_of(device: str, precision: str, batches: int, callbacks: list[pl.Callback], **options: Any) -> pl.Trainer:
-    """One epoch of so many batches, silent, with nothing written."""
+    """Epochs of so many batches, one by default; silent, nothing written but what a callback writes."""
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
+    kept = any(isinstance(c, pl.callbacks.Checkpoint) for c in callbacks)
     return pl.Trainer(
-        accelerator="gpu" if device.startswith("cuda") else "cpu", devices=options.pop("devices", 1),
-        precision=precision, max_epochs=1, limit_train_batches=batches, limit_val_batches=0, num_sanity_val_steps=0,
-        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-        use_distributed_sampler=False, callbacks=callbacks, **options,
-    )  # type: ignore[arg-type]  # fmt: skip
+        accelerator="gpu" if device.startswith("cuda") else "cpu", precision=precision,  # type: ignore[arg-type]
+        limit_train_batches=batches, limit_val_batches=0, num_sanity_val_steps=0, logger=False,
+        enable_checkpointing=kept, enable_progress_bar=False, enable_model_summary=False,
+        use_distributed_sampler=False, callbacks=callbacks, **{"devices": 1, "max_epochs": 1, **options},
+    )  # fmt: skip
 
 
 def plain_of(row: Row, module: pl.LightningModule, released: bool) -> nn.Module:
@@ -119,7 +134,7 @@ def check_equal(row: Row, module: pl.LightningModule, plain: nn.Module, batch: d
         AssertionError: one of them differs by more than :data:`TOLERANCE`, or is computed by one side alone.
     """
     with torch.no_grad():
-        mine, theirs = _losses(row, module, plain, batch)
+        mine, theirs = both_losses(row, module, plain, batch, plain.draw(batch))  # type: ignore[operator]
     assert theirs.keys() <= mine.keys(), f"{row.stage}: only the plain step computes {theirs.keys() - mine.keys()}"
     weights = getattr(plain, "term_weights", None) or getattr(plain, "weights", {})
     weighed = {k for k, w in weights.items() if w} or set(theirs)
@@ -129,8 +144,10 @@ def check_equal(row: Row, module: pl.LightningModule, plain: nn.Module, batch: d
     return off
 
 
-def _losses(row: Row, module: Any, plain: Any, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    noise = plain.draw(batch)
+def both_losses(
+    row: Row, module: Any, plain: Any, batch: dict[str, Tensor], noise: Any
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Unweighted losses of the program's stage and of the plain step."""
     theirs = plain.losses(batch, noise)
     if row.stage == "motion_style":
         logits = module.net(batch["units"] * (1 + module.hparams["size_jitter"] * noise))

@@ -10,7 +10,6 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from d2m.core.errors import D2MError
 from d2m.data.corpus import Corpus
 from experiments.made_corpus import make_corpus
 from experiments.throughput.stages import (
@@ -22,6 +21,7 @@ from experiments.throughput.stages import (
     folder_of,
     module_of,
     plain_of,
+    rows_of,
     trainer_of,
 )
 from experiments.timing import machine, processor_s, ratios, summary
@@ -101,10 +101,7 @@ def measure_steps(out: Path, size: str, batch: int, repeats: int, precisions: li
     Raises:
         D2MError: no such row.
     """
-    chosen = list(ROWS) if rows == "all" else rows.split(";")
-    unknown = [name for name in chosen if name not in ROWS]
-    if unknown:
-        raise D2MError(f"rows={rows}: no row '{unknown[0]}'; choose from {'; '.join(ROWS)}")
+    chosen = rows_of(rows)
     corpus = make_corpus(folder_of(out), N_UNITS)
     found: dict[str, Any] = {"batch": batch, "size": size}
     for precision in precisions:
