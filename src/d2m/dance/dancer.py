@@ -16,9 +16,11 @@ from d2m.core.machine import git_revision, versions
 from d2m.core.seeds import check_seed
 from d2m.core.skeleton import SAMPLE_RATE, STYLE_FRAMES
 from d2m.dance import files
+from d2m.dance.clock import segments_needed
 from d2m.dance.extraction import song_latent
 from d2m.dance.generator import DanceGenerator
-from d2m.dance.song_dance import AnyEdit, SongDance, StrengthCurve, dance_to, fit_z_dan, segments_needed
+from d2m.dance.song_dance import AnyEdit, SongDance, StrengthCurve, fit_z_dan
+from d2m.dance.together import dance_to
 from d2m.data.songs import SongFile, song_wave
 from d2m.music.audio import load_song, n_frames
 from d2m.music.beats import track
@@ -170,7 +172,7 @@ class Dancer:
             song: an audio file, a wave (n,) at 22,050 Hz, or what :meth:`hear` returned.
             seed: of all noise; two edits with one seed share it.
             edit: such as ``d2m.MeanShift("drive", "flow")``; one that is not fitted takes the bundle's genre means.
-            strength, warp: see :func:`d2m.dance.song_dance.dance_to`.
+            strength, warp: see :func:`d2m.dance.together.dance_to`.
             z_dan: (d,) for the whole song, or (n, d), instead of the song's own.
 
         Raises:
@@ -187,8 +189,10 @@ class Dancer:
             z_dan=z_dan,
         )  # fmt: skip
         facts = {**self._facts, "style_mode": g.style_mode, "z_dan": None if z_dan is None else "given"}
-        whole, parts = g.genre_probabilities(heard.features), g.segment_probabilities(heard.features, danced.centres_s)
-        return Dance(heard, danced, seed, warp, edit, strength, whole, parts, facts)
+        whole, parts = danced.music_votes, danced.music_votes_by_segment
+        return Dance(
+            heard, danced, seed, warp, edit, strength, g.by_genre(whole), [g.by_genre(v) for v in parts], facts
+        )
 
     @cached_property
     def _facts(self) -> dict[str, Any]:

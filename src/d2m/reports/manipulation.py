@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import FPS, STYLE_FRAMES, UNIT_FRAMES
 from d2m.dance.generator import DanceGenerator
-from d2m.dance.song_dance import dance_to
 from d2m.dance.table import LatentTable
+from d2m.dance.together import dance_to
 from d2m.data.corpus import Corpus
 from d2m.draw.render import still
 from d2m.draw.video import render_dance

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from d2m.core.skeleton import FPS
 from d2m.dance.generator import DanceGenerator
-from d2m.dance.song_dance import Redanced, SongDance, dance_again, dance_to
+from d2m.dance.song_dance import SongDance
+from d2m.dance.together import Redanced, dance_again, dance_to
 from d2m.data.corpus import Corpus
 from d2m.edits.mean_shift import MeanShift
 from d2m.metrics.edit_axes import harmonic_mean

@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from d2m.core.skeleton import FPS, N_JOINTS, SEQUENCE_UNITS, UNIT_FRAMES
+from d2m.dance.clock import frames_needed, put_on_beats, segments_needed
 from d2m.dance.generator import DanceGenerator
-from d2m.dance.song_dance import dance_to, frames_needed, put_on_beats, segments_needed
+from d2m.dance.together import dance_to
 from d2m.data.corpus import Corpus
 from d2m.metrics.figure import DanceToSong
 
