@@ -61,6 +61,7 @@ def hear_styles(net: MusicStyle, songs: Sequence[Tensor], mode: StyleMode) -> li
     parts = [windows(x, STYLE_FRAMES) for x in songs]
     styles = torch.cat([by_rows(net.style, x) for x in torch.cat(parts).split(_WINDOWS)])
     legacy = [net.style(x[None])[0] if mode == "legacy" else None for x in songs]
-    each = zip(styles.split([len(x) for x in parts]), songs, legacy, strict=True)
-    # Votes song by song: a row of a product with as few columns as genres depends on the number of rows.
+    # Copies, because a product's bits may depend on where in a cache line its rows begin. Votes song by song: with as
+    # few columns as genres they depend on the number of rows.
+    each = zip((x.clone() for x in styles.split([len(x) for x in parts])), songs, legacy, strict=True)
     return [HeardStyle(s, net.classifier(s).softmax(-1), len(x), whole) for s, x, whole in each]

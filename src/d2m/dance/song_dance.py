@@ -35,6 +35,17 @@ class DanceEdit(Protocol):
 AnyEdit = Edit | DanceEdit
 
 
+def check_edit(edit: object) -> None:
+    """See that something is an edit, or None.
+
+    Raises:
+        D2MError: it is not.
+    """
+    made = isinstance(edit, DanceEdit) or all(callable(getattr(edit, k, None)) for k in ("neutral", "transform"))
+    if edit is not None and not made:
+        raise D2MError(f"edit={edit!r}: not an edit; give one such as d2m.MeanShift('A', 'B')")
+
+
 class StrengthCurve(Protocol):
     """A strength that changes along the song."""
 

@@ -24,13 +24,15 @@ from d2m.dance.generator import DanceGenerator
 from d2m.dance.heard_style import HeardStyle
 from d2m.dance.lines import ROWS, Choreography, Line, advance
 from d2m.dance.noise import DanceNoise, one_after_the_other, pick_draws
-from d2m.dance.song_dance import AnyEdit, DanceEdit, SongDance, StrengthCurve, accepted_noise, fit_z_dan
+from d2m.dance.song_dance import AnyEdit, DanceEdit, SongDance, StrengthCurve, accepted_noise, check_edit, fit_z_dan
 from d2m.nets.sizes import Sizes
 
 #: Bytes that the songs of a stream and their unrolling take, about; fewer songs dance together where they are longer.
 MEMORY = 512 * 2**20
 #: Rows beyond which a row hardly gets cheaper.
 MAX_ROWS = 64
+#: Songs from which on dancing together costs less than one by one (:func:`rows_for`).
+FEW = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +66,11 @@ def rows_together(sizes: Sizes) -> int:
     """How many dances are unrolled together: what a quarter of :data:`MEMORY` holds, 8 to :data:`MAX_ROWS`."""
     row = 4 * UNIT_FRAMES * 12 * sizes.unit_hidden  # gates, states and the head's layers of a unit
     return max(ROWS, min(MAX_ROWS, MEMORY // 4 // row // ROWS * ROWS))
+
+
+def rows_for(songs: int, sizes: Sizes, batch: int | None = None) -> int:
+    """The rows that so many songs are danced in, unless ``batch`` says it: padding costs more than it saves a few."""
+    return batch or (1 if songs < FEW else rows_together(sizes))
 
 
 def song_bytes(n_frames: int, sizes: Sizes, draws: int) -> int:
@@ -204,8 +211,9 @@ def _checked(r: SongRequest, width: int) -> SongRequest:
     """The request, its z_dan (n, z_dan).
 
     Raises:
-        D2MError: features of less than 2 s, or a z_dan that does not fit.
+        D2MError: features of less than 2 s, a z_dan that does not fit, or an edit that is none.
     """
+    check_edit(r.edit)
     if len(r.features) < STYLE_FRAMES:
         raise D2MError(f"features of {len(r.features)} frames: give a song of 2 s or more")
     if r.z_dan is None:
