@@ -21,7 +21,8 @@ from d2m.dance import files
 from d2m.dance.extraction import song_latent
 from d2m.dance.generator import DanceGenerator
 from d2m.dance.song_dance import AnyEdit, SongDance, StrengthCurve, check_edit
-from d2m.dance.together import MEMORY, SongRequest, dance_stream, rows_for
+from d2m.dance.stream import MEMORY, SongRequest, rows_for
+from d2m.dance.together import dance_stream
 from d2m.data.songs import SongFile, song_wave
 from d2m.music.audio import load_song, n_frames
 from d2m.music.beats import track
@@ -193,7 +194,7 @@ class Dancer:
         self,
         songs: Sequence[Song | HeardSong],
         *,
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
         edit: AnyEdit | None = None,
         strength: float | StrengthCurve = 1.0,
         warp: bool = True,
@@ -203,7 +204,8 @@ class Dancer:
         """Dance to many songs: those to come are read on threads while others are danced to, together.
 
         Args:
-            songs, seed, edit, strength, warp, z_dan: see :meth:`__call__`; every song draws from the seed anew.
+            songs, edit, strength, warp, z_dan: see :meth:`__call__`.
+            seed: of every song, or one for each; two songs with one seed begin with the same noise.
             batch: dances that are computed together; 1 gives each as :meth:`__call__` does, to the bit. By default
                 as many as memory allows, or 1 for less than four songs. See :func:`d2m.dance.together.dance_stream`.
 
@@ -213,15 +215,17 @@ class Dancer:
         Raises:
             D2MError: a seed, batch or edit that is none.
         """
-        check_seed(seed, -(2**63), 2**63 - 1)  # torch's
+        seeds = [seed] * len(songs) if isinstance(seed, int) else list(seed)
+        for each in seeds:
+            check_seed(each, -(2**63), 2**63 - 1)  # torch's
         check_edit(edit)
         if batch is not None and batch < 1:
             raise D2MError(f"batch={batch}: give a whole number of at least 1, or None")
-        return self._many(songs, seed, edit, strength, warp, z_dan, batch)
+        return self._many(songs, seeds, edit, strength, warp, z_dan, batch)
 
     def _many(
-        self, songs: Sequence[Song | HeardSong], seed: int, edit: AnyEdit | None, strength: float | StrengthCurve,
-        warp: bool, z_dan: NDArray[np.floating] | None, batch: int | None,
+        self, songs: Sequence[Song | HeardSong], seeds: Sequence[int], edit: AnyEdit | None,
+        strength: float | StrengthCurve, warp: bool, z_dan: NDArray[np.floating] | None, batch: int | None,
     ) -> Iterator[tuple[int, Dance | D2MError]]:  # fmt: skip
         g, heard, bad = self.generator, dict[int, HeardSong](), deque[tuple[int, D2MError]]()
         facts = {**self._facts, "style_mode": g.style_mode, "z_dan": None if z_dan is None else "given"}
@@ -234,7 +238,7 @@ class Dancer:
                     continue
                 heard[i] = song
                 numbers.append(i)
-                yield SongRequest(song.features, song.beats, song.frames, seed, edit, strength, warp, z_dan)
+                yield SongRequest(song.features, song.beats, song.frames, seeds[i], edit, strength, warp, z_dan)
 
         for k, danced in dance_stream(g, requests(), rows=rows_for(len(songs), g.net.sizes, batch)):
             while bad:
@@ -245,7 +249,7 @@ class Dancer:
                 continue
             votes = [g.by_genre(v) for v in danced.music_votes_by_segment]
             whole = g.by_genre(danced.music_votes)
-            yield numbers[k], Dance(song, danced, seed, warp, edit, strength, whole, votes, facts)
+            yield numbers[k], Dance(song, danced, seeds[numbers[k]], warp, edit, strength, whole, votes, facts)
         yield from bad
 
     def _try_to_hear(self, song: Song | HeardSong) -> HeardSong | D2MError:
