@@ -137,7 +137,8 @@ print(time.perf_counter() - started, (resource.getrusage(resource.RUSAGE_SELF).r
 
 def measure_opening(corpus: Corpus, out: Path, n: int = 360_000) -> dict[str, float]:
     """A corpus of n recordings in sparse files, opened by a fresh process."""
-    from d2m.data.corpus import FORMAT, INDEX, REPORT, TABLE, write_table
+    from d2m.data.layout import FORMAT, INDEX, REPORT, TABLE
+    from d2m.data.table import write_table
 
     folder = out / "large"
     folder.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from d2m.core.errors import D2MError
 from d2m.core.files import check_out, write_json
 from d2m.core.machine import git_revision, versions
-from d2m.data.corpus import REPORT, Corpus
+from d2m.data.corpus import Corpus
+from d2m.data.layout import REPORT
 from d2m.data.splits import SPLITS
 from d2m.metrics.cards import Measured, Table, load_card
 from d2m.metrics.figure import DanceToSong, unmeasured

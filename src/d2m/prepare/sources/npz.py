@@ -97,8 +97,7 @@ def _unnamed(
             "give the 14 in order")
         )  # fmt: skip
     order = order_for(joints.shape[1], order, where)
-    if order != "d2m":
-        check_order(joints, order, where, sure)
+    check_order(joints, order, where, sure)
     certain = np.ones(joints.shape[:2]) if sure is None else sure
     reordered = reorder(np.concatenate([joints, certain[..., None]], axis=-1), order)
     return (joints, sure) if order == "d2m" else (reordered[..., :-1], reordered[..., -1])
