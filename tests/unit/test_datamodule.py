@@ -82,6 +82,22 @@ def test_validation_hears_the_songs_as_they_are(corpus: Path) -> None:
         assert a.keys() == b.keys() and "change" not in a and torch.equal(a["features"], b["features"])
 
 
+def test_repeated_batches_are_those_of_the_first_epoch_and_others_differ(corpus: Path) -> None:
+    def epoch(number: int, repeat: int | None) -> list[dict[str, Any]]:
+        loader = data(corpus, repeat_batches=repeat).train_dataloader()
+        loader.sampler.set_epoch(number)
+        return list(loader)
+
+    first = epoch(0, None)
+    for number in (0, 5):
+        a, b, c = epoch(number, 2)
+        assert same(a, first[0]) and same(b, first[1]) and same(c, first[0])
+    assert not same(epoch(5, None)[0], first[0])
+    for none in ({"repeat_batches": 0}, {"steps_per_epoch": 0}):
+        with pytest.raises(D2MError, match="at least 1"):
+            data(corpus, **none)
+
+
 def test_ranges_are_checked_before_training(corpus: Path) -> None:
     for ranges, says in (({"pitch": 1}, "augment.pitch: no such change"), ({"tempo": 0.5}, "augment.tempo=0.5")):
         with pytest.raises(D2MError, match=says):

@@ -7,3 +7,7 @@ class D2MError(Exception):
     def __str__(self) -> str:
         """On one line, whatever a file's own text that it quotes may hold."""
         return " ".join(super().__str__().splitlines())
+
+
+class Pruned(Exception):
+    """A sweep gave a trial up, because earlier ones were better at the same point: no fault, and no result either."""

@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -38,10 +39,12 @@ def best_precision(accelerator: str = "auto") -> str:
     """
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
-    return "bf16-mixed" if _cpu_has_bf16() else "32-true"
+    return "bf16-mixed" if cpu_has_bf16() else "32-true"
 
 
-def _cpu_has_bf16() -> bool:
+@cache
+def cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies bfloat16 natively: AVX512-BF16 or AMX."""
     try:
         flags = Path("/proc/cpuinfo").read_text()
     except OSError:

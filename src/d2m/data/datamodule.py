@@ -16,20 +16,25 @@ from d2m.data.corpus import Corpus
 from d2m.data.sampling import KINDS, Batch, Items, TrainBatches, ValBatches
 from d2m.music.front_ends import front_end
 from d2m.music.front_ends.augment import change_rows, check_augment
+from d2m.nets.rows import Rows
 
 
 class KeySampler(Sampler[tuple[int, int]]):
-    """Keys (epoch, batch) of the current epoch from batch ``start`` on. Lightning calls ``set_epoch``."""
+    """Keys (epoch, batch) of the current epoch from batch ``start`` on. Lightning calls ``set_epoch``.
 
-    def __init__(self, steps: int) -> None:
+    With ``repeat`` the keys of the first epoch's first ``repeat`` batches, in turn, in every epoch.
+    """
+
+    def __init__(self, steps: int, repeat: int | None = None) -> None:
         self.steps, self.epoch, self.start = steps, 0, 0
+        self.repeat = repeat
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         for batch in range(self.start, self.steps):
-            yield self.epoch, batch
+            yield (self.epoch, batch) if self.repeat is None else (0, batch % self.repeat)
 
     def __len__(self) -> int:
         return self.steps
@@ -76,16 +81,15 @@ class DanceDataModule(pl.LightningDataModule):
       (b,), the row in the corpus of the first unit.
 
     Training batches are drawn genre-uniform with replacement, validation is a fixed genre-balanced pass
-    (:mod:`d2m.data.sampling`). Use it with ``Trainer(use_distributed_sampler=False)``: ranks draw their own
-    batches.
+    (:mod:`d2m.data.sampling`). Use it with ``Trainer(use_distributed_sampler=False)``: each process reads its rows of
+    every batch. Validation batches also hold their ``number`` in the pass, None of those that must not count.
 
     Args:
         root: folder of a prepared corpus.
         kind: of the items, one of :data:`d2m.data.sampling.KINDS`.
-        batch_size: per device.
+        batch_size: of all processes together, a multiple of their number.
         seed: of the draws.
-        steps_per_epoch: batches per device and epoch; by default as many as there are items in the training
-            split.
+        steps_per_epoch: batches per epoch; by default as many as there are items in the training split.
         shift: largest shift in x and y, pixels (unit_pairs, units).
         num_workers: processes that read batches; the corpus is memory-mapped, 0 is mostly enough.
         max_val_batches: of all devices together.
@@ -95,6 +99,7 @@ class DanceDataModule(pl.LightningDataModule):
         augment: ranges of :func:`d2m.music.front_ends.augment.draw_change`; None: no augmentation. In training, every
             row's features and ``tempo`` are then those of changed music, and ``rate`` (b,) is how its tempo changed, in
             octaves. Ranges left out are ``draw_change``'s own.
+        repeat_batches: train on so many batches only, see :class:`KeySampler`; None: every epoch draws its own.
 
     Raises:
         D2MError: invalid options; the front end cannot augment.
@@ -113,18 +118,20 @@ class DanceDataModule(pl.LightningDataModule):
         val_split: str = "val",
         span_features: bool = False,
         augment: dict[str, float] | None = None,
+        repeat_batches: int | None = None,
     ) -> None:
         super().__init__()
         root, shift = str(root), (float(shift[0]), float(shift[1]))
         self.save_hyperparameters()
         if kind not in KINDS:
             raise D2MError(f"no item kind '{kind}'; choose from {', '.join(KINDS)}")
-        if batch_size < 1 or max_val_batches < 1 or (steps_per_epoch is not None and steps_per_epoch < 1):
-            raise D2MError("batch_size, steps_per_epoch and max_val_batches must be at least 1")
+        counts = (batch_size, max_val_batches, steps_per_epoch, repeat_batches)
+        if any(n is not None and n < 1 for n in counts):
+            raise D2MError("batch_size, steps_per_epoch, max_val_batches and repeat_batches must be at least 1")
         self.root, self.kind, self.batch_size, self.seed = root, kind, batch_size, seed
         self.steps_per_epoch, self.shift, self.num_workers = steps_per_epoch, shift, num_workers
         self.max_val_batches, self.val_split, self.span_features = max_val_batches, val_split, span_features
-        self.augment = augment
+        self.augment, self.repeat_batches = augment, repeat_batches
         self._corpus: Corpus | None = None
 
     @property
@@ -140,8 +147,8 @@ class DanceDataModule(pl.LightningDataModule):
         if self.augment is not None:
             check_augment(front_end(self.corpus.front_end), self.augment)
 
-    def _rank(self) -> tuple[int, int]:
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+    def _rows(self) -> Rows:
+        return Rows() if self.trainer is None else Rows(self.trainer.global_rank, self.trainer.world_size)
 
     def _options(self) -> dict[str, Any]:
         return {
@@ -152,19 +159,17 @@ class DanceDataModule(pl.LightningDataModule):
         }
 
     def train_dataloader(self) -> ResumableLoader:
-        rank, world = self._rank()
         items = Items(self.corpus, self.kind, "train", self.span_features)
-        batches = TrainBatches(items, self.batch_size, self.seed, self.shift, rank, self.augment)
-        steps = self.steps_per_epoch or max(1, -(-items.size // (self.batch_size * world)))
-        return ResumableLoader(batches, sampler=KeySampler(steps), **self._options())
+        batches = TrainBatches(items, self.batch_size, self.seed, self.shift, self._rows(), self.augment)
+        steps = self.steps_per_epoch or max(1, -(-items.size // self.batch_size))
+        return ResumableLoader(batches, sampler=KeySampler(steps, self.repeat_batches), **self._options())
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         """The fixed pass; an empty list if the split has no such items."""
-        rank, world = self._rank()
         items = Items(self.corpus, self.kind, self.val_split, self.span_features)
         if not len(items):
             return []
-        batches = ValBatches(items, self.batch_size, self.seed, self.shift, self.max_val_batches, rank, world)
+        batches = ValBatches(items, self.batch_size, self.seed, self.shift, self.max_val_batches, self._rows())
         return DataLoader(batches, **self._options())
 
     def predict_dataloader(self) -> DataLoader[Batch]:

@@ -24,7 +24,7 @@ ELSEWHERE = {
     "enable_checkpointing": "callbacks.checkpoint_every_n_epochs; stages resume from their checkpoints",
     "plugins": "nothing; checkpoints are written by d2m's own",
     "use_distributed_sampler": "nothing; the sampler knows its rank",
-    "overfit_batches": "nothing; every epoch draws new batches",
+    "overfit_batches": "repeat_batches, or debug=overfit",
     "reload_dataloaders_every_n_epochs": "nothing; every epoch draws new batches",
 }
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
@@ -33,14 +34,14 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         epochs = trainer.current_epoch + 1
-        ends = epochs == trainer.max_epochs or (trainer.received_sigterm and trainer.world_size == 1)
+        ends = epochs == trainer.max_epochs or trainer.received_sigterm
         if not trainer.fast_dev_run and (ends or epochs % self.every_n_epochs == 0):  # type: ignore[attr-defined]
             trainer.save_checkpoint(self.path, weights_only=False)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Between two batches, of one process only: several may stand at different batches, and would wait for each
-        other. Gradients that are still being accumulated are in no checkpoint."""
-        if not isinstance(exception, SIGTERMException) or trainer.world_size > 1 or not trainer.training:
+        """Between two batches, at which all processes stand (see :class:`Signals`). Gradients that are still being
+        accumulated are in no checkpoint."""
+        if not isinstance(exception, SIGTERMException) or not trainer.training:
             return
         epoch = trainer.fit_loop.epoch_loop
         done = epoch.batch_progress.current.completed
@@ -49,15 +50,51 @@ class LastCheckpoint(Checkpoint):
 
 
 class Signals(pl.Callback):
-    """Ctrl-C ends training after the batch, as SIGTERM does; a second one at once."""
+    """Ctrl-C ends training after the batch, as SIGTERM does; a second one at once.
+
+    Of several processes all end after the same batch, whichever of them was signalled. On a GPU they ask each other
+    where losses are logged, because asking makes them wait for it. Lightning's own handler talks to the other processes
+    from within the signal, in whatever they are doing at that moment, and its loop asks them at every batch.
+    """
 
     #: The signal that ended training.
     number: int | None = None
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def __init__(self) -> None:
+        self._asked = 0
+
+    def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.on_train_start(trainer, pl_module)
+
+    def on_train_start(self, trainer: Any, pl_module: pl.LightningModule) -> None:
         # Lightning puts back what was there before when the stage is over.
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, self._interrupt)
+            if trainer.world_size > 1:
+                signal.signal(signal.SIGTERM, self._ask)
+        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
+
+    def _ask(self, number: int, frame: Any) -> None:
+        self._asked = self.number or number
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        logged = (batch_idx + 1) % trainer.log_every_n_steps == 0 or trainer.is_last_batch
+        if logged or pl_module.device.type == "cpu":
+            self._agree(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._agree(trainer, pl_module)  # validation lies behind
+
+    def _agree(self, trainer: Any, pl_module: pl.LightningModule) -> None:
+        if trainer.world_size == 1:
+            return
+        asked = torch.tensor([self._asked], device=pl_module.device)
+        torch.distributed.all_reduce(asked, op=torch.distributed.ReduceOp.MAX)
+        if number := int(asked):
+            self.number = number
+            trainer._signal_connector.received_sigterm = True
 
     def _interrupt(self, number: int, frame: Any) -> None:
         if self.number is not None:
