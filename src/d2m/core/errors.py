@@ -1,4 +1,4 @@
-"""The one exception for user errors: the command line prints it as one line and exits with 2."""
+"""User errors, which the command line prints as one line with exit code 2, and the end of a pruned trial."""
 
 
 class D2MError(Exception):
