@@ -47,7 +47,7 @@ _ANY_TYPE = ("trainer.devices", "trainer.deterministic", "trainer.fast_dev_run")
 
 _QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
 _ELEMENT = re.compile(r"""\s*('(?:\\.|[^'])*'|"(?:\\.|[^"])*"|[^,]+)\s*(?:,|$)""")
-_PLAIN = re.compile(r"[\w.+-]*")
+_PLAIN = re.compile(r"[\w.+-]*", re.ASCII)
 
 
 def is_text(key: str) -> bool:
