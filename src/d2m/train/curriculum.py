@@ -59,16 +59,22 @@ from d2m.train.reuse import shared
 from d2m.train.stage import STAGES, Stage
 from d2m.train.timing import build_pace
 
+#: trainer.precision -> what weights are kept in, if not in float32.
+_TRUE = {"64-true": torch.float64, "64": torch.float64, "bf16-true": torch.bfloat16, "16-true": torch.float16}
+
 
 def build_module(
     cfg: DictConfig, stage: Stage, n_genres: int, n_features: int = Sizes.n_features
 ) -> pl.LightningModule:
-    """The stage's LightningModule with fresh weights; widths are those of the config and of the corpus."""
+    """The stage's LightningModule with fresh weights; widths are those of the config and of the corpus.
+
+    In the precision that Lightning would convert it to: only after it has restored a checkpoint, and rounded it.
+    """
     sizes = {"n_genres": n_genres, "n_features": n_features}
     # convert="all", not recursive: hparams stay plain numbers and dicts (the optimizer too), so that checkpoints load
     # with weights_only=True.
     module: pl.LightningModule = instantiate(cfg.model[stage.name], sizes=sizes, _convert_="all", _recursive_=False)
-    return module
+    return module.to(_TRUE.get(str(cfg.trainer.precision), torch.float32))
 
 
 def build_trainer(
