@@ -141,7 +141,7 @@ def stages_of(cfg: DictConfig, run: RunFolder) -> dict[str, Any]:
         if given:
             told[name] = {"sha256": sha256(Path(given)), "init_from": str(given)}
         elif last.exists():
-            kept = ("metrics", "seconds", "precision", "warm_start", "seed")
+            kept = ("metrics", "seconds", "precision", "warm_start", "seed", "reused_from")
             told[name] = {"sha256": sha256(last), **{k: done[k] for k in kept if k in done}}
     return told
 
