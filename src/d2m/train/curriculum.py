@@ -80,11 +80,10 @@ def build_trainer(
             check_val_every_n_epoch=fit.check_val_every_n_epoch,
             # The sampler is rank-aware itself, so that a batch is a function of (seed, epoch, rank).
             use_distributed_sampler=False,
-            # A folder per stage: a SLURM requeue's checkpoint must not be taken for the next stage's.
             default_root_dir=str(run.checkpoint(stage.name).parent),
             callbacks=callbacks,
             logger=logger,
-            plugins=[AtomicCheckpointIO()],
+            plugins=[AtomicCheckpointIO(), *cluster_environment()],
             enable_progress_bar=cfg.callbacks.progress_bar,
             enable_model_summary=cfg.callbacks.progress_bar,
         )
