@@ -43,6 +43,7 @@ from d2m.train.checkpoints import begin, check_continues, check_style_network, r
 from d2m.train.identity import Company, check_done_stages, check_not_trained, is_complete, plain, sign_stage
 from d2m.train.release import write_release
 from d2m.train.request import check_front_end, check_request, check_space, check_trainer, start_checkpoint, starts_from
+from d2m.train.requeue import cluster_environment
 from d2m.train.reuse import shared
 from d2m.train.stage import STAGES, Stage
 from d2m.train.timing import build_pace

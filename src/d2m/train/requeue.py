@@ -16,7 +16,7 @@ import time
 from types import FrameType, TracebackType
 from typing import Any
 
-from pytorch_lightning.plugins.environments import SLURMEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
 from d2m.bundle.passport import slurm_job
 from d2m.core.machine import is_rank_zero
