@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import signal
 from collections.abc import Iterator
@@ -45,6 +46,37 @@ def cut(cfg: Any, run_dir: Path, monkeypatch: pytest.MonkeyPatch, number: int) -
     return end.value
 
 
+def assert_same_training(undisturbed: Path, resumed: Path, stage: str) -> None:
+    """Everything that a stage leaves, but for its seconds: weights, moments, counters, metrics, starts, curves."""
+    there, here = (read_checkpoint(RunFolder(p).checkpoint(stage)) for p in (undisturbed, resumed))
+    for key in ("state_dict", "optimizer_states", "lr_schedulers", "loops", "epoch", "global_step", "hyper_parameters"):
+        assert flat(there[key]) == flat(here[key]), key
+    done = [RunFolder(p).done(stage) for p in (undisturbed, resumed)]
+    assert all(d.pop("seconds") > 0 and d.pop("checkpoint_sha256") for d in done)
+    assert done[0] == done[1]
+    rows = [curves(RunFolder(p), stage) for p in (undisturbed, resumed)]
+    assert rows[0] == rows[1]
+
+
+def flat(value: Any) -> Any:
+    """Plain values that can be compared, tensors bit by bit."""
+    if isinstance(value, torch.Tensor):
+        return (value.dtype, value.shape, value.numpy().tobytes())
+    if isinstance(value, dict):
+        return {str(k): flat(v) for k, v in value.items()}
+    return [flat(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def curves(run: RunFolder, stage: str) -> dict[tuple[str, str], str]:
+    """(batch, name) -> value of every curve, whatever session wrote it; the first session's file comes last."""
+    told: dict[tuple[str, str], str] = {}
+    for path in run.curves(stage):
+        with open(path, newline="") as f:
+            for row in csv.DictReader(f):
+                told |= {(row["step"], k): v for k, v in row.items() if v}
+    return told
+
+
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[Path]:
     """What Hydra's train.log would hold."""
@@ -85,8 +117,7 @@ def test_a_signal_ends_a_stage_with_a_whole_checkpoint(
         last.write_bytes(last.read_bytes()[:-1000])
     curriculum.run(cfg, run.path)
     assert (f"{last}: damaged" in log.read_text()) == damaged == last.with_name(DAMAGED).exists()
-    there, here = (read_checkpoint(RunFolder(p).checkpoint(stage))["state_dict"] for p in (tiny_run, run.path))
-    assert there.keys() == here.keys() and all(torch.equal(there[k], here[k]) for k in there)
+    assert_same_training(tiny_run, run.path, stage)
     assert not last.with_name(BEFORE).exists()
 
 
