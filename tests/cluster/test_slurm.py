@@ -20,7 +20,8 @@ pytestmark = pytest.mark.cluster
 
 #: Long enough for a signal to find the first stage in training.
 WORDS = [
-    "experiment=quickstart", "trainer=cpu", "logger=wandb", "callbacks.progress_bar=false", "callbacks.dance_video=null",
+    "experiment=quickstart", "trainer=cpu", "logger=wandb", "callbacks.progress_bar=false",
+    "callbacks.dance_video=null",
     "data.corpus.n_songs_per_genre=3", "data.corpus.seconds=12", "stages=[du_vae,music_style,mm_gan]",
     *(f"fit.{s}.max_epochs=2" for s in ("du_vae", "music_style", "mm_gan")), "fit.du_vae.steps_per_epoch=200",
     *(f"fit.{s}.steps_per_epoch=3" for s in ("music_style", "mm_gan")),
@@ -67,7 +68,7 @@ def assert_equal_runs(a: Path, b: Path) -> None:
 def sweep(slurm: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two trials that train the same; the second one is told to go while it trains, as at the end of its time."""
     folder = tmp_path_factory.mktemp("sweep")
-    words = ["-m", "launcher=slurm", "project=undisturbed,requeued", "reuse=false", "hydra.sweep.dir=sweep"]
+    words = ["-m", "launcher=slurm", "rerun=false,true", "reuse=false", "hydra.sweep.dir=sweep"]
     command = [sys.executable, "-m", "d2m", "train", *WORDS, "data.cache=corpora", *words]
     command += ["hydra.launcher.cpus_per_task=1", "hydra.launcher.timeout_min=30"]
     log = folder / "sweep.log"

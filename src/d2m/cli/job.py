@@ -22,6 +22,9 @@ QUIET = (
     "hydra.output_subdir=null", "hydra.run.dir=.", "hydra/job_logging=disabled", "hydra/hydra_logging=disabled",
 )  # fmt: skip
 
+# In the names of folders. Cached in the config, as Hydra's ``now`` is: also a job on another machine has the same.
+OmegaConf.register_new_resolver("token", lambda: os.urandom(2).hex(), use_cache=True, replace=True)
+
 #: The words that this process was called with, before its overrides.
 _CALLED: list[str] = []
 #: The command whose job began: what Hydra does before that fails differently.

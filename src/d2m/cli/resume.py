@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -109,6 +110,17 @@ def check_same_run(run: RunFolder, overrides: Iterable[str]) -> None:
         )
 
 
+def check_one_name(overrides: list[str]) -> None:
+    """See that processes that somebody else started, srun or torchrun, have one folder.
+
+    Raises:
+        D2MError: each would name one by its own clock.
+    """
+    several = any(int(os.environ.get(k) or 1) > 1 for k in ("WORLD_SIZE", "SLURM_NTASKS"))
+    if several and _run_dir(overrides) is None and not any(o.startswith("launcher=") for o in overrides):
+        raise D2MError("several processes of one run: give hydra.run.dir=FOLDER, which is the same for all of them")
+
+
 def check_run_dir(overrides: list[str], resumes: bool) -> None:
     """See that ``hydra.run.dir`` is in no other process's use and holds no other run.
 
@@ -152,6 +164,8 @@ def begin(overrides: list[str], only_shown: bool) -> list[str] | None:
         if is_rank_zero():
             print(f"{run.path}: finished already; nothing to train")
         return None
+    if not only_shown:
+        check_one_name(overrides)
     if is_rank_zero() and not only_shown:
         check_run_dir(overrides, resumes=bool(asked))
     return [*overrides, *asked]  # the job has to know as well

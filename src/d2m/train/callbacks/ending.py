@@ -36,7 +36,7 @@ class LastCheckpoint(Checkpoint):
         epochs = trainer.current_epoch + 1
         ends = epochs == trainer.max_epochs or (trainer.received_sigterm and _stand_together(trainer))
         if not trainer.fast_dev_run and (ends or epochs % self.every_n_epochs == 0):  # type: ignore[attr-defined]
-            trainer.save_checkpoint(self.path, weights_only=False)
+            self._save(trainer)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Between two batches. Gradients that are still being accumulated are in no checkpoint."""
@@ -45,7 +45,12 @@ class LastCheckpoint(Checkpoint):
         epoch = trainer.fit_loop.epoch_loop
         done = epoch.batch_progress.current.completed
         if 0 < done < trainer.num_training_batches and done % trainer.accumulate_grad_batches == 0:
-            trainer.save_checkpoint(self.path, weights_only=False)
+            self._save(trainer)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        for logger in trainer.loggers:  # curves up to here: what is resumed does not draw them again
+            logger.save()
+        trainer.save_checkpoint(self.path, weights_only=False)
 
 
 def _stand_together(trainer: pl.Trainer) -> bool:
