@@ -204,8 +204,9 @@ def train_stage(
         trainer.fit(module, data, ckpt_path=None if start is None else str(start), weights_only=True)
         status = "success"
     except SystemExit as e:
-        status = "interrupted"
-        raise signals.cut(e, trainer, stage.name, last) from e
+        cut = signals.cut(e, trainer, stage.name, last)
+        status = cut.state
+        raise cut from e
     except Pruned:
         status = "success"
         raise

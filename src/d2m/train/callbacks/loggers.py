@@ -127,7 +127,11 @@ def _run_id(folder: Path, stage: str) -> str:
 
 
 def close_loggers(loggers: Iterable[Logger], status: str) -> None:
-    """Finalise them, also on a crash: W&B's next run would else write into this one."""
+    """Finalise them, also on a crash: W&B's next run would else write into this one.
+
+    Args:
+        status: success, failed, killed or requeued.
+    """
     loggers = list(loggers)
     for logger in loggers:
         logger.finalize("success" if status == "success" else "failed")
@@ -139,6 +143,8 @@ def close_loggers(loggers: Iterable[Logger], status: str) -> None:
                 folder = Path(wandb.run.dir).parent
                 print(f"W&B is offline: {folder}; upload it with: wandb sync {folder}")
             try:
+                if status == "requeued":  # shown as preempted until the job goes on, not as failed
+                    wandb.run.mark_preempting()
                 wandb.finish(exit_code=0 if status == "success" else 1)
             except ConnectionError:  # said already
                 with suppress(ConnectionError):
