@@ -23,7 +23,7 @@ WORDS = [
     "experiment=quickstart", "trainer=cpu", "logger=wandb", "callbacks.progress_bar=false",
     "callbacks.dance_video=null",
     "data.corpus.n_songs_per_genre=3", "data.corpus.seconds=12", "stages=[du_vae,music_style,mm_gan]",
-    *(f"fit.{s}.max_epochs=2" for s in ("du_vae", "music_style", "mm_gan")), "fit.du_vae.steps_per_epoch=200",
+    *(f"fit.{s}.max_epochs=2" for s in ("du_vae", "music_style", "mm_gan")), "fit.du_vae.steps_per_epoch=150",
     *(f"fit.{s}.steps_per_epoch=3" for s in ("music_style", "mm_gan")),
     *(f"fit.{s}.batch_size=4" for s in ("du_vae", "music_style", "mm_gan")),
 ]  # fmt: skip
