@@ -45,6 +45,7 @@ COMMANDS = {
     "infer": Command("d2m.cli.infer:main", "infer"),
     "prepare": Command("d2m.cli.prepare:main", "prepare", multirun=True),
     "collect": Command("d2m.cli.collect:main", "collect"),
+    "export": Command("d2m.cli.export:main", "export"),
     "evaluate": Command("d2m.cli.evaluate:main", "evaluate", "measure"),
     "score": Command("d2m.cli.score:main", "score", "measure"),
     "study extract": Command("d2m.cli.study:extract", "extract", "study"),

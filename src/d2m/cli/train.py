@@ -142,7 +142,10 @@ def _train(cfg: DictConfig, folder: RunFolder, overrides: list[str]) -> float | 
     check_options(cfg.trainer)
     check_data_root(cfg.data)
     # Late: what is wrong above is told at once.
+    from hydra.utils import instantiate
+
     from d2m.core.machine import is_rank_zero
+    from d2m.train.callbacks.artifacts import log_objective
     from d2m.train.curriculum import run as run_curriculum
     from d2m.train.identity import Company
     from d2m.train.objective import check_objective, objective
@@ -163,4 +166,9 @@ def _train(cfg: DictConfig, folder: RunFolder, overrides: list[str]) -> float | 
             raise
     if is_rank_zero():
         print(f"run: {folder.path}" + (f"\nbundle: {folder.bundle}" if folder.bundle.exists() else ""))
-    return objective(cfg, folder) if is_rank_zero() else None
+    if not is_rank_zero():
+        return None
+    value = objective(cfg, folder)
+    if cfg.objective is not None and value is not None:
+        log_objective(instantiate(cfg.logger, _partial_=True), folder, str(cfg.objective), value)
+    return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import shlex
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -31,18 +32,29 @@ from d2m.core.machine import best_precision, code_digest, git_revision, is_rank_
 from d2m.data.corpus import Corpus
 from d2m.data.datamodule import DanceDataModule
 from d2m.nets.sizes import Sizes
+from d2m.train.arithmetic import compile_layers, set_arithmetic
 from d2m.train.callbacks.artifacts import Lineage, log_bundle
+from d2m.train.callbacks.averaging import averaging_of
 from d2m.train.callbacks.checkpoint_io import BEFORE, AtomicCheckpointIO
 from d2m.train.callbacks.ending import LastCheckpoint, Signals
 from d2m.train.callbacks.guard import BatchCounter, StopOnNaN
-from d2m.train.callbacks.loggers import close_loggers, no_logger, stage_loggers, wandb_id
+from d2m.train.callbacks.loggers import close_loggers, no_logger, say_upload, stage_loggers, wandb_id
 from d2m.train.callbacks.pace import PaceBar, note, silence_advertisements
 from d2m.train.callbacks.progress import GenreNames, Progress
 from d2m.train.callbacks.prune import Prune, SweepTrial
 from d2m.train.checkpoints import begin, check_continues, check_style_network, read_checkpoint
 from d2m.train.identity import Company, check_done_stages, check_not_trained, is_complete, plain, sign_stage
+from d2m.train.processes import lost, no_process_left, trained, use_together
 from d2m.train.release import write_release
-from d2m.train.request import check_front_end, check_request, check_space, check_trainer, start_checkpoint, starts_from
+from d2m.train.request import (
+    check_front_end,
+    check_processes,
+    check_request,
+    check_space,
+    check_trainer,
+    start_checkpoint,
+    starts_from,
+)
 from d2m.train.requeue import cluster_environment
 from d2m.train.reuse import shared
 from d2m.train.stage import STAGES, Stage
@@ -71,15 +83,14 @@ def build_trainer(
     options = copy.deepcopy(cfg.trainer)
     if options.precision == "auto":
         options.precision = best_precision(options.accelerator)
-    if stage.alternates and str(options.strategy) in ("ddp", "ddp_spawn", "ddp_fork"):
-        options.strategy = f"{options.strategy}_find_unused_parameters_true"
+    use_together()
     fit = cfg.fit[stage.name]
     try:
         trainer: pl.Trainer = instantiate(
             options,
             max_epochs=fit.max_epochs,
             check_val_every_n_epoch=fit.check_val_every_n_epoch,
-            # The sampler is rank-aware itself, so that a batch is a function of (seed, epoch, rank).
+            # The sampler is rank-aware itself: each process reads its rows of every batch.
             use_distributed_sampler=False,
             default_root_dir=str(run.checkpoint(stage.name).parent),
             callbacks=callbacks,
@@ -105,13 +116,14 @@ def build_callbacks(cfg: DictConfig, stage: Stage, run: RunFolder, corpus: Corpu
         ),
         # Apart from "best": that one waits for validation, a killed job should lose an epoch at most.
         LastCheckpoint(last, cfg.callbacks.checkpoint_every_n_epochs),
+        *averaging_of(cfg.callbacks.ema, stage.name),
     ]
     if with_logger:
         callbacks.append(LearningRateMonitor(logging_interval="epoch"))
     if cfg.callbacks.progress_bar:
         callbacks.append(RichModelSummary(max_depth=2))
     if stage.dances:
-        configured = [node for node in cfg.callbacks.values() if isinstance(node, DictConfig)]
+        configured = [node for node in cfg.callbacks.values() if isinstance(node, DictConfig) and "_target_" in node]
         callbacks += [
             instantiate(node, _partial_=True)(stage=stage.name, run=run, corpus=corpus) for node in configured
         ]
@@ -131,6 +143,7 @@ def check_stages(cfg: DictConfig, stages: Sequence[Stage], run: RunFolder, corpu
         callbacks = build_callbacks(cfg, stage, run, corpus, with_logger=False)
         trainer = build_trainer(cfg, stage, run, callbacks, logger=False)
         check_trainer(trainer, module, stage, cfg.fit[stage.name].steps_per_epoch)
+        check_processes(trainer, stage, cfg.fit[stage.name].batch_size)
         given = cfg.continue_from.get(stage.name)
         if given and start_checkpoint(cfg, stage, run) == Path(given):
             check_continues(module, Path(given), stage, cfg.fit[stage.name].max_epochs, corpus.genres)
@@ -141,7 +154,8 @@ def check_stages(cfg: DictConfig, stages: Sequence[Stage], run: RunFolder, corpu
                 if source.hears:
                     check_style_network(module, checkpoint, path)
         if not run.is_done(stage.name):
-            parameters += sum(p.numel() for p in module.parameters())
+            copies = 4 / 3 if cfg.callbacks.ema.get(stage.name) else 1.0  # with the average
+            parameters += round(copies * sum(p.numel() for p in module.parameters()))
     check_space(run, parameters)
 
 
@@ -172,6 +186,9 @@ def train_stage(
     last = run.checkpoint(stage.name)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     module = build_module(cfg, stage, len(corpus.genres), corpus.n_features)
+    module.noise = cfg.noise  # type: ignore[assignment]
+    if cfg.compile:
+        compile_layers(module)
     start, before = begin(module, cfg, stage, run, corpus)
     progress = Progress(run.progress_path(stage.name), before)
     fit = cfg.fit[stage.name]
@@ -213,9 +230,18 @@ def train_stage(
     except D2MError as e:
         note(f"error: {e}", logging.ERROR, only_to_file=True)
         raise
+    except RuntimeError as e:
+        if trainer.world_size == 1 or not lost(e):
+            raise
+        if not trainer.is_global_zero:  # one line is enough
+            raise SystemExit(1) from e
+        raise D2MError(
+            f"stage {stage.name}: another process of this run is gone (its own output says why); d2m train "
+            f"resume={shlex.quote(str(run.path))} goes on"
+        ) from e
     finally:
         # Not the trainer's: under fast_dev_run it has a dummy, and W&B's run would continue into the next stage.
-        close_loggers(loggers, status)
+        close_loggers(loggers, status, say=False)
     if trainer.is_global_zero:
         last.with_name(BEFORE).unlink(missing_ok=True)
         if not last.exists():  # fast_dev_run keeps no checkpoints
@@ -237,9 +263,6 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = (), company: 
     Raises:
         D2MError: anything the user can fix.
     """
-    if cfg.torch_threads:
-        torch.set_num_threads(cfg.torch_threads)
-    torch.set_float32_matmul_precision("high")
     silence_advertisements()
     folder = RunFolder(run_dir)
     stages = check_request(cfg, folder)
@@ -247,10 +270,19 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = (), company: 
         if is_rank_zero():
             print(f"{folder.path}: finished already, with this config; nothing to train")
         return run_dir
+    set_arithmetic(cfg)
     first = is_rank_zero()
     facts = {"overrides": list(overrides), "stages": [s.name for s in stages], "versions": versions()}
-    with folder.lock() if first else nullcontext(), Passport(folder, facts, writes=first) as passport:
-        _run(cfg, folder, stages, passport, company or Company())
+    with (
+        folder.lock() if first else nullcontext(),
+        Passport(folder, facts, writes=first) as passport,
+        no_process_left(),
+    ):
+        try:
+            _run(cfg, folder, stages, passport, company or Company())
+        finally:
+            if first:
+                say_upload(folder.path)
     return run_dir
 
 
@@ -280,6 +312,7 @@ def _run(cfg: DictConfig, run: RunFolder, stages: Sequence[Stage], passport: Pas
         with shared(run, stage.name, wanted, company.reuse) as lender:
             if lender is None:
                 train_stage(cfg, stage, run, corpus_dir, passport, after, wanted, trial)
+    trained()
     if not is_rank_zero():
         return
     passport.update(stage="bundle")
@@ -287,5 +320,5 @@ def _run(cfg: DictConfig, run: RunFolder, stages: Sequence[Stage], passport: Pas
     if released is not None:
         bundle = write_release(cfg, run, corpus_dir, released)
         make_logger = no_logger if cfg.trainer.fast_dev_run else instantiate(cfg.logger, _partial_=True)
-        log_bundle(make_logger, bundle, run, corpus_dir, {released.name: run.checkpoint(released.name)})
+        log_bundle(make_logger, bundle, run, corpus_dir, {released.name: run.checkpoint(released.name)}, plain(cfg))
     write_json(run.metrics_path, {s: run.done(s) for s in STAGES if run.is_done(s)})

@@ -37,7 +37,7 @@ class Cut(SystemExit):
 
     def __init__(self, number: int, requeue: bool = False) -> None:
         super().__init__(128 + number)
-        self.requeue = requeue
+        self.number, self.requeue = number, requeue
         #: What run.json says.
         self.state = "requeued" if requeue else "killed"
 

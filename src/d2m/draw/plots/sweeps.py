@@ -28,11 +28,15 @@ def _scaled(values: Sequence[str]) -> tuple[NDArray[np.float64], list[tuple[floa
     low, high = float(numbers.min()), float(numbers.max())
     if low == high:
         return np.full(len(numbers), 0.5), [(0.5, f"{low:.3g}")]
-    parts = np.linspace(0, 1, 5)
-    if low > 0 and high / low >= 20:
-        span = np.log10(high / low)
-        return np.log10(numbers / low) / span, list(zip(parts.tolist(), _texts(low * 10 ** (span * parts))))
-    return (numbers - low) / (high - low), list(zip(parts.tolist(), _texts(low + parts * (high - low))))
+    log = low > 0 and high / low >= 20
+
+    def placed(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.log(x / low) / np.log(high / low) if log else (x - low) / (high - low)
+
+    ticks = np.unique(numbers)
+    if len(ticks) > 5:
+        ticks = np.geomspace(low, high, 5) if log else np.linspace(low, high, 5)
+    return placed(numbers), list(zip(placed(ticks).tolist(), _texts(ticks)))
 
 
 def _texts(ticks: NDArray[np.float64]) -> list[str]:

@@ -95,6 +95,8 @@ def resolve(names: Sequence[str], given: Mapping[str, str] | None, where: str) -
         first = next((numbers[n] for n in options if n in numbers), None)
         if first is not None:
             best[joint] = first
+    if "nose" in numbers:
+        chosen.setdefault("nose", numbers["nose"])  # d2m's own exports have one
     best |= chosen
     missing = [j for j in JOINTS if j not in best]
     if missing:
