@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from d2m.bundle.passport import Passport
 from d2m.bundle.run_folder import RunFolder
-from d2m.cli.resume import check_one_name
+from d2m.cli.cluster import check_launcher, check_one_folder, register_token
 from d2m.core.errors import D2MError
 from d2m.train.callbacks.loggers import PatientWandbLogger
 from d2m.train.requeue import Cut, Requeue, cluster_environment, end_by
@@ -116,10 +118,28 @@ def test_lightning_neither_saves_nor_requeues(
 def test_processes_that_somebody_else_starts_need_one_folder(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(key, "2")
     with pytest.raises(D2MError, match=r"several processes of one run: give hydra\.run\.dir=FOLDER"):
-        check_one_name(["seed=1"])
-    check_one_name(["seed=1", "hydra.run.dir=run"])
+        check_one_folder(False, ["seed=1"])
+    check_one_folder(True, ["seed=1"])
+    check_one_folder(False, ["seed=1", "launcher=slurm"])  # it only submits
     monkeypatch.setenv(key, "1")
-    check_one_name(["seed=1"])
+    check_one_folder(False, ["seed=1"])
+
+
+def test_a_launcher_that_cannot_submit_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    check_launcher(["seed=1"])
+    with pytest.raises(D2MError, match="no sbatch here; call it on a login node"):
+        check_launcher(["launcher=slurm"])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(D2MError, match=r"pip install -e \"\.\[slurm\]\""):
+        check_launcher(["launcher=slurm"])
+
+
+def test_two_runs_of_one_second_have_two_folders() -> None:
+    register_token()
+    names = [OmegaConf.create({"dir": "runs/t_${token:}"}) for _ in range(8)]
+    assert len({n.dir for n in names}) > 1  # one in 65536 is the same
+    assert all(n.dir == n.dir == pickle.loads(pickle.dumps(n)).dir for n in names)
 
 
 def test_a_run_outlives_wandbs_service(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

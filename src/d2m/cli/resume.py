@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from d2m.bundle.run_folder import RunFolder
+from d2m.cli.cluster import check_launcher, check_one_folder
 from d2m.cli.overrides import prepare_overrides, quote_override
 from d2m.core.errors import D2MError
 from d2m.core.machine import is_rank_zero
@@ -110,17 +110,6 @@ def check_same_run(run: RunFolder, overrides: Iterable[str]) -> None:
         )
 
 
-def check_one_name(overrides: list[str]) -> None:
-    """See that processes that somebody else started, srun or torchrun, have one folder.
-
-    Raises:
-        D2MError: each would name one by its own clock.
-    """
-    several = any(int(os.environ.get(k) or 1) > 1 for k in ("WORLD_SIZE", "SLURM_NTASKS"))
-    if several and _run_dir(overrides) is None and not any(o.startswith("launcher=") for o in overrides):
-        raise D2MError("several processes of one run: give hydra.run.dir=FOLDER, which is the same for all of them")
-
-
 def check_run_dir(overrides: list[str], resumes: bool) -> None:
     """See that ``hydra.run.dir`` is in no other process's use and holds no other run.
 
@@ -165,7 +154,8 @@ def begin(overrides: list[str], only_shown: bool) -> list[str] | None:
             print(f"{run.path}: finished already; nothing to train")
         return None
     if not only_shown:
-        check_one_name(overrides)
+        check_launcher(overrides)
+        check_one_folder(_run_dir(overrides) is not None, overrides)
     if is_rank_zero() and not only_shown:
         check_run_dir(overrides, resumes=bool(asked))
     return [*overrides, *asked]  # the job has to know as well
