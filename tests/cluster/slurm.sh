@@ -90,7 +90,12 @@ SACCT
 
 down() {
   local folder=$1
-  SLURM_CONF=$folder/slurm.conf timeout 10 scancel --user=root --full 2>/dev/null || true
+  export SLURM_CONF=$folder/slurm.conf
+  timeout 10 scancel --user=root 2>/dev/null || true
+  for _ in $(seq 50); do   # the daemons of jobs would outlive a controller that they cannot tell of their end
+    [ -z "$(timeout 3 squeue -h 2>/dev/null)" ] && break
+    sleep 0.5
+  done
   local pids=("$folder/slurmd.pid" "$folder/slurmctld.pid")
   [ -e "$folder/munged.ours" ] && pids+=(/run/munge/munged.pid)
   for file in "${pids[@]}"; do
