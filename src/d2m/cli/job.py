@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from d2m.cli.cluster import register_token
 from d2m.cli.command_line import user_errors
 from d2m.cli.commands import Command
 from d2m.cli.keys import check_overrides
@@ -21,6 +22,8 @@ from d2m.core.errors import D2MError
 QUIET = (
     "hydra.output_subdir=null", "hydra.run.dir=.", "hydra/job_logging=disabled", "hydra/hydra_logging=disabled",
 )  # fmt: skip
+
+register_token()
 
 #: The words that this process was called with, before its overrides.
 _CALLED: list[str] = []

@@ -55,6 +55,7 @@ from d2m.train.request import (
     start_checkpoint,
     starts_from,
 )
+from d2m.train.requeue import cluster_environment
 from d2m.train.reuse import shared
 from d2m.train.stage import STAGES, Stage
 from d2m.train.timing import build_pace
@@ -97,11 +98,10 @@ def build_trainer(
             check_val_every_n_epoch=fit.check_val_every_n_epoch,
             # The sampler is rank-aware itself: each process reads its rows of every batch.
             use_distributed_sampler=False,
-            # A folder per stage: a SLURM requeue's checkpoint must not be taken for the next stage's.
             default_root_dir=str(run.checkpoint(stage.name).parent),
             callbacks=callbacks,
             logger=logger,
-            plugins=[AtomicCheckpointIO()],
+            plugins=[AtomicCheckpointIO(), *cluster_environment()],
             enable_progress_bar=cfg.callbacks.progress_bar,
             enable_model_summary=cfg.callbacks.progress_bar,
         )
@@ -227,8 +227,9 @@ def train_stage(
         trainer.fit(module, data, ckpt_path=None if start is None else str(start), weights_only=True)
         status = "success"
     except SystemExit as e:
-        status = "interrupted"
-        raise signals.cut(e, trainer, stage.name, last) from e
+        cut = signals.cut(e, trainer, stage.name, last)
+        status = cut.state
+        raise cut from e
     except Pruned:
         status = "success"
         raise
