@@ -29,7 +29,18 @@ def test_no_two_songs_share_a_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("bundle", ""), ("audio", None), ("out", ""), ("seed", None), ("seed", 2**63), ("warp", None), ("device", None), ("devices", None), ("devices", 0), ("batch", 0)],
+    [
+        ("bundle", ""),
+        ("audio", None),
+        ("out", ""),
+        ("seed", None),
+        ("seed", 2**63),
+        ("warp", None),
+        ("device", None),
+        ("devices", None),
+        ("devices", 0),
+        ("batch", 0),
+    ],
 )
 def test_values_that_are_none(key: str, value: object) -> None:
     good = {"bundle": "b", "audio": "a", "out": "o", "seed": 0, "warp": True, "video": True, "device": "cpu"}
