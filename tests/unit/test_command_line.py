@@ -235,11 +235,13 @@ def test_lightning_restarts_the_very_job(tmp_path: Path, monkeypatch: pytest.Mon
     from hydra.core.hydra_config import HydraConfig
 
     from d2m.train import curriculum
+    from d2m.train.identity import Company
 
     seen = []
 
-    def watch(cfg: Any, run_dir: Path, overrides: Any, beside: Path | None) -> Path:
-        assert beside is None  # trials that train the same are the sweep's business
+    def watch(cfg: Any, run_dir: Path, overrides: Any, company: Company) -> Path:
+        # Trials that train the same are the sweep's business; their stages are shared.
+        assert company == Company(beside=None, reuse=run_dir.parent, trial=None)
         assert HydraConfig.get().run.dir == str(run_dir)
         seen.append((sys.argv[1:], run_dir.name))
         return run_dir

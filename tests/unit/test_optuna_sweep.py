@@ -182,9 +182,7 @@ def test_no_trial_that_fails_ends_a_sweep(
     ("words", "line"),
     [
         (["hydra.sweeper.n_trials=0"], r"hydra\.sweeper\.n_trials=0: give a whole number of at least 1"),
-        (["hydra.sweeper.direction=up"], "direction=up: choose minimize or maximize"),
         (["hydra.sweeper.default_params=null"], "nothing to sweep: give KEY=interval"),
-        (["stages=[du_vea]"], "choose from du_vae"),
     ],
 )
 def test_a_wrong_sweep_is_one_line(words: list[str], line: str, fake: list[DictConfig], tmp_path: Path) -> None:
@@ -220,8 +218,8 @@ def test_a_hopeless_trial_is_given_up_but_not_at_its_end(tmp_path: Path) -> None
         callback.on_validation_end(trainer, None)  # type: ignore[arg-type]
 
     validated(9.0, 2, sanity_checking=True)
-    validated(9.0, 2, max_epochs=2)
     validated(9.0, 1)  # nobody was there before
+    validated(9.0, 2, max_epochs=2)  # its end
     with pytest.raises(Pruned, match=r"val/recon 9 after epoch 2: earlier trials were better by then"):
         validated(9.0, 2)
     assert open_study(tmp_path).get_trials()[3].intermediate_values == {1: 9.0, 2: 9.0}

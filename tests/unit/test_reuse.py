@@ -1,20 +1,17 @@
-"""What runs share is trained once, and a finished run is not trained, or told of, anew."""
+"""What runs share is trained once; and what an agent of W&B calls the program with."""
 
 from __future__ import annotations
 
-import json
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import DictConfig
 
 from d2m.bundle.run_folder import RunFolder
 from d2m.bundle.signature import changed_since, stage_signature
 from d2m.core.files import sha256, write_json
 from d2m.train.reuse import shared
-from d2m.train.stage import Stage
 from tests.commands import called
 
 
@@ -108,59 +105,6 @@ def test_what_finished_stages_saw_of_two_configs() -> None:
     )  # fmt: skip
     assert changed_since(before, now, ["du_vae"]) == {"model.du_vae.lr": [1.0, 2.0], "seed": [0, 7]}
     assert changed_since(before, config(), ["du_vae", "mm_gan"]) == {}
-
-
-@pytest.fixture
-def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], Path, list[str]]:
-    """The words of a finished command whose stage a fake trained, its folder, and which stages were trained."""
-    seen: list[str] = []
-
-    def train_stage(cfg: DictConfig, stage: Stage, run: RunFolder, *_: object) -> None:
-        seen.append(f"{run.path.name}/{stage.name}")
-        finish(run, "s")
-
-    monkeypatch.setattr("d2m.train.curriculum.train_stage", train_stage)
-    monkeypatch.chdir(tmp_path)
-    small = ["data.corpus.n_songs_per_genre=3", "data.corpus.seconds=12", f"data.cache={tmp_path / 'corpora'}"]
-    words = ["experiment=quickstart", "logger=none", "trainer=cpu", *small, "stages=[du_vae]"]
-    done = called("train", *words, "hydra.run.dir=old")
-    assert done.returncode == 0, done.stderr
-    return words, tmp_path / "old", seen
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(p): p.read_bytes() for p in folder.rglob("*") if p.is_file() and ".hydra" not in p.parts}
-
-
-def test_a_finished_run_keeps_what_it_says(finished: tuple[list[str], Path, list[str]]) -> None:
-    words, old, seen = finished
-    before = contents(old)
-    again = called("train", *words, "seed=7", "hydra.run.dir=old")
-    assert again.returncode == 2 and "old: already holds another run" in again.stderr
-    longer = called("train", "resume=old", "fit.du_vae.max_epochs=8")
-    assert longer.returncode == 2 and longer.stderr.count("\n") == 1
-    assert "fit.du_vae.max_epochs=8: stage du_vae of " in longer.stderr
-    assert "was trained to its end with 4" in longer.stderr and "continue_from.du_vae=" in longer.stderr
-    assert {k: v for k, v in contents(old).items() if not k.endswith("train.log")} == {
-        k: v for k, v in before.items() if not k.endswith("train.log")
-    }
-    same = called("train", *words, "hydra.run.dir=old")
-    assert same.returncode == 0 and "old: finished already, with this config; nothing to train" in same.stdout
-    assert seen == ["old/du_vae"] and json.loads(before[str(old / "run.json")])["state"] == "done"
-    assert RunFolder(old).facts() == json.loads(before[str(old / "run.json")])
-
-
-def test_a_finished_run_needs_no_writing_to_be_resumed(
-    finished: tuple[list[str], Path, list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _, _, seen = finished
-
-    def refused(*_: object, **__: object) -> None:
-        raise AssertionError("Hydra opens its log in the run's folder")
-
-    monkeypatch.setattr("hydra._internal.utils._run_hydra", refused)
-    done = called("train", "resume=old")
-    assert done.returncode == 0 and done.stdout == "old: finished already; nothing to train\n" and len(seen) == 1
 
 
 def test_what_wandb_agents_call_a_program_with(monkeypatch: pytest.MonkeyPatch) -> None:

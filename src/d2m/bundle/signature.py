@@ -13,6 +13,8 @@ from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
 from d2m.core.files import sha256
 
+#: What every stage sees, on whichever machine it is trained.
+_SEEN = ("model", "fit", "data", "seed", "repeat_batches")
 #: Keys that change nothing that is learned: places, loggers, what is shown. Of ``data`` the corpus's digest says it.
 UNSIGNED = (
     "logger", "project", "resume", "rerun", "reuse", "objective", "callbacks.progress_bar", "callbacks.dance_video",
@@ -80,10 +82,7 @@ def changed_since(before: Mapping[str, Any], now: Mapping[str, Any], stages: Seq
     Args:
         before, now: resolved configs. stages: those that were trained.
     """
-    a, b = (
-        dict(flat({k: v for k, v in _signed(c, stages).items() if k in ("model", "fit", "data", "seed")}))
-        for c in (before, now)
-    )
+    a, b = (dict(flat({k: v for k, v in _signed(c, stages).items() if k in _SEEN})) for c in (before, now))
     return {k: [a.get(k), b.get(k)] for k in sorted({*a, *b}) if a.get(k) != b.get(k) and not k.endswith(".style_mode")}
 
 

@@ -32,6 +32,7 @@ NULL_TYPES: dict[str, Any] = {
     "workers": 1,
     "torch_threads": 1,
     "repeat_batches": 1,
+    "reuse": True,
     "axis": 1,
     "window": 1.0,
     "shrinkage": 1.0,

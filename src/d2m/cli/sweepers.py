@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from d2m.core.errors import D2MError, Pruned
 from d2m.reports.runs.choose import Runs
 from d2m.reports.runs.read import EVALUATED, read_run
 from d2m.reports.runs.sweep import Sweep, Trial, print_sweep
+
+#: Of a trial that an optimiser learns nothing from.
+_UNMEASURED = "its objective was never measured; validate at least once: fit.STAGE.check_val_every_n_epoch"
 
 
 def monitors() -> dict[str, tuple[str, str]]:
@@ -65,10 +69,8 @@ def outcome(name: str, run: RunFolder, params: Mapping[str, str], returned: JobR
         if returned.status != JobStatus.COMPLETED:
             state = "pruned" if isinstance(value, Pruned) else "failed"
             return Trial(name, run.path, params, state, error=reason(value))
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        unmeasured = "its objective was never measured; validate at least once: fit.STAGE.check_val_every_n_epoch"
-        return Trial(name, run.path, params, "failed", error=unmeasured)
-    return Trial(name, run.path, params, "done", float(value))
+    measured = float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    return Trial(name, run.path, params, "done", measured)
 
 
 def finish(folder: Path, config: DictConfig, trials: Sequence[Trial], out: bool = True) -> Sweep:
@@ -225,6 +227,8 @@ class OptunaSweeper(Sweeper):
                 returns = launch(self.launcher, jobs, min(batch))
                 for n, returned in zip(batch, returns, strict=True):
                     ended = outcome(str(n), RunFolder(trials.folder / str(n)), {}, returned)
+                    if ended.state == "done" and ended.value is None:
+                        ended = replace(ended, state="failed", error=_UNMEASURED)
                     trials.tell(n, ended.state, ended.value, ended.error)
                     failed += ended.state == "failed"
                 finish(trials.folder, self.config, trials.so_far(), out=False)

@@ -54,7 +54,7 @@ class MusicBranch(NamedTuple):
 
     z_dan: DiagonalGaussian
     z_dan_samples: Tensor
-    mov: DiagonalGaussian
+    mov: DiagonalGaussian | None  # None: not decoded
 
 
 class Composition(nn.Module):
@@ -118,11 +118,11 @@ class Composition(nn.Module):
         sample = z_dan.sample(noise.z_dan)
         return DanceBranch(z_dan, sample, self.dance_decoder(sample, real.units.shape[1]))
 
-    def compose(self, real: RealUnits, noise: CompositionNoise) -> MusicBranch:
-        """Movements from the music's style and noise."""
+    def compose(self, real: RealUnits, noise: CompositionNoise, movements: bool = True) -> MusicBranch:
+        """z_dan, and ``movements`` if they are asked for, from the music's style and noise."""
         z_dan = self.style_to_dance(real.style, noise.audio)
         sample = z_dan.sample(noise.fake_z_dan)
-        return MusicBranch(z_dan, sample, self.dance_decoder(sample, real.units.shape[1]))
+        return MusicBranch(z_dan, sample, self.dance_decoder(sample, real.units.shape[1]) if movements else None)
 
     def decode_units(self, real: RealUnits, mov: DiagonalGaussian, noise: CompositionNoise) -> Tensor:
         """Reconstructed movements with every unit's own first pose (open loop): (b, u, 32, 28)."""

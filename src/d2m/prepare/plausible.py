@@ -28,8 +28,8 @@ Floats = NDArray[np.float64]
 _LEGS_CM, _ANY_LEGS_CM = (45.0, 130.0), (15.0, 250.0)
 #: No torso in a picture is smaller than this many pixels.
 _TORSO_PX = 3.0
-#: Nor does one fill so many pictures.
-_PICTURES = 3.0
+#: Nor does one fill so many pictures. Smaller ones are stated of coordinates in hundredths or the like.
+_PICTURES, _SMALLEST_PX = 3.0, 100.0
 #: Cosines of ankles to neck: below the first it does not stand, above the second it stands in another direction.
 _LIES, _STANDS = 0.35, 0.75
 #: A knee is bent if it is this share of the leg off the line from hip to ankle.
@@ -78,7 +78,8 @@ def read_pose(source: str, path: Path, stated: Stated) -> PoseClip:
     if source == "bvh":  # finds out both itself: a BVH says neither
         given |= {"unit": stated.unit or "auto", "up": stated.up or "auto"}
         rest = replace(stated, unit=None, up=None)
-    clip = bring(SOURCES[source](path, **given), rest, str(path))
+    with np.errstate(over="ignore", invalid="ignore"):  # numbers beyond float32: unseen
+        clip = bring(SOURCES[source](path, **given), rest, str(path))
     look(clip, stated, str(path), source)
     return clip
 
@@ -131,7 +132,7 @@ def _look_at_pixels(x: Floats, stated: Stated, where: str) -> None:
             f"{where}: a torso of {torso:.2g} pixels; if its coordinates are shares of the picture (0 to 1), "
             "set picture=[WIDTH,HEIGHT], its size in pixels, e.g. picture=[1280,720]"
         )  # fmt: skip
-    if stated.picture is not None and torso > _PICTURES * max(stated.picture):
+    if stated.picture is not None and torso > _PICTURES * max(*stated.picture, _SMALLEST_PX):
         raise D2MError(f"{where}: a torso of {torso:.0f} pixels; its coordinates are pixels: omit picture=")
 
 

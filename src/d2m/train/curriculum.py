@@ -43,7 +43,7 @@ from d2m.train.callbacks.progress import GenreNames, Progress
 from d2m.train.callbacks.prune import Prune, SweepTrial
 from d2m.train.checkpoints import begin, check_continues, check_style_network, read_checkpoint
 from d2m.train.identity import Company, check_done_stages, check_not_trained, is_complete, plain, sign_stage
-from d2m.train.processes import lost, trained, use_together
+from d2m.train.processes import lost, no_process_left, trained, use_together
 from d2m.train.release import write_release
 from d2m.train.request import (
     check_front_end,
@@ -271,7 +271,11 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = (), company: 
         return run_dir
     first = is_rank_zero()
     facts = {"overrides": list(overrides), "stages": [s.name for s in stages], "versions": versions()}
-    with folder.lock() if first else nullcontext(), Passport(folder, facts, writes=first) as passport:
+    with (
+        folder.lock() if first else nullcontext(),
+        Passport(folder, facts, writes=first) as passport,
+        no_process_left(),
+    ):
         try:
             _run(cfg, folder, stages, passport, company or Company())
         finally:

@@ -5,7 +5,6 @@ A new term is a function in the update's mapping and its weight in conf/model/mm
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -40,6 +39,7 @@ class GANStep(NamedTuple):
 
     def judge_mov(self, branch: DanceBranch | MusicBranch) -> Tensor:
         """The movement discriminator's logits (b,)."""
+        assert branch.mov is not None
         logits: Tensor = self.movement_discriminator(branch.mov.parameters_cat(), self.real.audio)
         return logits
 
@@ -73,6 +73,12 @@ def prior_dan(s: GANStep) -> Tensor:
     """
     assert s.inferred is not None
     return s.dance.z_dan.detach().kl_to(s.inferred.z_dan) + s.inferred.noise.kl()
+
+
+def kl_fake_mov(s: GANStep) -> Tensor:
+    """KL of the music branch's movements to N(0, I)."""
+    assert s.music.mov is not None
+    return s.music.mov.kl()
 
 
 #: By which :func:`align` divides cosines; fixed, where CLIP learns it from 0.07 on.
@@ -116,7 +122,7 @@ GENERATOR: Terms[GANStep] = {
     "mov_mu": lambda s: F.l1_loss(s.dance.mov.mu, s.real.z_mov.mu),
     "mov_logvar": lambda s: F.l1_loss(s.dance.mov.logvar, s.real.z_mov.logvar),
     "kl_fake_dan": lambda s: s.music.z_dan.kl(),
-    "kl_fake_mov": lambda s: s.music.mov.kl(),
+    "kl_fake_mov": kl_fake_mov,
     "prior_dan": prior_dan,
     "align": align,
 }
@@ -125,14 +131,10 @@ STYLE: Terms[StyleStep] = {
     "style_real": lambda s: F.mse_loss(s.regressor(s.z_dan_real), s.style),
     "style_fake": lambda s: F.mse_loss(s.regressor(s.z_dan_fake), s.style),
 }
-#: Logged by the reference without being in its loss, hence computed whatever their weight.
-LOGGED = ("kl_fake_dan", "kl_fake_mov")
-
-
-def unused(weights: Mapping[str, float]) -> list[str]:
-    """Terms that need not be computed, because their weight is 0 and nothing else reads them."""
-    return [name for name, weight in weights.items() if weight == 0 and name not in LOGGED]
-
+#: Logged by the reference without being in its loss: computed whatever their weight if what they read is there.
+LOGGED = frozenset({"kl_fake_dan", "kl_fake_mov"})
+#: Terms that read the movements which the music branch decodes.
+READ_MUSIC_MOVEMENTS = frozenset({"d_mov_real", "d_mov_fake", "g_mov", "kl_fake_mov"})
 
 #: The paper's weights; terms that are not in its losses have none. experiment=paper says the same.
 DEFAULT = {

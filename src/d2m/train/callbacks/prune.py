@@ -59,5 +59,6 @@ class Prune(pl.Callback):
         if mine.state != optuna.trial.TrialState.RUNNING or not math.isfinite(value):
             return False  # resumed by hand after its end; a loss that is not finite ends the run by itself
         trial = optuna.trial.Trial(study, mine._trial_id)
-        trial.report(value, step=epoch)
+        if epoch not in mine.intermediate_values:  # a trial that is gone on with may repeat its last epochs
+            trial.report(value, step=epoch)
         return bool(trial.should_prune())

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from d2m.nets.du_vae import DUVAE, DUVAENoise
-from d2m.nets.losses import compute, full_weights, opening, weighted_sum
+from d2m.nets.losses import compute, full_weights, opening, unused, weighted_sum
 from d2m.nets.losses.du_vae import DEFAULT, TERMS, DUVAEStep
 from d2m.nets.sizes import Sizes
 from d2m.train.optimizers import ADAM, build_optimizer, cosine_decay
@@ -56,9 +56,10 @@ class DUVAEModule(pl.LightningModule):
         return {k: v * share if k.startswith("kl_") else v for k, v in self.weights.items()}
 
     def losses(self, batch: dict[str, Tensor], noise: DUVAENoise) -> dict[str, Tensor]:
-        """Forward and unweighted terms of one batch."""
+        """Forward and unweighted terms of one batch; those without weight only if validation monitors them."""
         out = self.net(batch["units1"], batch["units2"], noise)
-        return compute(TERMS, DUVAEStep(out, batch["units1"], batch["units2"]))
+        without = unused(self.weights) - (set() if self.training else {"recon"})
+        return compute(TERMS, DUVAEStep(out, batch["units1"], batch["units2"]), without=without)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         losses = self.losses(batch, draw_noise(self, self.net.draw_noise, batch["units1"], "train", batch_idx))

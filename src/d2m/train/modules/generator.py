@@ -19,7 +19,7 @@ from d2m.core.skeleton import POSE_DIM, SEQUENCE_FRAMES
 from d2m.dance.generator import DanceGenerator, DanceNoise, segment_centres_s
 from d2m.data.normalizer import Normalizer
 from d2m.nets.composition import Composition, CompositionNoise, RealUnits
-from d2m.nets.losses import compute, full_weights, weighted_sum
+from d2m.nets.losses import compute, full_weights, unused, weighted_sum
 from d2m.nets.losses.generator import DEFAULT, TERMS, ClosedLoopStep, foreign_starts
 from d2m.nets.music_style import StyleMode
 from d2m.nets.rows import ALONE, Rows
@@ -70,7 +70,7 @@ class GeneratorModule(pl.LightningModule):
         self.net.unit_decoder.requires_grad_(True)
 
     def losses(self, real: RealUnits, noise: CompositionNoise, rows: Rows = ALONE) -> dict[str, Tensor]:
-        """Forward, both branches unrolled from one first pose, and unweighted terms.
+        """Forward, both branches unrolled from one first pose, and the unweighted terms that have a weight.
 
         ``rows``: these are of a batch.
         """
@@ -78,12 +78,14 @@ class GeneratorModule(pl.LightningModule):
         b, u = real.units.shape[:2]
         dance, music = net.reconstruct(real, noise), net.compose(real, noise)
         recon_mov = dance.mov.sample(noise.recon_mov.view(b, u, -1))
+        assert music.mov is not None
         fake_mov = music.mov.sample(noise.fake_mov)
         first, due = foreign_starts(real.units, self.hparams["foreign_start"], self.hparams["recovery_frames"], rows)
         ini = noise.z_ini.view(b, u, -1)
         # Both branches in one unroll: a GRU's cost is in its steps, not in its rows.
         poses = net.unroll(torch.cat([recon_mov, fake_mov]), torch.cat([first, first]), torch.cat([ini, ini]))
-        return compute(TERMS, ClosedLoopStep(real.units, poses[:b], poses[b:], real.z_mov, dance.mov, due))
+        step = ClosedLoopStep(real.units, poses[:b], poses[b:], real.z_mov, dance.mov, due)
+        return compute(TERMS, step, without=unused(self.weights))
 
     def _step(self, stream: str, batch: dict[str, Tensor], number: int, counts: bool = True) -> Tensor:
         noise = draw_noise(self, self.net.draw_noise, batch["units"], stream, number)

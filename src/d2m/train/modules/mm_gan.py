@@ -18,8 +18,18 @@ from torch import Tensor, nn
 
 from d2m.core.skeleton import SEQUENCE_UNITS
 from d2m.nets.composition import Composition, CompositionNoise, DanceBranch, MusicBranch, RealUnits
-from d2m.nets.losses import compute, full_weights, opening, weighted_sum
-from d2m.nets.losses.mm_gan import DEFAULT, DISCRIMINATOR, GENERATOR, STYLE, GANStep, Inferred, StyleStep, unused
+from d2m.nets.losses import compute, full_weights, opening, unused, weighted_sum
+from d2m.nets.losses.mm_gan import (
+    DEFAULT,
+    DISCRIMINATOR,
+    GENERATOR,
+    LOGGED,
+    READ_MUSIC_MOVEMENTS,
+    STYLE,
+    GANStep,
+    Inferred,
+    StyleStep,
+)  # fmt: skip
 from d2m.nets.mm_gan import Discriminator, NoiseEncoder
 from d2m.nets.rows import ALONE, Rows
 from d2m.nets.sizes import Sizes
@@ -40,7 +50,7 @@ class Branches(NamedTuple):
         d, m = self
         return Branches(
             DanceBranch(d.z_dan.detach(), d.z_dan_samples.detach(), d.mov.detach()),
-            MusicBranch(m.z_dan.detach(), m.z_dan_samples.detach(), m.mov.detach()),
+            MusicBranch(m.z_dan.detach(), m.z_dan_samples.detach(), m.mov and m.mov.detach()),
         )
 
 
@@ -113,8 +123,10 @@ class MMGANModule(pl.LightningModule):
     # -- phases -----------------------------------------------------------------------------------------------
 
     def branches(self, real: RealUnits, noise: CompositionNoise) -> Branches:
-        """Both branches at the current weights."""
-        return Branches(self.net.reconstruct(real, noise), self.net.compose(real, noise))
+        """Both branches at the current weights; training decodes the music's movements only for terms with a weight."""
+        weights = {**self.d_weights, **self.g_weights}
+        movements = not self.training or any(weights[name] for name in READ_MUSIC_MOVEMENTS)
+        return Branches(self.net.reconstruct(real, noise), self.net.compose(real, noise, movements))
 
     def _gan_step(self, real: RealUnits, branches: Branches, **more: Any) -> GANStep:
         return GANStep(real, *branches, self.movement_discriminator, self.dance_discriminator, **more)
@@ -147,7 +159,9 @@ class MMGANModule(pl.LightningModule):
         branches = branches or self.branches(real, noise)
         recon = self.net.decode_units(real, branches.dance.mov, noise) if poses else None
         inferred = self.infer(real, branches.dance, noise) if self.noise_encoder is not None else None
-        left_out = {*unused({**self.g_weights, "recon": float(poses)})}
+        left_out = unused({**self.g_weights, "recon": float(poses)}) - LOGGED
+        if branches.music.mov is None:
+            left_out.add("kl_fake_mov")
         step = self._gan_step(real, branches, recon=recon, inferred=inferred, recording=recording, rows=rows)
         return compute(GENERATOR, step, without=left_out)
 
@@ -157,11 +171,16 @@ class MMGANModule(pl.LightningModule):
         behind = self.noise_encoder(dance.z_dan_samples.detach(), real.style)
         return Inferred(behind, self.net.style_to_dance(real.style, behind.sample(noise.inferred)))
 
-    def style_phase(self, real: RealUnits, noise: CompositionNoise) -> dict[str, Tensor]:
-        """Unweighted style terms, with a forward pass of their own."""
+    def style_phase(
+        self, real: RealUnits, noise: CompositionNoise, branches: Branches | None = None
+    ) -> dict[str, Tensor]:
+        """Unweighted style terms, with a forward pass of their own unless ``branches`` is one at these weights."""
         net = self.net
-        z_real = net.dance_encoder(real.z_mov.parameters_cat()).sample(noise.z_dan)
-        z_fake = net.style_to_dance(real.style, noise.audio).sample(noise.fake_z_dan)
+        if branches is None:
+            z_real = net.dance_encoder(real.z_mov.parameters_cat()).sample(noise.z_dan)
+            z_fake = net.style_to_dance(real.style, noise.audio).sample(noise.fake_z_dan)
+        else:
+            z_real, z_fake = branches.dance.z_dan_samples, branches.music.z_dan_samples
         step = StyleStep(real.style, net.style_regressor, z_real, z_fake)
         return compute(STYLE, step, without=unused(self.style_weights))
 
@@ -240,10 +259,11 @@ class MMGANModule(pl.LightningModule):
         number, counts = val_number(batch, batch_idx)
         noise = draw_noise(self, self.net.draw_noise, batch["units"], "val", number)
         real = read_batch(self.net, batch, noise, self.movements)
+        branches = self.branches(real, noise)
         losses = {
-            **self.discriminator_phase(real, noise),
-            **self.generator_phase(real, noise, recording=batch.get("recording")),
-            **self.style_phase(real, noise),
+            **self.discriminator_phase(real, noise, branches),
+            **self.generator_phase(real, noise, branches=branches, recording=batch.get("recording")),
+            **self.style_phase(real, noise, branches),
         }
         log_losses(self, "val", losses, len(batch["units"]), counts)
 
