@@ -38,6 +38,7 @@ NULL_TYPES: dict[str, Any] = {
     "shrinkage": 1.0,
     "start": 1.0,
     "songs_per_genre": 1,
+    "batch": 1,
 }
 #: Lightning takes more than the type of the default here, and says itself what it takes.
 _ANY_TYPE = ("trainer.devices", "trainer.deterministic", "trainer.fast_dev_run")

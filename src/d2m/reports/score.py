@@ -77,7 +77,7 @@ def corpus_dances(corpus: Corpus, splits: Sequence[str]) -> list[DanceToSong]:
     songs = [int(i) for split in splits for i in corpus.recordings_in(split, with_music=True)]
     if not songs:
         raise D2MError(f"reference={corpus.folder}: no dances with music in its {' and '.join(splits)} split")
-    return [d for i in songs for d in system.dances(i)]
+    return [d for draws in system.dances(songs) for d in draws]
 
 
 @dataclass(frozen=True, eq=False)
