@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def train(folder: str, base: str, repeats: int, n: int, answer: Path) -> None:
     trainer.fit(module, datamodule=data)
     if trainer.is_global_zero:
         ends = clock.ends[_WARM - 1 :]
-        answer.write_text(json.dumps([b - a for a, b in zip(ends, ends[1:], strict=False)]))
+        answer.write_text(json.dumps([b - a for a, b in pairwise(ends)]))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import json
 import os
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +45,15 @@ def precisions(asked: str) -> list[str]:
     return choices[asked]
 
 
-def measure(part: str, a: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    """One part's numbers; each is printed as it comes."""
+def measure(part: str, a: Mapping[str, Any], out: Path, save: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """One part's numbers; each is printed, and the steps' are saved, as they come."""
     from experiments.throughput import reading
 
     raw = Path(a["raw"]).resolve()
     if part == "steps":
         from experiments.throughput.steps import measure_steps
 
-        return measure_steps(out, a["size"], a["batch"], a["repeats"], precisions(a["precision"]), a["rows"])
+        return measure_steps(out, a["size"], a["batch"], a["repeats"], precisions(a["precision"]), a["rows"], save)
     if part == "songs":
         from experiments.throughput.songs import measure_songs
 
@@ -93,10 +93,13 @@ def main() -> None:
     for part in PARTS if settings["part"] == "all" else (settings["part"],):
         load = os.getloadavg()[0]
         print(f"{part} (load {load:.1f})", flush=True)
-        found = measure(part, settings, out)
-        facts = {"load before": load, "peak MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
-        results[part] = {**results.get(part, {}), **found, "machine": {**machine(), **facts}}
-        write_json(path, results)
+
+        def save(found: Mapping[str, Any], part: str = part, load: float = load) -> None:
+            facts = {"load before": load, "peak MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+            results[part] = {**results.get(part, {}), **found, "machine": {**machine(), **facts}}
+            write_json(path, results)
+
+        save(measure(part, settings, out, save))
     print(path)
 
 
