@@ -15,7 +15,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
 from d2m.dance.generator import DanceGenerator
-from d2m.dance.song_dance import dance_to
+from d2m.dance.together import dance_to
 from d2m.data.corpus import Corpus
 from d2m.nets.gru import GRU, Backend, backend
 from experiments.gpu_check.report import Found
