@@ -10,10 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from d2m.core.errors import D2MError
+from d2m.core.skeleton import POSE_DIM
 from d2m.nets import gru as gru_module
 from d2m.nets import products
+from d2m.nets.du_vae import DUVAE
 from d2m.nets.gru import GRU, Backend, backend, set_backend
+from d2m.nets.losses import compute
+from d2m.nets.losses.du_vae import TERMS, DUVAEStep
 from d2m.nets.products import Linear
+from d2m.nets.sizes import Sizes
 
 SHAPES = [(1, False), (2, False), (1, True), (2, True)]
 
@@ -208,3 +213,29 @@ def test_the_backend_is_own_on_a_cpu_and_can_be_chosen(monkeypatch: pytest.Monke
     assert ran == [True]
     with pytest.raises(D2MError, match="gru=cudnn: choose from auto, own, torch"):
         set_backend("cudnn")
+
+
+def test_a_short_training_reaches_the_loss_of_nn_gru() -> None:
+    """Twenty steps of Adam on stage 1's networks, each backend from the same weights with the same noise."""
+    torch.manual_seed(0)
+    sizes = Sizes(n_genres=2, z_ini=2, z_mov=8, z_dan=8, movement_hidden=16, unit_hidden=16, dance_encoder_hidden=8,
+                  dance_decoder_hidden=8)  # fmt: skip
+    start, units = DUVAE(sizes), torch.randn(6, 1, POSE_DIM) + torch.linspace(-1, 1, 32)[:, None]
+    curves = []
+    for name in ("own", "torch"):
+        net = copy.deepcopy(start)
+        adam = torch.optim.Adam(net.parameters(), 5e-3)
+        generator = torch.Generator().manual_seed(0)
+        curve = []
+        for _ in range(20):
+            with backend(name):
+                losses = compute(TERMS, DUVAEStep(net(units, units, net.draw_noise(units, generator)), units, units))
+            loss = losses["recon"] + losses["cross"] + losses["pose"]
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            curve.append(float(loss.detach()))
+        curves.append(curve)
+    own, theirs = curves
+    assert own[-1] < 0.9 * own[0]
+    assert own == pytest.approx(theirs, rel=1e-3)

@@ -178,6 +178,24 @@ def test_no_trial_that_fails_ends_a_sweep(
     assert other.returncode == 2 and "holds a sweep that differs in seed=3" in other.stderr and len(fake) == 8
 
 
+def test_a_sweep_that_was_interrupted_goes_on_with_its_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[float] = []
+
+    def train(cfg: DictConfig, folder: RunFolder, overrides: list[str]) -> float:
+        seen.append(cfg.model.du_vae.optimizer.lr)
+        assert folder.path.name == "0"
+        if len(seen) == 1:
+            raise KeyboardInterrupt
+        return 1.0
+
+    monkeypatch.setattr("d2m.cli.train._train", train)
+    asked = ["hparams_search=optuna", f"{LR}=interval(0,1)", "hydra.sweeper.n_trials=1", f"hydra.sweep.dir={tmp_path}"]
+    cut = called("train", *asked)
+    assert cut.returncode == 130
+    assert f"the same command with hydra.sweep.dir={tmp_path} goes on with the sweep" in cut.stderr.splitlines()
+    assert called("train", *asked).returncode == 0 and len(seen) == 2 and seen[0] == seen[1]
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [

@@ -185,6 +185,21 @@ def ultralytics(frames: list[list[np.ndarray]]) -> object:
     return [[person(p) for p in people] for people in frames]
 
 
+def annotations(frames: list[list[np.ndarray]]) -> object:
+    return {"images": [], "annotations": [*coco_results(frames), {"image_id": 3, "keypoints": []}]}  # type: ignore[misc]
+
+
+def lists(frames: list[list[np.ndarray]]) -> object:
+    return [[p.tolist() for p in people] for people in frames]
+
+
+def alphapose_open(frames: list[list[np.ndarray]]) -> object:
+    return {
+        f"{k}.jpg": {"version": "0.3", "people": [{"pose_keypoints_2d": flat_points(p)} for p in people]}
+        for k, people in enumerate(frames)
+    }
+
+
 def write_openpose(folder: Path, frames: list[list[np.ndarray]]) -> None:
     folder.mkdir(exist_ok=True)
     for old in folder.iterdir():
@@ -196,6 +211,7 @@ def write_openpose(folder: Path, frames: list[list[np.ndarray]]) -> None:
 
 WRITERS: dict[str, Callable[[list[list[np.ndarray]]], object]] = {
     "alphapose": alphapose, "coco results": coco_results, "mmpose": mmpose, "ultralytics": ultralytics,
+    "annotations": annotations, "lists": lists, "alphapose open": alphapose_open,
 }  # fmt: skip
 
 
@@ -250,13 +266,14 @@ def test_arrays_of_keypoints(
 
 
 @bounded
-@given(kind=st.sampled_from(["h36m", "on its side", "upside down", "shares", "percent"]), seed=seed)
+@given(kind=st.sampled_from(["h36m", "on its side", "x and y", "upside down", "shares", "percent"]), seed=seed)
 def test_pictures_that_are_not_as_they_should_be(tmp_path: Path, kind: str, seed: int) -> None:
     true = picture(3.0, seed=seed)
     x, y = np.moveaxis(true, -1, 0)
     file, mend = {
         "h36m": (points(true, "h36m"), Stated(order="h36m")),
         "on its side": (points(np.stack([-y, x], -1), "coco17"), Stated(up="x")),
+        "x and y": (points(true[..., ::-1], "coco17"), Stated(up="-x", mirror=True, swap_sides=True)),
         "upside down": (points(true * [1, -1], "coco17"), Stated(up="y")),
         "shares": (points(true / [1280, 720], "coco17"), Stated(picture=(1280, 720))),
         "percent": (points(100 * true / [1280, 720], "coco17"), Stated(picture=(12.8, 7.2))),
@@ -268,3 +285,23 @@ def test_pictures_that_are_not_as_they_should_be(tmp_path: Path, kind: str, seed
     else:
         with pytest.raises(D2MError, match=r"set (order=h36m|up=|picture=)"):
             read_pose("coco17", tmp_path / "a.npz", Stated())
+
+
+@bounded
+@given(said=st.sampled_from(["m", "Meters", "metre", "CM", "centimeters", "feet", "inches", "mm", "ft"]), seed=seed)
+def test_a_unit_that_the_file_spells_out(tmp_path: Path, said: str, seed: int) -> None:
+    true = dancer(2.0, seed=seed)
+    scale = {"m": 100, "c": 1, "f": 30.48, "i": 2.54}[said[0].lower()] if said != "mm" else 0.1
+    names = np.array([j.encode() for j in JOINTS])  # as Python 2 wrote them
+    np.savez(tmp_path / "a.npz", joints=true / scale, fps=np.array([30.0]), joint_names=names, units=said)
+    right_or_unseen(read_pose("npz", tmp_path / "a.npz", Stated()), true, 1.0)
+
+
+def test_depths_are_no_confidences(tmp_path: Path) -> None:
+    for depth in (dancer(2.0), dancer(2.0) / 100, dancer(2.0) + np.array([0, 0, 400])):
+        np.save(tmp_path / "a.npy", coco17(depth))
+        with pytest.raises(D2MError, match=r"third numbers are no confidences; .*source=npz"):
+            read_pose("coco17", tmp_path / "a.npy", Stated())
+    np.savez(tmp_path / "b.npz", joints=coco17(dancer(2.0)), fps=30.0)  # as it advises
+    clip = read_pose("npz", tmp_path / "b.npz", Stated(order="coco17"))
+    right_or_unseen(clip, dancer(2.0), 1.0)

@@ -140,7 +140,9 @@ def launch(name: str, command: Command, words: Sequence[str], called: Sequence[s
 
 
 def _without_hyphens(words: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
-    """``--KEY=VALUE``, which agents of W&B call a program with, as ``KEY=VALUE``; Hydra's own flags stay."""
+    """``--KEY=VALUE``, which agents of W&B call a program with, as ``KEY=VALUE``, and ``--json`` as ``json=true``;
+    Hydra's own flags stay."""
+    words = ["json=true" if w == "--json" else w for w in words]
     flags = parser._option_string_actions
     return [w[2:] if w.startswith("--") and "=" in w and w.partition("=")[0] not in flags else w for w in words]
 

@@ -19,6 +19,8 @@ PATHS = (
     "out", "poses", "raw", "reference", "results", "resume", "run", "songs", "stage1", "stage2", "stats", "style",
     "z_dan",
 )  # fmt: skip
+#: Keys whose value is a name that a command knows, or else a path.
+NAMES_OR_PATHS = ("card", "data")
 #: Keys whose value is free text, such as the name of a genre.
 TEXTS = (
     "callbacks.latent.source", "callbacks.latent.target", "data.corpus.licence", "data.name", "edit.source",
@@ -96,6 +98,8 @@ def quote_override(argument: str) -> str:
             items = [p.strip() for p in _ELEMENT.findall(value[1:-1]) if p.strip()]
             return f"{key}=[{','.join(_word(p, name, False) for p in items)}]"
         return f"{key}={_word(value, name, name.startswith('hydra.'))}"
+    if name in NAMES_OR_PATHS and not _PLAIN.fullmatch(value) and os.path.exists(expand_home(value)):
+        return f"{key}={quote(expand_home(value))}"
     if expand_home(value) != value:
         return f"{key}={quote(expand_home(value), interpolate=True)}"
     if _PLAIN.fullmatch(value) or value[0] in "[{'\"" or parses(argument):

@@ -6,8 +6,10 @@ Hydra finds them as ``hydra_plugins.d2m_sweepers``, the only place where it look
 from __future__ import annotations
 
 import math
+import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -109,7 +111,8 @@ class GridSweeper(BasicSweeper):
         while not self.is_done():
             batch = self.get_job_batch()
             self.validate_batch_is_legal(batch)
-            returns = launch(self.launcher, batch, len(trials))
+            with cut_short(folder):
+                returns = launch(self.launcher, batch, len(trials))
             for job, returned in zip(batch, returns, strict=True):
                 name = str(len(trials))
                 params = dict(pair.split("=", 1) for pair in job if pair.split("=", 1)[0] in swept)
@@ -129,6 +132,17 @@ def _ended(returned: JobReturn | None) -> tuple[str, None, str | None]:
     if returned is not None and returned.status == JobStatus.COMPLETED:
         return "done", None, None
     return "failed", None, "its job was lost" if returned is None else reason(returned._return_value)
+
+
+@contextmanager
+def cut_short(folder: Path) -> Iterator[None]:
+    """Say how to go on if a signal ends the sweep."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        named = shlex.quote(str(folder))
+        print(f"the same command with hydra.sweep.dir={named} goes on with the sweep", file=sys.stderr)
+        raise
 
 
 def begin_folder(config: DictConfig) -> Path:
@@ -224,7 +238,8 @@ class OptunaSweeper(Sweeper):
             while batch := trials.take(self.n_jobs):
                 jobs = [[*(f"{k}={v}" for k, v in overrides.items()), f"hydra.sweep.subdir={n}"]
                         for n, overrides in batch.items()]  # fmt: skip
-                returns = launch(self.launcher, jobs, min(batch))
+                with cut_short(trials.folder):
+                    returns = launch(self.launcher, jobs, min(batch))
                 for n, returned in zip(batch, returns, strict=True):
                     ended = outcome(str(n), RunFolder(trials.folder / str(n)), {}, returned)
                     if ended.state == "done" and ended.value is None:

@@ -32,6 +32,7 @@ from d2m.core.machine import best_precision, code_digest, git_revision, is_rank_
 from d2m.data.corpus import Corpus
 from d2m.data.datamodule import DanceDataModule
 from d2m.nets.sizes import Sizes
+from d2m.train.arithmetic import compile_layers, set_arithmetic
 from d2m.train.callbacks.artifacts import Lineage, log_bundle
 from d2m.train.callbacks.averaging import averaging_of
 from d2m.train.callbacks.checkpoint_io import BEFORE, AtomicCheckpointIO
@@ -186,6 +187,8 @@ def train_stage(
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     module = build_module(cfg, stage, len(corpus.genres), corpus.n_features)
     module.noise = cfg.noise  # type: ignore[assignment]
+    if cfg.compile:
+        compile_layers(module)
     start, before = begin(module, cfg, stage, run, corpus)
     progress = Progress(run.progress_path(stage.name), before)
     fit = cfg.fit[stage.name]
@@ -259,9 +262,6 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = (), company: 
     Raises:
         D2MError: anything the user can fix.
     """
-    if cfg.torch_threads:
-        torch.set_num_threads(cfg.torch_threads)
-    torch.set_float32_matmul_precision("high")
     silence_advertisements()
     folder = RunFolder(run_dir)
     stages = check_request(cfg, folder)
@@ -269,6 +269,7 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = (), company: 
         if is_rank_zero():
             print(f"{folder.path}: finished already, with this config; nothing to train")
         return run_dir
+    set_arithmetic(cfg)
     first = is_rank_zero()
     facts = {"overrides": list(overrides), "stages": [s.name for s in stages], "versions": versions()}
     with (

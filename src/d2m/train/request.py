@@ -21,6 +21,7 @@ from d2m.data.corpus import Corpus
 from d2m.music.front_ends import front_end
 from d2m.music.front_ends.augment import check_augment
 from d2m.nets.music_style import check_style_mode
+from d2m.train.arithmetic import check_arithmetic
 from d2m.train.callbacks.averaging import check_decay
 from d2m.train.callbacks.checkpoint_io import newest_whole
 from d2m.train.callbacks.pace import note
@@ -64,6 +65,7 @@ def check_request(cfg: DictConfig, run: RunFolder) -> list[Stage]:
     check_strategy(str(cfg.trainer.get("strategy", "auto")))
     if cfg.noise not in NOISE:
         raise D2MError(f"noise={cfg.noise}: choose from {', '.join(NOISE)}")
+    check_arithmetic(cfg)
     names = {s.name for s in asked}
     replaced = _given(cfg, "init_from")
     continued = _given(cfg, "continue_from")
