@@ -70,6 +70,15 @@ def test_values_and_gradients_are_nn_grus(layers: int, bidirectional: bool, b: i
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize(("layers", "bidirectional"), SHAPES)
+@pytest.mark.parametrize(("b", "t"), [(3, 1), (3, 4), (700, 4)])
+def test_all_rows_may_begin_in_one_state(layers: int, bidirectional: bool, b: int, t: int) -> None:
+    gru = made(layers, bidirectional)
+    x, h0 = asked(gru, b, t)
+    for ours, theirs in zip(outcome(gru, x, h0[:, :1], "own"), outcome(gru, x, h0[:, :1], "torch"), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("layers", [1, 2])
 def test_a_constant_input_is_the_same_input_at_every_step(layers: int) -> None:
     gru = made(layers)
@@ -139,11 +148,13 @@ def test_a_gradient_of_a_gradient_is_refused() -> None:
         gradient.sum().backward()
 
 
+@pytest.mark.parametrize("rows", [1, 16])
 @pytest.mark.parametrize("native", [True, False])
-def test_bfloat16_is_as_near_to_float32_as_nn_grus(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bfloat16_is_as_near_to_float32_as_nn_grus(native: bool, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "cpu_has_bf16", lambda: native)
     gru = made(dtype=torch.float32, hidden=64)
     x, h0 = asked(gru, 16, 8)
+    h0 = h0[:, :rows]
     exact = outcome(gru, x, h0, "torch")
     with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
         ours, theirs = outcome(gru, x, h0, "own"), outcome(gru, x, h0, "torch")

@@ -69,8 +69,7 @@ class SequenceEncoder(nn.Module):
         self.gru = GRU(n_in, hidden, bidirectional=bidirectional)
 
     def forward(self, x: Tensor) -> Tensor:
-        h0 = self.h0.expand(-1, x.shape[0], -1).contiguous()
-        _, last = self.gru(x, h0)
+        _, last = self.gru(x, self.h0)
         out: Tensor = last.transpose(0, 1).flatten(1)
         return out
 

@@ -70,10 +70,12 @@ class _Plan(NamedTuple):
     """How a layer's direction is computed.
 
     steps: None if every step has an input of its own (t, b, f), else how many see the one input (b, f).
+    shared: all rows begin in one state (1, h), whose products are those of one row.
     """
 
     steps: int | None
     reverse: bool
+    shared: bool
     arithmetic: Arithmetic
 
     def blocks(self, t: int, b: int) -> list[range]:
@@ -90,7 +92,7 @@ def _slots(gates: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _extent(steps: range) -> slice:
-    return slice(min(steps), max(steps) + 1)
+    return slice(min(steps), max(steps) + 1) if steps else slice(0, 0)
 
 
 def _forward(x: Tensor, h0: Tensor, w: _Weights, plan: _Plan, keep: bool) -> tuple[Tensor, Tensor | None]:
@@ -130,7 +132,10 @@ def _forward(x: Tensor, h0: Tensor, w: _Weights, plan: _Plan, keep: bool) -> tup
             if constant is not None:
                 g.copy_(constant)
             h = states[k + 1 - after]
-            accumulate(g[:, : 3 * hidden], operand(h), w_state)
+            if plan.shared and k == blocks[0][0]:
+                g[:, : 3 * hidden].add_(operand(h0) @ w_state)
+            else:
+                accumulate(g[:, : 3 * hidden], operand(h), w_state)
             g[:, : 2 * hidden].sigmoid_()
             r, z, q, n = _slots(g)
             n.addcmul_(r, q).tanh_()
@@ -176,22 +181,21 @@ def _backward(
     low = rounded is not None and not plan.arithmetic.emulated
     wi, wh, xs = operand(w_input), operand(w_state), operand(x)
     dh = states.new_zeros(b, hidden) if grad_last is None else grad_last.clone()
-    dw_input, dw_state = torch.zeros_like(w_input), torch.zeros_like(w_state)
+    dw_input, dw_state = torch.empty_like(w_input), torch.empty_like(w_state)
     d_bias = states.new_zeros(width)
     total = states.new_zeros(b, width)  # over steps that see one input
     dx = states.new_empty(x.shape) if need_x else None
 
-    def of_inputs(rows: Tensor, d: Tensor, out: Tensor | None) -> None:
-        """Gates' gradients (n, 4 h) of inputs (n, f): of the input's weights, and of the inputs."""
-        for gate, where in (
-            (d[:, : 2 * hidden], slice(None, 2 * hidden)),
-            (d[:, 3 * hidden :], slice(2 * hidden, None)),
-        ):
+    def of_inputs(rows: Tensor, d: Tensor, out: Tensor | None, fresh: bool) -> None:
+        """Gates' gradients (n, 4 h) of inputs (n, f): of the input's weights, the first if ``fresh``, and of inputs."""
+        parts = (d[:, : 2 * hidden], slice(None, 2 * hidden)), (d[:, 3 * hidden :], slice(2 * hidden, None))
+        for gate, where in parts:
             if need_weights:
-                accumulate(dw_input[where], gate.mT, rows)
+                accumulate(dw_input[where], gate.mT, rows, fresh)
             if out is not None:
-                accumulate(out, gate, wi[where])
+                accumulate(out, gate, wi[where], fresh=where.start is None)
 
+    of_all = None  # gates' gradients of the step after a shared state, added up over rows
     blocks = plan.blocks(t, b)
     room = states.new_empty(len(blocks[0]), b, width, dtype=rounded if low else states.dtype)
     wide = states.new_empty(b, width) if low else None
@@ -217,19 +221,28 @@ def _backward(
             elif rounded is not None:
                 step.copy_(step.to(rounded))
             dh.mul_(z)
-            accumulate(dh, step[:, : 3 * hidden], wh)
+            if plan.shared and k == blocks[0][0]:
+                dh = dh.sum(0, keepdim=True)
+                of_all = operand(step[:, : 3 * hidden].sum(0, keepdim=True, dtype=dh.dtype))
+                accumulate(dh, of_all, wh)
+            else:
+                accumulate(dh, step[:, : 3 * hidden], wh)
         flat = d.flatten(0, 1)
         if need_weights:
             d_bias += flat.sum(0)
-            before = states[here.start + 1 - after : here.stop + 1 - after]
-            accumulate(dw_state, flat[:, : 3 * hidden].mT, operand(before).flatten(0, 1))
+            there = _extent(block[1:] if plan.shared and block is blocks[0] else block)
+            before = states[there.start + 1 - after : there.stop + 1 - after]
+            of_states = d[there.start - here.start : there.stop - here.start].flatten(0, 1)[:, : 3 * hidden]
+            accumulate(dw_state, of_states.mT, operand(before).flatten(0, 1), fresh=block is blocks[-1])
         if plan.steps is not None:
             total += d.sum(0)
         else:
-            part = None if dx is None else dx[here].zero_().flatten(0, 1)
-            of_inputs(xs[here].flatten(0, 1), flat, part)
+            part = None if dx is None else dx[here].flatten(0, 1)
+            of_inputs(xs[here].flatten(0, 1), flat, part, fresh=block is blocks[-1])
+    if of_all is not None and need_weights:
+        accumulate(dw_state, of_all.mT, operand(states[-1 if plan.reverse else 0, :1]))
     if plan.steps is not None:
-        of_inputs(xs, operand(total), None if dx is None else dx.zero_())
+        of_inputs(xs, operand(total), dx, fresh=True)
     d_rz, d_q, d_n = d_bias.split([2 * hidden, hidden, hidden])
     return dx, dh, dw_input, dw_state, torch.cat([d_rz, d_n]), torch.cat([d_rz, d_q])
 
@@ -247,17 +260,19 @@ class GRU(nn.GRU):
     def forward(self, x: Tensor, h0: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """(b, t, f), (layers * directions, b, h) -> states (b, t, directions * h), last states as ``h0``.
 
-        The states are a view of time-major ones: what treats every frame by itself had better transpose them back.
+        First states (layers * directions, 1, h) are those of every row. The states are a view of time-major ones: what
+        treats every frame by itself had better transpose them back.
         """
         if not _is_own(x):
-            out: tuple[Tensor, Tensor] = super().forward(x, h0)
+            out: tuple[Tensor, Tensor] = super().forward(x, h0.expand(-1, len(x), -1).contiguous())
             return out
         return self._layers(x.transpose(0, 1).contiguous(), h0, None)
 
     def repeat(self, x: Tensor, h0: Tensor, steps: int) -> Tensor:
         """(b, f), the same at each of ``steps`` steps, and first states as in :meth:`forward` -> (b, steps, h)."""
         if not _is_own(x):
-            out: Tensor = super().forward(x.unsqueeze(1).expand(-1, steps, -1), h0)[0]
+            every = h0.expand(-1, len(x), -1).contiguous()
+            out: Tensor = super().forward(x.unsqueeze(1).expand(-1, steps, -1), every)[0]
             return out
         return self._layers(x, h0, steps)[0]
 
@@ -271,7 +286,7 @@ class GRU(nn.GRU):
             for direction in range(directions):
                 suffix = f"l{layer}_reverse" if direction else f"l{layer}"
                 w = _Weights(*(getattr(self, f"{name}_{suffix}") for name in _PARAMETERS))
-                plan = _Plan(steps, direction == 1, arithmetic)
+                plan = _Plan(steps, direction == 1, h0.shape[1] == 1, arithmetic)
                 out, last = _run(plan, x, h0[layer * directions + direction], w)
                 outs.append(out)
                 lasts.append(last)

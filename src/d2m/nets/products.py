@@ -48,9 +48,16 @@ class Arithmetic:
         return low.float() if self.emulated else low
 
 
-def accumulate(out: Tensor, a: Tensor, b: Tensor) -> None:
-    """out += a @ b, in place; operands (n, k), (k, m) of one type, the sum (n, m) perhaps of a wider one."""
-    if out.dtype == a.dtype:
+def accumulate(out: Tensor, a: Tensor, b: Tensor, fresh: bool = False) -> None:
+    """out += a @ b, in place; operands (n, k), (k, m) of one type, the sum (n, m) perhaps of a wider one.
+
+    If ``fresh``, out = a @ b: what it held does not count.
+    """
+    if fresh and out.dtype == a.dtype:
+        torch.mm(a, b, out=out)
+    elif fresh:
+        out.copy_(a @ b)
+    elif out.dtype == a.dtype:
         out.addmm_(a, b)
     else:
         out.add_(a @ b)
