@@ -17,8 +17,8 @@ from d2m.train.modules.music_style import MusicStyleModule
 from d2m.train.steps import draw_noise, step_generator, total_batches, val_number
 
 SMALL = {
-    "z_ini": 2, "z_mov": 3, "z_dan": 4, "style": 5, "n_genres": 2, "n_features": 6, "movement_hidden": 4, "unit_hidden": 4,
-    "dance_encoder_hidden": 4, "dance_decoder_hidden": 4,
+    "z_ini": 2, "z_mov": 3, "z_dan": 4, "style": 5, "n_genres": 2, "n_features": 6, "movement_hidden": 4,
+    "unit_hidden": 4, "dance_encoder_hidden": 4, "dance_decoder_hidden": 4,
 }  # fmt: skip
 
 

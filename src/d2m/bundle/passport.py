@@ -1,7 +1,7 @@
 """A run's passport: what run.json says of a run from its first second to its end, and how to tell that it was killed.
 
-run.json  state       running, done, failed or killed
-          error       of a failed or killed run: why, on one line
+run.json  state       running, done, failed, pruned (a sweep gave it up) or killed
+          error       of one that is not done: why, on one line
           stage       what it is at: "corpus", a stage, "bundle"
           heartbeat   when the process that trains last said so, every BEAT_SECONDS
           started, resumed, ended   of the first session, the present one and the last (ISO 8601, UTC)
@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any
 
 from d2m.bundle.run_folder import RunFolder
-from d2m.core.errors import D2MError
+from d2m.core.errors import D2MError, Pruned
 from d2m.core.files import process_runs, write_json
 
 BEAT_SECONDS = 10.0
@@ -50,6 +50,8 @@ def reason(error: BaseException) -> str:
     if isinstance(error, SystemExit) and isinstance(error.code, int) and error.code > 128:
         return f"ended by signal {error.code - 128}"
     text = " ".join(str(error).split())[:300]
+    if isinstance(error, Pruned):
+        return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -58,7 +60,7 @@ class Passport:
 
     A folder that holds a run keeps what run.json says of it until :meth:`identify`: a command that is refused leaves
     no trace of its own settings. How the block ends is the run's state: done, failed by an exception, or killed by one
-    that is no error (an interrupt, a signal).
+    that is no error (an interrupt, a signal); pruned if a sweep gave it up.
 
     Args:
         run: its folder, which exists.
@@ -134,7 +136,8 @@ class Passport:
         end: dict[str, Any] = {"state": "done", "ended": now()}
         if error is not None:
             # KeyboardInterrupt and SystemExit, which signals raise, are no Exception.
-            end |= {"state": "failed" if isinstance(error, Exception) else "killed", "error": reason(error)}
+            state = "pruned" if isinstance(error, Pruned) else "failed" if isinstance(error, Exception) else "killed"
+            end |= {"state": state, "error": reason(error)}
         with suppress(D2MError):  # a full disk: the error of the block counts, and the run's files are whole
             if error is not None and self._before and not self._identified:
                 write_json(self.run.facts_path, self._before)
@@ -162,7 +165,7 @@ def slurm_job() -> str | None:
 
 
 def state(run: RunFolder) -> str:
-    """running, done, failed or killed; "unfinished" of runs that were begun before run.json had a state.
+    """running, done, failed, pruned or killed; "unfinished" of runs that were begun before run.json had a state.
 
     A run that says it is running is taken at its word while its heartbeat is fresh and, if it is on this machine, its
     process is there. Otherwise the run's lock decides, which the system lets go when a process ends.

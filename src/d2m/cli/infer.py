@@ -56,6 +56,8 @@ def check_values(cfg: DictConfig) -> None:
         if cfg[key] is None:
             raise D2MError(f"{key}=null: give a value, or omit {key}=")
     check_seed(cfg.seed, -(2**63), 2**63 - 1)  # torch's
+    if cfg.get("batch") is not None and cfg.batch < 1:
+        raise D2MError(f"batch={cfg.batch}: give a whole number of at least 1, or omit batch=")
 
 
 class Writers:
@@ -124,17 +126,25 @@ def infer(cfg: DictConfig) -> list[Path]:
     check_out(out)
     formats = (".npz", ".mp4", ".json") if cfg.video else (".npz", ".json")
     bad: dict[Path, str] = {}
-    with bar(len(songs), "dancing") as step, Writers(out, formats) as writers:
-        for song, name in zip(songs, output_names(songs), strict=True):
-            step(0, description=song.name[:40])
-            try:
-                dance = dancer(song, seed=cfg.seed, edit=edit, strength=strength, warp=cfg.warp, z_dan=z_dan)
-                if cfg.z_dan is not None:
-                    dance = replace(dance, facts={**dance.facts, "z_dan": Path(cfg.z_dan).name})
-                written = writers.save(song, name, dance)
-            except D2MError as e:
-                bad[song], written = str(e), 1
-            step(written)
+    options = {
+        "seed": cfg.seed,
+        "edit": edit,
+        "strength": strength,
+        "warp": cfg.warp,
+        "z_dan": z_dan,
+        "batch": cfg.batch,
+    }
+    names = output_names(songs)
+    with bar(len(songs), "dancing", "songs") as step, Writers(out, formats) as writers:
+        for i, dance in dancer.many(songs, **options):
+            step(0, description=songs[i].name[:40])
+            if isinstance(dance, D2MError):
+                bad[songs[i]] = str(dance)
+                step(1)
+                continue
+            if cfg.z_dan is not None:
+                dance = replace(dance, facts={**dance.facts, "z_dan": Path(cfg.z_dan).name})
+            step(writers.save(songs[i], names[i], dance))
         step(writers.finish())
         bad |= writers.failed
     done = [song for song in songs if song not in bad]

@@ -67,8 +67,12 @@ def git_revision(folder: Path | None = None) -> str:
         return "unknown"
 
 
+@cache
 def code_digest() -> str:
-    """Digest of the program's own source files; unlike a revision it changes with every edit, and needs no checkout."""
+    """Digest of the program's own source files; unlike a revision it changes with every edit, and needs no checkout.
+
+    Of a process it stays what it was when first asked for: an edit during a sweep does not reach the program that runs.
+    """
     package = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):

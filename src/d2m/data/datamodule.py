@@ -169,7 +169,10 @@ class DanceDataModule(pl.LightningDataModule):
         items = Items(self.corpus, self.kind, self.val_split, self.span_features)
         if not len(items):
             return []
-        batches = ValBatches(items, self.batch_size, self.seed, self.shift, self.max_val_batches, self._rows())
+        # Of all processes together; Lightning would let each walk through as many.
+        limit = getattr(self.trainer, "limit_val_batches", None)
+        most = limit if isinstance(limit, int) and limit > 0 else None
+        batches = ValBatches(items, self.batch_size, self.seed, self.shift, self.max_val_batches, self._rows(), most)
         return DataLoader(batches, **self._options())
 
     def predict_dataloader(self) -> DataLoader[Batch]:

@@ -275,7 +275,7 @@ class ValBatches(Dataset[Batch]):
     Whole ones, so that terms which look from row to row see the same rows whatever the number of processes. Each says
     its ``number`` in the pass. All processes get as many (some repeat the first ones if they do not divide evenly), so
     that none waits for another; a repeated one has no number, and must not count. Songs are seen in windows without
-    overlap.
+    overlap. ``most``: only so many batches of it.
     """
 
     def __init__(
@@ -286,6 +286,7 @@ class ValBatches(Dataset[Batch]):
         shift: tuple[float, float],
         max_batches: int,
         rows: Rows = ALONE,
+        most: int | None = None,
     ) -> None:
         self.items, self.batch_size, self.seed, self.shift = items, batch_size, seed, shift
         genre = items.genre
@@ -298,7 +299,8 @@ class ValBatches(Dataset[Batch]):
             self._rows, genre = first[song] + within * STYLE_FRAMES, genre[song]
         self._genre = genre
         self._order = GenrePools(genre).spread(min(len(genre), max_batches * batch_size))
-        self._n, self._processes = -(-len(self._order) // batch_size), rows
+        n = -(-len(self._order) // batch_size)
+        self._n, self._processes = n if most is None else min(n, most), rows
 
     def __len__(self) -> int:
         return -(-self._n // self._processes.world)

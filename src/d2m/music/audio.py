@@ -15,7 +15,7 @@ from d2m.core.errors import D2MError
 from d2m.core.skeleton import FPS, SAMPLE_RATE, STYLE_FRAMES
 
 if TYPE_CHECKING:
-    from d2m.music.decode import Blocks
+    from d2m.music.containers import Blocks
 
 #: Suffixes, lower case, of the files that count as audio in a folder of songs.
 AUDIO_SUFFIXES: frozenset[str] = frozenset((

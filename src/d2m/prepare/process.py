@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,9 @@ from d2m.music.audio import load_song, seconds
 from d2m.music.beats import BEAT_TRACKERS, WEIGHTS_VARIABLE, onset_strength, onsets_from, tempo, track
 from d2m.music.front_ends import front_end
 from d2m.prepare.clean import CleanClip, check_options, clean
-from d2m.prepare.plausible import check_stated, likely_rate, read_pose
+from d2m.prepare.plausible import check_stated, likely_rate, read_pose, reads
 from d2m.prepare.sources import SOURCES
-from d2m.prepare.stated import Stated
+from d2m.prepare.stated import Stated, parse_stated
 
 #: Raised whenever the same inputs would give other arrays.
 CODE_VERSION = 5
@@ -75,6 +75,21 @@ class Options:
             raise D2MError(f"max_gap_s={self.max_gap_s}: give seconds (0 or more) or null")
         check_options(self.clean)
         check_stated(self.source, self.stated)
+
+    def of(self, recording: Recording) -> Options:
+        """The options for one recording: what its row of the manifest states, over what is stated for all.
+
+        A row that names another source takes nothing of what is stated for ``source``.
+
+        Raises:
+            D2MError: an invalid value, or one that its source does not read.
+        """
+        if not recording.stated:
+            return self
+        row = dict(recording.stated)
+        source = row.pop("source", self.source)
+        for_all = self.stated if source == self.source else Stated()
+        return replace(self, source=source, stated=replace(for_all, **parse_stated(row)))
 
     @cached_property
     def checkpoint(self) -> Path | None:
@@ -169,12 +184,14 @@ def read_recording(
     Raises:
         D2MError: as :func:`process`.
     """
+    options = options.of(recording)
     clip = read_pose(options.source, recording.pose, options.stated)
     cleaned = clean(clip, **{"name": str(recording.pose), **options.clean})
     joints = _excerpt(cleaned.joints, recording, FPS)
     wave = _song(recording)
     if wave is not None:
-        joints, wave = _match(joints, wave, recording, options.max_gap_s, clip.fps)
+        rate = clip.fps if reads(options.source, "fps") else None
+        joints, wave = _match(joints, wave, recording, options.max_gap_s, rate)
     if len(joints) < MIN_MOTION_S * FPS:
         raise D2MError(f"{recording.pose}: {len(joints) / FPS:.2f} s of motion; at least {MIN_MOTION_S:g} s are needed")
     return cleaned, joints, wave
@@ -220,16 +237,16 @@ def _match(
     wave: NDArray[np.float32],
     recording: Recording,
     max_gap_s: float | None,
-    fps: float,
+    fps: float | None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Refuse a pair of unlike lengths, or cut the longer of the two."""
+    """Refuse a pair of unlike lengths, or cut the longer of the two. fps: None if it cannot be stated."""
     motion, song = len(joints) / FPS, len(wave) / SAMPLE_RATE
     if max_gap_s is None:
         frames = min(len(joints), int(song * FPS + 0.5))
         return joints[:frames], wave[: round(frames / FPS * SAMPLE_RATE)]
     if abs(motion - song) > max_gap_s:
         whole = recording.start_s == 0.0 and recording.end_s is None
-        hint = likely_rate(fps, motion, song) if whole else ""
+        hint = likely_rate(fps, motion, song) if whole and fps is not None else ""
         raise D2MError(
             f"{recording.pose}: {motion:.1f} s of motion but {song:.1f} s of music ({recording.audio}); "
             f"they may differ by max_gap_s={max_gap_s:g}{hint}"

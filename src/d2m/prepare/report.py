@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from d2m.core.skeleton import SEQUENCE_UNITS
-from d2m.data.corpus import FORMAT, Corpus, RecordingInfo, starts_in_runs
+from d2m.data.corpus import Corpus, starts_in_runs
+from d2m.data.layout import FORMAT
 from d2m.data.splits import SPLITS
+from d2m.data.table import RecordingInfo
 
 CARD = "DATA.md"
 _SHOWN_REASONS = 10

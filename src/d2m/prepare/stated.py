@@ -37,7 +37,8 @@ class Stated:
     fps: frames per second, over whatever the file or format says.
     order: of the points, one of :data:`d2m.prepare.sources.orders.ORDERS`.
     picture: its (width, height) in pixels, for 2-D coordinates that are shares of it.
-    mirror: turn x over: of a film that was mirrored, or a left-handed file; False says that nothing is to be.
+    mirror: undo a mirror. Of a picture, x is turned over and the sides are exchanged, as a detector names the sides it
+        sees in the mirrored film; in space x is turned over, as in a left-handed file. False says that it is right.
     swap_sides: exchange the names left and right.
     names: our joint -> the rig's, for BVH.
     """
@@ -78,6 +79,8 @@ class Stated:
     def plain(self) -> dict[str, Any]:
         """What was said, as JSON holds it; {} if nothing was."""
         kept = {k: v for k, v in asdict(self).items() if v is not None and v != {}}
+        if self.mirror:  # since pictures' sides are exchanged: corpora of before are prepared again
+            kept["mirror"] = "x and sides"
         return {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
 
 
@@ -94,6 +97,26 @@ def read_stated(given: Mapping[str, Any] | None) -> Stated:
     if strangers := sorted(set(given) - set(STATED)):
         raise D2MError(f"no such statement about poses: '{strangers[0]}'; choose from {', '.join(STATED)}")
     return Stated(**{k: v for k, v in given.items() if v is not None})
+
+
+def parse_stated(row: Mapping[str, str]) -> dict[str, Any]:
+    """Cells of a manifest by option -> values of :class:`Stated`: numbers, ``1280x720``, true and false."""
+    return {key: _cell(key, text) for key, text in row.items()}
+
+
+def _cell(key: str, text: str) -> Any:
+    if key in ("mirror", "swap_sides"):
+        return {"true": True, "false": False}.get(text.lower(), text)
+    if key == "picture":
+        return [_plain_number(n) for n in text.strip("[]").replace("x", ",").split(",")]
+    return _plain_number(text) if key in ("unit", "fps") else text
+
+
+def _plain_number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def bring(clip: PoseClip, stated: Stated, where: str) -> PoseClip:
@@ -119,6 +142,6 @@ def bring(clip: PoseClip, stated: Stated, where: str) -> PoseClip:
         x = turn_up(x, guess_up(x) if stated.up == "auto" else stated.up or "y")
     if stated.mirror:
         x = x * np.array([-1.0, 1.0, 1.0][: x.shape[-1]])
-    if stated.swap_sides:
+    if bool(stated.swap_sides) != bool(flat and stated.mirror):
         x, sure = x[:, _SWAPPED], sure[:, _SWAPPED]
     return replace(clip, joints=x.astype(np.float32), confidence=sure)

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -24,8 +25,10 @@ from torch import Tensor, nn
 _PARENT = "D2M_PARENT"
 #: How often processes look for each other, and how long a process may take to end by itself when another has.
 LOOK_SECONDS, GRACE_SECONDS = 1.0, 40.0
-#: Set when no process of this run is needed any more.
-_TRAINED = threading.Event()
+#: How long a process may live whose run has failed in the first process: those that talk to it end by themselves.
+ALONE_SECONDS = 10.0
+#: Set when no process of this run is needed any more; the processes that Lightning's launcher started.
+_TRAINED, _STARTED = threading.Event(), []  # type: ignore[var-annotated]
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
@@ -66,7 +69,7 @@ class Together(DDPStrategy):
         return super().optimizer_step(optimizer, averaged, model, **kwargs)
 
     def reduce(self, tensor: Any, group: Any = None, reduce_op: Any = "mean") -> Any:
-        """As the base class, which truncates the mean of whole numbers, such as the rows that losses are weighted by."""
+        """As the base class, which truncates the mean of whole numbers, such as rows that losses are weighted by."""
         if isinstance(tensor, Tensor) and not tensor.is_floating_point():
             tensor = tensor.float()
         return super().reduce(tensor, group, reduce_op)
@@ -94,6 +97,22 @@ def trained() -> None:
     _TRAINED.set()
 
 
+@contextmanager
+def no_process_left() -> Iterator[None]:
+    """If the block raises, the processes that were started in it end too: a sweep goes on in this one."""
+    try:
+        yield
+    except BaseException:
+        trained()
+        for child in _STARTED:
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(ALONE_SECONDS)
+            child.kill()
+        raise
+    finally:
+        _STARTED.clear()
+
+
 def lost(error: BaseException) -> bool:
     """Whether an exception says that another process is gone or does not answer."""
     text = str(error)
@@ -115,6 +134,7 @@ class _Launcher(_SubprocessScriptLauncher):
         finally:
             del os.environ[_PARENT]
         _TRAINED.clear()
+        _STARTED.extend(self.procs)
         _Children(self.procs).start()
         # What is set once the processes are there: the threads of each.
         return super().launch(function, *args, trainer=trainer, **kwargs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -16,8 +17,12 @@ from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
 from d2m.core.machine import is_rank_zero
 from d2m.core.seeds import check_seed
+from d2m.data.corpus import Corpus
+from d2m.music.front_ends import front_end
+from d2m.music.front_ends.augment import check_augment
 from d2m.nets.music_style import check_style_mode
 from d2m.train.arithmetic import check_arithmetic
+from d2m.train.callbacks.averaging import check_decay
 from d2m.train.callbacks.checkpoint_io import newest_whole
 from d2m.train.callbacks.pace import note
 from d2m.train.stage import STAGES, Stage, in_order
@@ -127,9 +132,34 @@ def _check_fit(cfg: DictConfig, stage: Stage) -> None:
             continue  # as many as there are items
         if not isinstance(value, int) or value < 1:
             raise D2MError(f"fit.{stage.name}.{key}={value}: give a whole number of at least 1")
+    check_decay(stage.name, cfg.callbacks.ema.get(stage.name))
     every = cfg.callbacks.checkpoint_every_n_epochs
     if not isinstance(every, int) or every < 1:
         raise D2MError(f"callbacks.checkpoint_every_n_epochs={every}: give a whole number of at least 1")
+
+
+def check_front_end(cfg: DictConfig, corpus: Corpus, stages: Sequence[Stage]) -> None:
+    """See that a corpus prepared elsewhere has the features that are asked for, and that they can be augmented.
+
+    Raises:
+        D2MError: it has others; or they cannot.
+    """
+    wanted = cfg.data.get("front_end")
+    if cfg.data.name == "corpus" and wanted not in (None, corpus.front_end):
+        raise D2MError(
+            f"{corpus.folder}: its front end is '{corpus.front_end}', data.front_end={wanted}; prepare it with "
+            f"front_end={wanted}, or give data.front_end={corpus.front_end}"
+        )
+    augmented = [s.name for s in stages if cfg.model[s.name].get("augment")]
+    for stage in stages:
+        if stage.items == "sequences" and (cfg.model[stage.name].get("augment") or {}).get("tempo", 1) != 1:
+            raise D2MError(f"model.{stage.name}.augment.tempo: the dance would not follow the music; leave it at 1")
+    for name in augmented:
+        try:
+            check_augment(front_end(corpus.front_end), dict(cfg.model[name].augment))
+        except D2MError as e:
+            off = " ".join(f"model.{n}.augment=null" for n in augmented)
+            raise D2MError(f"model.{name}: {e}; or give {off}") from e
 
 
 def check_space(run: RunFolder, parameters: int) -> None:

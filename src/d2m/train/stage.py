@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from d2m.core.errors import D2MError
-from d2m.data.sampling import Kind
+
+if TYPE_CHECKING:  # d2m runs asks what a stage is judged by, and need not wait for torch
+    from d2m.data.sampling import Kind
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ from d2m.train.callbacks.loggers import define_batch_axis
 
 @contextmanager
 def evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; afterwards every submodule is in the mode that it was in."""
+    """Evaluation mode inside, and averaged weights if the stage keeps them; afterwards all is as it was."""
     modes = [(m, m.training) for m in module.modules()]
+    averaging: Any = getattr(module, "averaging", None)
     module.eval()
     try:
-        yield
+        with averaging.used(module) if averaging is not None else nullcontext():
+            yield
     finally:
         for m, mode in modes:
             m.training = mode

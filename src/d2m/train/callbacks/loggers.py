@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,8 @@ from d2m.draw.video import video_gif
 
 #: Characters of a run's, a group's or an artifact's name that W&B's server takes.
 NAME_LIMIT = 128
+#: And of a tag.
+TAG_LIMIT = 64
 #: How long a run may wait for W&B's server before it continues offline.
 CONNECT_SECONDS = 30.0
 #: Marks a WANDB_DATA_DIR set by us: the next run of this process may change it.
@@ -44,8 +47,14 @@ def wandb_mode() -> str:
     return "online" if logged_in else "offline"
 
 
-def wandb_logger(run_dir: str, stage: str, hparams: dict[str, Any], project: str = "d2m") -> Logger:
-    """One W&B run per stage, grouped by the run's folder; the same run again when a stage is resumed."""
+def wandb_logger(
+    run_dir: str, stage: str, hparams: dict[str, Any], project: str = "d2m", tags: Sequence[str] = ()
+) -> Logger:
+    """One W&B run per stage, grouped by the run's folder; the same run again when a stage is resumed.
+
+    Args:
+        tags: beside those of :func:`run_tags`.
+    """
     folder = Path(run_dir)
     (folder / "wandb").mkdir(parents=True, exist_ok=True)
     _stage_artifacts_in(folder / "wandb" / "staged")
@@ -55,6 +64,7 @@ def wandb_logger(run_dir: str, stage: str, hparams: dict[str, Any], project: str
         return WandbLogger(
             project=project, name=within_limit(f"{name}-{stage}"), group=within_limit(name), job_type=stage,
             id=_run_id(folder, stage) + suffix, resume="allow",
+            tags=[*run_tags(folder), *(within_limit(str(t), TAG_LIMIT) for t in tags)],
             save_dir=str(folder), mode=mode, config=hparams, settings=_quiet_settings(),
         )  # fmt: skip
 
@@ -71,6 +81,14 @@ def wandb_logger(run_dir: str, stage: str, hparams: dict[str, Any], project: str
             wandb.teardown()
             return make("offline", "-offline")  # W&B's service may still hold the first id
     return make(mode)
+
+
+def run_tags(folder: Path) -> list[str]:
+    """``run:NAME``, and of a trial ``sweep:NAME`` before it: by them a table of W&B finds what belongs together."""
+    name, above = folder.absolute().name, folder.absolute().parent
+    if (above / "multirun.yaml").is_file():
+        return [within_limit(f"sweep:{above.name}", TAG_LIMIT), within_limit(f"run:{above.name}/{name}", TAG_LIMIT)]
+    return [within_limit(f"run:{name}", TAG_LIMIT)]
 
 
 def _stage_artifacts_in(folder: Path) -> None:
@@ -96,8 +114,12 @@ def _run_id(folder: Path, stage: str) -> str:
     return f"{marker.read_text().strip()}-{stage}"
 
 
-def close_loggers(loggers: Iterable[Logger], status: str) -> None:
-    """Finalise them, also on a crash: W&B's next run would else write into this one."""
+def close_loggers(loggers: Iterable[Logger], status: str, say: bool = True) -> None:
+    """Finalise them, also on a crash: W&B's next run would else write into this one.
+
+    Args:
+        say: how an offline run is uploaded; False if :func:`say_upload` will, for the runs of all stages.
+    """
     loggers = list(loggers)
     for logger in loggers:
         logger.finalize("success" if status == "success" else "failed")
@@ -105,10 +127,16 @@ def close_loggers(loggers: Iterable[Logger], status: str) -> None:
         import wandb
 
         if wandb.run is not None:
-            if wandb.run.settings.mode == "offline":
+            if say and wandb.run.settings.mode == "offline":
                 folder = Path(wandb.run.dir).parent
                 print(f"W&B is offline: {folder}; upload it with: wandb sync {folder}")
             wandb.finish(exit_code=0 if status == "success" else 1)
+
+
+def say_upload(folder: Path) -> None:
+    """One line on how to upload the offline runs of a run's stages, if there are any."""
+    if next(folder.glob("wandb/offline-run-*"), None) is not None:
+        print(f"W&B was offline; to upload: wandb sync {shlex.quote(str(folder))}/wandb/offline-run-*")
 
 
 def define_batch_axis(logger: Logger) -> None:

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from d2m.core.skeleton import POSE_DIM, SEQUENCE_FRAMES
-from d2m.dance.generator import DanceGenerator, DanceNoise, segment_centres_s
+from d2m.dance.generator import DanceGenerator, segment_centres_s
+from d2m.dance.noise import DanceNoise
 from d2m.data.normalizer import Normalizer
 from d2m.nets.composition import Composition, CompositionNoise, RealUnits
 from d2m.nets.losses import compute, full_weights, unused, weighted_sum
@@ -108,7 +109,7 @@ class GeneratorModule(pl.LightningModule):
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """The test phase: ``features`` (b, t, n_features) of songs of one length -> dances (b, t, 28), both normalised.
 
-        As :func:`d2m.dance.song_dance.dance_to` without redraws and without the warp; noise is a function of the seed,
+        As :func:`d2m.dance.together.dance_to` without redraws and without the warp; noise is a function of the seed,
         the batch and the rank.
         """
         features = batch["features"]
