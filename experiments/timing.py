@@ -65,6 +65,15 @@ def alternate(tasks: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str,
     return took
 
 
+def exponent_of(x: Sequence[float], seconds: Sequence[Sequence[float]]) -> dict[str, float]:
+    """Slope of log seconds over log x: of the medians, and its spread over 200 draws of one repeat at each x."""
+    rng = np.random.default_rng(0)
+    logs = [np.log(np.asarray(s, np.float64)) for s in seconds]
+    slopes = [float(np.polyfit(np.log(x), [rng.choice(row) for row in logs], 1)[0]) for _ in range(200)]
+    found = summary(slopes)
+    return {**found, "median": float(np.polyfit(np.log(x), [float(np.median(row)) for row in logs], 1)[0])}
+
+
 def spread(values: Mapping[str, float], digits: int = 2) -> str:
     """``1.31 (1.29 to 1.34)``."""
     median, low, high = (f"{values[k]:.{digits}f}" for k in ("median", "low", "high"))

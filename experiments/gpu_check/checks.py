@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -16,28 +15,16 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
 from d2m.dance.generator import DanceGenerator
-from d2m.dance.song_dance import dance_to
+from d2m.dance.together import dance_to
 from d2m.data.corpus import Corpus
 from d2m.nets.gru import GRU, Backend, backend
+from experiments.gpu_check.report import Found
 from experiments.throughput.songs import made_song, make_bundle
 from experiments.throughput.stages import ROWS, batches_of, both_losses, data_of, module_of, plain_of, trainer_of
 
 LIGHTNING = {"float32": "32-true", "bf16": "bf16-mixed"}
 #: GFLOP that the equations of one sample of full size ask for, forward and backward.
 FLOOR_GFLOP = {"stage 1": 6.95, "stage 2, the paper's losses": 5.26, "stage 2, our losses": 1.91}
-
-
-class Found(NamedTuple):
-    """A check's outcome. worst: what is compared with the bound ``below``; None if nothing is judged."""
-
-    name: str
-    worst: float | None
-    below: float | None
-    note: str = ""
-
-    @property
-    def is_right(self) -> bool:
-        return self.worst is None or self.below is None or self.worst <= self.below
 
 
 def relative(a: Tensor, b: Tensor) -> float:
@@ -204,18 +191,3 @@ def dances(out: Path, size: str, device: str, seconds: float) -> Found:
         for on in ("cpu", device)
     ]
     return Found(f"a dance of {seconds:g} s against the CPU's, px", float(np.abs(danced[0] - danced[1]).max()), 1.0)
-
-
-def budgeted(until: float, act: Callable[[], Any]) -> Any:
-    """What ``act`` gives; None if the time is up, and its error, as one line, if it fails."""
-    if time.monotonic() > until:
-        return None
-    try:
-        return act()
-    except (RuntimeError, AssertionError, ValueError) as e:
-        return f"{type(e).__name__}: {' '.join(str(e).split())[:200]}"
-
-
-def rounded(value: float | None, digits: int = 3) -> str:
-    """For a table; a dash if there is none."""
-    return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}g}"

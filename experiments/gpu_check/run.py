@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from d2m.core.files import write_json
 from d2m.core.machine import check_device
 from experiments.command import arguments
 from experiments.gpu_check import checks
-from experiments.gpu_check.checks import Found, budgeted, rounded
+from experiments.gpu_check.report import Report, budgeted, rounded
 from experiments.made_corpus import make_corpus
 from experiments.throughput.stages import rows_of
 from experiments.timing import machine
@@ -33,34 +32,6 @@ DEFAULTS = {
 #: batch, steps and seconds of a song on a GPU, and on a CPU, whose table is of no use but shows that the script runs.
 _SUITS = {"cuda": (256, 24, 30.0), "cpu": (4, 2, 7.0)}
 _UNITS = 1200
-
-
-class Report:
-    """Checks as they come: printed, judged and kept."""
-
-    def __init__(self, until: float) -> None:
-        self.until = until
-        self.checks: list[dict[str, Any]] = []
-        self.left_out: list[str] = []
-        self.failed: list[str] = []
-
-    def add(self, name: str, act: Callable[[], Found | list[Found]]) -> None:
-        """Run a check if there is time for it."""
-        found = budgeted(self.until, act)
-        if found is None:
-            self.left_out.append(name)
-        elif isinstance(found, str):
-            self._keep(Found(name, float("inf"), 0.0, found))
-        else:
-            for one in [found] if isinstance(found, Found) else found:
-                self._keep(one)
-
-    def _keep(self, f: Found) -> None:
-        word = "ok" if f.is_right else "WRONG"
-        if not f.is_right:
-            self.failed.append(f.name)
-        print(f"{word:6}{f.name:58}{rounded(f.worst):>10}  (at most {rounded(f.below)}) {f.note}", flush=True)
-        self.checks.append({**f._asdict(), "right": f.is_right})
 
 
 def check(a: dict[str, Any]) -> dict[str, Any]:

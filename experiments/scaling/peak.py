@@ -67,7 +67,8 @@ def command(use: str, folder: Path, n: int) -> list[str]:
     if use == "extract":
         return ["study", "extract", f"bundle={bundle}", f"corpus={corpus}", f"out={folder / 'out'}"]
     return [
-        "evaluate", f"bundle={bundle}", f"data={corpus}", f"out={folder / 'out'}", "draws=1", "baselines=false", "card=d2m",
+        "evaluate", f"bundle={bundle}", f"data={corpus}", f"out={folder / 'out'}", "draws=1", "baselines=false",
+        "card=d2m",
     ]  # fmt: skip
 
 

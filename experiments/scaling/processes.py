@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 from d2m.data.corpus import Corpus
 from d2m.data.datamodule import DanceDataModule
 from d2m.train.curriculum import build_module
+from d2m.train.processes import use_together
 from d2m.train.stage import DU_VAE
 from experiments.command import REPO
 from experiments.made_corpus import make_corpus
@@ -58,15 +60,16 @@ def train(folder: str, base: str, repeats: int, n: int, answer: Path) -> None:
     """What each process does; the first writes the seconds of its steps."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    use_together()
     corpus, clock = Corpus.open(folder), Clock()
     module = build_module(config(base, True), DU_VAE, len(corpus.genres), corpus.n_features)
     steps = repeats + _WARM
-    data = DanceDataModule(folder, DU_VAE.items, batch_size=TOTAL_BATCH // n, steps_per_epoch=steps)
+    data = DanceDataModule(folder, DU_VAE.items, batch_size=TOTAL_BATCH, steps_per_epoch=steps)
     trainer = trainer_of("cpu", "32-true", steps, [clock], devices=n, strategy="ddp" if n > 1 else "auto")
     trainer.fit(module, datamodule=data)
     if trainer.is_global_zero:
         ends = clock.ends[_WARM - 1 :]
-        answer.write_text(json.dumps([b - a for a, b in zip(ends, ends[1:], strict=False)]))
+        answer.write_text(json.dumps([b - a for a, b in pairwise(ends)]))
 
 
 if __name__ == "__main__":

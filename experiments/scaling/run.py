@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from experiments.scaling.peak import PARTS as USES
 from experiments.scaling.peak import peak_mib
 from experiments.scaling.processes import measure_processes
 from experiments.throughput.stages import config, trainer_of
-from experiments.timing import machine, spread, summary
+from experiments.timing import exponent_of, machine, spread, summary
 
 DEFAULTS = {
     "part": "all", "out": "outputs/scaling", "base": "small", "repeats": 5, "batches": "8,16,32,64",
@@ -63,15 +62,6 @@ def step_seconds(stage: str, corpus: Corpus, batch: int, base: str, repeats: int
     steps = Steps()
     trainer_of("cpu", "32-true", repeats + 2, [steps]).fit(module, datamodule=data)
     return steps.seconds[2:]
-
-
-def exponent_of(x: Sequence[float], seconds: Sequence[Sequence[float]]) -> dict[str, float]:
-    """Slope of log seconds over log x: of the medians, and its spread over 200 draws of one repeat at each x."""
-    rng = np.random.default_rng(0)
-    logs = [np.log(np.asarray(s, np.float64)) for s in seconds]
-    slopes = [float(np.polyfit(np.log(x), [rng.choice(row) for row in logs], 1)[0]) for _ in range(200)]
-    found = summary(slopes)
-    return {**found, "median": float(np.polyfit(np.log(x), [float(np.median(row)) for row in logs], 1)[0])}
 
 
 def _numbers(text: Any) -> list[int]:

@@ -1,6 +1,6 @@
 """How fast the program is: training steps, songs, batches, reading and preparing. See README.md.
 
-python -m experiments.throughput.run part=steps|songs|batches|open|audio|workers|all [out=DIR] [size=full]
+python -m experiments.throughput.run part=steps|songs|memory|batches|open|audio|workers|all [out=DIR] [size=full]
     [batch=64] [repeats=7] [precision=auto|float32|bf16|both] [rows='stage 1;generator'] [threads=1]
 """
 
@@ -10,7 +10,7 @@ import json
 import os
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ DEFAULTS = {
     "part": "steps", "out": "outputs/throughput", "size": "full", "batch": 64, "repeats": 7, "precision": "auto",
     "rows": "all", "threads": 1, "songs": 32, "seconds": "60,180", "raw": "../shared/data/ballroom", "minutes": 5.0,
 }  # fmt: skip
-PARTS = ("steps", "songs", "batches", "open", "audio", "workers")
+PARTS = ("steps", "songs", "memory", "batches", "open", "audio", "workers")
 #: Items of a batch for the part "batches", which is of loading alone.
 LOADED = 256
 _AUDIO_SECONDS = 5.0
@@ -45,22 +45,26 @@ def precisions(asked: str) -> list[str]:
     return choices[asked]
 
 
-def measure(part: str, a: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    """One part's numbers; each is printed as it comes."""
+def measure(part: str, a: Mapping[str, Any], out: Path, save: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """One part's numbers; each is printed, and the steps' are saved, as they come."""
     from experiments.throughput import reading
 
     raw = Path(a["raw"]).resolve()
     if part == "steps":
         from experiments.throughput.steps import measure_steps
 
-        return measure_steps(out, a["size"], a["batch"], a["repeats"], precisions(a["precision"]), a["rows"])
+        return measure_steps(out, a["size"], a["batch"], a["repeats"], precisions(a["precision"]), a["rows"], save)
     if part == "songs":
         from experiments.throughput.songs import measure_songs
 
         lengths = tuple(float(s) for s in str(a["seconds"]).split(","))
         return measure_songs(out, a["size"], a["repeats"], lengths, a["songs"])
     found: dict[str, Any]
-    if part == "batches":
+    if part == "memory":
+        from experiments.throughput.memory import measure_memory
+
+        found = measure_memory(out, a["size"])
+    elif part == "batches":
         found = reading.measure_batches(out, LOADED, a["repeats"])
     elif part == "open":
         found = reading.measure_opening(out)
@@ -69,10 +73,15 @@ def measure(part: str, a: Mapping[str, Any], out: Path) -> dict[str, Any]:
     else:
         found = reading.measure_workers(raw, out, a["minutes"])
     for name, value in found.items():
-        print(
-            f"  {name}: {spread(value['per item'], 0) + 'x' if isinstance(value, dict) else f'{value:.3g}'}", flush=True
-        )
+        print(f"  {name}: {shown(value)}", flush=True)
     return found
+
+
+def shown(value: Any) -> str:
+    """One of a part's numbers."""
+    if isinstance(value, Mapping):
+        return f"{spread(value['per item'], 0)}x"
+    return value if isinstance(value, str) else f"{value:.3g}"
 
 
 def main() -> None:
@@ -93,10 +102,13 @@ def main() -> None:
     for part in PARTS if settings["part"] == "all" else (settings["part"],):
         load = os.getloadavg()[0]
         print(f"{part} (load {load:.1f})", flush=True)
-        found = measure(part, settings, out)
-        facts = {"load before": load, "peak MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
-        results[part] = {**results.get(part, {}), **found, "machine": {**machine(), **facts}}
-        write_json(path, results)
+
+        def save(found: Mapping[str, Any], part: str = part, load: float = load) -> None:
+            facts = {"load before": load, "peak MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+            results[part] = {**results.get(part, {}), **found, "machine": {**machine(), **facts}}
+            write_json(path, results)
+
+        save(measure(part, settings, out, save))
     print(path)
 
 

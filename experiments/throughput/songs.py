@@ -16,7 +16,7 @@ from d2m.bundle import write_bundle
 from d2m.core.skeleton import FPS, SAMPLE_RATE
 from d2m.dance.dancer import hear
 from d2m.dance.generator import DanceGenerator
-from d2m.dance.song_dance import dance_to
+from d2m.dance.together import dance_to
 from d2m.data.normalizer import Normalizer
 from d2m.nets.composition import Composition
 from d2m.nets.sizes import Sizes

@@ -95,8 +95,16 @@ def measure_row(row: Row, size: str, corpus: Corpus, batch: int, precision: str,
     return found
 
 
-def measure_steps(out: Path, size: str, batch: int, repeats: int, precisions: list[str], rows: str) -> dict[str, Any]:
-    """The rows that ``rows`` names, or all.
+def measure_steps(
+    out: Path,
+    size: str,
+    batch: int,
+    repeats: int,
+    precisions: list[str],
+    rows: str,
+    save: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:
+    """The rows that ``rows`` names, or all; ``save`` is given what there is after each of them.
 
     Raises:
         D2MError: no such row.
@@ -107,7 +115,9 @@ def measure_steps(out: Path, size: str, batch: int, repeats: int, precisions: li
     for precision in precisions:
         for name in chosen:
             started = time.perf_counter()
-            found[f"{name}, {precision}"] = measured = measure_row(ROWS[name], size, corpus, batch, precision, repeats)
+            measured = measure_row(ROWS[name], size, corpus, batch, precision, repeats)
+            found[f"{name}, {precision}"] = measured
+            save(found)
             print(f"  {line(name, precision, measured)}  ({time.perf_counter() - started:.0f} s)", flush=True)
     if "bf16" in precisions and not machine()["bf16"]:
         print("  bf16: this processor emulates it; the numbers say nothing about one that has it", flush=True)

@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.gpu_check.checks import Found
-from experiments.gpu_check.run import Report
-from experiments.scaling.run import exponent_of
+from experiments.gpu_check.report import Found, Report
 from experiments.throughput.stages import ROWS, batches_of, check_equal, data_of, module_of, plain_of
+from experiments.timing import exponent_of
 
 
 @pytest.fixture(scope="module")

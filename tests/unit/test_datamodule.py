@@ -137,7 +137,7 @@ def test_processes_read_the_rows_of_one_batch(corpus: Path, kind: str) -> None:
 
 @pytest.mark.parametrize(("limit", "n"), [(1.0, None), (3, 3)])
 def test_processes_walk_through_validation_together(corpus: Path, limit: int | float, n: int | None) -> None:
-    options: dict[str, Any] = {"batch_size": 3, "augment": None}
+    options: dict[str, Any] = {"batch_size": 1, "augment": None}
     whole = list(of(0, 1, corpus, "units", limit, **options).val_dataloader())
     assert len(whole) == n or (n is None and len(whole) > 3)
     walks = [list(of(rank, 4, corpus, "units", limit, **options).val_dataloader()) for rank in range(4)]

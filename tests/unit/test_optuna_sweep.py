@@ -13,7 +13,7 @@ from typing import Any
 import optuna
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
@@ -21,6 +21,7 @@ from d2m.bundle.passport import Passport, state
 from d2m.bundle.run_folder import RunFolder
 from d2m.cli.optuna_trials import Trials
 from d2m.cli.search_space import split, words
+from d2m.cli.sweepers import judged_by, outcome
 from d2m.core.errors import D2MError, Pruned
 from d2m.core.files import write_json
 from d2m.train.callbacks.prune import Prune, SweepTrial
@@ -125,8 +126,8 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 OUTCOMES: dict[int, Any] = {
-    0: 2.0, 1: D2MError("lr: too high"), 2: float("nan"), 3: OSError(errno.ENOSPC, "No space left", "/full"),
-    4: Pruned("val/recon 9 after epoch 1"), 5: ValueError("a\nbug"), 6: 1.0, 7: None,
+    0: D2MError("lr: too high"), 1: float("nan"), 2: OSError(errno.ENOSPC, "No space left", "/full"),
+    3: Pruned("val/recon 9 after epoch 1"), 4: 2.0, 5: 1.0,
 }  # fmt: skip
 
 
@@ -154,28 +155,22 @@ def test_no_trial_that_fails_ends_a_sweep(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     asked = ["hparams_search=optuna", f"{LR}=tag(log,interval(1e-5,1e-2))", f"hydra.sweep.dir={tmp_path}"]
-    done = called("train", *asked, "hydra.sweeper.n_trials=7", "hydra.sweeper.n_jobs=2")
-    assert done.returncode == 1 and len(fake) == 7
-    told = json.loads((tmp_path / "sweep.json").read_text())
-    states = [t["state"] for t in told["trials"]]
-    assert states == ["done", "failed", "failed", "failed", "pruned", "failed", "done"]
-    assert told["best"] == "6" and told["objective"] == "du_vae/val/recon" and told["mode"] == "min"
-    for number, cfg in enumerate(fake):
-        assert told["trials"][number]["params"] == {LR: f"{cfg.model.du_vae.optimizer.lr:.6g}"}
+    done = called("train", *asked, "hydra.sweeper.n_trials=5", "hydra.sweeper.n_jobs=3")
+    assert done.returncode == 1 and len(fake) == 5
     lines = done.stdout.splitlines()
-    assert "trial 1 failed: lr: too high" in lines and "trial 5 failed: ValueError: a bug" in lines
-    assert "trial 3 failed: /full: No space left; free space or choose another folder" in lines
-    assert any(line.startswith("trial 2 failed: its objective was never measured") for line in lines)
-    assert "trial 4 pruned: val/recon 9 after epoch 1" in lines
-    assert any(line.startswith(f"best: {tmp_path / '6'}, du_vae/val/recon 1 ({LR}=") for line in lines)
-    assert (tmp_path / "parallel.png").is_file() and state(RunFolder(tmp_path / "4")) == "pruned"
-    again = called("train", *asked, "hydra.sweeper.n_trials=7")
-    assert again.returncode == 0 and len(fake) == 7  # none of its own failed, and no value was taken for another's
-    more = called("train", *asked, "hydra.sweeper.n_trials=8")
-    assert more.returncode == 1 and len(fake) == 8
-    assert len({cfg.model.du_vae.optimizer.lr for cfg in fake}) == 8
-    other = called("train", *asked, "hydra.sweeper.n_trials=9", "seed=3")
-    assert other.returncode == 2 and "holds a sweep that differs in seed=3" in other.stderr and len(fake) == 8
+    assert "trial 0 failed: lr: too high" in lines and "trial 3 pruned: val/recon 9 after epoch 1" in lines
+    assert any(line.startswith("trial 1 failed: its objective was never measured") for line in lines)
+    assert "trial 2 failed: /full: No space left; free space or choose another folder" in lines
+    assert any(line.startswith(f"best: {tmp_path / '4'}, du_vae/val/recon 2 ({LR}=") for line in lines)
+    assert state(RunFolder(tmp_path / "3")) == "pruned" and not (tmp_path / "parallel.png").exists()
+    more = called("train", *asked, "hydra.sweeper.n_trials=6")
+    assert more.returncode == 0 and len(fake) == 6  # none of its own failed, and no value was taken for another's
+    told = json.loads((tmp_path / "sweep.json").read_text())
+    assert [t["state"] for t in told["trials"]] == ["failed", "failed", "failed", "pruned", "done", "done"]
+    assert told["best"] == "5" and told["objective"] == "du_vae/val/recon" and told["mode"] == "min"
+    drawn_now = [{LR: f"{cfg.model.du_vae.optimizer.lr:.6g}"} for cfg in fake]
+    assert [t["params"] for t in told["trials"]] == drawn_now and len({p[LR] for p in drawn_now}) == 6
+    assert (tmp_path / "parallel.png").is_file()
 
 
 def test_a_sweep_that_was_interrupted_goes_on_with_its_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,13 +206,13 @@ def test_a_wrong_sweep_is_one_line(words: list[str], line: str, fake: list[DictC
     assert re.search(line, told)
 
 
-def test_the_direction_is_the_objectives(fake: list[DictConfig], tmp_path: Path) -> None:
-    called(
-        "train", "hparams_search=optuna", "stages=[music_style]", "hydra.sweeper.n_trials=1",
-        f"hydra.sweep.dir={tmp_path}", "model.music_style.dropout=interval(0,1)",
-    )  # fmt: skip
-    assert open_study(tmp_path).direction.name == "MAXIMIZE"
-    assert list(open_study(tmp_path).get_trials()[0].params) == ["model.music_style.dropout"]  # du_vae's are not swept
+def test_the_direction_is_the_objectives() -> None:
+    for stages, objective, judged in (
+        (["mm_gan", "du_vae"], None, ("mm_gan/val/recon", "min")),  # in the order of training
+        (["music_style"], None, ("music_style/val/accuracy", "max")),
+        (["generator"], "eval/objective", ("eval/objective", "max")),
+    ):
+        assert judged_by(OmegaConf.create({"stages": stages, "objective": objective})) == judged
 
 
 def test_a_hopeless_trial_is_given_up_but_not_at_its_end(tmp_path: Path) -> None:
@@ -243,6 +238,15 @@ def test_a_hopeless_trial_is_given_up_but_not_at_its_end(tmp_path: Path) -> None
     assert open_study(tmp_path).get_trials()[3].intermediate_values == {1: 9.0, 2: 9.0}
     open_study(tmp_path).tell(3, state=TrialState.PRUNED)
     validated(9.0, 2)  # resumed by hand: the study has its answer
+
+
+def test_a_trial_that_the_launcher_lost_is_told_by_its_folder(tmp_path: Path) -> None:
+    for name, facts in (("0", {"state": "done"}), ("1", {"state": "failed", "error": "why"}), ("2", {})):
+        write_json(RunFolder(tmp_path / name).facts_path, {"stages": ["du_vae"], **facts})
+    write_json(RunFolder(tmp_path / "0").done_path("du_vae"), {"metrics": {"val/recon": 0.5}})
+    ends = [outcome(n, RunFolder(tmp_path / n), {}, None) for n in "0123"]
+    assert [e.state for e in ends] == ["done", "failed", "failed", "failed"] and ends[0].value == 0.5
+    assert [e.error for e in ends[1:]] == ["why", *["its process ended without a word"] * 2]
 
 
 def test_what_matters_is_found() -> None:

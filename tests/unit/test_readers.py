@@ -300,7 +300,7 @@ def test_a_unit_that_the_file_spells_out(tmp_path: Path, said: str, seed: int) -
 def test_depths_are_no_confidences(tmp_path: Path) -> None:
     for depth in (dancer(2.0), dancer(2.0) / 100, dancer(2.0) + np.array([0, 0, 400])):
         np.save(tmp_path / "a.npy", coco17(depth))
-        with pytest.raises(D2MError, match=r"third numbers are no confidences; .*source=npz"):
+        with pytest.raises(D2MError, match=r"third numbers are not confidences; .*source=npz"):
             read_pose("coco17", tmp_path / "a.npy", Stated())
     np.savez(tmp_path / "b.npz", joints=coco17(dancer(2.0)), fps=30.0)  # as it advises
     clip = read_pose("npz", tmp_path / "b.npz", Stated(order="coco17"))

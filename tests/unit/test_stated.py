@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from d2m.prepare.plausible import look, read_pose
 from d2m.prepare.process import Options, read_recording
 from d2m.prepare.run import prepare, prepare_into
 from d2m.prepare.sources.clip import make_clip
-from d2m.prepare.stated import Stated, parse_stated
+from d2m.prepare.stated import STATED, Stated, parse_stated
 from tests.commands import d2m
 
 OTHER = [JOINTS.index(j.replace("left", "?").replace("right", "left").replace("?", "right")) for j in JOINTS]
@@ -221,3 +222,15 @@ def test_a_songs_row_with_its_own_rate(tmp_path: Path) -> None:
     raw = rows(tmp_path / "raw", {"name": "a", "genre": "x", "audio": "a.wav", "pose": "a.npz", "fps": "25"})
     (recording,) = read_manifest(raw)
     assert len(read_recording(recording, FLAT)[1]) == 120
+
+
+def test_every_statement_that_a_reader_advises_is_translated() -> None:
+    from d2m.prepare.run import _STATEMENT
+
+    for told in (
+        "set up=z (or up=y if it does)", "set the right rate, e.g. fps=30", "name them, names={neck:JOINT,...}",
+        "omit unit=m", "set up=y, up=x or up=-x", "they may differ by max_gap_s=1",
+    ):  # fmt: skip
+        keys = [key for key in re.findall(r"(\w+)=", told) if key in STATED]
+        spelled = _STATEMENT.sub(r"\1+data.corpus.stated.\2=", told)
+        assert re.findall(r"\+data\.corpus\.stated\.(\w+)=", spelled) == keys

@@ -1,11 +1,12 @@
 """A run's passport: what run.json says of a run from its first second to its end, and how to tell that it was killed.
 
-run.json  state       running, done, failed, pruned (a sweep gave it up) or killed
+run.json  state       running, done, failed, pruned (a sweep gave it up), killed or requeued (its job goes on later)
           error       of one that is not done: why, on one line
           stage       what it is at: "corpus", a stage, "bundle"
           heartbeat   when the process that trains last said so, every BEAT_SECONDS
           started, resumed, ended   of the first session, the present one and the last (ISO 8601, UTC)
           host, pid, slurm_job, wandb   where it is; W&B's ids by stage
+          slurm_restarts   how often SLURM has queued its job again
           metrics     of the last stage that has any, as of its last checkpoint
           signature   of what is trained (d2m.bundle.signature)
           config      in config.json beside it, resolved
@@ -30,7 +31,7 @@ BEAT_SECONDS = 10.0
 #: A heartbeat older than this is a process that ended, unless it still holds the run's lock.
 STALE_SECONDS = 90.0
 #: What only the present session says.
-_LIVE = ("ended", "error", "heartbeat", "host", "pid", "resumed", "slurm_job", "stage", "state")
+_LIVE = ("ended", "error", "heartbeat", "host", "pid", "resumed", "slurm_job", "slurm_restarts", "stage", "state")
 
 
 def now() -> str:
@@ -85,9 +86,9 @@ class Passport:
             return self
         self._before = self.run.facts()
         kept = {k: v for k, v in self._before.items() if k not in _LIVE} or self._given
-        session = {"state": "running", "stage": "corpus", "host": platform.node(), "pid": os.getpid()}
+        session: dict[str, Any] = {"state": "running", "stage": "corpus", "host": platform.node(), "pid": os.getpid()}
         if job := slurm_job():
-            session["slurm_job"] = job
+            session |= {"slurm_job": job, "slurm_restarts": int(os.environ.get("SLURM_RESTART_COUNT") or 0)}
         self._facts = {"started": now(), **kept, **session}
         if self._before:
             self._facts["resumed"] = now()
@@ -136,7 +137,8 @@ class Passport:
         end: dict[str, Any] = {"state": "done", "ended": now()}
         if error is not None:
             # KeyboardInterrupt and SystemExit, which signals raise, are no Exception.
-            state = "pruned" if isinstance(error, Pruned) else "failed" if isinstance(error, Exception) else "killed"
+            ended = str(getattr(error, "state", "killed"))
+            state = "pruned" if isinstance(error, Pruned) else "failed" if isinstance(error, Exception) else ended
             end |= {"state": state, "error": reason(error)}
         with suppress(D2MError):  # a full disk: the error of the block counts, and the run's files are whole
             if error is not None and self._before and not self._identified:

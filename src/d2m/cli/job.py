@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from d2m.cli.cluster import register_token
 from d2m.cli.command_line import user_errors
 from d2m.cli.commands import Command
 from d2m.cli.keys import check_overrides
@@ -21,6 +22,8 @@ from d2m.core.errors import D2MError
 QUIET = (
     "hydra.output_subdir=null", "hydra.run.dir=.", "hydra/job_logging=disabled", "hydra/hydra_logging=disabled",
 )  # fmt: skip
+
+register_token()
 
 #: The words that this process was called with, before its overrides.
 _CALLED: list[str] = []
@@ -99,6 +102,8 @@ def launch(name: str, command: Command, words: Sequence[str], called: Sequence[s
     args = parser.parse_intermixed_args(_without_hyphens(words, parser))
     if args.multirun and not command.multirun:
         raise D2MError(f"-m: the runs of d2m {name} would overwrite each other; call it once per value")
+    if args.multirun and (args.cfg is not None or args.info is not None):
+        raise D2MError("--cfg and --info show one config; leave -m out, and give one value per key")
     flags = [] if args.config_name is None else ["--config-name", args.config_name]
     if args.config_dir is not None:
         args.config_dir = os.path.abspath(expand_home(args.config_dir))

@@ -42,12 +42,12 @@ NULL_TYPES: dict[str, Any] = {
     "songs_per_genre": 1,
     "batch": 1,
 }
-#: Lightning takes more than the type of the default here, and says itself what it takes.
+#: Lightning takes more types than the default's here, and checks them itself.
 _ANY_TYPE = ("trainer.devices", "trainer.deterministic", "trainer.fast_dev_run")
 
 _QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
 _ELEMENT = re.compile(r"""\s*('(?:\\.|[^'])*'|"(?:\\.|[^"])*"|[^,]+)\s*(?:,|$)""")
-_PLAIN = re.compile(r"[\w.+-]*")
+_PLAIN = re.compile(r"[\w.+-]*", re.ASCII)
 
 
 def is_text(key: str) -> bool:
@@ -117,7 +117,7 @@ def _word(value: str, key: str, interpolate: bool) -> str:
 
 
 def prepare_overrides(arguments: Iterable[str]) -> list[str]:
-    """Quote paths and text, and of an override given twice keep the last; flags and their order stay."""
+    """Quote paths and text, and keep the last of an override given twice; flags and their order stay."""
     kept: dict[str, str] = {}
     for i, argument in enumerate(arguments):
         key, equals, _ = argument.partition("=")

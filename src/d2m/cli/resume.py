@@ -9,6 +9,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from d2m.bundle.run_folder import RunFolder
+from d2m.cli.cluster import check_launcher, check_one_folder
 from d2m.cli.overrides import prepare_overrides, quote_override
 from d2m.core.errors import D2MError
 from d2m.core.machine import is_rank_zero
@@ -152,6 +153,9 @@ def begin(overrides: list[str], only_shown: bool) -> list[str] | None:
         if is_rank_zero():
             print(f"{run.path}: finished already; nothing to train")
         return None
+    if not only_shown:
+        check_launcher(overrides)
+        check_one_folder(_run_dir(overrides) is not None, overrides)
     if is_rank_zero() and not only_shown:
         check_run_dir(overrides, resumes=bool(asked))
     return [*overrides, *asked]  # the job has to know as well

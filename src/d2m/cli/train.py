@@ -149,6 +149,7 @@ def _train(cfg: DictConfig, folder: RunFolder, overrides: list[str]) -> float | 
     from d2m.train.curriculum import run as run_curriculum
     from d2m.train.identity import Company
     from d2m.train.objective import check_objective, objective
+    from d2m.train.requeue import Requeue
 
     check_objective(cfg)
 
@@ -156,7 +157,7 @@ def _train(cfg: DictConfig, folder: RunFolder, overrides: list[str]) -> float | 
         check_same_run(folder, overrides)
     company = Company(runs_beside(cfg, folder), runs_to_share(cfg, folder), sweep_trial(cfg, folder))
     restart_as_this_job()
-    with own_processes():
+    with Requeue(), own_processes():
         try:
             run_curriculum(cfg, folder.path, overrides, company)
         except KeyboardInterrupt:  # between two stages

@@ -71,7 +71,7 @@ class Corpus:
 
     @classmethod
     def read(cls, folder: Path) -> Corpus:
-        """:meth:`open` without the look whether preparing came to its end."""
+        """:meth:`open`, but without checking that preparing was finished."""
         try:
             if not (folder / INDEX).is_file():
                 raise D2MError(f"{folder}: written by an older version (no {INDEX}); prepare the corpus again")
@@ -183,7 +183,7 @@ class Corpus:
         return np.asarray(self.beats[first : first + n])
 
     def song_tempo(self, recording: int) -> float:
-        """Beats of the music a minute: as the raw corpus says, else as its beats do; NaN if neither is known."""
+        """Tempo of the music in BPM: the raw corpus's own, else by its beats; NaN if neither is known."""
         said = self.recordings[recording].tempo
         return float(said) if np.isfinite(said) else tempo(self.song_beats(recording))
 

@@ -12,7 +12,7 @@ runs.npy               (R, 2) first unit and length: units that follow each othe
 features.npy           (F, f) float32 at 15 fps, whole songs, not normalised; feature_bounds (n, 2)
 poses.npy              (P, 28) float32 px at 15 fps, view after view; pose_bounds (n, 3): first, frames, views
 beats.npy              (B,) s, of the music; beat_bounds (n, 2); onsets.npy and onset_bounds alike
-sources.log            paths of the raw recordings on this machine: only used to find the songs' files again
+sources.log            paths of the raw recordings on this machine, only used to find the songs' files again
 
 Opening reads index.json and the arrays' headers, nothing else.
 """
@@ -64,13 +64,13 @@ def layout(n_features: int) -> Layout:
 
 
 def check_index(folder: Path, info: dict[str, Any]) -> int:
-    """See that a corpus is on this version's clock, in its units, of its joints and its front end's columns.
+    """Check a corpus's frame rate, units, joints and feature columns against this version's.
 
     Returns:
         How many features a frame has.
 
     Raises:
-        D2MError: it is not. What an older index.json does not say is taken to be right.
+        D2MError: they differ. What an older index.json does not record is assumed to match.
     """
     here = FRONT_ENDS.get(info["front_end"])
     expected = {"fps": FPS, "units": UNITS, "joints": list(JOINTS), **({"columns": list(here.columns)} if here else {})}

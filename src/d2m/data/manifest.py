@@ -26,8 +26,8 @@ class Recording:
     """One dance, with its music if it has any.
 
     name: unique. genre: as the manifest spells it. audio, pose: files. group: what a split keeps together.
-    start_s, end_s: the part to use, on the clock that song and motion share; end_s None is the end. stated: the columns
-    of :data:`STATED` that are filled in, and their text.
+    start_s, end_s: the part to use, in seconds of the clock that song and motion share; end_s None is the end.
+    stated: the columns of :data:`STATED` that are filled in, and their text.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What the parts of decoding share: the plan by which a file is read, second 0 of a container's clock, and errors."""
+"""Shared by the decoders: the plan by which a file is read, second 0 of a container's clock, and errors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Plan:
 
 
 class Replan(Exception):
-    """What was read so far was read in a wrong way; start again with another plan."""
+    """What was read so far was read wrongly; start again with another plan."""
 
     def __init__(self, plan: Plan):
         self.plan = plan
@@ -60,10 +60,10 @@ def pictures_of(container: Any) -> list[Any]:
 
 
 def check_readable(file: Path) -> None:
-    """See that there is a file with something in it.
+    """Check that a file exists and is not empty.
 
     Raises:
-        D2MError: there is not.
+        D2MError: it is missing, empty, a folder, or cannot be read.
     """
     if file.is_dir():
         raise D2MError(f"{file}: is a folder, not an audio file; name one file in it")
@@ -83,7 +83,7 @@ def corrupt(file: Path) -> D2MError:
 
 
 def incomplete(file: Path, read_s: float, stated_s: float) -> D2MError:
-    """Of a file that ends too early."""
+    """The error for a file that ends too early."""
     return D2MError(
         f"{file}: is cut off, corrupt or not audio, {read_s:.1f} of its {stated_s:.1f} s can be decoded; "
         "copy or export it again, or re-encode what is left (ffmpeg -i OLD NEW.wav)"
@@ -91,7 +91,7 @@ def incomplete(file: Path, read_s: float, stated_s: float) -> D2MError:
 
 
 def damaged(file: Path, read_s: float, stated_s: float) -> D2MError:
-    """Of a file that is damaged before its end: re-encoded, all that follows the damage would come too early."""
+    """The error for a file that is damaged before its end: re-encoding would move everything after the damage."""
     return D2MError(
         f"{file}: is damaged, corrupt or not audio, {read_s:.1f} of its {stated_s:.1f} s can be decoded; "
         "copy or export it again (re-encoding would move what follows the damage)"

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 def decode(file: Path, use: Callable[[Blocks], T]) -> tuple[Plan, T]:
-    """Pass the blocks of a sound file to ``use`` (again from the start if they were not to be believed).
+    """Pass the blocks of a sound file to ``use``; again from the start if the file turns out to need another reader.
 
     Returns:
         The plan by which :func:`blocks` reads the same again, and what ``use`` returned.

@@ -111,7 +111,7 @@ class _Reader:
             yield self.put(np.zeros((self.channels, min(step, n - at)), np.float32))
 
     def check(self, stated: float | None) -> None:
-        """See that enough was decoded. stated: samples that the header states."""
+        """Check that enough was decoded. stated: number of samples by the header."""
         if not self.n and (stated or self.container.format.name not in STATED):
             raise corrupt(self.file)
         whole = max(self.n, stated or 0)
@@ -190,9 +190,9 @@ class _Stamped(_Reader):
 
 
 class _Counted(_Reader):
-    """A bare stream of coded frames: what is lost is told by the bytes that could not be decoded.
+    """A bare stream of coded frames: what was lost follows from the bytes that could not be decoded.
 
-    If the header states the length (most MP3 files), the silences make it up exactly.
+    If the header states the length (most MP3 files), the silences restore it exactly.
     """
 
     def __init__(self, container: Any, file: Path, plan: Plan):

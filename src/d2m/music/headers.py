@@ -1,4 +1,4 @@
-"""What a sound file's first bytes say, and whether they agree with its size: which reader takes it."""
+"""What a sound file's header states, whether its size agrees, and which reader takes it."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ def _ogg_links(file: Path) -> tuple[tuple[tuple[int, int], ...], bool]:
 
 
 def _check_riff(file: Path) -> None:
-    """See that a wav's header and its size agree: libsndfile and FFmpeg believe either in silence.
+    """Check that a wav's header agrees with the file's size: libsndfile and FFmpeg silently trust one of them.
 
-    Sizes that a recorder never filled in (0, or about 2 or 4 GiB) are none.
+    A size of 0, or of about 2 or 4 GiB, was never filled in by the recorder and states nothing.
 
     Raises:
         D2MError: cut off, or more sound than the header states.

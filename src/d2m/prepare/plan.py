@@ -69,7 +69,7 @@ class Plan:
     code: int = CODE_VERSION
 
     def text(self) -> str:
-        """As the file holds it; equal plans have equal texts."""
+        """The file's text; equal plans have equal texts."""
         head = {"code": self.code, "options": self.options, "splits": self.splits, "default_genre": self.default_genre}
         plain = ({k: v for k, v in asdict(line).items() if v or k != "audio_sha256"} for line in self.lines)
         lines = ",\n".join(json.dumps(line, ensure_ascii=False) for line in plain)

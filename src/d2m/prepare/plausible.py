@@ -1,7 +1,7 @@
 """Whether a recording is a plausible upright human in the unit, order, orientation and rate it is said to have.
 
-One look for all sources, right after reading. What cannot be a human is refused in a line that names the option that
-fixes it. Numbers behind the thresholds, and what cannot be known: docs/adr/0059, docs/data.md.
+One check for all sources, right after reading. What cannot be a human is refused in one line that names the option that
+fixes it. The thresholds are explained in docs/adr/0059; docs/data.md lists what cannot be detected.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ def reads(source: str, option: str) -> bool:
 
 
 def check_stated(source: str, stated: Stated) -> None:
-    """Refuse what a source does not read. Raises: D2MError."""
+    """Refuse options that a source does not read. Raises: D2MError."""
     for option in stated.plain():
         if not reads(source, option):
             raise D2MError(f"source={source} does not take {option}=; {', '.join(_READ_BY[option])} do")
 
 
 def read_pose(source: str, path: Path, stated: Stated) -> PoseClip:
-    """Read a recording as was stated, and look at it.
+    """Read a recording as stated, and check it.
 
     Raises:
         D2MError: as the readers, and as :func:`look`.
@@ -87,7 +87,7 @@ def read_pose(source: str, path: Path, stated: Stated) -> PoseClip:
 def look(clip: PoseClip, stated: Stated, where: str, source: str = "npz") -> None:
     """Refuse anything but an upright human: an impossible unit, orientation, order, side or rate.
 
-    Too few frames to tell, and bodies without extent, are passed over: cleaning refuses them.
+    Recordings with too few frames to tell, or bodies of no size, pass: cleaning refuses them.
 
     Raises:
         D2MError: one line that names the option that fixes it.
@@ -152,7 +152,7 @@ def _look_at_up(x: Floats, stated: Stated, where: str) -> None:
 
 
 def _look_at_sides(x: Floats, stated: Stated, where: str) -> None:
-    """Knees bend forward, and forward is where left is on the left: an exchange of sides, or one axis, undoes that."""
+    """Check that knees bend forward, by the body's left and right: swapped sides or a flipped axis undo that."""
     if False in (stated.mirror, stated.swap_sides):
         return
     hips = hip_midpoint(x)

@@ -1,4 +1,4 @@
-"""One recording -> poses, dance units, music features, beats and onsets, or the reason why not."""
+"""One recording to poses, dance units, music features, beats and onsets, or the reason why it is refused."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from d2m.prepare.plausible import check_stated, likely_rate, read_pose, reads
 from d2m.prepare.sources import SOURCES
 from d2m.prepare.stated import Stated, parse_stated
 
-#: Raised whenever the same inputs would give other arrays.
+#: Increased whenever the same inputs would give different arrays.
 CODE_VERSION = 5
 YAWS = (0.0, 45.0, 90.0, 135.0, 180.0, 225.0, 270.0, 315.0)
 CAMERAS = {"orthographic": project, "pinhole": project_pinhole}
@@ -36,7 +36,7 @@ MIN_MOTION_S = 1.0
 
 @dataclass(frozen=True)
 class Options:
-    """What decides a recording's arrays, besides its files.
+    """What determines a recording's arrays, besides its files.
 
     source: one of :data:`d2m.prepare.sources.SOURCES`.
     yaws, camera: angles in degrees, and "orthographic" or "pinhole", for 3-D motions; 2-D ones keep their own camera.
@@ -44,7 +44,7 @@ class Options:
     beats: who tracks the music's beats, one of :data:`d2m.music.beats.BEAT_TRACKERS`; beats_checkpoint: its weights.
     max_gap_s: by how much the length of music and motion may differ; None cuts the longer one instead.
     clean: options of :func:`d2m.prepare.clean.clean`.
-    stated: what the user says of the poses.
+    stated: what the user states about the poses.
     """
 
     source: str = "npz"
@@ -102,7 +102,7 @@ class Options:
         return {"beats_weights": sha256(self.checkpoint)} if self.checkpoint and self.checkpoint.is_file() else {}
 
     def plain(self) -> dict[str, Any]:
-        """As JSON holds it: the checkpoint by its digest, without the machine's path; ``stated`` if anything was."""
+        """As JSON: the checkpoint by its digest, without this machine's path; ``stated`` only if anything was."""
         kept = {k: v for k, v in asdict(self).items() if k not in ("beats_checkpoint", "stated")}
         stated = {"stated": said} if (said := self.stated.plain()) else {}
         return {**{k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}, **stated, **self._weights}
@@ -144,7 +144,7 @@ def process(recording: Recording, options: Options) -> Prepared:
     Beats are tracked once, on the centred motion, so that all views share their units' times.
 
     Raises:
-        D2MError: whatever is wrong with its files.
+        D2MError: its files cannot be used.
     """
     cleaned, joints, wave = read_recording(recording, options)
     hears = front_end(options.front_end)
@@ -239,7 +239,7 @@ def _match(
     max_gap_s: float | None,
     fps: float | None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Refuse a pair of unlike lengths, or cut the longer of the two. fps: None if it cannot be stated."""
+    """Refuse a pair of different lengths, or cut the longer one. fps: None if the source takes no fps=."""
     motion, song = len(joints) / FPS, len(wave) / SAMPLE_RATE
     if max_gap_s is None:
         frames = min(len(joints), int(song * FPS + 0.5))

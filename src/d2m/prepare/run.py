@@ -25,7 +25,7 @@ from d2m.prepare.stated import STATED, read_stated
 __all__ = ["YAWS", "merge", "prepare", "prepare_into"]
 
 #: What errors advise to state about poses.
-_STATEMENT = re.compile(rf"\b((?:set|or|omit) )({'|'.join(STATED)})=")
+_STATEMENT = re.compile(rf"((?:\b(?:set|or|omit)|,|e\.g\.) )({'|'.join(STATED)})=")
 #: Below this a second process costs more (its imports) than it gives.
 _POOL_FROM = 64
 

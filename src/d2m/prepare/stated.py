@@ -1,7 +1,7 @@
-"""What a user says of poses that a file does not: unit, up axis, rate, order of the points, size of the picture, sides.
+"""What the user states about poses if their file does not: unit, up axis, rate, order of points, picture size, sides.
 
-Everything is None by default: then the format's own is taken (docs/data.md), and :mod:`d2m.prepare.plausible` looks
-whether it can be.
+Everything is None by default: the format's own convention then applies (docs/data.md), and
+:mod:`d2m.prepare.plausible` checks whether it can be right.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PIXELS = "-y"
 
 @dataclass(frozen=True)
 class Stated:
-    """Said by the user, for all recordings of a preparation.
+    """Stated by the user, for all recordings of a preparation or for one.
 
     unit: of 3-D poses, one of :data:`d2m.prepare.sources.axes.UNITS`, the centimetres of one unit, or "auto" (of each
         recording's legs).
@@ -77,7 +77,7 @@ class Stated:
             raise D2MError(f"names: '{strangers[0]}' is not one of our joints; choose from {', '.join(JOINTS)}")
 
     def plain(self) -> dict[str, Any]:
-        """What was said, as JSON holds it; {} if nothing was."""
+        """What was stated, as JSON; {} if nothing was."""
         kept = {k: v for k, v in asdict(self).items() if v is not None and v != {}}
         if self.mirror:  # since pictures' sides are exchanged: corpora of before are prepared again
             kept["mirror"] = "x and sides"
@@ -120,10 +120,10 @@ def _plain_number(text: str) -> float | str:
 
 
 def bring(clip: PoseClip, stated: Stated, where: str) -> PoseClip:
-    """A clip as its reader gives it -> centimetres and y up, or pixels and y down, as was stated.
+    """Bring a clip from its reader to centimetres and y up, or to pixels and y down, as stated.
 
     Raises:
-        D2MError: something was stated that these poses cannot have.
+        D2MError: a statement does not apply to these poses.
     """
     flat = clip.joints.shape[-1] == 2
     if flat and stated.unit not in (None, "auto"):

@@ -55,20 +55,27 @@ from d2m.train.request import (
     start_checkpoint,
     starts_from,
 )
+from d2m.train.requeue import cluster_environment
 from d2m.train.reuse import shared
 from d2m.train.stage import STAGES, Stage
 from d2m.train.timing import build_pace
+
+#: trainer.precision -> what weights are kept in, if not in float32.
+_TRUE = {"64-true": torch.float64, "64": torch.float64, "bf16-true": torch.bfloat16, "16-true": torch.float16}
 
 
 def build_module(
     cfg: DictConfig, stage: Stage, n_genres: int, n_features: int = Sizes.n_features
 ) -> pl.LightningModule:
-    """The stage's LightningModule with fresh weights; widths are those of the config and of the corpus."""
+    """The stage's LightningModule with fresh weights; widths are those of the config and of the corpus.
+
+    In the precision that Lightning would convert it to: only after it has restored a checkpoint, and rounded it.
+    """
     sizes = {"n_genres": n_genres, "n_features": n_features}
     # convert="all", not recursive: hparams stay plain numbers and dicts (the optimizer too), so that checkpoints load
     # with weights_only=True.
     module: pl.LightningModule = instantiate(cfg.model[stage.name], sizes=sizes, _convert_="all", _recursive_=False)
-    return module
+    return module.to(_TRUE.get(str(cfg.trainer.precision), torch.float32))
 
 
 def build_trainer(
@@ -91,11 +98,10 @@ def build_trainer(
             check_val_every_n_epoch=fit.check_val_every_n_epoch,
             # The sampler is rank-aware itself: each process reads its rows of every batch.
             use_distributed_sampler=False,
-            # A folder per stage: a SLURM requeue's checkpoint must not be taken for the next stage's.
             default_root_dir=str(run.checkpoint(stage.name).parent),
             callbacks=callbacks,
             logger=logger,
-            plugins=[AtomicCheckpointIO()],
+            plugins=[AtomicCheckpointIO(), *cluster_environment()],
             enable_progress_bar=cfg.callbacks.progress_bar,
             enable_model_summary=cfg.callbacks.progress_bar,
         )
@@ -221,8 +227,9 @@ def train_stage(
         trainer.fit(module, data, ckpt_path=None if start is None else str(start), weights_only=True)
         status = "success"
     except SystemExit as e:
-        status = "interrupted"
-        raise signals.cut(e, trainer, stage.name, last) from e
+        cut = signals.cut(e, trainer, stage.name, last)
+        status = cut.state
+        raise cut from e
     except Pruned:
         status = "success"
         raise

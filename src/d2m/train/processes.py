@@ -75,7 +75,8 @@ class Together(DDPStrategy):
         return super().reduce(tensor, group, reduce_op)
 
     def setup_environment(self) -> None:
-        if os.environ.get(_PARENT) == str(os.getppid()):
+        watched = any(isinstance(t, _Orphan) for t in threading.enumerate())  # by an earlier stage
+        if os.environ.get(_PARENT) == str(os.getppid()) and not watched:
             _Orphan(os.getppid()).start()
         super().setup_environment()
 

@@ -83,11 +83,11 @@ def _sure(points: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _check_confidences(points: NDArray[np.float32], file: Path) -> None:
-    """Refuse a third number that is a depth."""
+    """Refuse third numbers that are depths."""
     third = points[..., 2:][np.isfinite(points[..., 2:])]
     if third.size and ((third < 0).mean() > 0.01 or np.median(third) > _MAX_CONFIDENCE):
         raise D2MError(
-            f"{file}: its third numbers are no confidences; save 3-D poses as an npz with the keys joints and fps, "
+            f"{file}: its third numbers are not confidences; save 3-D poses as an npz with the keys joints and fps, "
             "and set source=npz"
         )
 

@@ -124,7 +124,7 @@ def read_npz_clip(
     Args:
         fps: instead of the file's.
         order: of joints that are not named, one of :data:`d2m.prepare.sources.orders.ORDERS`; by default our 14.
-        unit: a unit that whoever calls will apply; by default 3-D joints are brought to cm from the file's ``units``.
+        unit: a unit that the caller will apply; by default 3-D joints are brought to cm from the file's ``units``.
 
     Raises:
         D2MError: missing or unreadable file, missing key, wrong shape, bad fps.

@@ -1,10 +1,9 @@
-"""Orders in which formats list a body's points, and the look at whether points are a body in the order they are said
-to have.
+"""Orders in which formats list a body's points, and a check whether points form a body in their stated order.
 
-The look measures the limbs: each one's share of the sum of all, against that of 71 dancers (motion capture, and its
-pictures from eight sides). In a picture a limb is as long as it is seldom longer (80th percentile), in space its
-median. Of real recordings none differed by more than 0.27 in the mean of the logarithms; points read in another order
-differ by 0.35 to 0.9 (docs/adr/0059).
+The check compares each limb's share of the total limb length with that of 71 dancers (motion capture, and pictures
+of it from eight sides). The length of a limb is its 80th percentile in pictures, in which it is foreshortened, and its
+median in space. The mean absolute logarithm of the ratios was at most 0.27 in real recordings; for points read in
+another order it is 0.31 to 0.9 (docs/adr/0059).
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ _SIDES = [
 
 
 def of_count(points: int) -> list[str]:
-    """The orders of so many points; the one that is taken by default is first."""
+    """The orders with this number of points; the default is first."""
     return [name for name, (count, _) in ORDERS.items() if count == points]
 
 
@@ -81,10 +80,10 @@ def reorder(points: NDArray[np.floating], order: str) -> NDArray[np.float32]:
 
 
 def order_for(points: int, order: str | None, where: str) -> str:
-    """The order that is stated, or the first of so many points.
+    """The stated order, or the default for this number of points.
 
     Raises:
-        D2MError: none, or one of another count.
+        D2MError: there is none, or the stated one has another number of points.
     """
     known = of_count(points)
     if order is None:
@@ -101,12 +100,12 @@ def order_for(points: int, order: str | None, where: str) -> str:
 
 
 def strangeness(joints: NDArray[np.floating]) -> float:
-    """How far the limbs of bodies (m, 14, 2 or 3) are from a human's; NaN if too little is visible to tell."""
+    """How much the limbs of bodies (m, 14, 2 or 3) differ from a human's; NaN if too little is visible to tell."""
     return _measure(joints)[0]
 
 
 def _measure(joints: NDArray[np.floating]) -> tuple[float, float]:
-    """:func:`strangeness`, and how unlike the left limbs are to the right ones."""
+    """:func:`strangeness`, and how much left limbs differ from right ones."""
     x = np.asarray(joints, np.float64)
     ends = np.array([(a, b) for a, b, _ in LIMBS])
     lengths = np.linalg.norm(x[:, ends[:, 0]] - x[:, ends[:, 1]], axis=-1)
@@ -123,7 +122,7 @@ def _measure(joints: NDArray[np.floating]) -> tuple[float, float]:
 
 
 def check_order(points: NDArray[np.floating], order: str, where: str, sure: NDArray[np.floating] | None = None) -> None:
-    """Refuse points that make no body in their order, or a much better one in another of as many points.
+    """Refuse points that form no body in their order, or a much better one in another order of as many points.
 
     Args:
         points: (m, n, 2 or 3): bodies of any frames, NaN if unseen.
@@ -152,7 +151,7 @@ def check_order(points: NDArray[np.floating], order: str, where: str, sure: NDAr
 
 
 def check_joints(joints: NDArray[np.floating], mend: str, where: str) -> None:
-    """Refuse our 14 joints if they make no body.
+    """Refuse our 14 joints if they form no body.
 
     Args:
         joints: (m, 14, 2 or 3), NaN if unseen.

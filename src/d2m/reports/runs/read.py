@@ -25,8 +25,8 @@ EVALUATED = "eval/objective"
 @dataclass(frozen=True)
 class Run:
     """A run. name: its path below the folder that was looked through. sweep: that of its sweep, "" outside of one.
-    state: running, done, failed, pruned, killed, "unfinished" (of before there were states) or "unreadable". facts:
-    run.json.
+    state: running, done, failed, pruned, killed, requeued, "unfinished" (of before there were states) or "unreadable".
+    facts: run.json.
     """
 
     folder: RunFolder

@@ -22,6 +22,7 @@ _COLOURS = {
     "done": "green",
     "failed": "red",
     "killed": "yellow",
+    "requeued": "yellow",
     "pruned": "magenta",
     "unreadable": "red",
 }
@@ -161,7 +162,7 @@ def print_run(run: Run, monitors: Mapping[str, tuple[str, str]], out: Console | 
             facts.add_row(key, escape(str(value)))
     out.print(facts)
     out.print(_stages(run, monitors))
-    if run.state in ("failed", "killed", "unfinished"):
+    if run.state in ("failed", "killed", "requeued", "unfinished"):
         out.print(f"to go on: d2m train resume={escape(str(run.folder.path))}", soft_wrap=True)
 
 

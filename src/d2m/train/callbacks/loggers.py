@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 
 from d2m.core.machine import is_rank_zero
 from d2m.draw.video import video_gif
+from d2m.train.callbacks.pace import note
 
 #: Characters of a run's, a group's or an artifact's name that W&B's server takes.
 NAME_LIMIT = 128
@@ -21,6 +23,8 @@ NAME_LIMIT = 128
 TAG_LIMIT = 64
 #: How long a run may wait for W&B's server before it continues offline.
 CONNECT_SECONDS = 30.0
+#: How often W&B writes an offline run to the disk, which a killed job loses no more of (its own: every 15 s).
+FLUSH_SECONDS = 1.0
 #: Marks a WANDB_DATA_DIR set by us: the next run of this process may change it.
 _STAGED = "D2M_WANDB_STAGED"
 
@@ -61,7 +65,7 @@ def wandb_logger(
     name = "/".join(folder.absolute().parts[-2:])  # of a sweep the folder's own name is a number
 
     def make(mode: str, suffix: str = "") -> WandbLogger:
-        return WandbLogger(
+        return PatientWandbLogger(
             project=project, name=within_limit(f"{name}-{stage}"), group=within_limit(name), job_type=stage,
             id=_run_id(folder, stage) + suffix, resume="allow",
             tags=[*run_tags(folder), *(within_limit(str(t), TAG_LIMIT) for t in tags)],
@@ -100,7 +104,33 @@ def _stage_artifacts_in(folder: Path) -> None:
 def _quiet_settings() -> Any:
     import wandb
 
-    return wandb.Settings(silent=True, console="off", init_timeout=CONNECT_SECONDS)
+    return wandb.Settings(
+        silent=True, console="off", init_timeout=CONNECT_SECONDS, x_transaction_log_flush_interval=FLUSH_SECONDS
+    )
+
+
+@contextmanager
+def _service_may_be_gone() -> Iterator[None]:
+    """A signal to all processes of a job, as clusters send it, ends W&B's service at once, and us after the batch.
+
+    It is no fault of the run. What was logged until then is on the disk.
+    """
+    try:
+        yield
+    except ConnectionError as e:
+        note(f"W&B's service has ended ({' '.join(str(e).split())}); W&B has the curves up to here", logging.WARNING)
+
+
+class PatientWandbLogger(WandbLogger):
+    """Lightning's; a run whose service has ended is trained on."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        with _service_may_be_gone():
+            super().log_metrics(metrics, step)
+
+    def finalize(self, status: str) -> None:
+        with _service_may_be_gone():
+            super().finalize(status)
 
 
 def _run_id(folder: Path, stage: str) -> str:
@@ -118,6 +148,7 @@ def close_loggers(loggers: Iterable[Logger], status: str, say: bool = True) -> N
     """Finalise them, also on a crash: W&B's next run would else write into this one.
 
     Args:
+        status: success, failed, killed or requeued.
         say: how an offline run is uploaded; False if :func:`say_upload` will, for the runs of all stages.
     """
     loggers = list(loggers)
@@ -130,7 +161,13 @@ def close_loggers(loggers: Iterable[Logger], status: str, say: bool = True) -> N
             if say and wandb.run.settings.mode == "offline":
                 folder = Path(wandb.run.dir).parent
                 print(f"W&B is offline: {folder}; upload it with: wandb sync {folder}")
-            wandb.finish(exit_code=0 if status == "success" else 1)
+            try:
+                if status == "requeued":  # shown as preempted until the job goes on, not as failed
+                    wandb.run.mark_preempting()
+                wandb.finish(exit_code=0 if status == "success" else 1)
+            except ConnectionError:  # said already
+                with suppress(ConnectionError):
+                    wandb.teardown()
 
 
 def say_upload(folder: Path) -> None:
@@ -192,7 +229,8 @@ def log_video(logger: Logger, key: str, path: Path, batch: int, caption: str) ->
     if isinstance(logger, WandbLogger):
         import wandb
 
-        logger.experiment.log({key: wandb.Video(str(path), caption=caption, format="mp4"), "batch": batch})
+        with _service_may_be_gone():
+            logger.experiment.log({key: wandb.Video(str(path), caption=caption, format="mp4"), "batch": batch})
     elif isinstance(logger, TensorBoardLogger):
         from tensorboard.compat.proto.summary_pb2 import Summary
 
@@ -226,7 +264,8 @@ def log_study(
         for row in rows:
             table.add_data(*(wandb.Video(str(v), format="mp4") if k == "video" else v for k, v in row.items()))
         images = {f"{key}/{name}": wandb.Image(str(path)) for name, path in figures.items()}
-        logger.experiment.log({**scalars, **images, f"{key}/table": table, "trainer/global_step": step})
+        with _service_may_be_gone():
+            logger.experiment.log({**scalars, **images, f"{key}/table": table, "trainer/global_step": step})
         return
     logger.log_metrics(dict(scalars), step=step)
     if isinstance(logger, TensorBoardLogger):
