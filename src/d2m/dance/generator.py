@@ -198,8 +198,7 @@ class DanceGenerator:
     ) -> DanceNoise:
         """Noise for one dance, on the CPU, so that a seed means the same dance on every device.
 
-        Without a generator it comes from the operating system's entropy; torch's global generator is neither read nor
-        reseeded.
+        Without a generator it is the operating system's entropy; torch's global generator is neither read nor reseeded.
         """
         if generator is None:
             generator = torch.Generator()
