@@ -48,6 +48,7 @@ def test_all_versions_of_an_edited_dance(tmp_path: Path) -> None:
         (["version=neutral"], "is not edited"),
         (["version=best"], "version=best: choose from"),
         (["fps=25"], "fps=25: choose from"),
+        (["fps=0"], "fps=0: choose from"),
         (["dance="], "dance=: give dance="),
     ],
 )

@@ -89,6 +89,11 @@ def test_filter_and_sort(outputs: Path, capsys: pytest.CaptureFixture[str]) -> N
     runs = Runs(read_runs(outputs), MONITORS)
     with pytest.raises(D2MError, match=r"filter=lr: no run has this; did you mean .*model\.du_vae\.lr"):
         runs.where(["lr=1"])
+    for wrong in ("state==done", "val/recon<<3", "val/recon=>3"):
+        with pytest.raises(D2MError, match=f"filter={wrong}: write KEY=VALUE"):
+            d2m("runs", "ls", folder, f"filter={wrong}")
+    with pytest.raises(D2MError, match="filter=state=dnoe: no such state; choose from running, done"):
+        d2m("runs", "ls", folder, "filter=state=dnoe")
     with pytest.raises(D2MError, match="filter=seed: write KEY=VALUE"):
         runs.where(["seed"])
     with pytest.raises(D2MError, match=r"sort=vall/recon: no run has this; did you mean val/recon"):
@@ -168,6 +173,8 @@ def test_a_run_is_meant_by_its_folder_its_name_or_its_signature(outputs: Path) -
         find_run("0", outputs)
     with pytest.raises(D2MError, match=r"mondey/0: no such run .*; did you mean .*sweeps/monday/0\?"):
         find_run("mondey/0", outputs)
+    with pytest.raises(D2MError, match=r"sweeps/monday: is a sweep; d2m runs ls folder=.*sweeps/monday shows its runs"):
+        find_run("sweeps/monday", outputs)
 
 
 def test_two_runs_key_by_key(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,7 +68,7 @@ def main(cfg: DictConfig) -> None:
     """
     exit_on_signals()
     for key in map(str, cfg):
-        if not cfg[key]:
+        if not cfg[key] and cfg[key] != 0:  # fps=0 is told what may be chosen
             raise D2MError(f"{key}={cfg[key] or ''}: give {key}=...; d2m export --help shows all")
     if cfg.version not in (*VERSIONS, "all"):
         raise D2MError(f"version={cfg.version}: choose from {', '.join(VERSIONS)}, all")

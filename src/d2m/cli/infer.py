@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -100,6 +101,7 @@ def infer(cfg: DictConfig) -> list[Path]:
         latent_file=None if cfg.z_dan is None else Path(cfg.z_dan).name,
         batch=rows_for(len(songs), dancer.generator.net.sizes, cfg.batch),
     )  # fmt: skip
+    made = not work.out.exists()
     check_out(work.out)
     if (devices := min(cfg.devices, len(songs))) > 1:
         from d2m.cli.predict import dance_on_devices
@@ -112,6 +114,9 @@ def infer(cfg: DictConfig) -> list[Path]:
             bad |= writers.failed
     done = [song for song in songs if song not in bad]
     reasons = [bad[song] for song in songs if song in bad]
+    if made and not done:  # nothing half-written, not even an empty folder
+        with suppress(OSError):
+            work.out.rmdir()
     if bad and len(songs) == 1:
         raise D2MError(reasons[0])
     if bad:

@@ -24,7 +24,7 @@ from d2m.dance.dancer import Dancer
 
 # Here, because every process imports this: Lightning's notices on training concern nobody who dances.
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-warnings.filterwarnings("ignore", module="pytorch_lightning")
+warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
 
 
 def _say_nothing(*_: Any, **__: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import shlex
+import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -90,6 +91,8 @@ def build_trainer(
     if options.precision == "auto":
         options.precision = best_precision(options.accelerator)
     use_together()
+    # Once a stage, of Lightning's own use of torch: nothing that a user can mend.
+    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
     fit = cfg.fit[stage.name]
     try:
         trainer: pl.Trainer = instantiate(

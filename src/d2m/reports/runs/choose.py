@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from d2m.core.errors import D2MError
-from d2m.reports.runs.read import EVALUATED, Objective, Run, objective
+from d2m.reports.runs.read import EVALUATED, STATES, Objective, Run, objective
 
 #: What every run has, beside the keys of its config and its metrics.
 OWN = ("name", "sweep", "state", "stage", "started", "time", "objective", "host", "signature")
@@ -48,14 +48,16 @@ class Runs:
         """The runs for which all conditions hold: KEY=VALUE, where VALUE may have * and ?, or !=, <, <=, >, >=.
 
         Raises:
-            D2MError: something else, or a key that no run has.
+            D2MError: something else, a key that no run has, or a state that there is not.
         """
         kept = self.runs
         for condition in conditions:
             match = _CONDITION.fullmatch(condition)
-            if match is None:
+            if match is None or match["value"].startswith(("=", "<", ">")):
                 raise D2MError(f"filter={condition}: write KEY=VALUE, or !=, <, <=, >, >= in place of =")
             key, sign, wanted = match["key"].strip(), match["sign"], match["value"].strip()
+            if key == "state" and not any(fnmatchcase(s, wanted.lower()) for s in STATES):
+                raise D2MError(f"filter={condition}: no such state; choose from {', '.join(STATES)}")
             self._check_key(key, "filter")
             kept = [r for r in kept if _holds(self.value(r, key), sign, wanted)]
         return Runs(kept, self.monitors)

@@ -21,11 +21,14 @@ from d2m.core.errors import D2MError
 #: Name of what an evaluation of the run's bundle says, among its metrics; higher is better.
 EVALUATED = "eval/objective"
 
+#: What a run may be; "unfinished" are those of before there were states.
+STATES = ("running", "done", "failed", "pruned", "killed", "requeued", "unfinished", "unreadable")
+
 
 @dataclass(frozen=True)
 class Run:
     """A run. name: its path below the folder that was looked through. sweep: that of its sweep, "" outside of one.
-    state: running, done, failed, pruned, killed, requeued, "unfinished" (of before there were states) or "unreadable".
+    state: one of :data:`STATES`.
     facts: run.json.
     """
 
@@ -128,11 +131,13 @@ def find_run(name: str, below: Path) -> Run:
     digits of its signature.
 
     Raises:
-        D2MError: none is meant, or several are.
+        D2MError: none is meant, several are, or a sweep is.
     """
     for path in (Path(name), below / name):
         if RunFolder(path).facts_path.is_file():
             return read_run(RunFolder(path), below)
+        if (path / "multirun.yaml").is_file():
+            raise D2MError(f"{name}: is a sweep; d2m runs ls folder={path} shows its runs")
     runs = read_runs(below)
     signed = [r for r in runs if len(name) >= 6 and str(r.facts.get("signature") or "").startswith(name)]
     meant = [r for r in runs if r.name.endswith(f"/{name}")] or signed
