@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from omegaconf import OmegaConf
 
 from d2m.core.errors import D2MError
+from d2m.core.machine import launched_processes
 
 
 def register_token() -> None:
@@ -43,6 +44,5 @@ def check_one_folder(named: bool, overrides: Iterable[str]) -> None:
     Raises:
         D2MError: each would name one by its own clock.
     """
-    several = any(int(os.environ.get(k) or 1) > 1 for k in ("WORLD_SIZE", "SLURM_NTASKS"))
-    if several and not named and not any(o.startswith("launcher=") for o in overrides):
+    if launched_processes() > 1 and not named and not any(o.startswith("launcher=") for o in overrides):
         raise D2MError("several processes of one run: give hydra.run.dir=FOLDER, which is the same for all of them")
