@@ -35,9 +35,8 @@ def set_arithmetic(cfg: DictConfig) -> None:
 def compile_layers(module: nn.Module) -> int:
     """torch.compile, in place, of the layers in sequence within ``module``; returns how many such sequences there are.
 
-    What lies between recurrences (linear maps, norms, activations, convolutions) becomes one kernel each; the GRUs stay
-    as they are: 32 unrolled steps compile for minutes and gain 0 to 6 % (docs/performance.md). Parameters keep their
-    names.
+    What lies between recurrences (linear maps, norms, activations, convolutions) can be fused; the GRUs, loops
+    over 32 steps, stay as they are. Parameters keep their names.
     """
     sequences = [m for m in module.modules() if isinstance(m, nn.Sequential)]
     for sequence in sequences:
