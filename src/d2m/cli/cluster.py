@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from omegaconf import OmegaConf
 
 from d2m.core.errors import D2MError
-from d2m.core.machine import launched_processes
 
 
 def register_token() -> None:
@@ -19,6 +18,11 @@ def register_token() -> None:
     Cached in it, as Hydra's ``now`` is: a job that a launcher sends to another machine has the same.
     """
     OmegaConf.register_new_resolver("token", lambda: os.urandom(2).hex(), use_cache=True, replace=True)
+
+
+def launched_processes() -> int:
+    """How many processes somebody else, torchrun or srun, has started for this job; 1 if nobody has."""
+    return max(int(os.environ.get(k) or 1) for k in ("WORLD_SIZE", "SLURM_NTASKS"))
 
 
 def check_launcher(overrides: Iterable[str]) -> None:

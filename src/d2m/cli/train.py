@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, ListConfig
 
 from d2m.bundle.run_folder import RunFolder
+from d2m.cli.cluster import launched_processes
 from d2m.cli.job import job, restart_as_this_job
 from d2m.cli.resume import check_same_run
 from d2m.core.errors import D2MError
@@ -98,8 +99,6 @@ def runs_beside(cfg: DictConfig, folder: RunFolder) -> Path | None:
 
 def one_process(cfg: DictConfig) -> bool:
     """Whether one process trains: several would each have to wait for what the first one finds in other folders."""
-    from d2m.core.machine import launched_processes
-
     return str(cfg.trainer.devices) == "1" and cfg.trainer.get("num_nodes", 1) == 1 and launched_processes() == 1
 
 

@@ -92,11 +92,6 @@ def versions() -> dict[str, str]:
     return releases
 
 
-def launched_processes() -> int:
-    """How many processes somebody else, torchrun or srun, has started for this job; 1 if nobody has."""
-    return max(int(os.environ.get(k) or 1) for k in ("WORLD_SIZE", "SLURM_NTASKS"))
-
-
 def is_rank_zero() -> bool:
     """Whether this process is the first of its job, by what its launcher set.
 
