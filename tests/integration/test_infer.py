@@ -102,6 +102,22 @@ def test_an_edit_shows_three_dances_and_strength_zero_one(tiny_run: Path, short:
         np.testing.assert_array_equal(fed["z_dan"], one["z_dan"])
 
 
+def test_the_dance_shown_is_exported_with_it(tiny_run: Path, short: Path, tmp_path: Path) -> None:
+    edit = ["edit=mean_shift", "edit.source=drive", "edit.target=flow"]
+    words = [f"bundle={tiny_run / 'bundle'}", f"audio={short}", "video=false", *edit, "export=[csv,openpose]"]
+    out = tmp_path / "out"
+    for seed in (1, 2):  # again: in place of the older ones
+        done = called("infer", *words, f"out={out}", f"seed={seed}", "lift=bones", "export_fps=15")
+        assert done.returncode == 0, done.stderr
+    endings = (".csv", ".json", ".npz", "_openpose", "_openpose.mp4")
+    assert sorted(p.name for p in out.iterdir()) == [f"{short.stem}{e}" for e in endings]
+    assert not list(out.glob(".*"))
+    by_itself = ["format=csv", "lift=bones", "fps=15", f"out={tmp_path / 'exported'}"]
+    assert called("export", f"dance={out / short.stem}.npz", *by_itself).returncode == 0
+    name = f"{short.stem}.csv"
+    assert (out / name).read_text() == (tmp_path / "exported" / name).read_text()
+
+
 def _bad_audio(kind: str, folder: Path) -> Path:
     path = folder / f"{kind}.wav"
     if kind == "empty":
@@ -140,6 +156,9 @@ def test_bad_audio_is_one_line(kind: str, tiny_run: Path, tmp_path: Path) -> Non
         (["audio=null"], ["audio="]),
         (["devices=0"], ["devices=0", "at least 1"]),
         (["batch=0"], ["batch=0", "at least 1"]),
+        (["export=[fbx]"], ["export=fbx", "choose from bvh"]),
+        (["export=[bvh]", "export_fps=25"], ["export_fps=25", "choose from"]),
+        (["export=[bvh]", "lift=guess"], ["lift=guess", "choose from"]),
         (["device=cuda:0", "devices=2"], ["device="]),
     ],
 )

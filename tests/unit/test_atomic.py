@@ -20,6 +20,14 @@ def test_files_appear_together(tmp_path: Path) -> None:
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"a.txt": "new", "b.txt": "b"}
 
 
+def test_a_folder_comes_in_place_of_an_older_one(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        with appear_together(tmp_path) as part:
+            (part / "frames").mkdir()
+            (part / "frames" / f"{name}.json").write_text(name)
+    assert [str(p.relative_to(tmp_path)) for p in sorted(tmp_path.rglob("*"))] == ["frames", "frames/new.json"]
+
+
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), D2MError, ValueError()])
 def test_after_an_error_everything_is_as_before(error: object, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("old")

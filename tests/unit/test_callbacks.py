@@ -28,6 +28,7 @@ from d2m.train.callbacks.artifacts import Node
 from d2m.train.callbacks.dance_video import DanceVideo
 from d2m.train.callbacks.guard import BatchCounter, StopOnNaN
 from d2m.train.callbacks.loggers import (
+    PatientWandbLogger,
     close_loggers,
     csv_logger,
     define_batch_axis,
@@ -311,7 +312,7 @@ def test_csv_and_no_logger_take_a_video_in_silence(tmp_path: Path, video: Path) 
     ("make", "kinds"),
     [
         (no_logger, [CSVLogger]), (csv_logger, [CSVLogger]), (tensorboard_logger, [TensorBoardLogger, CSVLogger]),
-        (wandb_logger, [WandbLogger, CSVLogger]),
+        (wandb_logger, [PatientWandbLogger, CSVLogger]),
     ],
 )  # fmt: skip
 def test_curves_are_written_as_csv_whatever_the_logger(make: Any, kinds: list[type], nobody: Path) -> None:

@@ -16,6 +16,7 @@ from d2m.core.errors import D2MError
 from d2m.core.files import appear_together
 from d2m.dance.dancer import Dance, Dancer
 from d2m.dance.song_dance import AnyEdit, StrengthCurve
+from d2m.export.formats import Export
 
 #: Threads that write videos at most; each holds a dance and an encoder.
 MAX_WRITERS = 4
@@ -27,11 +28,11 @@ class Writers:
     A song's files appear together or not at all. At most one dance per thread waits, so that memory holds few.
 
     Args:
-        out: an existing folder. formats: suffixes of a song's files.
+        out: an existing folder. formats: suffixes of a song's files. export: what else is made of the dance shown.
     """
 
-    def __init__(self, out: Path, formats: Sequence[str]) -> None:
-        self.out, self.formats = out, formats
+    def __init__(self, out: Path, formats: Sequence[str], export: Export | None = None) -> None:
+        self.out, self.formats, self.export = out, formats, export
         self.failed: dict[Path, str] = {}
         self._threads = min(MAX_WRITERS, os.cpu_count() or 1)
         self._pool = ThreadPoolExecutor(self._threads)
@@ -66,20 +67,23 @@ class Writers:
         with appear_together(self.out, instead_of=(f"{name}.mp4",)) as part:
             for suffix in self.formats:
                 dance.save(part / f"{name}{suffix}")
+            if self.export is not None:
+                self.export.write(part, name, dance.poses)
 
 
 @dataclass(frozen=True, eq=False)
 class Work:
     """Songs to dance to, all of one way.
 
-    names: of the songs' files in ``out``, which exists. formats: their suffixes. z_dan, latent_file: a latent instead
-    of the songs' own, and the name of its file. batch: see :meth:`d2m.dance.dancer.Dancer.many`.
+    names: of the songs' files in ``out``, which exists. formats, export: see :class:`Writers`. z_dan, latent_file: a
+    latent instead of the songs' own, and the name of its file. batch: see :meth:`d2m.dance.dancer.Dancer.many`.
     """
 
     songs: Sequence[Path]
     names: Sequence[str]
     out: Path
     formats: Sequence[str]
+    export: Export | None
     seed: int
     edit: AnyEdit | None
     strength: float | StrengthCurve
@@ -87,6 +91,9 @@ class Work:
     z_dan: NDArray[np.float32] | None
     latent_file: str | None
     batch: int
+
+    def writers(self) -> Writers:
+        return Writers(self.out, self.formats, self.export)
 
     def dance(
         self, dancer: Dancer, which: Sequence[int], writers: Writers, step: Callable[..., None]

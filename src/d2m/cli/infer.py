@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from d2m.cli.dances import Work, Writers
+from d2m.cli.dances import Work
 from d2m.cli.job import job
 from d2m.core.errors import D2MError
 from d2m.core.files import check_out, exit_on_signals
@@ -18,7 +18,11 @@ from d2m.dance.files import read_z_dan
 from d2m.dance.stream import rows_for
 from d2m.data.songs import find_songs
 from d2m.edits.request import EditRequest, build_edit
+from d2m.export.formats import Export
 from d2m.music.beats import check_tracker
+
+#: Keys of ``d2m export`` that have other names here.
+_EXPORT_KEYS = {"format": "export", "fps": "export_fps"}
 
 
 def output_names(songs: list[Path]) -> list[str]:
@@ -47,7 +51,7 @@ def check_values(cfg: DictConfig) -> None:
     for key in ("bundle", "audio", "out"):
         if not cfg[key]:
             raise D2MError(f"{key}={cfg[key] or ''}: give {key}=...; d2m infer --help shows all")
-    for key in ("seed", "warp", "video", "device", "devices"):
+    for key in ("seed", "warp", "video", "device", "devices", "lift", "export_fps"):
         if cfg[key] is None:
             raise D2MError(f"{key}=null: give a value, or omit {key}=")
     check_seed(cfg.seed, -(2**63), 2**63 - 1)  # torch's
@@ -56,6 +60,21 @@ def check_values(cfg: DictConfig) -> None:
             raise D2MError(f"{key}={cfg[key]}: give a whole number of at least 1, or omit {key}=")
     if cfg.devices > 1 and str(cfg.device) not in ("cpu", "cuda"):
         raise D2MError(f"device={cfg.device} devices={cfg.devices}: give device=cpu or device=cuda")
+
+
+def read_export(cfg: DictConfig) -> Export | None:
+    """What else dances are written as; None if nothing.
+
+    Raises:
+        D2MError: naming the key.
+    """
+    if not cfg.export:
+        return None
+    try:
+        return Export(tuple(map(str, cfg.export)), cfg.lift, cfg.export_fps)
+    except D2MError as e:
+        key, equals, rest = str(e).partition("=")
+        raise D2MError(f"{_EXPORT_KEYS.get(key, key)}{equals}{rest}") from e
 
 
 def infer(cfg: DictConfig) -> list[Path]:
@@ -70,12 +89,14 @@ def infer(cfg: DictConfig) -> list[Path]:
     check_tracker(dancer.generator.beat_tracker)
     request = EditRequest.of(cfg.edit)
     strength = request.amount()
+    export = read_export(cfg)
     edit = build_edit(request, dancer.generator)
     z_dan = None if cfg.z_dan is None else read_z_dan(cfg.z_dan, dancer.generator.net.sizes.z_dan)
     songs = find_songs(cfg.audio)
     work = Work(
         songs=songs, names=output_names(songs), out=Path(cfg.out), seed=cfg.seed, edit=edit, strength=strength,
-        formats=(".npz", ".mp4", ".json") if cfg.video else (".npz", ".json"), warp=cfg.warp, z_dan=z_dan,
+        formats=(".npz", ".mp4", ".json") if cfg.video else (".npz", ".json"), export=export, warp=cfg.warp,
+        z_dan=z_dan,
         latent_file=None if cfg.z_dan is None else Path(cfg.z_dan).name,
         batch=rows_for(len(songs), dancer.generator.net.sizes, cfg.batch),
     )  # fmt: skip
@@ -85,7 +106,7 @@ def infer(cfg: DictConfig) -> list[Path]:
 
         bad = dance_on_devices(dancer, work, str(cfg.device), devices)
     else:
-        with bar(len(songs), "dancing", "songs") as step, Writers(work.out, work.formats) as writers:
+        with bar(len(songs), "dancing", "songs") as step, work.writers() as writers:
             bad = work.dance(dancer, range(len(songs)), writers, step)
             step(writers.finish())
             bad |= writers.failed

@@ -16,7 +16,7 @@ import torch
 from torch.multiprocessing.spawn import ProcessExitedException
 from torch.utils.data import DataLoader
 
-from d2m.cli.dances import Work, Writers
+from d2m.cli.dances import Work
 from d2m.core.errors import D2MError
 from d2m.core.files import write_json
 from d2m.core.progress import bar
@@ -48,7 +48,7 @@ class Predictor(pl.LightningModule):
     def predict_step(self, batch: Sequence[int], batch_idx: int) -> None:
         shown = bar(len(batch), f"dancing, process 1 of {self.trainer.world_size}", "songs")
         progress: Any = shown if self.trainer.is_global_zero else nullcontext(_say_nothing)
-        with Writers(self.work.out, self.work.formats) as writers, progress as step:
+        with self.work.writers() as writers, progress as step:
             bad = self.work.dance(self.dancer, batch, writers, step)
             step(writers.finish())
         self.bad |= {str(song): line for song, line in (bad | writers.failed).items()}

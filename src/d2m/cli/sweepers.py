@@ -93,6 +93,12 @@ class GridSweeper(BasicSweeper):
     again. Exit code 1 if a trial failed.
     """
 
+    def __init__(self, max_batch_size: int | None = None, params: dict[str, str] | None = None) -> None:
+        # Not Hydra's: it names its own class, which Hydra's search for plugins may have replaced since.
+        self.overrides = None
+        self.batch_index, self.max_batch_size, self.params = 0, max_batch_size, params or {}
+        self.hydra_context = self.config = self.launcher = None
+
     def sweep(self, arguments: list[str]) -> Any:
         """Raises SystemExit(1) at the end if a trial failed."""
         assert self.config is not None and self.launcher is not None and self.hydra_context is not None

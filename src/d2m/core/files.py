@@ -55,8 +55,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 def appear_together(folder: str | os.PathLike[str], instead_of: Iterable[str] = ()) -> Iterator[Path]:
     """A temporary folder in ``folder``, which exists: what the block writes to it moves up if the block succeeds.
 
-    Files move in the order in which they were written; then older files named in ``instead_of`` that were not written
-    anew go. If the block raises, ``folder`` is as it was before. What a killed process of this machine left goes, too.
+    Files and folders move in the order in which they were written, in place of older ones of their names; then older
+    files named in ``instead_of`` that were not written anew go. If the block raises, ``folder`` is as it was before.
+    What a killed process of this machine left goes, too.
 
     Raises:
         D2MError: the disk is full or the folder cannot be written; names of the block's errors are the final ones.
@@ -68,6 +69,8 @@ def appear_together(folder: str | os.PathLike[str], instead_of: Iterable[str] = 
         yield temp
         written = sorted(temp.iterdir(), key=lambda f: f.stat().st_mtime_ns)
         for file in written:
+            if file.is_dir() and (target / file.name).is_dir():  # a folder cannot move onto another one
+                os.replace(target / file.name, Path(tempfile.mkdtemp(dir=temp)) / file.name)
             os.replace(file, target / file.name)
         for name in set(instead_of) - {file.name for file in written}:
             (target / name).unlink(missing_ok=True)

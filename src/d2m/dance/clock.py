@@ -65,6 +65,11 @@ class Clock:
         return np.asarray(np.interp(beats, positions, np.arange(self.n_frames)) / FPS, np.float64)
 
 
+def segment_centres_s(n: int) -> NDArray[np.float64]:
+    """When the middles of n segments of 96 frames are shown (n,), in seconds, if a dance is not warped."""
+    return np.asarray(SEQUENCE_FRAMES * (np.arange(n) + 0.5) / FPS, np.float64)
+
+
 def frames_needed(music_beats: NDArray[np.float64], n_frames: int) -> int:
     """How many frames of dance units, one after the other, :func:`put_on_beats` reads for ``n_frames`` of a song."""
     return Clock.make(music_beats, n_frames, True).n_source

@@ -20,7 +20,8 @@ from d2m.bundle import Bundle, read_bundle
 from d2m.core.errors import D2MError
 from d2m.core.gaussian import DiagonalGaussian
 from d2m.core.machine import check_device
-from d2m.core.skeleton import FPS, N_JOINTS, POSE_DIM, SEQUENCE_FRAMES, SEQUENCE_UNITS, UNIT_FRAMES
+from d2m.core.skeleton import N_JOINTS, POSE_DIM, SEQUENCE_FRAMES, SEQUENCE_UNITS, UNIT_FRAMES
+from d2m.dance.clock import segment_centres_s
 from d2m.dance.heard_style import HeardStyle, hear_styles
 from d2m.dance.lines import Choreography, Line, advance, padded
 from d2m.dance.noise import DanceNoise
@@ -37,11 +38,6 @@ class ZDan(NamedTuple):
     mu: Tensor
     logvar: Tensor
     sample: Tensor
-
-
-def segment_centres_s(n: int) -> np.ndarray:
-    """When the middles of n segments of 96 frames are shown (n,), in seconds, if a dance is not warped."""
-    return SEQUENCE_FRAMES * (np.arange(n) + 0.5) / FPS
 
 
 @dataclass(eq=False)
@@ -117,8 +113,6 @@ class DanceGenerator:
     @property
     def device(self) -> torch.device:
         return next(self.net.parameters()).device
-
-    # -- music -> z_dan ------------------------------------------------------------------------------------
 
     def normalize_features(self, features: np.ndarray | Tensor) -> Tensor:
         """Raw features (t, 28) -> normalised, on the networks' device and in their dtype."""
@@ -199,15 +193,12 @@ class DanceGenerator:
         z = DiagonalGaussian(posterior.mu[: len(rows)], posterior.logvar[: len(rows)]).reshape(b, n, k)
         return ZDan(z.mu, z.logvar, z.sample(noise.z_dan.to(rows.dtype)))
 
-    # -- z_dan -> poses ------------------------------------------------------------------------------------
-
     def draw_noise(
         self, n_segments: int, generator: torch.Generator | None, max_draws: int | None = None
     ) -> DanceNoise:
         """Noise for one dance, on the CPU, so that a seed means the same dance on every device.
 
-        Without a generator it comes from the operating system's entropy; torch's global generator is neither read nor
-        reseeded.
+        Without a generator it is the operating system's entropy; torch's global generator is neither read nor reseeded.
         """
         if generator is None:
             generator = torch.Generator()
@@ -251,8 +242,6 @@ class DanceGenerator:
         z_ini = noise.z_ini[:, :, 0].to(z_dan.dtype).flatten(1, 2)
         return self.net.unroll(z_mov, z_dan.new_zeros(b, POSE_DIM), z_ini).flatten(1, 2)
 
-    # -- motion -> genre -----------------------------------------------------------------------------------
-
     def motion_classifier(self) -> MotionStyle:
         """The motion classifier.
 
@@ -279,8 +268,6 @@ class DanceGenerator:
             raise D2MError(f"poses of shape {tuple(x.shape)}; give (t, {N_JOINTS}, 2) with t >= {UNIT_FRAMES}")
         votes = judge.dance_probabilities(self.normalizer.normalize_poses(x.flatten(1))[None])[0]
         return self.by_genre(votes)
-
-    # -- poses ---------------------------------------------------------------------------------------------
 
     def to_pixels(self, poses: Tensor) -> Tensor:
         """Normalised (..., 28) -> pixels (..., 14, 2)."""

@@ -8,7 +8,6 @@ OpenPose writes unseen points (OpenPose documentation, "Output").
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from colorsys import hsv_to_rgb
 from pathlib import Path
@@ -61,7 +60,6 @@ def write_keypoints(folder: Path, poses: NDArray[np.float64], fps: float) -> Non
             people = [{"person_id": [-1], "pose_keypoints_2d": seen + unseen}]
             path = own / f"{folder.name}_{frame:012d}_keypoints.json"
             path.write_text(json.dumps({"version": 1.3, "people": people}), encoding="ascii")
-        shutil.rmtree(folder, ignore_errors=True)  # a folder cannot move onto another one
 
 
 def colour(step: int) -> tuple[int, int, int]:

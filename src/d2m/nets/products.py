@@ -57,10 +57,16 @@ def accumulate(out: Tensor, a: Tensor, b: Tensor, fresh: bool = False) -> None:
         torch.mm(a, b, out=out)
     elif fresh:
         out.copy_(a @ b)
-    elif out.dtype == a.dtype:
-        out.addmm_(a, b)
     else:
-        out.add_(a @ b)
+        add_product(out, a, b, out)
+
+
+def add_product(base: Tensor, a: Tensor, b: Tensor, out: Tensor) -> None:
+    """out = base + a @ b, as :func:`accumulate` has it; ``out`` may be ``base``."""
+    if out.dtype == a.dtype:
+        torch.addmm(base, a, b, out=out)
+    else:
+        torch.add(base, a @ b, out=out)
 
 
 class _RoundedLinear(torch.autograd.Function):

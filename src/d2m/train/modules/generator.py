@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from d2m.core.skeleton import POSE_DIM, SEQUENCE_FRAMES
-from d2m.dance.generator import DanceGenerator, segment_centres_s
+from d2m.dance.clock import segment_centres_s
+from d2m.dance.generator import DanceGenerator
 from d2m.dance.noise import DanceNoise
 from d2m.data.normalizer import Normalizer
 from d2m.nets.composition import Composition, CompositionNoise, RealUnits
