@@ -17,7 +17,7 @@ import torch
 
 from d2m.data.corpus import Corpus
 from d2m.data.datamodule import DanceDataModule
-from d2m.train.curriculum import build_module
+from d2m.train.build import build_module
 from d2m.train.processes import use_together
 from d2m.train.stage import DU_VAE
 from experiments.command import REPO

@@ -20,7 +20,7 @@ from d2m.cli.command_line import run
 from d2m.core.errors import D2MError
 from d2m.core.files import write_json
 from d2m.data.corpus import Corpus
-from d2m.train.curriculum import build_module
+from d2m.train.build import build_module
 from d2m.train.stage import in_order
 from experiments.command import arguments
 from experiments.made_corpus import make_corpus

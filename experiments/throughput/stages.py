@@ -17,7 +17,7 @@ from d2m.core.errors import D2MError
 from d2m.data.corpus import Corpus
 from d2m.data.datamodule import DanceDataModule
 from d2m.nets.sizes import Sizes
-from d2m.train.curriculum import build_module
+from d2m.train.build import build_module
 from d2m.train.stage import STAGES
 from experiments.command import REPO
 from experiments.throughput.plain_others import PlainGenerator, PlainMotionStyle, PlainMusicStyle

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from omegaconf import OmegaConf
 
 from d2m.bundle.run_folder import RunFolder
+from d2m.core.errors import D2MError
 from d2m.dance.generator import DanceGenerator
 from d2m.train import curriculum
 from d2m.train.callbacks.guard import evaluating
@@ -86,6 +88,8 @@ def test_the_average_is_saved_validated_danced_with_and_resumed(tiny_run: Path, 
 
     train(cfg, parts.path, stop=True)
     assert not parts.is_done("mm_gan")
+    with pytest.raises(D2MError, match=r"last\.ckpt: keeps averaged weights .*; give callbacks\.ema\.mm_gan="):
+        curriculum.run(OmegaConf.merge(cfg, {"callbacks": {"ema": {"mm_gan": None}}}), parts.path)
     train(cfg, parts.path)
     resumed = read_checkpoint(parts.checkpoint("mm_gan"))
     for part in ("state_dict", "current_model_state", "averaging_state"):

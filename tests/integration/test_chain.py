@@ -19,6 +19,7 @@ from d2m.core.errors import D2MError
 from d2m.data.datamodule import DanceDataModule
 from d2m.draw.video import probe
 from d2m.train import curriculum
+from d2m.train.build import build_module
 from d2m.train.checkpoints import read_checkpoint
 from d2m.train.stage import GENERATOR, STAGES
 
@@ -214,7 +215,7 @@ def test_stage_without_its_start_is_refused(corpora: Path, tmp_path: Path, tiny_
 
 def test_the_test_phase_is_lightnings_predict(tiny_run: Path) -> None:
     data = DanceDataModule(str(RunFolder(tiny_run).corpus()), GENERATOR.items)
-    module = curriculum.build_module(compose_train(tiny_run), GENERATOR, 3, data.corpus.n_features)
+    module = build_module(compose_train(tiny_run), GENERATOR, 3, data.corpus.n_features)
     module.load_state_dict(state(tiny_run, "generator"))
     options = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
     first, second = (pl.Trainer(**options).predict(module, data) for _ in range(2))

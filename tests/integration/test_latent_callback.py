@@ -22,6 +22,7 @@ from d2m.draw.video import probe
 from d2m.edits.directions import load_direction
 from d2m.reports.held_out import energy_extremes
 from d2m.train import curriculum
+from d2m.train.build import build_module
 from d2m.train.callbacks.guard import evaluating
 from d2m.train.callbacks.latent import DONE, LatentManipulation
 from d2m.train.stage import MM_GAN
@@ -180,7 +181,7 @@ def test_nothing_is_logged_in_fast_dev_run_and_modes_are_restored(
     import wandb
 
     assert wandb.run is None  # closed, though Lightning put a dummy in its place
-    module = curriculum.build_module(cfg, MM_GAN, 3)
+    module = build_module(cfg, MM_GAN, 3)
     module.train()
     module.net.movement_encoder.eval()
     before = [m.training for m in module.modules()]
@@ -233,7 +234,7 @@ def test_what_cannot_be_studied_is_refused_before_training(tiny_run: Path, corpo
     high, low = energy_extremes(corpus)
     callback = make(source=None, target=high, reference=str(tiny_bundle))
     assert (callback.source, callback.target) == (low, high)
-    module = curriculum.build_module(compose_train(corpora), MM_GAN, 3)
+    module = build_module(compose_train(corpora), MM_GAN, 3)
     with pytest.raises(D2MError, match="width 8"):
         callback.on_fit_start(pl.Trainer(logger=False, enable_progress_bar=False), module)
 

@@ -43,6 +43,11 @@ def test_a_sweep_over_mm_gan_trains_du_vae_once_and_survives_its_trials(
     lines = done.stdout.splitlines()
     assert any(line.startswith("trial 0 failed: stage mm_gan: ") for line in lines)
     assert any(line.startswith(f"best: {whole.path}, mm_gan/val/recon ") for line in lines)
+    (error,) = (line for line in done.stderr.splitlines() if "became NaN" in line)
+    assert error.startswith(f"{failed.path} failed: stage mm_gan:")
+    log = (whole.path / "train.log").read_text()
+    assert "mm_gan 2/2: train/" in log and "samples/s; stage ends in 0:00:00, run in about 0:00:00" in log
+    assert "litlogger" not in log
     capsys.readouterr()
     d2m("runs", "best", f"folder={tmp_path}", "json=true")
     (best,) = json.loads(capsys.readouterr().out)

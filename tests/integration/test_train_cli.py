@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -133,5 +134,10 @@ def test_a_finished_run_needs_no_writing_to_be_resumed(
         raise AssertionError("Hydra opens its log in the run's folder")
 
     monkeypatch.setattr("hydra._internal.utils._run_hydra", refused)
+    access = os.access
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "old" and access(path, mode))
+    longer = called("train", "resume=old", "fit.du_vae.max_epochs=8")
+    assert longer.returncode == 2
+    assert longer.stderr == "error: old: the run's folder cannot be written; copy it elsewhere, and resume=COPY\n"
     done = called("train", "resume=old")
     assert done.returncode == 0 and done.stdout == "old: finished already; nothing to train\n" and len(seen) == 1

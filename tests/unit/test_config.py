@@ -67,10 +67,16 @@ def test_every_choice_composes_and_every_key_is_in_the_signature(name: str, choi
         assert not missing, f"{target} needs {sorted(missing)}"
 
 
+@pytest.mark.parametrize("path", [p for p in CONF.rglob("*.yaml") if "${now:" in p.read_text()], ids=lambda p: p.name)
+def test_jobs_that_begin_in_one_second_have_two_folders(path: Path) -> None:
+    folders = [line for line in path.read_text().splitlines() if "${now:" in line]
+    assert all("${token:}" in line for line in folders), folders
+
+
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
 @pytest.mark.parametrize("size", ["tiny", "small"])
 def test_every_stage_is_built(stage: Stage, size: str) -> None:
-    from d2m.train.curriculum import build_module
+    from d2m.train.build import build_module
 
     cfg = composed("train", f"size={size}")
     module = build_module(cfg, stage, 3)

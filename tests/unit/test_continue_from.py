@@ -13,8 +13,8 @@ from d2m.bundle.run_folder import RunFolder
 from d2m.cli.import_original import main
 from d2m.cli.overrides import prepare_overrides
 from d2m.core.errors import D2MError
+from d2m.train.build import build_module
 from d2m.train.checkpoints import check_continues, warm_start
-from d2m.train.curriculum import build_module
 from d2m.train.request import check_request, start_checkpoint
 from d2m.train.stage import MM_GAN, MUSIC_STYLE
 from tests.original_files import SIZES, arguments, write

@@ -94,6 +94,8 @@ def test_repeated_batches_are_those_of_the_first_epoch_and_others_differ(corpus:
         a, b, c = epoch(number, 2)
         assert same(a, first[0]) and same(b, first[1]) and same(c, first[0])
     assert not same(epoch(5, None)[0], first[0])
+    keys = [data(corpus, repeat_batches=n).train_dataloader().sampler.key(5, 3) for n in (None, 2)]
+    assert keys == [(5, 3), (0, 1)]
     for none in ({"repeat_batches": 0}, {"steps_per_epoch": 0}):
         with pytest.raises(D2MError, match="at least 1"):
             data(corpus, **none)

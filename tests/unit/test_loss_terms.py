@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from d2m.core.errors import D2MError
 from d2m.nets.losses import du_vae, full_weights, generator, mm_gan, weighted_sum
-from d2m.train.curriculum import build_module
+from d2m.train.build import build_module
 from d2m.train.modules.du_vae import DUVAEModule
 from d2m.train.modules.mm_gan import MMGANModule
 from d2m.train.stage import STAGES

@@ -12,7 +12,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from d2m.core.errors import D2MError
-from d2m.train.curriculum import build_module
+from d2m.train.build import build_module
 from d2m.train.optimizers import ADAM, build_optimizer, step_schedulers
 from d2m.train.stage import STAGES
 from tests.conftest import SIZES

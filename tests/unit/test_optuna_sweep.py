@@ -17,8 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from d2m.bundle.passport import Passport, state
+from d2m.bundle.passport import Passport, now, state
 from d2m.bundle.run_folder import RunFolder
+from d2m.cli import sweepers
 from d2m.cli.optuna_trials import Trials
 from d2m.cli.search_space import split, words
 from d2m.cli.sweepers import judged_by, outcome
@@ -247,6 +248,25 @@ def test_a_trial_that_the_launcher_lost_is_told_by_its_folder(tmp_path: Path) ->
     ends = [outcome(n, RunFolder(tmp_path / n), {}, None) for n in "0123"]
     assert [e.state for e in ends] == ["done", "failed", "failed", "failed"] and ends[0].value == 0.5
     assert [e.error for e in ends[1:]] == ["why", *["its process ended without a word"] * 2]
+
+
+def test_of_a_lost_trial_the_others_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [RunFolder(tmp_path / n) for n in "01"]
+
+    def launch(batch: Any, initial_job_idx: int) -> Any:
+        write_json(runs[1].facts_path, {"state": "running", "heartbeat": now(), "stages": ["du_vae"]})
+        raise RuntimeError("job 1 is gone")
+
+    looked: list[float] = []
+
+    def wait(seconds: float) -> None:
+        looked.append(seconds)
+        write_json(runs[1].facts_path, {"state": "done", "stages": ["du_vae"]})
+
+    monkeypatch.setattr("d2m.cli.sweepers.time", SimpleNamespace(sleep=wait))
+    returns = sweepers.launch(SimpleNamespace(launch=launch), [["seed=0"], ["seed=1"]], 0, runs)
+    assert [outcome(r.path.name, r, {}, got).state for r, got in zip(runs, returns, strict=True)] == ["failed", "done"]
+    assert len(looked) == 1
 
 
 def test_what_matters_is_found() -> None:

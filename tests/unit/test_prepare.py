@@ -82,7 +82,8 @@ def test_recordings_beats_and_onsets_come_back(out: Path, raw: Path) -> None:
 
 
 def test_features_over_the_whole_span_of_a_sequence(out: Path) -> None:
-    from d2m.data.sampling import Items, span_rows, unit_frame_times
+    from d2m.data.sampling import Items
+    from d2m.data.spans import span_rows, unit_frame_times
 
     corpus = Corpus.open(out)
     starts = np.concatenate([corpus.sequence_starts(s) for s in ("train", "val", "test")])

@@ -17,8 +17,8 @@ from pytorch_lightning.accelerators import CPUAccelerator
 
 from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
+from d2m.train.build import build_module, build_trainer
 from d2m.train.checkpoints import read_checkpoint
-from d2m.train.curriculum import build_module, build_trainer
 from d2m.train.request import check_processes, check_request, check_space, check_trainer, starts_from
 from d2m.train.stage import MM_GAN, STAGES, Stage
 

@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from d2m.bundle.passport import Passport
 from d2m.bundle.run_folder import RunFolder
 from d2m.cli.cluster import check_launcher, check_one_folder, register_token
+from d2m.cli.train import own_processes
 from d2m.core.errors import D2MError
 from d2m.train.callbacks.loggers import PatientWandbLogger
 from d2m.train.requeue import Cut, Requeue, cluster_environment, end_by
@@ -123,6 +124,16 @@ def test_processes_that_somebody_else_starts_need_one_folder(key: str, monkeypat
     check_one_folder(False, ["seed=1", "launcher=slurm"])  # it only submits
     monkeypatch.setenv(key, "1")
     check_one_folder(False, ["seed=1"])
+
+
+def test_a_trial_that_fails_leaves_no_launcher_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT"):
+        monkeypatch.delenv(key, raising=False)
+    monkeypatch.setenv("MASTER_ADDR", "mine")
+    with pytest.raises(D2MError), own_processes():
+        os.environ.update(LOCAL_RANK="0", WORLD_SIZE="2", MASTER_PORT="1", MASTER_ADDR="its")
+        raise D2MError("a loss is not finite")
+    assert os.environ["MASTER_ADDR"] == "mine" and not {"LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT"} & os.environ.keys()
 
 
 def test_a_launcher_that_cannot_submit_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -49,6 +49,9 @@ def test_a_stage_is_told_by_what_it_saw(tmp_path: Path) -> None:
     for changed in ({"stages": ["mm_gan"]}, {"model": models}, {"style_mode": "windows"}, {"reuse": True}):
         assert signed(**changed) == same
     models = {"du_vae": {"lr": 1.0}, "mm_gan": {"lr": 5.0}}
+    for ema in ({"mm_gan": None}, {"du_vae": 0.9}):  # of other stages, or none
+        assert signed(callbacks={"ema": ema}) == signed(callbacks={})
+    assert signed(callbacks={"ema": {"mm_gan": 0.9}}) != signed(callbacks={})
     others = [signed(start="b"), signed(corpus="d"), signed("du_vae"), signed(seed=1), signed(model=models)]
     assert len({same, *others}) == 6
 
@@ -105,6 +108,9 @@ def test_what_finished_stages_saw_of_two_configs() -> None:
     )  # fmt: skip
     assert changed_since(before, now, ["du_vae"]) == {"model.du_vae.lr": [1.0, 2.0], "seed": [0, 7]}
     assert changed_since(before, config(), ["du_vae", "mm_gan"]) == {}
+    averaged = config(callbacks={"ema": {"du_vae": 0.9, "mm_gan": None}})
+    assert changed_since(before, averaged, ["du_vae"]) == {"callbacks.ema.du_vae": [None, 0.9]}
+    assert changed_since(before, averaged, ["mm_gan"]) == {}
 
 
 def test_what_wandb_agents_call_a_program_with(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,6 +85,9 @@ def test_resume_auto_leaves_a_running_job_alone(held: RunFolder) -> None:
     idle = begun(runs / "idle", "seed=1")
     assert newest_unfinished(["seed=1"], runs) == idle.path
     assert newest_unfinished(["seed=2"], runs) is None
+    assert newest_unfinished(["seed=1", "reuse=true", "rerun=true"], runs) == idle.path
+    begun(runs / "broken", "seed=1").facts_path.write_text("{")
+    assert newest_unfinished(["seed=1"], runs) == idle.path
 
 
 @pytest.mark.parametrize("quote", ["", "'", '"'])

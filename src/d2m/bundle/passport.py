@@ -167,7 +167,8 @@ def slurm_job() -> str | None:
 
 
 def state(run: RunFolder) -> str:
-    """running, done, failed, pruned or killed; "unfinished" of runs that were begun before run.json had a state.
+    """running, done, failed, pruned, killed or requeued; "unfinished" of runs from before
+    run.json had a state.
 
     A run that says it is running is taken at its word while its heartbeat is fresh and, if it is on this machine, its
     process is there. Otherwise the run's lock decides, which the system lets go when a process ends.

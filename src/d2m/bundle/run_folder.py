@@ -23,6 +23,8 @@ from filelock import FileLock, Timeout
 from d2m.core.errors import D2MError
 
 _LOCK = ".lock"
+#: Hydra's config of a sweep, in the folder above its runs.
+SWEEP = "multirun.yaml"
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,12 @@ class RunFolder:
     """Paths and markers of one run. Nothing is made or written by asking."""
 
     path: Path
+
+    @property
+    def sweep(self) -> Path | None:
+        """The folder of the sweep that the run is a trial of; None outside of sweeps."""
+        above = self.path.parent
+        return above if (above / SWEEP).is_file() else None
 
     @property
     def facts_path(self) -> Path:
@@ -170,5 +178,5 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError) as e:
-        raise D2MError(f"{path}: cannot be read ({e}); choose another run") from e
-    raise D2MError(f"{path}: not a file written by d2m train; choose another run")
+        raise D2MError(f"{path}: cannot be read ({e}); restore it, or choose another run") from e
+    raise D2MError(f"{path}: not a file written by d2m train; restore it, or choose another run")

@@ -18,8 +18,20 @@ _SEEN = ("model", "fit", "data", "seed", "repeat_batches")
 #: Keys that change nothing that is learned: places, loggers, what is shown. Of ``data`` the corpus's digest says it.
 UNSIGNED = (
     "logger", "project", "resume", "rerun", "reuse", "objective", "callbacks.progress_bar", "callbacks.dance_video",
-    "callbacks.latent", "data.name", "data.root", "data.cache", "data.front_end", "data.corpus",
+    "callbacks.latent", "callbacks.checkpoint_every_n_epochs", "data.name", "data.root", "data.cache",
+    "data.front_end", "data.corpus",
 )  # fmt: skip
+#: Overrides that make no other run of one: a difference in them says nothing.
+UNSAID = (
+    "callbacks.dance_video", "callbacks.latent", "callbacks.progress_bar", "data.cache", "hydra", "logger", "project",
+    "rerun", "resume", "reuse", "torch_threads",
+)  # fmt: skip
+
+
+def is_unsaid(override: str) -> bool:
+    """Whether an override, or its key, is one of :data:`UNSAID`."""
+    key = override.lstrip("+").partition("=")[0]
+    return any(key == k or key.startswith((f"{k}.", f"{k}/")) for k in UNSAID)
 
 
 def signature(config: Mapping[str, Any], corpus_digest: str, code: str) -> str:
@@ -66,6 +78,10 @@ def _signed(config: Mapping[str, Any], stages: Sequence[str]) -> dict[str, Any]:
         node.pop(last, None)
     for key in ("model", "fit"):
         signed[key] = {s: v for s, v in signed.get(key, {}).items() if s in stages}
+    # None is no average, as is a config from before there were any.
+    decays = (signed.get("callbacks") or {}).pop("ema", None) or {}
+    if kept := {s: v for s, v in decays.items() if s in stages and v is not None}:
+        signed["callbacks"]["ema"] = kept
     return signed
 
 
@@ -75,15 +91,23 @@ def _digest(signed: Any, corpus_digest: str, code: str) -> str:
 
 
 def changed_since(before: Mapping[str, Any], now: Mapping[str, Any], stages: Sequence[str]) -> dict[str, list[Any]]:
-    """Dotted key -> [value before, value now] of what trained stages saw of two configs: model, fit, data and seed.
+    """Dotted key -> [value before, value now] of what trained stages saw of two configs: model, fit, data, seed
+    and averages.
 
     Not the Trainer: a run may go on on another machine. Not the style mode: no stage trains differently.
 
     Args:
         before, now: resolved configs. stages: those that were trained.
     """
-    a, b = (dict(flat({k: v for k, v in _signed(c, stages).items() if k in _SEEN})) for c in (before, now))
+    a, b = (dict(flat(_seen(c, stages))) for c in (before, now))
     return {k: [a.get(k), b.get(k)] for k in sorted({*a, *b}) if a.get(k) != b.get(k) and not k.endswith(".style_mode")}
+
+
+def _seen(config: Mapping[str, Any], stages: Sequence[str]) -> dict[str, Any]:
+    signed = _signed(config, stages)
+    seen = {k: v for k, v in signed.items() if k in _SEEN}
+    decays = (signed.get("callbacks") or {}).get("ema")
+    return {**seen, "callbacks": {"ema": decays}} if decays else seen
 
 
 def flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

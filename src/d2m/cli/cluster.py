@@ -20,6 +20,11 @@ def register_token() -> None:
     OmegaConf.register_new_resolver("token", lambda: os.urandom(2).hex(), use_cache=True, replace=True)
 
 
+def launched_processes() -> int:
+    """How many processes somebody else, torchrun or srun, has started for this job; 1 if nobody has."""
+    return max(int(os.environ.get(k) or 1) for k in ("WORLD_SIZE", "SLURM_NTASKS"))
+
+
 def check_launcher(overrides: Iterable[str]) -> None:
     """See that ``launcher=slurm`` can submit jobs from here.
 
@@ -43,6 +48,5 @@ def check_one_folder(named: bool, overrides: Iterable[str]) -> None:
     Raises:
         D2MError: each would name one by its own clock.
     """
-    several = any(int(os.environ.get(k) or 1) > 1 for k in ("WORLD_SIZE", "SLURM_NTASKS"))
-    if several and not named and not any(o.startswith("launcher=") for o in overrides):
+    if launched_processes() > 1 and not named and not any(o.startswith("launcher=") for o in overrides):
         raise D2MError("several processes of one run: give hydra.run.dir=FOLDER, which is the same for all of them")

@@ -16,7 +16,7 @@ from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import FrozenTrial, TrialState
 
 from d2m.bundle.run_folder import RunFolder
-from d2m.bundle.signature import runs_below
+from d2m.bundle.signature import is_unsaid, runs_below
 from d2m.cli.search_space import words
 from d2m.core.errors import D2MError
 from d2m.reports.runs.sweep import Trial
@@ -26,11 +26,6 @@ from d2m.train.study import JOURNAL, SeededByTrial, open_study
 _WORKERS = ".workers"
 #: Taken for the moment in which a worker chooses its trials.
 _CHOICE = ".choice.lock"
-#: Keys that may differ from one worker or session of a sweep to the next.
-_UNSAID = (
-    "callbacks.dance_video", "callbacks.latent", "callbacks.progress_bar", "hydra", "logger", "project", "rerun",
-    "resume", "reuse", "torch_threads",
-)  # fmt: skip
 #: A trial whose process ended without a word so often fails.
 _ATTEMPTS = 3
 _STATES = {
@@ -163,7 +158,7 @@ class Trials:
         Raises:
             D2MError: it is of other settings.
         """
-        asked = {f"{k}={v}" for k, v in self.fixed.items() if not _unsaid(k)}
+        asked = {f"{k}={v}" for k, v in self.fixed.items() if not is_unsaid(k)}
         swept = {k: json.loads(distribution_to_json(d)) for k, d in self.space.items()}
         told = {"fixed": sorted(asked), "space": swept, "direction": self.direction}
         before = self.study.user_attrs.get("sweep")
@@ -177,8 +172,3 @@ class Trials:
                 f"{self.folder}: holds a sweep that differs in {named}; choose another hydra.sweep.dir to begin a new "
                 "one"
             )
-
-
-def _unsaid(key: str) -> bool:
-    key = key.lstrip("+")
-    return any(key == k or key.startswith(f"{k}.") for k in _UNSAID)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from d2m.core.machine import is_rank_zero
 from d2m.train.stage import STAGES
 
 RUNS = Path("outputs/runs")
-_RESUME, _RERUN, _RUN_DIR = "resume=", "rerun=", "hydra.run.dir="
+_RESUME, _RUN_DIR = "resume=", "hydra.run.dir="
 
 
 def _value(override: str) -> str:
@@ -35,7 +36,7 @@ def saved_overrides(run: RunFolder) -> list[str] | None:
 
 def _task(overrides: Iterable[str]) -> list[str]:
     """What of the overrides makes a run another one."""
-    same = (_RESUME, _RERUN, "hydra")
+    same = (_RESUME, "rerun=", "reuse=", "hydra")
     return sorted(o for o in overrides if not o.lstrip("+").startswith(same) and not o.startswith("-"))
 
 
@@ -46,8 +47,12 @@ def _run_dir(overrides: Iterable[str]) -> RunFolder | None:
 
 
 def _begun(path: Path) -> float:
-    """When the run's last session began; its folder's own time changes with every heartbeat."""
-    facts = RunFolder(path).facts()
+    """When the run's last session began; its folder's own time changes with every heartbeat. Zero of a run whose
+    run.json is broken."""
+    try:
+        facts = RunFolder(path).facts()
+    except D2MError:
+        return 0.0
     told = facts.get("resumed") or facts.get("started")
     return datetime.fromisoformat(told).timestamp() if told else path.stat().st_mtime
 
@@ -58,7 +63,10 @@ def newest_unfinished(overrides: Iterable[str], runs: Path = RUNS) -> Path | Non
     wanted = _task(overrides)
     for path in sorted((p for p in runs.glob("*") if p.is_dir()), key=_begun, reverse=True):
         run = RunFolder(path)
-        saved = saved_overrides(run)
+        try:
+            saved = saved_overrides(run)
+        except D2MError:  # it is not known what was trained there: no reason to refuse this command
+            continue
         if saved is None or _task(saved) != wanted or run.is_finished():
             continue
         if not (is_rank_zero() and run.in_use()):  # of one job's processes only the first one holds the folder
@@ -143,7 +151,7 @@ def begin(overrides: list[str], only_shown: bool) -> list[str] | None:
         written then, and it may lie on a disk that cannot be written to.
 
     Raises:
-        D2MError: as :func:`resumed_overrides` and :func:`check_run_dir`.
+        D2MError: the run's folder cannot be written; as :func:`resumed_overrides` and :func:`check_run_dir`.
     """
     asked = [o for o in overrides if o.lstrip("+").startswith(_RESUME)]
     given = _task(overrides)
@@ -153,6 +161,8 @@ def begin(overrides: list[str], only_shown: bool) -> list[str] | None:
         if is_rank_zero():
             print(f"{run.path}: finished already; nothing to train")
         return None
+    if run is not None and is_rank_zero() and not os.access(run.path, os.W_OK):
+        raise D2MError(f"{run.path}: the run's folder cannot be written; copy it elsewhere, and resume=COPY")
     if not only_shown:
         check_launcher(overrides)
         check_one_folder(_run_dir(overrides) is not None, overrides)

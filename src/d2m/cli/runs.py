@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from d2m.cli.job import job
 from d2m.core.errors import D2MError
+from d2m.train.stage import MONITORS
 
 
 @job("runs ls")
@@ -58,10 +59,10 @@ def show(cfg: DictConfig) -> None:
 
     run = find_run(str(cfg.run), Path(cfg.folder))
     if cfg.json:
-        (row,) = rows(Runs([run], _monitors()))
+        (row,) = rows(Runs([run], MONITORS))
         print_json({**row, "facts": run.facts, "metrics": run.metrics, "config": run.config})
     else:
-        print_run(run, _monitors())
+        print_run(run, MONITORS)
 
 
 @job("runs diff")
@@ -79,12 +80,6 @@ def diff(cfg: DictConfig) -> None:
         print_differences(a, b, found)
 
 
-def _monitors() -> dict[str, tuple[str, str]]:
-    from d2m.train.stage import STAGES
-
-    return {s.name: (s.monitor, s.mode) for s in STAGES.values()}
-
-
 def _runs(cfg: DictConfig) -> Any:
     """The runs below ``folder`` that meet ``filter``."""
     from d2m.reports.runs.choose import Runs
@@ -93,4 +88,4 @@ def _runs(cfg: DictConfig) -> Any:
     given: Any = OmegaConf.to_container(cfg, resolve=True)
     conditions = given["filter"] or []
     conditions = conditions if isinstance(conditions, list) else [conditions]
-    return Runs(read_runs(Path(given["folder"])), _monitors()).where([str(c) for c in conditions])
+    return Runs(read_runs(Path(given["folder"])), MONITORS).where([str(c) for c in conditions])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import shlex
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,21 +23,17 @@ from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 
 from d2m.bundle.passport import reason
-from d2m.bundle.run_folder import RunFolder
+from d2m.bundle.run_folder import SWEEP, RunFolder
 from d2m.core.errors import D2MError, Pruned
 from d2m.reports.runs.choose import Runs
 from d2m.reports.runs.read import EVALUATED, read_run
 from d2m.reports.runs.sweep import Sweep, Trial, print_sweep
+from d2m.train.stage import MONITORS, in_order
 
 #: Of a trial that an optimiser learns nothing from.
 _UNMEASURED = "its objective was never measured; validate at least once: fit.STAGE.check_val_every_n_epoch"
-
-
-def monitors() -> dict[str, tuple[str, str]]:
-    """Stage -> its monitored metric, and "min" or "max"."""
-    from d2m.train.stage import STAGES
-
-    return {s.name: (s.monitor, s.mode) for s in STAGES.values()}
+#: How often runs that the launcher left alone are looked at.
+_LOOK_SECONDS = 5.0
 
 
 def judged_by(config: DictConfig) -> tuple[str, str]:
@@ -45,8 +42,6 @@ def judged_by(config: DictConfig) -> tuple[str, str]:
     Raises:
         D2MError: an unknown stage.
     """
-    from d2m.train.stage import in_order
-
     if config.get("objective") == EVALUATED:
         return EVALUATED, "max"
     last = in_order(list(config.stages))[-1]
@@ -61,7 +56,7 @@ def outcome(name: str, run: RunFolder, params: Mapping[str, str], returned: JobR
     """
     if returned is None:
         told = read_run(run, run.path.parent)
-        judged = Runs([told], monitors()).objective(told)
+        judged = Runs([told], MONITORS).objective(told)
         value = None if judged is None else judged.value
         if told.state != "done":
             error = str(told.facts.get("error") or "its process ended without a word")
@@ -87,7 +82,7 @@ def finish(folder: Path, config: DictConfig, trials: Sequence[Trial], out: bool 
     sweep = Sweep(folder, objective, mode, trials, shares)
     sweep.write()
     if out:
-        print_sweep(sweep, monitors(), sweep.draw())
+        print_sweep(sweep, MONITORS, sweep.draw())
     return sweep
 
 
@@ -118,12 +113,12 @@ class GridSweeper(BasicSweeper):
             batch = self.get_job_batch()
             self.validate_batch_is_legal(batch)
             with cut_short(folder):
-                returns = launch(self.launcher, batch, len(trials))
-            for job, returned in zip(batch, returns, strict=True):
-                name = str(len(trials))
+                runs = [RunFolder(folder / str(len(trials) + i)) for i in range(len(batch))]
+                returns = launch(self.launcher, batch, len(trials), runs)
+            for job, run, returned in zip(batch, runs, returns, strict=True):
                 params = dict(pair.split("=", 1) for pair in job if pair.split("=", 1)[0] in swept)
-                trials.append(outcome(name, RunFolder(folder / name), params, returned) if trains else
-                              Trial(name, folder / name, params, *_ended(returned)))  # fmt: skip
+                trials.append(outcome(run.path.name, run, params, returned) if trains else
+                              Trial(run.path.name, run.path, params, *_ended(returned)))  # fmt: skip
             if trains:
                 finish(folder, self.config, trials, out=self.is_done())
         failed = [t for t in trials if t.state == "failed"]
@@ -156,21 +151,30 @@ def begin_folder(config: DictConfig) -> Path:
     folder = Path(config.hydra.sweep.dir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(config, folder / "multirun.yaml")
+        OmegaConf.save(config, folder / SWEEP)
     except OSError as e:
         raise D2MError(f"{folder}: cannot write the sweep here ({e.strerror}); choose another hydra.sweep.dir") from e
     return folder
 
 
-def launch(launcher: Any, batch: Sequence[Sequence[str]], first: int) -> Sequence[JobReturn | None]:
+def launch(
+    launcher: Any, batch: Sequence[Sequence[str]], first: int, runs: Sequence[RunFolder]
+) -> Sequence[JobReturn | None]:
     """What the jobs of a batch returned; None for each if the launcher itself failed, as it does if a cluster loses
-    one of them."""
+    one of them: the others, which it leaves alone then, are waited for.
+
+    Args:
+        first: number of the first job.
+        runs: the jobs' folders.
+    """
     try:
         returns: Sequence[JobReturn | None] = launcher.launch(batch, initial_job_idx=first)
     except D2MError:
         raise
     except Exception as e:
         print(f"the launcher failed: {reason(e)}; what the trials came to is read from their folders", file=sys.stderr)
+        while any(read_run(run, run.path.parent).state == "running" for run in runs):
+            time.sleep(_LOOK_SECONDS)
         return [None] * len(batch)
     return returns
 
@@ -245,9 +249,10 @@ class OptunaSweeper(Sweeper):
                 jobs = [[*(f"{k}={v}" for k, v in overrides.items()), f"hydra.sweep.subdir={n}"]
                         for n, overrides in batch.items()]  # fmt: skip
                 with cut_short(trials.folder):
-                    returns = launch(self.launcher, jobs, min(batch))
-                for n, returned in zip(batch, returns, strict=True):
-                    ended = outcome(str(n), RunFolder(trials.folder / str(n)), {}, returned)
+                    runs = [RunFolder(trials.folder / str(n)) for n in batch]
+                    returns = launch(self.launcher, jobs, min(batch), runs)
+                for n, run, returned in zip(batch, runs, returns, strict=True):
+                    ended = outcome(str(n), run, {}, returned)
                     if ended.state == "done" and ended.value is None:
                         ended = replace(ended, state="failed", error=_UNMEASURED)
                     trials.tell(n, ended.state, ended.value, ended.error)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, ListConfig
 
 from d2m.bundle.run_folder import RunFolder
+from d2m.cli.cluster import launched_processes
 from d2m.cli.job import job, restart_as_this_job
 from d2m.cli.resume import check_same_run
 from d2m.core.errors import D2MError
@@ -43,16 +44,18 @@ def check_data_root(data: DictConfig) -> None:
 def own_processes() -> Iterator[None]:
     """Clear what Lightning's launcher leaves, or a sweep's next job would talk to processes that have ended."""
     before = {k: os.environ.get(k) for k in ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "WORLD_SIZE")}
-    yield
-    if before["LOCAL_RANK"] is None and "LOCAL_RANK" in os.environ:
-        import torch.distributed
+    try:
+        yield
+    finally:
+        if before["LOCAL_RANK"] is None and "LOCAL_RANK" in os.environ:
+            import torch.distributed
 
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
-        for key, value in before.items():
-            os.environ.pop(key, None)
-            if value is not None:
-                os.environ[key] = value
+            if torch.distributed.is_initialized():
+                torch.distributed.destroy_process_group()
+            for key, value in before.items():
+                os.environ.pop(key, None)
+                if value is not None:
+                    os.environ[key] = value
 
 
 @contextmanager
@@ -96,8 +99,7 @@ def runs_beside(cfg: DictConfig, folder: RunFolder) -> Path | None:
 
 def one_process(cfg: DictConfig) -> bool:
     """Whether one process trains: several would each have to wait for what the first one finds in other folders."""
-    processes = {os.environ.get(k, "1") for k in ("WORLD_SIZE", "SLURM_NTASKS")}
-    return str(cfg.trainer.devices) == "1" and cfg.trainer.get("num_nodes", 1) == 1 and processes == {"1"}
+    return str(cfg.trainer.devices) == "1" and cfg.trainer.get("num_nodes", 1) == 1 and launched_processes() == 1
 
 
 def runs_to_share(cfg: DictConfig, folder: RunFolder) -> Path | None:
@@ -164,10 +166,9 @@ def _train(cfg: DictConfig, folder: RunFolder, overrides: list[str]) -> float | 
             if is_rank_zero():
                 print(f"d2m train resume={shlex.quote(str(folder.path))} goes on", file=sys.stderr)
             raise
-    if is_rank_zero():
-        print(f"run: {folder.path}" + (f"\nbundle: {folder.bundle}" if folder.bundle.exists() else ""))
     if not is_rank_zero():
         return None
+    print(f"run: {folder.path}" + (f"\nbundle: {folder.bundle}" if folder.bundle.exists() else ""))
     value = objective(cfg, folder)
     if cfg.objective is not None and value is not None:
         log_objective(instantiate(cfg.logger, _partial_=True), folder, str(cfg.objective), value)

@@ -34,7 +34,11 @@ class KeySampler(Sampler[tuple[int, int]]):
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         for batch in range(self.start, self.steps):
-            yield (self.epoch, batch) if self.repeat is None else (0, batch % self.repeat)
+            yield self.key(self.epoch, batch)
+
+    def key(self, epoch: int, batch: int) -> tuple[int, int]:
+        """What an epoch's batch is drawn by."""
+        return (epoch, batch) if self.repeat is None else (0, batch % self.repeat)
 
     def __len__(self) -> int:
         return self.steps

@@ -123,15 +123,20 @@ def warm_start(
 
 
 def check_continues(
-    module: pl.LightningModule, path: Path, stage: Stage, max_epochs: int, genres: Sequence[str] | None = None
-) -> None:
+    module: pl.LightningModule, path: Path, stage: Stage, max_epochs: int, genres: Sequence[str] | None = None,
+    decay: float | None = None,
+) -> None:  # fmt: skip
     """See that a checkpoint of another run can be gone on with.
 
+    Args:
+        decay: of the averages that the stage is to keep.
+
     Raises:
-        D2MError: it is of another stage, or of other sizes or genres, or its epochs are as many as ``max_epochs``
-            already.
+        D2MError: it is of another stage, or of other sizes or genres, keeps averages that the stage does not, or its
+            epochs are as many as ``max_epochs`` already.
     """
     checkpoint = read_checkpoint(path)
+    check_averages(checkpoint, path, stage, decay)
     if stage.hears:
         check_style_network(module, checkpoint, path)
     shapes = {k: tuple(v.shape) for k, v in checkpoint["state_dict"].items()}
@@ -150,6 +155,19 @@ def check_continues(
         raise D2MError(f"{path}: has already trained {done} epochs; set fit.{stage.name}.max_epochs above that")
     if stage.knows_genres and genres is not None:
         _check_genres(checkpoint, path, genres)
+
+
+def check_averages(checkpoint: Mapping[str, Any], path: Path, stage: Stage, decay: float | None) -> None:
+    """See that averages go on as averages: Lightning would take them for the weights that are trained.
+
+    Raises:
+        D2MError: the checkpoint keeps averages, and ``callbacks.ema`` has no decay for the stage.
+    """
+    if decay is None and "averaging_state" in checkpoint:
+        raise D2MError(
+            f"{path}: keeps averaged weights beside those that are trained; give callbacks.ema.{stage.name}=..., the "
+            "decay that it was trained with"
+        )
 
 
 def begin(
@@ -178,6 +196,7 @@ def begin(
     if start is None:
         sources = warm_start(module, stage, starts_from(cfg, stage, run), corpus.genres)
     else:
-        check_continues(module, start, stage, cfg.fit[stage.name].max_epochs, corpus.genres)
+        decay = cfg.callbacks.ema.get(stage.name)
+        check_continues(module, start, stage, cfg.fit[stage.name].max_epochs, corpus.genres, decay)
         sources = {f"continue_from: {start.name}": sha256(start)}
     return start, {"warm_start": sources}

@@ -71,7 +71,7 @@ def check_done_stages(cfg: DictConfig, run: RunFolder, corpus: Corpus) -> None:
         return
     key, (was, asked) = next(iter(changed.items()))
     more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
-    stage = next((s for s in done if f".{s}." in key), done[-1])
+    stage = next((s for s in done if f".{s}." in f"{key}."), done[-1])
     raise D2MError(
         f"{key}={asked}{more}: stage {stage} of {run.path} was trained to its end with {was}; leave it out, train "
         f"another run, or train the stage further in a new one: continue_from.{stage}={run.checkpoint(stage)}"

@@ -6,10 +6,9 @@ from omegaconf import DictConfig
 
 from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
+from d2m.reports.runs.read import EVALUATED
 from d2m.train.stage import STAGES, in_order
 
-#: objective=... that dances with the run's bundle.
-EVALUATED = "eval/objective"
 #: Of the validation songs, which is where choices are made: so many of each genre, so many dances to each.
 SONGS_PER_GENRE, DRAWS = 4, 1
 

@@ -27,8 +27,9 @@ _PARENT = "D2M_PARENT"
 LOOK_SECONDS, GRACE_SECONDS = 1.0, 40.0
 #: How long a process may live whose run has failed in the first process: those that talk to it end by themselves.
 ALONE_SECONDS = 10.0
-#: Set when no process of this run is needed any more; the processes that Lightning's launcher started.
-_TRAINED, _STARTED = threading.Event(), []  # type: ignore[var-annotated]
+#: Set when no process of this run is needed any more. Below, the processes that Lightning's launcher started.
+_TRAINED = threading.Event()
+_STARTED: list[subprocess.Popen[Any]] = []
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:

@@ -63,6 +63,9 @@ GENERATOR = Stage(
 #: By name, in the order in which they are trained: the motion classifier before what it may judge.
 STAGES: dict[str, Stage] = {s.name: s for s in (DU_VAE, MUSIC_STYLE, MOTION_STYLE, MM_GAN, GENERATOR)}
 
+#: Stage -> its monitored metric, and "min" or "max".
+MONITORS: dict[str, tuple[str, str]] = {s.name: (s.monitor, s.mode) for s in STAGES.values()}
+
 
 def in_order(names: Iterable[str]) -> list[Stage]:
     """The named stages in the order in which they are trained.

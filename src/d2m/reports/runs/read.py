@@ -15,7 +15,7 @@ import yaml
 
 from d2m.bundle.passport import state
 from d2m.bundle.run_folder import RunFolder
-from d2m.bundle.signature import flat, runs_below
+from d2m.bundle.signature import flat, is_unsaid, runs_below
 from d2m.core.errors import D2MError
 
 #: Name of what an evaluation of the run's bundle says, among its metrics; higher is better.
@@ -107,8 +107,7 @@ def read_run(folder: RunFolder, below: Path) -> Run:
     """A run, whatever state it is in."""
     inside = folder.path.is_relative_to(below) and folder.path != below
     name = folder.path.relative_to(below).as_posix() if inside else str(folder.path)
-    in_sweep = (folder.path.parent / "multirun.yaml").is_file()
-    sweep = name.rpartition("/")[0] or str(folder.path.parent) if in_sweep else ""
+    sweep = name.rpartition("/")[0] or str(folder.sweep) if folder.sweep is not None else ""
     try:
         return Run(folder, name, sweep, state(folder), folder.facts())
     except D2MError as e:
@@ -175,16 +174,8 @@ def objective(run: Run, monitors: Mapping[str, tuple[str, str]]) -> Objective | 
     return Objective(f"{known[-1]}/{monitor}", None if value is None else float(value), mode)
 
 
-def differing(runs: Sequence[Run], unsaid: Sequence[str]) -> dict[str, list[str]]:
-    """Name of a run -> the overrides that not all of these runs were started with.
-
-    Args:
-        unsaid: keys of which a difference says nothing, such as those of folders.
-    """
-    said = {r.name: [w.lstrip("+") for w in r.words if not _begins(w.lstrip("+"), unsaid)] for r in runs}
+def differing(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """Name of a run -> the overrides that not all of these runs were started with, but for those that say nothing."""
+    said = {r.name: [w.lstrip("+") for w in r.words if not is_unsaid(w)] for r in runs}
     shared = set.intersection(*map(set, said.values())) if len(said) > 1 else set()
     return {name: [w for w in words if w not in shared] for name, words in said.items()}
-
-
-def _begins(word: str, keys: Sequence[str]) -> bool:
-    return any(word.partition("=")[0] == key or word.startswith(f"{key}.") for key in keys)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -26,12 +27,6 @@ _COLOURS = {
     "pruned": "magenta",
     "unreadable": "red",
 }
-
-#: Keys of which a difference says nothing of a run.
-_UNSAID = (
-    "callbacks.dance_video", "callbacks.latent", "callbacks.progress_bar", "data.cache", "hydra", "logger", "project",
-    "rerun", "resume",
-)  # fmt: skip
 
 
 def console() -> Console:
@@ -75,7 +70,7 @@ def differences_within(runs: Runs) -> dict[str, list[str]]:
     """Name of a run -> the overrides that set it apart within its sweep, or among the runs outside of sweeps."""
     found: dict[str, list[str]] = {}
     for _, group in _groups(runs):
-        found |= differing(group, _UNSAID)
+        found |= differing(group)
     return found
 
 
@@ -162,8 +157,12 @@ def print_run(run: Run, monitors: Mapping[str, tuple[str, str]], out: Console | 
             facts.add_row(key, escape(str(value)))
     out.print(facts)
     out.print(_stages(run, monitors))
-    if run.state in ("failed", "killed", "requeued", "unfinished"):
-        out.print(f"to go on: d2m train resume={escape(str(run.folder.path))}", soft_wrap=True)
+    resume = f"d2m train resume={escape(shlex.quote(str(run.folder.path)))}"
+    if run.state == "requeued":
+        job = run.facts.get("slurm_job")
+        out.print(f"job {job} goes on with it; if that was cancelled: {resume}", soft_wrap=True)
+    elif run.state in ("failed", "killed", "unfinished"):
+        out.print(f"to go on: {resume}", soft_wrap=True)
 
 
 def _stages(run: Run, monitors: Mapping[str, tuple[str, str]]) -> Table:

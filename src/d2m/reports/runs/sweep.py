@@ -15,8 +15,6 @@ from d2m.reports.runs.show import console, number, print_runs
 
 #: A sweep's own files in its folder.
 SUMMARY, PARALLEL, IMPORTANCE = "sweep.json", "parallel.png", "importance.png"
-#: So many finished trials make an importance.
-_ENOUGH = 4
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ class Sweep:
             rows = [({k: t.params.get(k, "") for k in keys}, float(t.value or 0.0)) for t in done]
             save(parallel_coordinates(rows, self.objective, self.mode), self.folder / PARALLEL)
             made.append(self.folder / PARALLEL)
-        if len(done) >= _ENOUGH and self.importances:
+        if self.importances:
             save(importance_bars(self.importances, self.objective, len(done)), self.folder / IMPORTANCE)
             made.append(self.folder / IMPORTANCE)
         return made

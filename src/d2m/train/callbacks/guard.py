@@ -70,10 +70,11 @@ class StopOnNaN(pl.Callback):
 
     def _save(self, trainer: Any, batch: Any, batch_idx: int, bad: list[str]) -> None:
         """The batch as the networks got it; an earlier one, and one that other processes have rows of, is drawn again,
-        as it is a function of epoch and number."""
+        as it is a function of its key."""
         data = trainer.datamodule
         if batch is None and data is not None:
-            raw = trainer.train_dataloader.dataset.whole((trainer.current_epoch, batch_idx))
+            loader = trainer.train_dataloader
+            raw = loader.dataset.whole(loader.sampler.key(trainer.current_epoch, batch_idx))
             batch = data.on_after_batch_transfer(raw)
         facts = {"stage": self.stage, "epoch": trainer.current_epoch, "batch_idx": batch_idx, "not_finite": bad}
         with atomic_path(self.path) as temp:

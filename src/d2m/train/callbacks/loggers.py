@@ -13,6 +13,7 @@ from typing import Any
 
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
+from d2m.bundle.run_folder import RunFolder
 from d2m.core.machine import is_rank_zero
 from d2m.draw.video import video_gif
 from d2m.train.callbacks.pace import note
@@ -89,9 +90,9 @@ def wandb_logger(
 
 def run_tags(folder: Path) -> list[str]:
     """``run:NAME``, and of a trial ``sweep:NAME`` before it: by them a table of W&B finds what belongs together."""
-    name, above = folder.absolute().name, folder.absolute().parent
-    if (above / "multirun.yaml").is_file():
-        return [within_limit(f"sweep:{above.name}", TAG_LIMIT), within_limit(f"run:{above.name}/{name}", TAG_LIMIT)]
+    name, sweep = folder.absolute().name, RunFolder(folder.absolute()).sweep
+    if sweep is not None:
+        return [within_limit(f"sweep:{sweep.name}", TAG_LIMIT), within_limit(f"run:{sweep.name}/{name}", TAG_LIMIT)]
     return [within_limit(f"run:{name}", TAG_LIMIT)]
 
 
