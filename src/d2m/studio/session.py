@@ -7,6 +7,7 @@ the page shows is what :func:`dance_of` writes, to the bit.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -86,6 +87,7 @@ class Original:
     dance: Dance
     generator: DanceGenerator
     noise: DanceNoise
+    key: str
 
     def frames_of(self, segment: int, count: int) -> tuple[int, int]:
         """First and last + 1 frame of the song in which segments are shown, about: half-way between their middles."""
@@ -128,6 +130,12 @@ class Shown:
     unwarped: dict[str, Poses]
 
 
+def _file_key(song: str) -> str:
+    """Of a song as it is now."""
+    about = os.stat(song) if os.path.isfile(song) else None
+    return json.dumps([song, about and about.st_mtime_ns, about and about.st_size])
+
+
 @contextmanager
 def _watched(generator: DanceGenerator, step: Callable[[], None]) -> Iterator[None]:
     """``step`` before every decoded unit; what it raises ends the dance."""
@@ -155,29 +163,26 @@ class Session:
 
     def hear(self, song: str, tick: Tick = _never) -> HeardSong:
         """A song, once; a file that was changed since is heard again."""
-        file = Path(song)
-        about = file.stat() if file.is_file() else None
-        key = json.dumps([song, about and about.st_mtime_ns, about and about.st_size])
 
         def listen() -> HeardSong:
             tick("listening to the song")
-            return self.dancer.hear(file)
+            return self.dancer.hear(Path(song))
 
-        return self._songs.get(key, listen)
+        return self._songs.get(_file_key(song), listen)
 
     def original(self, state: State, tick: Tick = _never) -> Original:
         """The unedited dance of a state."""
         heard = self.hear(state.song, tick)
-        plain = {**state.plain(), "edits": [], "heard": id(heard)}
+        key = json.dumps({**state.plain(), "edits": [], "file": _file_key(state.song)})
 
         def make() -> Original:
             drawn = _drawn(self.dancer, state)
             with self._ticking(drawn.generator, tick, "dancing"):
                 dance = drawn(heard, seed=state.seed, warp=state.warp)
             noise = accepted_noise(drawn.generator, dance.versions, state.seed)
-            return Original(_named_draws(drawn, dance), self._plain(drawn.generator), noise)
+            return Original(_named_draws(drawn, dance), self._plain(drawn.generator), noise, key)
 
-        return self._originals.get(json.dumps(plain), make)
+        return self._originals.get(key, make)
 
     def _plain(self, generator: DanceGenerator) -> DanceGenerator:
         return replace(self.dancer.generator, style_mode=generator.style_mode)
@@ -198,7 +203,7 @@ class Session:
         request = json.dumps(edit.request, sort_keys=True)
         fitted = self._fitted.get(request, lambda: build_edit(EditRequest.of(edit.request), self.dancer.generator))
         if isinstance(fitted, OptimisedEdit):
-            key = f"{id(original)} {request}"
+            key = f"{original.key} {request}"
             return self._optimised.get(key, lambda: _Remembered(fitted, original))
         return fitted
 
