@@ -16,10 +16,12 @@ from d2m.core.files import exit_on_signals
 #: What ``make demo`` leaves.
 DEMO = Path("outputs/demo")
 
+_FOLDERS = ("latents", "directions", "runs")
+
 
 def _paths(value: object) -> tuple[str, ...]:
     listed = list(value) if isinstance(value, ListConfig) else [value]
-    return tuple(os.path.abspath(str(v)) for v in listed if v)
+    return tuple(dict.fromkeys(os.path.abspath(str(v)) for v in listed if v))
 
 
 @job("studio")
@@ -41,10 +43,10 @@ def main(cfg: DictConfig) -> None:
         bundles, music = _paths(DEMO / "run" / "bundle"), music or DEMO / "songs"
         if not Path(bundles[0]).is_dir():
             raise D2MError("give bundle=DIR, the bundle of a training run; or make the demo first (make demo)")
+    latents, directions, runs = (None if cfg[k] is None else os.path.abspath(cfg[k]) for k in _FOLDERS)
     library = Library(
-        tuple(dict.fromkeys(bundles)), Path(cfg.out), None if music is None else str(music),
-        *(None if cfg[k] is None else os.path.abspath(cfg[k]) for k in ("latents", "directions", "runs")),
-    )  # fmt: skip
+        bundles, Path(cfg.out), None if music is None else str(music), latents=latents, directions=directions, runs=runs
+    )
     if state is not None:
         library.check(state).write(library.state_path)
     if cfg.export is not None:

@@ -40,7 +40,7 @@ class Library:
     latents: str | None = None
     directions: str | None = None
     runs: str | None = None
-    _facts: dict[str, Any] = field(default_factory=dict)
+    _facts: dict[str, Any] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raises D2MError for a bundle or direction that cannot be read, no songs, or a folder that is not writable."""

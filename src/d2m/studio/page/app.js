@@ -40,7 +40,7 @@ const edits = new Edits($('edit'), {
 const map = new LatentMap($('map'), { pick: pickSong, blend });
 const runs = new Runs($('runs'));
 
-export function complain(error) {
+function complain(error) {
   if (error.name === 'AbortError') return;
   $('message').textContent = error.message;
   $('message').hidden = false;
@@ -101,7 +101,7 @@ function blend({ x, y }) {
   store.set({ edits: list });
 }
 
-export const breakpoint = () => {
+const breakpoint = () => {
   const edit = edits.curve && edits.find(store.state, edits.curve);
   if (edit) strength(edits.curve, withPoint(edit.strength, player.time, strengthAt(edit.strength, player.time), dance.seconds), false);
 };
@@ -277,21 +277,21 @@ function controls() {
   drawn = null;
 }
 
-export function setLoop(region) {
+function setLoop(region) {
   player.loop = region;
   if (dance) controls();
 }
 
-export const toggle = (what) => {
+const toggle = (what) => {
   LOOK[what] = !LOOK[what];
   controls();
 };
 
-export const warp = () => store.set({ warp: !store.state.warp, draws: null });
+const warp = () => store.set({ warp: !store.state.warp, draws: null });
 
-export const reseed = (seed = store.state.seed + 1) => store.set({ seed, draws: null });
+const reseed = (seed = store.state.seed + 1) => store.set({ seed, draws: null });
 
-export function redraw() {
+function redraw() {
   if (!dance) return;
   const of = bundleOf(store.state.bundle);
   const s = dance.edges.findLastIndex((t) => t <= player.time + 1e-6);
@@ -420,7 +420,7 @@ function wire() {
   keyboard({ player, store, toggle, warp, reseed, redraw, breakpoint, setLoop, openTab, complain, speed: $('speed'), seconds: () => (dance ? dance.seconds : 0) });
 }
 
-export function openTab(k) {
+function openTab(k) {
   [...document.querySelectorAll('[role="tab"]')].forEach((tab, i) => {
     tab.setAttribute('aria-selected', String(i === k));
     tab.tabIndex = i === k ? 0 : -1;
