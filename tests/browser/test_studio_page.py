@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from d2m.studio.session import Session
 from d2m.studio.state import State
 from tests.commands import called
-from tests.studio import TOKEN, library
+from tests.studio import TOKEN, library, write_song
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium (pip install -e .[dev])")
 uvicorn = pytest.importorskip("uvicorn", reason="needs uvicorn (pip install -e .[dev])")
@@ -61,7 +62,7 @@ class Page:
     def until(self, condition: str, seconds: float = 90) -> None:
         end = time.monotonic() + seconds
         while not self.js(f"return Boolean({condition})"):
-            told = self.js("return `${message.textContent} | ${doing.textContent}`") if time.monotonic() > end else ""
+            told = self.js("return document.getElementById('message').textContent") if time.monotonic() > end else ""
             assert time.monotonic() < end, f"{condition} did not come true ({told})"
             time.sleep(0.05)
 
@@ -100,6 +101,8 @@ class Page:
 @pytest.fixture(scope="module")
 def at(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("studio")
+    song = write_song(folder / "warm.wav", 3.0)
+    Session(str(tiny_bundle)).hear(str(song))  # librosa compiles once, before anybody waits for it
     second = shutil.copytree(tiny_bundle, folder / "second" / "bundle")
     return library(tiny_bundle, folder, second)
 
@@ -258,6 +261,27 @@ def test_two_tabs_do_not_take_each_others_dances(page: Page) -> None:
         page.driver.close()
         page.driver.switch_to.window(first)
     assert page.picture("target") == shown
+
+
+def test_an_exported_page_plays_from_disk_what_the_studio_showed(page: Page, at: Any, tmp_path: Path) -> None:
+    from d2m.studio.export import export_page
+
+    page.slide(0, 1.0)
+    page.until(IDLE)
+    exported = export_page(at, tmp_path / "page <&> é")
+    assert sorted(p.name for p in exported.parent.iterdir()) == ["index.html", "song.flac"]
+    assert str(at.out.parent) not in exported.read_text()  # no paths of this machine
+    page.driver.get(exported.as_uri())
+    page.until("document.querySelectorAll('figure canvas').length === 3")
+    still = page.picture("target")
+    assert still != page.picture("original")
+    page.press(" ")
+    page.until("audio.currentTime > 0.4")
+    page.press(" ")
+    page.until("audio.paused")
+    assert page.picture("target") != still
+    assert page.js("return document.querySelectorAll('#numbers tbody tr').length") >= 14
+    assert page.js(FAULTS) == []
 
 
 #: Every control has a name, ids are unique, text has a contrast of 4.5 to what is behind it (WCAG 2 AA).

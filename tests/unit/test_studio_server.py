@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 from pathlib import Path
@@ -11,6 +12,9 @@ import numpy as np
 import pytest
 
 from d2m.core.errors import D2MError
+from d2m.dance.table import LatentTable
+from d2m.edits.axes import PrincipalAxes
+from d2m.studio.export import export_page
 from d2m.studio.kept import Kept
 from d2m.studio.library import MAX_SOUNDS
 from d2m.studio.session import Session
@@ -167,6 +171,18 @@ def test_sounds_are_bounded(at: Any) -> None:
     assert len(list((at.out / "sounds").iterdir())) == MAX_SOUNDS
 
 
+def test_an_exported_page_holds_the_dance_and_nothing_of_the_machine(at: Any, tmp_path: Path) -> None:
+    asked = State.parse(state(at, shift(0.9), seed=8))
+    asked.write(at.state_path)
+    page = export_page(at, tmp_path / "out").read_text(encoding="utf-8")
+    text = page.split('id="dance">')[1].split("</script>")[0]
+    held = json.loads(text)
+    got = np.frombuffer(base64.b64decode(held["data"]["target"]), "<f4").reshape(-1, 14, 2)
+    np.testing.assert_array_equal(got, Session(asked.bundle).show(asked).poses["target"])
+    assert held["state"]["song"] == "a.wav" and str(at.out.parent) not in page
+    assert "src=" not in page and "href=" not in page and "from './" not in page
+
+
 def test_what_is_kept_is_bounded_and_the_last_used_stays() -> None:
     kept: Kept[int] = Kept(2)
     made: list[str] = []
@@ -237,6 +253,60 @@ def test_studies_say_what_they_need(client: Client) -> None:
     for what, word in (("runs", "runs=FOLDER"), ("map", "latents=FILE")):
         answer = client.http.get(f"/{TOKEN}/api/{what}")
         assert answer.status_code == 400 and word in answer.json()["message"]
+
+
+@pytest.fixture(scope="module")
+def informed(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Client:
+    """A studio with latents of twelve songs, and two runs with a curve each."""
+    folder = tmp_path_factory.mktemp("informed")
+    rng = np.random.default_rng(0)
+    genre = np.repeat(["drive", "flow", "groove"], 4)
+    mu = (rng.normal(size=(12, 8)) + 4 * np.eye(8)[np.repeat([0, 1, 2], 4)]).astype(np.float32)
+    table = LatentTable(
+        song=np.array([f"s{i}" for i in range(12)]), genre=genre, split=np.full(12, "train"), start_s=np.zeros(12),
+        end_s=np.ones(12), mu=mu, sigma=np.ones_like(mu), spread=np.ones_like(mu), draws=mu[:, None],
+        style=np.zeros((12, 0), np.float32), meta={"side": "music"},
+    )  # fmt: skip
+    table.save(folder / "latents.npz")
+    for name, rate in (("one", 0.1), ("two", 0.2)):
+        run = folder / "runs" / name
+        (run / "csv" / "du_vae").mkdir(parents=True)
+        (run / "run.json").write_text(json.dumps({"stages": ["du_vae"], "state": "done"}))
+        (run / "config.json").write_text(json.dumps({"rate": rate, "seed": 0}))
+        (run / "csv" / "du_vae" / "metrics.csv").write_text(f"batch,val/loss\n0,{rate}\n5,\n9,{2 * rate}\n")
+    return Client(library(tiny_bundle, folder, latents=str(folder / "latents.npz"), runs=str(folder / "runs")))
+
+
+@pytest.mark.parametrize("how", ["pca", "tsne"])
+def test_a_map_has_every_song_and_how_well_genres_part(informed: Client, how: str) -> None:
+    told = informed.http.get(f"/{TOKEN}/api/map?how={how}").json()
+    assert [p["song"] for p in told["points"]] == [f"s{i}" for i in range(12)]
+    assert told["silhouette"]["p"] < 0.05 and told["silhouette"]["null"][1] < told["silhouette"]["value"]
+    assert (told["deviations"] is not None) == (how == "pca")
+    assert informed.http.get(f"/{TOKEN}/api/map?how={how}&side=dance").status_code == 400
+
+
+def test_an_axis_of_the_map_is_the_axis_of_the_slider(informed: Client) -> None:
+    there = informed.http.get(f"/{TOKEN}/api/catalogue").json()
+    told = informed.http.get(f"/{TOKEN}/api/map?how=pca").json()
+    axis = PrincipalAxes(axis=0).fit_on_songs(LatentTable.load(there["latents"]))
+    np.testing.assert_allclose(np.std([p["x"] for p in told["points"]], ddof=1), told["deviations"][0], rtol=1e-6)
+    mu = LatentTable.load(there["latents"]).mu
+    moved = (axis.transform(mu, 1.0) - mu) @ axis.components_[0]
+    np.testing.assert_allclose(moved, told["deviations"][0], rtol=1e-4)
+    edit = {"name": "axes", "axis": 0, "latents": there["latents"], "rows": "all", "strength": 2.0}
+    header, arrays = informed.dance({**state_of(informed), "edits": [edit]})
+    assert np.abs(arrays["target"] - arrays["original"]).max() > 0 and header["versions"][-1] == "target"
+
+
+def test_runs_have_their_differences_and_curves(informed: Client) -> None:
+    told = informed.http.get(f"/{TOKEN}/api/runs").json()
+    assert told["differ"] == ["rate"] and [r["config"] for r in told["runs"]] == [{"rate": 0.1}, {"rate": 0.2}]
+    assert told["runs"][0]["stages"] == {"du_vae": ["val/loss"]}
+    curve = informed.http.get(f"/{TOKEN}/api/curves?run=two&stage=du_vae&key=val/loss").json()
+    assert curve["points"] == [[0.0, 0.2], [9.0, 0.4]]
+    for wrong in ("run=../..&stage=du_vae&key=val/loss", "run=two&stage=x&key=val/loss", "run=two&stage=du_vae&key=y"):
+        assert informed.http.get(f"/{TOKEN}/api/curves?{wrong}").status_code == 400
 
 
 def test_long_or_foreign_requests_are_refused(client: Client) -> None:

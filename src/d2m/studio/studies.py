@@ -61,13 +61,22 @@ class Studies:
         return {"points": [list(p) for p in points[:: max(1, len(points) // MAX_POINTS)]]}
 
     def map(self, asked: Mapping[str, str]) -> dict[str, Any]:
-        """Songs in two dimensions: how=pca or tsne; how well their genres part, beside shuffled ones."""
+        """Songs in two dimensions, and how well their genres part, beside shuffled ones.
+
+        Args:
+            asked: how: pca or tsne. side: music or dance, whose latents.
+        """
         if self.library.latents is None:
             raise D2MError("no latents of songs: start d2m studio with latents=FILE (d2m study extract)")
-        how = asked.get("how", "pca")
-        if how not in ("pca", "tsne"):
-            raise D2MError(f"how={how}: choose pca or tsne")
-        return self._maps.get(how, lambda: self._map(LatentTable.load(self.library.latents or "").by_song(), how))
+        how, side = asked.get("how", "pca"), asked.get("side", "music")
+        if how not in ("pca", "tsne") or side not in ("music", "dance"):
+            raise D2MError(f"how={how}, side={side}: choose pca or tsne, music or dance")
+        path = Path(self.library.latents)
+        if side == "dance":
+            path = path.with_name("latents_dance.npz")
+            if not path.is_file():
+                raise D2MError(f"{path}: no latents of dances there; d2m study extract writes them for a corpus")
+        return self._maps.get(f"{side} {how}", lambda: self._map(LatentTable.load(path).by_song(), how))
 
     def _map(self, table: LatentTable, how: str) -> dict[str, Any]:
         if len(table) < MIN_SONGS:

@@ -37,7 +37,7 @@ const edits = new Edits($('edit'), {
   curve: (wanted, range) => toggleCurve(wanted, range),
   optimise: (wanted) => strength(wanted, 1, false),
 });
-const map = new LatentMap($('map'), { pick: pickSong, blend });
+const map = new LatentMap($('map'), { pick: pickSong, blend, complain });
 const runs = new Runs($('runs'));
 
 function complain(error) {
@@ -188,7 +188,11 @@ async function exact() {
 }
 
 async function compare(mine) {
-  const state = { ...store.state, bundle: $('other').value };
+  const of = bundleOf($('other').value);
+  const known = store.state.edits.filter((e) => makes(of, e));
+  const state = { ...store.state, bundle: of.path, edits: known };
+  if (of.max_draws !== bundleOf(store.state.bundle).max_draws) state.draws = null;
+  if (known.length < store.state.edits.length) complain(new Refused(`${of.name} does not know the genres or latents of every edit: it dances without those`));
   await ask('api/dance', { state, tab: `${TAB} other`, compare: true }, (header, arrays) => {
     if (running !== mine) return;
     if (header.kind === 'progress') busy(`${bundleOf(state.bundle).name}: ${header.doing}`, header.share, true);
@@ -299,8 +303,11 @@ function redraw() {
   store.set({ draws });
 }
 
+// Whether a bundle can make an edit: files and latents are of one bundle's space.
+const makes = (bundle, edit) => !edit.file && !edit.latents && ['source', 'target'].every((k) => bundle.means.includes(edit[k]));
+
 function pickBundle(bundle) {
-  store.set({ bundle, draws: null, edits: store.state.edits.filter((e) => !e.file && !e.latents && bundleOf(bundle).means.includes(e.target)) });
+  store.set({ bundle, draws: null, edits: store.state.edits.filter((e) => makes(bundleOf(bundle), e)) });
   edits.build(there, bundleOf(bundle), store.state, dance && dance.music_style);
 }
 

@@ -25,14 +25,16 @@ export class LatentMap {
       return;
     }
     const how = element('select', { id: 'map-how', ariaLabel: 'Projection' }, new Option('PCA', 'pca'), new Option('t-SNE', 'tsne'));
-    this.canvas = element('canvas', { id: 'map-canvas', tabIndex: 0 });
+    this.side = element('select', { id: 'map-side', ariaLabel: 'Whose latents' }, new Option('of the music', 'music'), new Option('of the dances', 'dance'));
+    this.side.addEventListener('change', () => this.load(how.value).catch(this.calls.complain));
+    this.canvas = element('canvas', { id: 'map-canvas' });
     this.canvas.setAttribute('role', 'img');
     this.told = element('p', { className: 'soft', id: 'map-told' });
     this.hover = element('p', { id: 'map-hover', textContent: ' ' });
     this.songs = element('select', { id: 'map-songs', ariaLabel: 'Song of the map' });
     this.songs.addEventListener('change', () => this.calls.pick(this.songs.value));
-    this.root.append(element('div', { className: 'row' }, how, this.songs), this.canvas, this.hover, this.told);
-    how.addEventListener('change', () => this.load(how.value));
+    this.root.append(element('div', { className: 'row' }, how, this.side, this.songs), this.canvas, this.hover, this.told);
+    how.addEventListener('change', () => this.load(how.value).catch(this.calls.complain));
     this.canvas.addEventListener('pointerdown', (e) => this.down(e));
     this.canvas.addEventListener('pointermove', (e) => this.move(e));
     this.canvas.addEventListener('pointerup', (e) => this.up(e));
@@ -40,16 +42,19 @@ export class LatentMap {
   }
 
   async load(how) {
-    this.data = await get(`api/map?how=${how}`);
+    this.data = await get(`api/map?how=${how}&side=${this.side.value}`);
     const { points, silhouette: s, shares, side } = this.data;
     this.songs.replaceChildren(new Option('choose a song', ''), ...points.map((p) => new Option(`${p.song} (${p.genre})`, p.song)));
     const axes = shares.length ? `the axes hold ${shares.map((v) => `${Math.round(100 * v)} %`).join(' and ')} of the variance; ` : '';
     this.told.textContent = `${points.length} songs (${side}); ${axes}silhouette of genres ${s.value.toFixed(3)}, `
       + `shuffled genres ${s.null[0].toFixed(3)} to ${s.null[1].toFixed(3)}, p = ${s.p.toFixed(3)}. `
-      + `${how === 'pca' ? 'Click a song to dance to it; drag a point to move the dance along both axes.' : 'Click a song to dance to it.'}`;
+      + `${this.movable ? 'Click a song to dance to it; drag a point to move the dance along both axes.' : 'Click a song to dance to it.'}`;
     this.canvas.setAttribute('aria-label', `map of ${points.length} songs by ${how}; the list beside it names them`);
     this.draw();
   }
+
+  // The sliders move along the axes of the music's latents.
+  get movable() { return this.data.deviations && this.data.side === 'music'; }
 
   place(p) {
     const [x, y] = ['x', 'y'].map((c) => this.data.points.map((q) => q[c]));
@@ -106,7 +111,7 @@ export class LatentMap {
   move(e) {
     const at = this.at(e);
     if (this.held) {
-      this.held.at = this.data.deviations ? at : this.held.at;
+      if (this.movable) this.held.at = at;
       this.draw();
       return;
     }
@@ -122,7 +127,7 @@ export class LatentMap {
     this.draw();
     const moved = Math.hypot(at[0] - from[0], at[1] - from[1]);
     if (moved < 5) this.calls.pick(point.song);
-    else if (this.data.deviations) {
+    else if (this.movable) {
       const [x, y] = ['x', 'y'].map((c) => this.data.points.map((q) => q[c]));
       const span = (all) => Math.max(...all) - Math.min(...all);
       this.calls.blend({
@@ -156,8 +161,13 @@ export class Runs {
     const keys = new Set();
     for (const run of this.data.runs) for (const [stage, names] of Object.entries(run.stages)) for (const n of names) keys.add(`${stage}/${n}`);
     this.curve.append(...[...keys].sort().map((k) => new Option(k, k)));
-    const first = [...keys].sort().find((k) => k.includes('/val/')) || '';
-    if (first) this.curve.value = first;
+    for (const [stage, names] of Object.entries((this.data.runs[0] || { stages: {} }).stages)) {
+      const first = names.find((n) => n.startsWith('val/'));
+      if (first) {
+        this.curve.value = `${stage}/${first}`;
+        break;
+      }
+    }
     this.curve.addEventListener('change', () => this.curves());
     this.canvas = element('canvas', { id: 'runs-canvas' });
     this.canvas.setAttribute('role', 'img');
@@ -234,7 +244,10 @@ export class Runs {
     g.scale(ratio, ratio);
     const all = lines.flat();
     this.legend.replaceChildren();
-    if (!all.length) return;
+    if (!all.length) {
+      this.legend.append('none of these runs logged it');
+      return;
+    }
     const [x0, x1] = [Math.min(...all.map((p) => p[0])), Math.max(...all.map((p) => p[0]))];
     const [y0, y1] = [Math.min(...all.map((p) => p[1])), Math.max(...all.map((p) => p[1]))];
     lines.forEach((points, k) => {
