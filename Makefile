@@ -7,10 +7,10 @@ SOURCES := src tests experiments train.py infer.py
 DEMO ?= outputs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format clean
+.PHONY: help setup demo test test-browser lint format clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(STAMP) ## create .venv and install d2m with its tools (CPU torch where the index offers it)
 
@@ -24,6 +24,9 @@ demo: setup ## train the curriculum on the embedded corpus, dance to songs it ne
 
 test: setup ## all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+test-browser: setup ## the studio's page in headless Chromium (skipped if chromium or chromedriver is missing)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser
 
 lint: setup ## style, types, import contracts
 	$(BIN)/ruff check $(SOURCES)
