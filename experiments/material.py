@@ -25,8 +25,9 @@ from d2m.core.skeleton import FPS
 from d2m.dance.dancer import HeardSong, hear
 from d2m.dance.extraction import Extraction, extract_corpus_music, extract_music, space_of
 from d2m.dance.generator import DanceGenerator
-from d2m.dance.song_dance import SongDance, dance_to
+from d2m.dance.song_dance import SongDance
 from d2m.dance.table import LatentTable
+from d2m.dance.together import dance_to
 from d2m.data.corpus import Corpus
 from d2m.data.songs import SongFile, find_music
 from d2m.metrics.motion import mean_energy
@@ -196,7 +197,7 @@ class Heard:
         return Path(self.song.name).stem
 
     def dance(self, generator: DanceGenerator, seed: int, **edit: Any) -> SongDance:
-        """See :func:`d2m.dance.song_dance.dance_to`; one seed, one noise, whatever the edit."""
+        """See :func:`d2m.dance.together.dance_to`; one seed, one noise, whatever the edit."""
         return dance_to(generator, self.heard.features, self.heard.beats, self.frames, seed=seed, **edit)
 
 

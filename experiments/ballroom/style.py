@@ -68,7 +68,8 @@ def fit_style(
             change = draw_change(batch, noise, **augment)
             x, rate = change_rows(front_end(songs.front_end), x, change, STYLE_FRAMES), change.tempo.log2()
             tempo = tempo + rate
-        loss = module.loss(normal(x), torch.from_numpy(songs.genre[chosen]), noise, tempo, rate)
+        x = normal(x)
+        loss = module.loss(x, torch.from_numpy(songs.genre[chosen]), module.draw_noise(x, noise), tempo, rate)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

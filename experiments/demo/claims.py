@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from d2m.core.skeleton import UNIT_FRAMES
 from d2m.dance.generator import DanceGenerator
+from d2m.dance.song_dance import SongDance
 from d2m.data.corpus import Corpus
 from d2m.edits.mean_shift import MeanShift
 from d2m.metrics.motion import boundary_jump_ratio, mean_energy, measure_motion
@@ -76,10 +77,9 @@ def _named(three: NDArray[np.floating]) -> dict[str, float]:
     return dict(zip(("original", "neutral", "edited"), map(float, three), strict=True))
 
 
-def target_votes(generator: DanceGenerator, corpus: Corpus, i: int, seed: int, edit: MeanShift) -> list[float]:
+def target_votes(generator: DanceGenerator, dance: SongDance, target: str) -> list[float]:
     """The motion judge's probability of the target genre for the original, neutral and target dance, unwarped."""
-    dance = dance_to_recording(generator, corpus, i, seed, edit=edit, warp=False)
-    return [generator.genre_of_motion(dance.poses[k])[edit.target] for k in ("original", "neutral", "target")]
+    return [generator.genre_of_motion(dance.unwarped[k])[target] for k in ("original", "neutral", "target")]
 
 
 def edit_energy(
@@ -107,7 +107,7 @@ def edit_energy(
             scale = real_scale(corpus, i)
             energies.append([mean_energy(dance.poses[k], scale) for k in ("original", "neutral", "target")])
             if generator.motion_style is not None:
-                votes.append(target_votes(generator, corpus, i, seed, edit))
+                votes.append(target_votes(generator, dance, target))
     table = np.array(energies).reshape(-1, 3)
     judged: dict[str, float] = {}
     if votes:

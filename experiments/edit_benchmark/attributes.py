@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m.core.skeleton import BEAT_PERIOD, FPS, SEQUENCE_FRAMES
+from d2m.dance.clock import dance_pulse
 from d2m.dance.generator import DanceGenerator
-from d2m.dance.song_dance import dance_again, dance_pulse, dance_to
+from d2m.dance.together import dance_again, dance_to
 from d2m.data.corpus import Corpus
 from d2m.edits.mean_shift import MeanShift
 from d2m.metrics.motion import MOTION_METRICS, common_scale, measure_motion

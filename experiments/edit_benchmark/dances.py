@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from d2m.core.files import write_json
 from d2m.core.skeleton import FPS
 from d2m.dance.generator import DanceGenerator
-from d2m.dance.song_dance import SongDance, dance_again, dance_to
+from d2m.dance.song_dance import SongDance
+from d2m.dance.together import dance_again, dance_to
 from d2m.data.corpus import Corpus
 from d2m.edits.strength import blend
 from d2m.reports.edit_scores import GenreReference, content_of

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from d2m.core.skeleton import UNIT_FRAMES
+from d2m.dance.clock import segments_needed
 from d2m.dance.generator import DanceGenerator
-from d2m.dance.song_dance import segments_needed
 from d2m.edits.mean_shift import MeanShift
 from d2m.metrics.motion import boundary_jump_ratio, mean_energy
 from d2m.reports.held_out import dance_to_recording, real_energy, real_scale

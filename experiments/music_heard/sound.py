@@ -19,7 +19,7 @@ from d2m.core.errors import D2MError
 from d2m.core.files import atomic_path
 from d2m.core.skeleton import FPS, SAMPLE_RATE, SEQUENCE_FRAMES
 from d2m.dance.extraction import song_latent
-from d2m.dance.song_dance import dance_to
+from d2m.dance.together import dance_to
 from d2m.data.corpus import Corpus
 from d2m.music.audio import load_song, n_frames
 from d2m.music.front_ends import features, front_end

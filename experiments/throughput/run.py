@@ -1,250 +1,115 @@
-"""How fast a corpus is read, opened and prepared. See README.md."""
+"""How fast the program is: training steps, songs, batches, reading and preparing. See README.md.
+
+python -m experiments.throughput.run part=steps|songs|memory|batches|open|audio|workers|all [out=DIR] [size=full]
+    [batch=64] [repeats=7] [precision=auto|float32|bf16|both] [rows='stage 1;generator'] [threads=1]
+"""
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import resource
-import shutil
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from d2m.cli.command_line import run
 from d2m.core.errors import D2MError
-from d2m.core.skeleton import FPS, SAMPLE_RATE, STYLE_FRAMES
-from d2m.data.corpus import LAYOUT, Corpus
-from d2m.data.datamodule import DanceDataModule
-from d2m.data.manifest import read_manifest
-from d2m.music.audio import load_song
-from d2m.music.beats import beats_from, onset_strength, onsets_from
-from d2m.music.front_ends import features
+from d2m.core.files import write_json
 from experiments.command import arguments
+from experiments.timing import machine, spread
 
-DEFAULTS = {"part": "all", "raw": "../shared/data/ballroom", "out": "outputs/throughput", "batch": 256, "minutes": 5.0,
-            "seconds": 5.0}  # fmt: skip
-
-
-def rate(step: Callable[[], Any], seconds: float) -> float:
-    """Calls per second of processor time of one core, the median of as many as fit (three at least), after one to
-    warm up. Processor time: other programs then disturb it little."""
-    step()
-    took: list[float] = []
-    until = time.perf_counter() + seconds
-    while time.perf_counter() < until or len(took) < 3:
-        started = time.process_time()
-        step()
-        took.append(time.process_time() - started)
-    return 1.0 / max(float(np.median(took)), 1e-9)
+DEFAULTS = {
+    "part": "steps", "out": "outputs/throughput", "size": "full", "batch": 64, "repeats": 7, "precision": "auto",
+    "rows": "all", "threads": 1, "songs": 32, "seconds": "60,180", "raw": "../shared/data/ballroom", "minutes": 5.0,
+}  # fmt: skip
+PARTS = ("steps", "songs", "memory", "batches", "open", "audio", "workers")
+#: Items of a batch for the part "batches", which is of loading alone.
+LOADED = 256
+_AUDIO_SECONDS = 5.0
 
 
-# --- batches -------------------------------------------------------------------------------------------------
+def precisions(asked: str) -> list[str]:
+    """What to measure: by default bf16 only where the processor multiplies it itself.
 
-
-def per_item(folder: Path, corpus: Corpus, batch: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """The loader that one writes first: a file per unit, np.load per item, rows normalised in a loop.
-
-    Returns:
-        A function per stage, 1 and 2, that makes a batch.
+    Raises:
+        D2MError: another word.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    units = corpus.units_in("train")[: 4 * batch]
-    starts = np.intersect1d(corpus.sequence_starts("train"), units)[: 2 * batch]
-    needed = np.unique(np.concatenate([units, *(starts + k for k in range(3))]))
-    for unit in needed:
-        np.save(folder / f"unit{unit}.npy", corpus.units[unit])
-    for start in starts:
-        song = corpus.song_features(int(corpus.unit_recording[start]))
-        first = min(int(corpus.unit_span[start, 0] * FPS), len(song) - STYLE_FRAMES)
-        np.save(folder / f"music{start}.npy", song[first : first + STYLE_FRAMES])
-    n = corpus.normalizer
-    rng = np.random.default_rng(0)
-
-    def rows(x: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
-        out = np.empty_like(x)
-        for t in range(len(x)):
-            out[t] = (x[t] - mean) / std
-        return out
-
-    def unit(number: int, shift: np.ndarray | None = None) -> torch.Tensor:
-        x = np.load(folder / f"unit{number}.npy")
-        if shift is not None:
-            x = x.copy()
-            for t in range(len(x)):
-                x[t] += np.tile(shift, 14).astype(np.float32)
-        return torch.from_numpy(rows(x, n.pose_mean, n.pose_std))
-
-    def stage_1() -> torch.Tensor:
-        chosen = rng.choice(units, batch)
-        return torch.stack([
-            torch.stack([unit(int(i), rng.uniform(-1, 1, 2) * (10, 4)) for _ in range(2)]) for i in chosen
-        ])  # fmt: skip
-
-    def stage_2() -> tuple[torch.Tensor, torch.Tensor]:
-        chosen = rng.choice(starts, batch)
-        dance = torch.stack([torch.stack([unit(int(i) + k) for k in range(3)]) for i in chosen])
-        music = [rows(np.load(folder / f"music{i}.npy"), n.feature_mean, n.feature_std) for i in chosen]
-        return dance, torch.from_numpy(np.stack(music))
-
-    return stage_1, stage_2
+    choices = {"float32": ["float32"], "bf16": ["bf16"], "both": ["float32", "bf16"]}
+    choices["auto"] = choices["both" if machine()["bf16"] else "float32"]
+    if asked not in choices:
+        raise D2MError(f"precision={asked}: give {', '.join(choices)}")
+    return choices[asked]
 
 
-def corpus_batches(corpus: Corpus, kind: str, batch: int) -> Callable[[], Any]:
-    """The data module as the Trainer drives it, device side included (here: the CPU)."""
-    data = DanceDataModule(str(corpus.folder), kind, batch_size=batch, steps_per_epoch=10**9)
-    loader = iter(data.train_dataloader())
-    return lambda: data.on_after_batch_transfer(next(loader))
+def measure(part: str, a: Mapping[str, Any], out: Path, save: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """One part's numbers; each is printed, and the steps' are saved, as they come."""
+    from experiments.throughput import reading
+
+    raw = Path(a["raw"]).resolve()
+    if part == "steps":
+        from experiments.throughput.steps import measure_steps
+
+        return measure_steps(out, a["size"], a["batch"], a["repeats"], precisions(a["precision"]), a["rows"], save)
+    if part == "songs":
+        from experiments.throughput.songs import measure_songs
+
+        lengths = tuple(float(s) for s in str(a["seconds"]).split(","))
+        return measure_songs(out, a["size"], a["repeats"], lengths, a["songs"])
+    found: dict[str, Any]
+    if part == "memory":
+        from experiments.throughput.memory import measure_memory
+
+        found = measure_memory(out, a["size"])
+    elif part == "batches":
+        found = reading.measure_batches(out, LOADED, a["repeats"])
+    elif part == "open":
+        found = reading.measure_opening(out)
+    elif part == "audio":
+        found = reading.measure_audio(raw, _AUDIO_SECONDS)
+    else:
+        found = reading.measure_workers(raw, out, a["minutes"])
+    for name, value in found.items():
+        print(f"  {name}: {shown(value)}", flush=True)
+    return found
 
 
-def measure_batches(corpus: Corpus, out: Path, batch: int, seconds: float) -> dict[str, float]:
-    rates: dict[str, float] = {}
-    for kind, theirs in zip(("unit_pairs", "sequences"), per_item(out / "items", corpus, batch), strict=True):
-        # In turns, so that what else runs on the machine disturbs both.
-        slow, fast = zip(
-            *((rate(theirs, seconds), rate(corpus_batches(corpus, kind, batch), seconds)) for _ in range(3))
-        )
-        rates[f"{kind}: per item, batches/s"] = float(np.median(slow))
-        rates[f"{kind}: ours, batches/s"] = float(np.median(fast))
-        rates[f"{kind}: ratio"] = float(np.median(np.divide(fast, slow)))
-    shutil.rmtree(out / "items")
-    return rates
-
-
-# --- opening -------------------------------------------------------------------------------------------------
-
-
-OPEN = """
-import resource, sys, time
-from d2m.data.corpus import Corpus
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-started = time.perf_counter()
-corpus = Corpus.open(sys.argv[1])
-took = time.perf_counter() - started
-print(took, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
-started = time.perf_counter()
-corpus.recordings[len(corpus.recordings) // 2].name
-print(time.perf_counter() - started, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
-"""
-
-
-def measure_opening(corpus: Corpus, out: Path, n: int = 360_000) -> dict[str, float]:
-    """A corpus of n recordings in sparse files, opened by a fresh process."""
-    from d2m.data.corpus import FORMAT, INDEX, REPORT, TABLE, write_table
-
-    folder = out / "large"
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = {
-        name: n * (4 if name.startswith("unit") else 150 if name in ("features", "poses") else 1) for name in LAYOUT
-    }
-    for name, (shape, dtype) in LAYOUT.items():
-        np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, (rows[name], *shape)).flush()
-    one = corpus.recordings[0]
-    write_table(folder / TABLE, (one._replace(name=f"recording {i}") for i in range(n)))
-    info = {**corpus.info, "format": FORMAT, "rows": rows, "recordings": n}
-    (folder / INDEX).write_text(json.dumps(info))
-    (folder / REPORT).write_text("{}")
-    done = subprocess.run([sys.executable, "-c", OPEN, str(folder)], capture_output=True, text=True, check=True)
-    opened, named = ([float(x) for x in line.split()] for line in done.stdout.splitlines())
-    shutil.rmtree(folder)
-    return {"open, s": opened[0], "open, MiB": opened[1], "first name, s": named[0], "with names, MiB": named[1]}
-
-
-# --- audio ---------------------------------------------------------------------------------------------------
-
-
-def measure_audio(raw: Path, seconds: float) -> dict[str, float]:
-    """Seconds of song per second of one core, on the first song of the folder."""
-    path = next(r.audio for r in read_manifest(raw) if r.audio is not None)
-    wave = load_song(path)
-    length = len(wave) / SAMPLE_RATE
-    envelope = onset_strength(wave)
-    steps: dict[str, Callable[[], Any]] = {
-        "decode": lambda: load_song(path),
-        "mfcc": lambda: features(wave),
-        "mfcc_loudness": lambda: features(wave, "mfcc_loudness"),
-        "legacy": lambda: features(wave, "legacy"),
-        "onset strength": lambda: onset_strength(wave),
-        "beats from it": lambda: beats_from(envelope, len(wave)),
-        "onsets from it": lambda: onsets_from(envelope, len(wave)),
-    }
-    speeds = {name: length * rate(step, seconds) for name, step in steps.items()}
-    whole = ("decode", "mfcc", "onset strength", "beats from it", "onsets from it")
-    speeds["decode and mfcc"] = 1 / (1 / speeds["decode"] + 1 / speeds["mfcc"])
-    speeds["all that prepare does to a song"] = 1 / sum(1 / speeds[name] for name in whole)
-    return {f"{name}, x real time": value for name, value in speeds.items()}
-
-
-# --- workers -------------------------------------------------------------------------------------------------
-
-
-def replicate(raw: Path, folder: Path, copies: int) -> Path:
-    """The recordings of ``raw`` several times, told apart by their excerpts: other contents, the same work."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "manifest.csv", "w", newline="") as f:
-        writer = csv.writer(f)
-        writer.writerow(("name", "genre", "audio", "pose", "group", "start"))
-        for i in range(copies):
-            for r in read_manifest(raw):
-                writer.writerow((f"{r.name}-{i}", r.genre, r.audio, r.pose, r.name, f"{i / FPS:.4f}"))
-    return folder
-
-
-def timed(raw: Path, out: Path, workers: int) -> float:
-    """Seconds of the whole command, imports included."""
-    shutil.rmtree(out, ignore_errors=True)
-    started = time.perf_counter()
-    command = [sys.executable, "-m", "d2m", "prepare", f"raw={raw}", f"out={out}", f"workers={workers}"]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - started
-
-
-def measure_workers(raw: Path, out: Path, minutes: float) -> dict[str, float]:
-    load = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory(dir=out) as scratch:
-        once = timed(replicate(raw, Path(scratch) / "once", 1), Path(scratch) / "out", 1)
-        many = replicate(raw, Path(scratch) / "many", max(1, round(60 * minutes / once)) + 1)
-        one, two = (timed(many, Path(scratch) / "out", workers) for workers in (1, 2))
-    return {"load before": load, "1 worker, s": one, "2 workers, s": two, "speed-up": one / two}
+def shown(value: Any) -> str:
+    """One of a part's numbers."""
+    if isinstance(value, Mapping):
+        return f"{spread(value['per item'], 0)}x"
+    return value if isinstance(value, str) else f"{value:.3g}"
 
 
 def main() -> None:
-    """Measure ``part`` (batches, open, audio, workers or all) and write throughput.json."""
+    """Measure ``part`` and write it into OUT/throughput.json, beside what other parts wrote there."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__)
+        return
     settings = arguments(DEFAULTS, sys.argv[1:])
-    parts = ("batches", "open", "audio", "workers")
-    if settings["part"] not in (*parts, "all"):
-        raise D2MError(f"part={settings['part']}: give {', '.join(parts)} or all")
-    torch.set_num_threads(1)
-    raw, out = Path(settings["raw"]).resolve(), Path(settings["out"]).resolve()
+    if settings["part"] not in (*PARTS, "all"):
+        raise D2MError(f"part={settings['part']}: give {', '.join(PARTS)} or all")
+    if settings["repeats"] < 1:
+        raise D2MError(f"repeats={settings['repeats']}: give a whole number of at least 1")
+    torch.set_num_threads(settings["threads"])
+    out = Path(settings["out"]).resolve()
     out.mkdir(parents=True, exist_ok=True)
-    wanted = parts if settings["part"] == "all" else (settings["part"],)
-    results: dict[str, dict[str, float]] = {}
-    if {"batches", "open"} & set(wanted):
-        from d2m.prepare.run import prepare
+    path = out / "throughput.json"
+    results: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    for part in PARTS if settings["part"] == "all" else (settings["part"],):
+        load = os.getloadavg()[0]
+        print(f"{part} (load {load:.1f})", flush=True)
 
-        corpus = Corpus.open(prepare(raw, out))
-    for part in wanted:
-        print(f"{part} (load {os.getloadavg()[0]:.1f})", flush=True)
-        if part == "batches":
-            results[part] = measure_batches(corpus, out, settings["batch"], settings["seconds"])
-        elif part == "open":
-            results[part] = measure_opening(corpus, out)
-        elif part == "audio":
-            results[part] = measure_audio(raw, settings["seconds"])
-        else:
-            results[part] = measure_workers(raw, out, settings["minutes"])
-        for name, value in results[part].items():
-            print(f"  {name}: {value:.3g}", flush=True)
-    results["machine"] = {"cores": float(os.cpu_count() or 1),
-                        "peak MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}  # fmt: skip
-    (out / "throughput.json").write_text(json.dumps(results, indent=2) + "\n")
+        def save(found: Mapping[str, Any], part: str = part, load: float = load) -> None:
+            facts = {"load before": load, "peak MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+            results[part] = {**results.get(part, {}), **found, "machine": {**machine(), **facts}}
+            write_json(path, results)
+
+        save(measure(part, settings, out, save))
+    print(path)
 
 
 if __name__ == "__main__":

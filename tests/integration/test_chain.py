@@ -16,14 +16,13 @@ from hydra.errors import HydraException
 from d2m.bundle import FILES, MOTION_STYLE, read_bundle
 from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
-from d2m.dance.generator import DanceGenerator
 from d2m.data.datamodule import DanceDataModule
 from d2m.draw.video import probe
 from d2m.train import curriculum
 from d2m.train.checkpoints import read_checkpoint
 from d2m.train.stage import GENERATOR, STAGES
 
-from .conftest import TINY, call, compose_train
+from .conftest import compose_train
 
 
 def state(run_dir: Path, stage: str) -> dict[str, torch.Tensor]:
@@ -231,19 +230,3 @@ def test_a_wandb_run_needs_no_account(corpora: Path, tmp_path: Path, monkeypatch
     curriculum.run(compose_train(corpora, "stages=[music_style]", "logger=wandb"), tmp_path / "run")
     assert RunFolder(tmp_path / "run").is_done("music_style")
     assert len(list((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb"))) == 1
-
-
-def test_two_processes_train_the_chain(corpora: Path, tiny_run: Path, tmp_path: Path) -> None:
-    run_dir = tmp_path / "ddp"
-    done = call(
-        "train.py", *TINY, f"data.cache={corpora}", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2",
-        *(f"fit.{s}.max_epochs=1" for s in STAGES), f"hydra.run.dir={run_dir}",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    generator = DanceGenerator.load(run_dir / "bundle")
-    poses = generator.decode(np.zeros((1, 32), np.float32), 96, torch.Generator().manual_seed(0))
-    assert poses.shape == (96, 14, 2) and bool(poses.isfinite().all())
-    # Two ranks see other batches than one.
-    assert not same(state(run_dir, "du_vae"), state(tiny_run, "du_vae"), "net.unit_decoder.", "net.unit_decoder.")
-    with open(run_dir / "csv" / "mm_gan" / "metrics.csv", newline="") as f:
-        assert [float(r["batch"]) for r in csv.DictReader(f) if r["train/mov_mu"]] == [0, 1, 2]  # logged once

@@ -95,7 +95,7 @@ def test_it_resumes(report: dict[str, Any], request_of: Request, monkeypatch: py
         raise AssertionError("danced or trained again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(systems, "dance_to", fail)
+        patch.setattr(systems, "dance_all", fail)
         patch.setattr(judges, "_train", fail)
         again = evaluate(request_of).report
     same = json.loads(json.dumps({**report, "seconds": 0}))

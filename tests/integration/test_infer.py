@@ -53,6 +53,24 @@ def test_a_folder_is_danced_to_and_the_bad_song_is_named(tiny_run: Path, songs: 
     assert facts["seed"] == 5 and facts["song"] == song.name and len(facts["bundle_weights_sha256"]) == 64
 
 
+def test_songs_dance_the_same_on_two_processes_and_in_one_batch(
+    tiny_run: Path, songs: Path, a_song: Path, tmp_path: Path
+) -> None:
+    """Three songs in batches of two, the third one broken; every process writes its own."""
+    shutil.copytree(songs, tmp_path / "songs")
+    wave, rate = soundfile.read(a_song)
+    soundfile.write(tmp_path / "songs" / "second.wav", wave[: 3 * rate], rate)
+    words = [f"bundle={tiny_run / 'bundle'}", f"audio={tmp_path / 'songs'}", "video=false", "batch=2"]
+    for name, more in (("one", []), ("two", ["devices=2"])):
+        done = called("infer", *words, f"out={tmp_path / name}", *more)
+        assert_one_line(done, "2 of 3 dances", "broken.mp3")
+    files = sorted((tmp_path / "one").glob("*.npz"))
+    assert len(files) == 2 and len(list((tmp_path / "two").iterdir())) == 4
+    for path in files:
+        with np.load(path) as one, np.load(tmp_path / "two" / path.name) as two:
+            assert all(np.array_equal(one[k], two[k]) for k in one.files)
+
+
 @pytest.fixture(scope="module")
 def short(songs: Path) -> Path:
     return next(songs.glob("*.wav"))
@@ -120,6 +138,9 @@ def test_bad_audio_is_one_line(kind: str, tiny_run: Path, tmp_path: Path) -> Non
         (["seed=99999999999999999999"], ["seed"]),
         (["device=banana"], ["device=banana"]),
         (["audio=null"], ["audio="]),
+        (["devices=0"], ["devices=0", "at least 1"]),
+        (["batch=0"], ["batch=0", "at least 1"]),
+        (["device=cuda:0", "devices=2"], ["device="]),
     ],
 )
 def test_a_bad_request_is_one_line(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import logging
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
+from d2m.bundle.passport import state as state_of
 from d2m.bundle.run_folder import RunFolder
 from d2m.cli.command_line import run as run_command
 from d2m.cli.main import dispatch
@@ -21,6 +24,7 @@ from d2m.train.callbacks.checkpoint_io import BEFORE, DAMAGED
 from d2m.train.callbacks.ending import Cut
 from d2m.train.checkpoints import read_checkpoint
 from d2m.train.stage import STAGES
+from tests.commands import d2m
 
 from .conftest import TINY, compose_train
 
@@ -45,6 +49,37 @@ def cut(cfg: Any, run_dir: Path, monkeypatch: pytest.MonkeyPatch, number: int) -
     return end.value
 
 
+def assert_same_training(undisturbed: Path, resumed: Path, stage: str) -> None:
+    """Everything that a stage leaves, but for its seconds: weights, moments, counters, metrics, starts, curves."""
+    there, here = (read_checkpoint(RunFolder(p).checkpoint(stage)) for p in (undisturbed, resumed))
+    for key in ("state_dict", "optimizer_states", "lr_schedulers", "loops", "epoch", "global_step", "hyper_parameters"):
+        assert flat(there[key]) == flat(here[key]), key
+    done = [RunFolder(p).done(stage) for p in (undisturbed, resumed)]
+    assert all(d.pop("seconds") > 0 and d.pop("checkpoint_sha256") for d in done)
+    assert done[0] == done[1]
+    rows = [curves(RunFolder(p), stage) for p in (undisturbed, resumed)]
+    assert rows[0] == rows[1]
+
+
+def flat(value: Any) -> Any:
+    """Plain values that can be compared, tensors bit by bit."""
+    if isinstance(value, torch.Tensor):
+        return (value.dtype, value.shape, value.numpy().tobytes())
+    if isinstance(value, dict):
+        return {str(k): flat(v) for k, v in value.items()}
+    return [flat(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def curves(run: RunFolder, stage: str) -> dict[tuple[str, str], str]:
+    """(step, name) -> value of every curve, whatever session wrote it, but for what videos say."""
+    told: dict[tuple[str, str], str] = {}
+    for path in run.curves(stage):
+        with open(path, newline="") as f:
+            for row in csv.DictReader(f):
+                told |= {(row["step"], k): v for k, v in row.items() if v and not k.startswith("val/dance_")}
+    return told
+
+
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[Path]:
     """What Hydra's train.log would hold."""
@@ -60,6 +95,7 @@ def log(tmp_path: Path) -> Iterator[Path]:
     [
         ("du_vae", signal.SIGTERM, 143, False), ("mm_gan", signal.SIGINT, 130, False),
         ("music_style", signal.SIGTERM, 143, True), ("generator", signal.SIGTERM, 143, False),
+        ("motion_style", signal.SIGTERM, 143, False),
     ],
 )  # fmt: skip
 def test_a_signal_ends_a_stage_with_a_whole_checkpoint(
@@ -85,9 +121,32 @@ def test_a_signal_ends_a_stage_with_a_whole_checkpoint(
         last.write_bytes(last.read_bytes()[:-1000])
     curriculum.run(cfg, run.path)
     assert (f"{last}: damaged" in log.read_text()) == damaged == last.with_name(DAMAGED).exists()
-    there, here = (read_checkpoint(RunFolder(p).checkpoint(stage))["state_dict"] for p in (tiny_run, run.path))
-    assert there.keys() == here.keys() and all(torch.equal(there[k], here[k]) for k in there)
+    assert_same_training(tiny_run, run.path, stage)
     assert not last.with_name(BEFORE).exists()
+
+
+@pytest.mark.parametrize("stage", ["du_vae", "mm_gan"])
+def test_a_killed_run_goes_on_with_the_same_command(
+    stage: str, tiny_run: Path, corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    init = [f"init_from.{s}={RunFolder(tiny_run).checkpoint(s)}" for s in STAGES[stage].warm_starts]
+    words = [w for w in TINY if not w.startswith("stages=")]
+    words += [f"stages=[{stage}]", "callbacks.dance_video=null", f"data.cache={corpora}", *init]
+    monkeypatch.chdir(tmp_path)
+    child = os.fork()
+    if child == 0:  # kill -9 leaves no time for anything
+        original = curriculum.build_callbacks
+        monkeypatch.setattr(curriculum, "build_callbacks", lambda *a, **k: [*original(*a, **k), Send(signal.SIGKILL)])
+        try:
+            dispatch(["train", *words, "resume=auto"])
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    (folder,) = Path("outputs/runs").iterdir()
+    assert state_of(RunFolder(folder)) == "killed" and not RunFolder(folder).is_done(stage)
+    d2m("train", *words, "resume=auto")
+    assert list(Path("outputs/runs").iterdir()) == [folder] and RunFolder(folder).facts()["state"] == "done"
+    assert_same_training(tiny_run, folder, stage)
 
 
 def test_without_a_whole_checkpoint_nothing_is_guessed(corpora: Path, tmp_path: Path) -> None:
@@ -119,10 +178,12 @@ def test_one_bad_trial_does_not_end_a_sweep(
     sweep = ["-m", "stages=[du_vae]", "model.du_vae.optimizer.lr=1e30,1e-3", f"hydra.sweep.dir={tmp_path}"]
     with pytest.raises(SystemExit) as end:
         run_command(lambda: dispatch(["train", *words, f"data.cache={corpora}", *sweep]))
-    assert end.value.code == 2
+    assert end.value.code == 1
     assert not RunFolder(tmp_path / "0").is_done("du_vae") and RunFolder(tmp_path / "1").is_finished()
-    errors = [line for line in capsys.readouterr().err.splitlines() if "became NaN" in line]
-    assert len(errors) == 2 and errors[0].startswith(f"{tmp_path / '0'} failed: stage du_vae:")
+    told = capsys.readouterr()
+    (error,) = (line for line in told.err.splitlines() if "became NaN" in line)
+    assert error.startswith(f"{tmp_path / '0'} failed: stage du_vae:")
+    assert any(line.startswith("trial 0 failed: stage du_vae:") for line in told.out.splitlines())
     log = (tmp_path / "1" / "train.log").read_text()
     assert "du_vae 2/2: train/" in log and "samples/s; stage ends in 0:00:00, run in about 0:00:00" in log
     assert "litlogger" not in log

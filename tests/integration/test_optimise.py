@@ -12,7 +12,7 @@ import torch
 
 from d2m.bundle import read_bundle, write_bundle
 from d2m.dance.generator import DanceGenerator
-from d2m.dance.song_dance import dance_to
+from d2m.dance.together import dance_to
 from d2m.edits.request import EditRequest, build_edit
 from tests.commands import called
 

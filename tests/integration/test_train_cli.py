@@ -83,3 +83,55 @@ def test_what_a_finished_run_has_trained_is_not_trained_once_more(
     capsys.readouterr()
     d2m("runs", "ls", "json=true")
     assert [row["state"] for row in json.loads(capsys.readouterr().out)] == ["done"] * 3
+
+
+@pytest.fixture
+def finished(corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], Path, list[str]]:
+    """The words of a finished command whose stage a fake trained, its folder, and which stages were trained."""
+    seen: list[str] = []
+
+    def train_stage(cfg: DictConfig, stage: Stage, run: RunFolder, *_: object) -> None:
+        seen.append(f"{run.path.name}/{stage.name}")
+        write_json(run.done_path(stage.name), {"metrics": {"val/recon": 0.5}})
+
+    monkeypatch.setattr("d2m.train.curriculum.train_stage", train_stage)
+    monkeypatch.chdir(tmp_path)
+    words = [*TINY, f"data.cache={corpora}", "stages=[du_vae]", "fit.du_vae.max_epochs=4"]
+    done = called("train", *words, "hydra.run.dir=old")
+    assert done.returncode == 0, done.stderr
+    return words, tmp_path / "old", seen
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in folder.rglob("*") if p.is_file() and ".hydra" not in p.parts}
+
+
+def test_a_finished_run_keeps_what_it_says(finished: tuple[list[str], Path, list[str]]) -> None:
+    words, old, seen = finished
+    before = contents(old)
+    again = called("train", *words, "seed=7", "hydra.run.dir=old")
+    assert again.returncode == 2 and "old: already holds another run" in again.stderr
+    longer = called("train", "resume=old", "fit.du_vae.max_epochs=8")
+    assert longer.returncode == 2 and longer.stderr.count("\n") == 1
+    assert "fit.du_vae.max_epochs=8: stage du_vae of " in longer.stderr
+    assert "was trained to its end with 4" in longer.stderr and "continue_from.du_vae=" in longer.stderr
+    assert {k: v for k, v in contents(old).items() if not k.endswith("train.log")} == {
+        k: v for k, v in before.items() if not k.endswith("train.log")
+    }
+    same = called("train", *words, "hydra.run.dir=old")
+    assert same.returncode == 0 and "old: finished already, with this config; nothing to train" in same.stdout
+    assert seen == ["old/du_vae"] and json.loads(before[str(old / "run.json")])["state"] == "done"
+    assert RunFolder(old).facts() == json.loads(before[str(old / "run.json")])
+
+
+def test_a_finished_run_needs_no_writing_to_be_resumed(
+    finished: tuple[list[str], Path, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, seen = finished
+
+    def refused(*_: object, **__: object) -> None:
+        raise AssertionError("Hydra opens its log in the run's folder")
+
+    monkeypatch.setattr("hydra._internal.utils._run_hydra", refused)
+    done = called("train", "resume=old")
+    assert done.returncode == 0 and done.stdout == "old: finished already; nothing to train\n" and len(seen) == 1

@@ -58,6 +58,7 @@ def test_it_holds_every_config_once(installed: Path) -> None:
     packed = {p.relative_to(installed / "d2m/conf"): p.read_bytes() for p in (installed / "d2m/conf").rglob("*.yaml")}
     assert packed == {p.relative_to(REPO / "conf"): p.read_bytes() for p in (REPO / "conf").rglob("*.yaml")}
     assert (installed / "bin/d2m").is_file()
+    assert (installed / "hydra_plugins/d2m_sweepers.py").is_file()  # where Hydra looks for sweepers
 
 
 def test_train_composes_and_names_the_data_it_lacks(installed: Path, tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ import torch
 from parity_recording import DTYPES, arrays, as_tensors, assert_close, needs_recording, pairs, recorded
 from torch import Tensor
 
-from d2m.dance.generator import DanceGenerator, DanceNoise, motion
+from d2m.dance.generator import DanceGenerator
+from d2m.dance.lines import motion
+from d2m.dance.noise import DanceNoise
 
 pytestmark = needs_recording
 

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -256,6 +257,21 @@ def test_a_wandb_run_has_its_keys_on_the_batch_axis_its_video_and_its_id_again(
         assert of(records, "exit")[-1].get("exit_code", 0) == code
     files = list(run_dir.glob("wandb/offline-run-*/files/media/videos/val/*.mp4"))
     assert len(files) == 2 and files[0].read_bytes() == video.read_bytes()
+
+
+def test_an_offline_run_is_on_the_disk_before_it_ends(nobody: Path) -> None:
+    logger = wandb_logger(str(nobody / "run"), "mm_gan", {})
+    logger.log_metrics({"train/recon": 0.125}, step=0)
+    for _ in range(100):  # W&B's own interval is 15 s
+        written = [p.read_bytes() for p in (nobody / "run" / "wandb").glob("offline-run-*/*.wandb")]
+        if any(b"train/recon" in log for log in written):
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("nothing but a header was written")
+    close_loggers([logger], "requeued")
+    (records,) = wandb_records(nobody / "run")
+    assert of(records, "preempting") and of(records, "exit")[-1]["exit_code"] == 1
 
 
 # --- the other loggers ---------------------------------------------------------------------------------------

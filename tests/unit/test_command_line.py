@@ -58,7 +58,8 @@ def test_any_text_survives_hydra(genre: str) -> None:
 
 def test_text_of_keys_that_the_table_does_not_know() -> None:
     """Quoted if Hydra cannot read it otherwise."""
-    assert composed("train", "+logger.note=R&B (live)").logger.note == "R&B (live)"
+    for note in ("R&B (live)", "Música"):
+        assert composed("train", f"+logger.note={note}").logger.note == note
     assert prepare_overrides(["model.du_vae.lr=1e-3,2e-3", "data.shift=[1, 2]", "seed=${x}"]) == [
         "model.du_vae.lr=1e-3,2e-3", "data.shift=[1, 2]", "seed=${x}",
     ]  # fmt: skip
@@ -116,6 +117,20 @@ def test_a_data_folder_in_brackets_stays_one(tmp_path: Path) -> None:
         assert prepare_overrides(["data.root=[a,b]"]) == ["data.root='[a,b]'"]
 
 
+def test_a_name_or_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """d2m evaluate data=FOLDER, d2m score card=FILE; in d2m train, data is a group."""
+    monkeypatch.chdir(tmp_path)
+    for name in NASTY:
+        (tmp_path / name).mkdir()
+    with initialize_config_dir(str(Path(CONF) / "measure"), version_base="1.3"):
+        for name in NASTY[::2]:
+            assert compose("evaluate", prepare_overrides([f"data={name}"])).data == name
+        for name in NASTY[1::2]:
+            assert compose("score", prepare_overrides([f"card={name}"])).card == name
+        assert list(compose("score", prepare_overrides(["card=[d2m,edge]"])).card) == ["d2m", "edge"]
+    assert prepare_overrides(["data=ballroom,mocap"]) == ["data=ballroom,mocap"]
+
+
 def test_preparing_twice_changes_nothing() -> None:
     words = [f"audio={n}" for n in NASTY[:1]] + ["hydra.run.dir=a/${now:%Y}", "edit.source=R&B", "+x=k-pop (girl)"]
     once = prepare_overrides(words)
@@ -154,6 +169,7 @@ def test_the_last_of_two_wins() -> None:
         (["train", "logger=null"], "logger=null: choose from csv"),
         (["train", "--nonsense"], "unrecognized arguments: --nonsense; d2m train --help"),
         (["train", "--config-dir", "nowhere"], "nowhere: no such folder"),
+        (["train", "-m", "seed=1,2", "--cfg", "job"], "--cfg and --info show one config; leave -m out"),
         (["train", "song.ogg"], "'song.ogg': write key=value"),
         (["train", "init_from={du_vae: ~/x}"], "quote its strings"),
         (["infer", "edit=nonsense"], "edit=nonsense: .*choose from axes, boundary"),
@@ -235,11 +251,13 @@ def test_lightning_restarts_the_very_job(tmp_path: Path, monkeypatch: pytest.Mon
     from hydra.core.hydra_config import HydraConfig
 
     from d2m.train import curriculum
+    from d2m.train.identity import Company
 
     seen = []
 
-    def watch(cfg: Any, run_dir: Path, overrides: Any, beside: Path | None) -> Path:
-        assert beside is None  # trials that train the same are the sweep's business
+    def watch(cfg: Any, run_dir: Path, overrides: Any, company: Company) -> Path:
+        # Trials that train the same are the sweep's business; their stages are shared.
+        assert company == Company(beside=None, reuse=run_dir.parent, trial=None)
         assert HydraConfig.get().run.dir == str(run_dir)
         seen.append((sys.argv[1:], run_dir.name))
         return run_dir

@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
+from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from d2m.train.stage import STAGES, Stage
+from tests.commands import d2m
 
 REPO = Path(__file__).parents[2]
 CONF = REPO / "conf"
@@ -109,33 +112,40 @@ def test_the_config_has_every_stage() -> None:
 
 
 def sweep(choice: str) -> dict[str, Any]:
-    """The sweeper's parameters and what a trial's stages are."""
+    """What the sweeper sweeps."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("train", [f"hparams_search={choice}"], return_hydra_config=True)
     assert str(cfg.hydra.mode).endswith("MULTIRUN") and set(cfg.stages) <= set(cfg.model)
-    return dict(cfg.hydra.sweeper.params)
+    return {**(cfg.hydra.sweeper.params or {}), **cfg.hydra.sweeper.get("default_params", {})}
 
 
 @pytest.mark.parametrize("choice", group("hparams_search"))
 def test_every_search_composes_and_names_keys_that_exist(choice: str) -> None:
-    if choice == "optuna":
-        pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="needs pip install -e .[sweep]")
-    plain = composed("train")
-    for key in sweep(choice):
+    plain, parser = composed("train"), OverridesParser.create()
+    swept = sweep(choice)
+    assert swept
+    for key, values in swept.items():
         assert OmegaConf.select(plain, key) is not None, key
+        assert parser.parse_override(f"{key}={values}").is_sweep_override()
 
 
 @pytest.mark.parametrize("path", sorted((REPO / "experiments" / "sweeps").glob("*.yaml")), ids=lambda p: p.stem)
-def test_every_wandb_sweep_drives_train(path: Path) -> None:
+def test_every_wandb_sweep_drives_train(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     assert isinstance(config, dict) and (REPO / config["program"]).is_file()
     assert config["command"][-1] == "${args_no_hyphens}"
-    parameters = config["parameters"]
-    trial = [f"{k}={v.get('value', v.get('min', (v.get('values') or [None])[0]))}" for k, v in parameters.items()]
-    cfg = composed("train", *trial)
+    drawn = {k: v.get("value", v.get("max", (v.get("values") or [None])[-1])) for k, v in config["parameters"].items()}
+    forms = create_sweep_command_args({"args": {k: {"value": v} for k, v in drawn.items()}})
+    given: list[list[str]] = []
+    monkeypatch.setattr("hydra._internal.utils._run_hydra", lambda args, *_: given.append(args.overrides))
+    d2m("train", *forms["args_no_hyphens"])
+    d2m("train", *forms["args"])  # what an agent sends unless the command says otherwise
+    assert given[0] == given[1] and len(given[0]) == len(drawn)
+    cfg = composed("train", *given[0])
     (stage,) = cfg.stages
     monitor, mode = STAGES[stage].monitor, STAGES[stage].mode
     assert config["metric"] == {"name": monitor, "goal": f"{mode}imize"}
+    assert all(OmegaConf.select(cfg, k) == v for k, v in drawn.items() if isinstance(v, int | float))
 
 
 def test_the_style_mode_reaches_all_that_dances_in_a_training() -> None:

@@ -12,8 +12,10 @@ import pytest
 from corpora import write_raw
 
 from d2m.core.errors import D2MError
-from d2m.data import corpus as corpus_module
-from d2m.data.corpus import FORMAT, INDEX, REPORT, TABLE, Corpus, RecordingInfo, layout, write_table
+from d2m.data import table as table_module
+from d2m.data.corpus import Corpus
+from d2m.data.layout import FORMAT, INDEX, REPORT, TABLE, layout
+from d2m.data.table import RecordingInfo, write_table
 from d2m.prepare.run import prepare
 
 N = 360_000
@@ -57,7 +59,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_opening_is_cheap_by_structure(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus_module.RecordingTable, "__init__", lambda *_: pytest.fail("the table was read"))
+    monkeypatch.setattr(table_module.RecordingTable, "__init__", lambda *_: pytest.fail("the table was read"))
     tracemalloc.start()
     corpus = Corpus.open(large)
     _, peak = tracemalloc.get_traced_memory()

@@ -1,9 +1,10 @@
-"""Music that is changed in training: as the front end says, by the batch's own draw, and in training alone."""
+"""Batches: music changed in training alone, and what each of several processes reads of them."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -107,3 +108,46 @@ def test_ranges_are_checked_before_training(corpus: Path) -> None:
 def test_no_range_no_change() -> None:
     still = draw_change(5, torch.Generator().manual_seed(0), semitones=0, tempo=1, gain_db=0, attack=1, eq_db=0)
     assert all((part == neutral).all() for part, neutral in zip(still, (0, 1, 0, 1, 0), strict=True))
+
+
+def of(rank: int, world: int, corpus: Path, kind: str, limit: int | float = 1.0, **options: Any) -> DanceDataModule:
+    """The data of one process of several."""
+    d = data(corpus, kind, **options)
+    d.trainer = SimpleNamespace(global_rank=rank, world_size=world, limit_val_batches=limit)  # type: ignore[assignment]
+    return d
+
+
+@pytest.mark.parametrize("kind", ["unit_pairs", "units", "songs", "sequences"])
+def test_processes_read_the_rows_of_one_batch(corpus: Path, kind: str) -> None:
+    options = {} if kind in ("songs", "sequences") else {"augment": None}
+    whole = raw(data(corpus, kind, **options), 1, 2)
+    parts = [raw(of(rank, 3, corpus, kind, **options), 1, 2) for rank in range(3)]
+    assert all(len(part["genre"]) == 2 and part.keys() == whole.keys() for part in parts)
+    joined = {k: torch.cat([part[k] for part in parts]) for k in whole.keys() - {"change"}}
+    if "change" in whole:
+        joined["change"] = [torch.cat(fields) for fields in zip(*(part["change"] for part in parts), strict=True)]
+        assert same(joined, whole)
+    assert all(torch.equal(joined[k].nan_to_num(), whole[k].nan_to_num()) for k in whole.keys() - {"change"})
+    again = of(2, 3, corpus, kind, **options).train_dataloader().dataset
+    assert torch.equal(again.whole((1, 2))["genre"], whole["genre"])
+    assert len(of(0, 3, corpus, kind, steps_per_epoch=None, **options).train_dataloader()) == len(
+        data(corpus, kind, steps_per_epoch=None, **options).train_dataloader()
+    )
+
+
+@pytest.mark.parametrize(("limit", "n"), [(1.0, None), (3, 3)])
+def test_processes_walk_through_validation_together(corpus: Path, limit: int | float, n: int | None) -> None:
+    options: dict[str, Any] = {"batch_size": 1, "augment": None}
+    whole = list(of(0, 1, corpus, "units", limit, **options).val_dataloader())
+    assert len(whole) == n or (n is None and len(whole) > 3)
+    walks = [list(of(rank, 4, corpus, "units", limit, **options).val_dataloader()) for rank in range(4)]
+    assert {len(walk) for walk in walks} == {-(-len(whole) // 4)}
+    counted = {b["number"]: b for walk in walks for b in walk if b["number"] is not None}
+    assert sorted(counted) == [b["number"] for b in whole] == list(range(len(whole)))
+    assert all(torch.equal(counted[b["number"]]["units"], b["units"]) for b in whole)
+    assert sum(b["number"] is None for walk in walks for b in walk) == -len(whole) % 4
+
+
+def test_a_batch_that_does_not_divide_is_refused(corpus: Path) -> None:
+    with pytest.raises(D2MError, match="batch_size=6: give a multiple of 4"):
+        of(0, 4, corpus, "units", augment=None).train_dataloader()

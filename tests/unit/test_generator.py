@@ -8,8 +8,12 @@ import pytest
 import torch
 
 from d2m.core.errors import D2MError
-from d2m.dance.generator import DanceGenerator, DanceNoise, motion
-from d2m.dance.song_dance import dance_pulse, dance_to, fit_z_dan, segments_needed
+from d2m.dance.clock import dance_pulse, segments_needed
+from d2m.dance.generator import DanceGenerator
+from d2m.dance.lines import motion
+from d2m.dance.noise import DanceNoise
+from d2m.dance.song_dance import fit_z_dan
+from d2m.dance.together import dance_to
 from d2m.edits.mean_shift import MeanShift
 
 BEATS = np.arange(0.3, 10, 0.5)

@@ -29,10 +29,22 @@ def test_no_two_songs_share_a_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("bundle", ""), ("audio", None), ("out", ""), ("seed", None), ("seed", 2**63), ("warp", None), ("device", None)],
+    [
+        ("bundle", ""),
+        ("audio", None),
+        ("out", ""),
+        ("seed", None),
+        ("seed", 2**63),
+        ("warp", None),
+        ("device", None),
+        ("devices", None),
+        ("devices", 0),
+        ("batch", 0),
+    ],
 )
 def test_values_that_are_none(key: str, value: object) -> None:
     good = {"bundle": "b", "audio": "a", "out": "o", "seed": 0, "warp": True, "video": True, "device": "cpu"}
+    good |= {"batch": None, "devices": 1}
     check_values(OmegaConf.create(good))
     with pytest.raises(D2MError, match=f"^{key}="):
         check_values(OmegaConf.create({**good, key: value}))

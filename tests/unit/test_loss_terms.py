@@ -10,8 +10,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from d2m.core.errors import D2MError
-from d2m.nets.losses import du_vae, full_weights, generator, mm_gan
+from d2m.nets.losses import du_vae, full_weights, generator, mm_gan, weighted_sum
 from d2m.train.curriculum import build_module
+from d2m.train.modules.du_vae import DUVAEModule
 from d2m.train.modules.mm_gan import MMGANModule
 from d2m.train.stage import STAGES
 from tests.conftest import SIZES
@@ -69,3 +70,16 @@ def test_a_gan_loss_is_one_function_and_one_key(monkeypatch: pytest.MonkeyPatch)
         assert m.generator_phase(real, noise, poses)["feature_matching"] > 0
     # A run whose config is older than the term has it without weight.
     assert MMGANModule(SIZES).g_weights["feature_matching"] == 0.0
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_stage_1_computes_no_term_without_weight(train: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> torch.Tensor:
+        raise AssertionError("velocity was computed")
+
+    monkeypatch.setitem(du_vae.TERMS, "velocity", refuse)  # type: ignore[index]
+    m = DUVAEModule(SIZES, weights={"recon": 0.0}).train(train)
+    units = torch.randn(4, 32, 28)
+    losses = m.losses({"units1": units, "units2": units}, m.net.draw_noise(units))
+    assert ("recon" in losses) == (not train)  # validation monitors it
+    assert weighted_sum(losses, m.weights).isfinite()

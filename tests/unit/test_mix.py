@@ -11,8 +11,10 @@ import pytest
 from corpora import read_manifest_rows, write_manifest, write_raw
 
 from d2m.core.errors import D2MError
-from d2m.data.corpus import INDEX, REPORT, SOURCES_LOG, TABLE, Corpus, write_table
+from d2m.data.corpus import Corpus
+from d2m.data.layout import INDEX, REPORT, SOURCES_LOG, TABLE
 from d2m.data.splits import SPLITS, strictest
+from d2m.data.table import write_table
 from d2m.prepare.mix import open_corpora
 from d2m.prepare.run import prepare
 

@@ -217,3 +217,14 @@ def test_the_dance_encoder_starts_with_little_noise_where_asked() -> None:
     a, b = (m.net.reconstruct(real, noise).z_dan for m in (paper, ours))
     torch.testing.assert_close(b.logvar, a.logvar - 4.0)
     torch.testing.assert_close(b.mu, a.mu)
+
+
+def test_the_music_branch_is_decoded_only_where_a_term_reads_it() -> None:
+    """Ours has no discriminators; validation logs the KL of the music's movements all the same."""
+    off = {name: 0.0 for name in (*mm_gan.DISCRIMINATOR, "g_mov")}
+    m = module(weights=off)
+    real, noise = batch(m)
+    assert m.branches(real, noise).music.mov is None and "kl_fake_mov" not in m.generator_phase(real, noise)
+    assert "kl_fake_mov" in m.eval().generator_phase(real, noise)
+    m = module(weights={**off, "kl_fake_mov": 0.1})
+    assert "kl_fake_mov" in m.generator_phase(real, noise)

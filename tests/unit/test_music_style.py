@@ -25,7 +25,8 @@ def some_music(b: int = 4) -> torch.Tensor:
 
 
 def loss(m: MusicStyleModule, **more: torch.Tensor) -> torch.Tensor:
-    return m.loss(some_music(), torch.tensor([0, 1, 2, 0]), torch.Generator().manual_seed(2), **more)
+    noise = m.draw_noise(some_music(), torch.Generator().manual_seed(2))
+    return m.loss(some_music(), torch.tensor([0, 1, 2, 0]), noise, **more)
 
 
 # --- statistics ----------------------------------------------------------------------------------------------

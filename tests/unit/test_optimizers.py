@@ -37,11 +37,10 @@ def test_the_config_is_its_one_door(stage: str, monkeypatch: pytest.MonkeyPatch)
     """Another class with another argument, for any stage, by overrides alone; the groups stay."""
     monkeypatch.setattr(pl.Trainer, "estimated_stepping_batches", 10)
     key = f"model.{stage}.optimizer"
-    fused = [] if stage.endswith("_style") else [f"~{key}.fused"]
     decay = [f"~{key}.weight_decay"] if stage.endswith("_style") else []
     usual = configured(stage)
     other = configured(
-        stage, f"{key}._target_=torch.optim.RMSprop", f"{key}.lr=0.125", f"+{key}.alpha=0.5", *fused, *decay
+        stage, f"{key}._target_=torch.optim.RMSprop", f"{key}.lr=0.125", f"+{key}.alpha=0.5", f"~{key}.fused", *decay
     )
     assert [type(o) for o in other] == [torch.optim.RMSprop] * len(usual)
     for o in other:

@@ -76,7 +76,7 @@ def test_the_bar_says_loss_samples_and_ends(
 
 def test_nothing_is_advertised(caplog: pytest.LogCaptureFixture) -> None:
     silence_advertisements()
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO), caplog.at_level(logging.INFO, logger="pytorch_lightning"):
         fit(Stage(), [])
     said = [r.getMessage() for r in caplog.records]
     assert said and not [line for line in said if "litlogger" in line or "litmodels" in line]

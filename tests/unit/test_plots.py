@@ -20,6 +20,7 @@ from d2m.draw.plots import (
     save,
     training_curves,
 )
+from d2m.draw.plots.sweeps import importance_bars, parallel_coordinates
 
 JOINT_ENERGY = {"original": np.arange(14.0), "target": np.arange(14.0) * 2}
 MAPS = {"original": np.ones((45, 14)), "target": np.full((30, 14), 3.0)}
@@ -30,6 +31,7 @@ STAGES = {
 }
 GENRES = {"real": {"waltz": 2000.0, "chacha": 5000.0}, "generated": {"waltz": 1500.0}}
 POINTS, NAMES = np.random.default_rng(0).normal(size=(6, 2)), ["a", "b", "a", "c", "a", "b"]
+TRIALS = [({"lr": f"{10.0**-i}", "size": "tiny"}, 1.0 / (i + 1)) for i in range(5)]
 
 FIGURES: dict[str, Callable[[], Figure]] = {
     "joints": lambda: kinetic_energy_bars(JOINT_ENERGY),
@@ -37,6 +39,8 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "curves": lambda: training_curves(STAGES),
     "genres": lambda: genre_energy_bars(GENRES),
     "scatter": lambda: latent_scatter(POINTS, NAMES),
+    "sweep": lambda: parallel_coordinates(TRIALS, "du_vae/val/recon", "min"),
+    "importance": lambda: importance_bars({"lr": 0.7, "size": 0.3}, "du_vae/val/recon", 5),
 }
 
 
@@ -56,6 +60,15 @@ def test_every_figure_has_a_title_labels_and_a_file(name: str, tmp_path: Path) -
     save(figure, tmp_path / "new" / "a.png", dpi=30)
     assert (tmp_path / "new" / "a.png").read_bytes().startswith(b"\x89PNG")
     assert len(list((tmp_path / "new").iterdir())) == 1
+
+
+def test_a_sweeps_axes_are_numbers_by_logarithm_or_choices() -> None:
+    (axes,) = FIGURES["sweep"]().axes
+    assert {t.get_text() for t in axes.texts} >= {"1", "0.1", "0.001", "0.0001", "tiny"}
+    best = next(line for line in axes.lines if line.get_label() == "best")
+    assert best.get_ydata()[0] == 0 and best.get_ydata()[2] == 0 and labels(axes.figure) == ["best"]
+    starts = sorted(line.get_ydata()[0] for line in axes.lines if len(line.get_xdata()) == 3)
+    assert np.allclose(starts, [0, 0.25, 0.5, 0.75, 1])
 
 
 def test_the_same_figure_is_the_same_file(tmp_path: Path) -> None:

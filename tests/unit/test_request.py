@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import pytorch_lightning as pl
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+from pytorch_lightning.accelerators import CPUAccelerator
 
 from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
 from d2m.train.checkpoints import read_checkpoint
 from d2m.train.curriculum import build_module, build_trainer
-from d2m.train.request import check_request, check_space, check_trainer, starts_from
+from d2m.train.request import check_processes, check_request, check_space, check_trainer, starts_from
 from d2m.train.stage import MM_GAN, STAGES, Stage
 
 CONF = str(Path(__file__).parents[2] / "conf")
@@ -75,6 +79,9 @@ def test_no_stage_is_trained_for_nothing(
         (["+trainer.max_steps=0"], r"trainer\.max_steps: give fit\.STAGE\.max_epochs"),
         (["+trainer.min_epochs=2"], r"trainer\.min_epochs: give fit\.STAGE\.max_epochs"),
         (["+trainer.max_time=5"], r"trainer\.max_time: give fit\.STAGE\.max_epochs, or end the command with SIGTERM"),
+        (["noise=gpu"], "noise=gpu: choose from cpu, device"),
+        (["trainer.strategy=fsdp"], r"trainer\.strategy=fsdp: .* use auto or ddp"),
+        (["callbacks.ema.mm_gan=1"], r"callbacks\.ema\.mm_gan=1: give a number between 0 and 1"),
         (["+trainer.limit_train_batches=0"], r"trainer\.limit_train_batches=0: .* or fit\.STAGE\.steps_per_epoch"),
         (["+trainer.limit_train_batches=1.5"], r"trainer\.limit_train_batches=1\.5"),
         (["+trainer.limit_val_batches=abc"], r"trainer\.limit_val_batches=abc: give a whole number"),
@@ -129,6 +136,36 @@ def test_options_that_a_later_stage_cannot_take(option: str, refused_by: set[str
             check_trainer(*trainer_of(STAGES[name], option), STAGES[name])
     for stage in STAGES.values():
         check_trainer(*trainer_of(stage), stage)
+
+
+def several(n: int, **options: Any) -> Any:
+    """What is asked of a Trainer of ``n`` processes on one machine's CPU."""
+    facts = {"world_size": n, "num_devices": n, "accelerator": CPUAccelerator(), "limit_val_batches": 1.0}
+    return SimpleNamespace(**{**facts, **options})
+
+
+def test_batches_divide_among_the_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    check_processes(several(2), MM_GAN, 24)
+    with pytest.raises(D2MError, match=r"fit\.mm_gan\.batch_size=24: .* of all processes together; .* multiple of 5"):
+        check_processes(several(5), MM_GAN, 24)
+    for share in (0.0, 1.0, 3):
+        check_processes(several(2, limit_val_batches=share), MM_GAN, 24)
+    with pytest.raises(D2MError, match=r"trainer\.limit_val_batches=0\.5: with 2 processes give a number of batches"):
+        check_processes(several(2, limit_val_batches=0.5), MM_GAN, 24)
+
+
+def test_more_processes_than_cores_are_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    monkeypatch.setattr("d2m.train.request.note", lambda line, *_: said.append(line))
+    for _ in range(2):
+        check_processes(several(3), MM_GAN, 24)
+        check_processes(several(4), MM_GAN, 24)
+        check_processes(several(4, accelerator=object()), MM_GAN, 24)
+    assert len(said) == 1 and said[0].startswith("trainer.devices=4: more processes than the 3 cores")
 
 
 def test_a_validation_that_no_epoch_reaches_is_refused_before_training() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +70,7 @@ def test_a_table_of_runs_and_one_per_sweep(
 
 def told(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
     capsys.readouterr()
-    d2m(*words, "json=true")
+    d2m(*words, "--json")
     return json.loads(capsys.readouterr().out)
 
 
@@ -201,3 +203,10 @@ def test_a_run_alone_differs_in_all_that_it_says(outputs: Path) -> None:
     a = find_run("a1", outputs)
     assert differing([a], ["data.cache", "hydra"]) == {"runs/a1": ["experiment=x", "model.du_vae.lr=0.1"]}
     assert differing([], []) == {}
+
+
+def test_looking_at_runs_does_not_wait_for_torch(outputs: Path) -> None:
+    look = f"from d2m.cli.main import dispatch; dispatch(['runs', 'ls', 'folder={outputs}'])"
+    heavy = "import sys; print([m for m in ('torch', 'scipy', 'matplotlib', 'optuna') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", f"{look}; {heavy}"], capture_output=True, text=True, check=True)
+    assert "monday" in done.stdout and done.stdout.splitlines()[-1] == "[]"

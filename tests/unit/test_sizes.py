@@ -12,7 +12,8 @@ import torch
 
 from d2m.bundle import read_bundle, write_bundle
 from d2m.core.errors import D2MError
-from d2m.dance.generator import DanceGenerator, DanceNoise
+from d2m.dance.generator import DanceGenerator
+from d2m.dance.noise import DanceNoise
 from d2m.nets.losses import weighted_sum
 from d2m.nets.music_style import NETWORKS
 from d2m.nets.sizes import CHOICES, MotionSizes, Sizes, sizes_in

@@ -17,8 +17,8 @@ from d2m.core.skeleton import SAMPLE_RATE
 from d2m.dance.dancer import Dancer
 from d2m.dance.files import describe
 from d2m.dance.generator import DanceGenerator
-from d2m.dance.song_dance import dance_to
 from d2m.dance.table import LatentTable
+from d2m.dance.together import dance_to
 from d2m.edits.optimised_dance import OptimisedEdit
 from d2m.edits.request import EditRequest, build_edit, training_songs
 from d2m.edits.strength import Schedule

@@ -18,8 +18,10 @@ from d2m.core.errors import D2MError
 from d2m.core.skeleton import FPS, SAMPLE_RATE, SEQUENCE_FRAMES, STYLE_FRAMES
 from d2m.dance.dancer import Dancer
 from d2m.dance.extraction import Extraction, encode_songs
-from d2m.dance.generator import DanceGenerator, DanceNoise, pick_draws, segment_centres_s
-from d2m.dance.song_dance import SongDance, dance_to
+from d2m.dance.generator import DanceGenerator, segment_centres_s
+from d2m.dance.noise import DanceNoise, pick_draws
+from d2m.dance.song_dance import SongDance
+from d2m.dance.together import dance_to
 from d2m.edits.mean_shift import MeanShift
 from d2m.music.front_ends import features
 from d2m.music.transforms import halves
@@ -230,7 +232,7 @@ def test_a_dance_tells_how_and_as_what_its_music_was_heard(tiny_bundle: Path, tm
     soundfile.write(tmp_path / "song.wav", halves(music(20), tone(20, SAMPLE_RATE, 3000))[0], SAMPLE_RATE)
     request = {
         "bundle": str(tiny_bundle), "audio": str(tmp_path / "song.wav"), "seed": 0, "warp": True, "video": False,
-        "device": "cpu", "z_dan": None, "edit": {"name": None},
+        "device": "cpu", "z_dan": None, "edit": {"name": None}, "batch": None, "devices": 1,
     }  # fmt: skip
     told = {}
     for mode in (None, "local"):

@@ -15,8 +15,9 @@ from d2m.bundle import read_bundle, write_bundle
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import HOP
 from d2m.dance.generator import DanceGenerator
-from d2m.data.corpus import INDEX, Corpus
+from d2m.data.corpus import Corpus
 from d2m.data.datamodule import DanceDataModule
+from d2m.data.layout import INDEX
 from d2m.data.normalizer import Normalizer
 from d2m.music.audio import n_frames
 from d2m.music.front_ends import FRONT_ENDS, FrontEnd

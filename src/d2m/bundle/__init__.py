@@ -6,24 +6,36 @@
 
 from __future__ import annotations
 
-from d2m.bundle.format import (
-    CARD,
-    CONFIG,
-    FILES,
-    FORMAT,
-    GENRE_MEANS,
-    GENRES,
-    MOTION_STYLE,
-    NORMALIZER,
-    PROVENANCE,
-    WEIGHTS,
-    Bundle,
-    read_bundle,
-    write_bundle,
-)
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from d2m.core.files import sha256
+
+if TYPE_CHECKING:
+    from d2m.bundle.format import (
+        CARD,
+        CONFIG,
+        FILES,
+        FORMAT,
+        GENRE_MEANS,
+        GENRES,
+        MOTION_STYLE,
+        NORMALIZER,
+        PROVENANCE,
+        WEIGHTS,
+        Bundle,
+        read_bundle,
+        write_bundle,
+    )
 
 __all__ = [
     "CARD", "CONFIG", "FILES", "FORMAT", "GENRES", "GENRE_MEANS", "MOTION_STYLE", "NORMALIZER", "PROVENANCE", "WEIGHTS",
     "Bundle", "read_bundle", "sha256", "write_bundle",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy: who reads run.json, as d2m runs does, need not wait for torch.
+    if name in __all__:
+        return getattr(importlib.import_module("d2m.bundle.format"), name)
+    raise AttributeError(f"module 'd2m.bundle' has no attribute '{name}'")

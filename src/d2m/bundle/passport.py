@@ -1,11 +1,12 @@
 """A run's passport: what run.json says of a run from its first second to its end, and how to tell that it was killed.
 
-run.json  state       running, done, failed or killed
-          error       of a failed or killed run: why, on one line
+run.json  state       running, done, failed, pruned (a sweep gave it up), killed or requeued (its job goes on later)
+          error       of one that is not done: why, on one line
           stage       what it is at: "corpus", a stage, "bundle"
           heartbeat   when the process that trains last said so, every BEAT_SECONDS
           started, resumed, ended   of the first session, the present one and the last (ISO 8601, UTC)
           host, pid, slurm_job, wandb   where it is; W&B's ids by stage
+          slurm_restarts   how often SLURM has queued its job again
           metrics     of the last stage that has any, as of its last checkpoint
           signature   of what is trained (d2m.bundle.signature)
           config      in config.json beside it, resolved
@@ -23,14 +24,14 @@ from types import TracebackType
 from typing import Any
 
 from d2m.bundle.run_folder import RunFolder
-from d2m.core.errors import D2MError
+from d2m.core.errors import D2MError, Pruned
 from d2m.core.files import process_runs, write_json
 
 BEAT_SECONDS = 10.0
 #: A heartbeat older than this is a process that ended, unless it still holds the run's lock.
 STALE_SECONDS = 90.0
 #: What only the present session says.
-_LIVE = ("ended", "error", "heartbeat", "host", "pid", "resumed", "slurm_job", "stage", "state")
+_LIVE = ("ended", "error", "heartbeat", "host", "pid", "resumed", "slurm_job", "slurm_restarts", "stage", "state")
 
 
 def now() -> str:
@@ -50,6 +51,8 @@ def reason(error: BaseException) -> str:
     if isinstance(error, SystemExit) and isinstance(error.code, int) and error.code > 128:
         return f"ended by signal {error.code - 128}"
     text = " ".join(str(error).split())[:300]
+    if isinstance(error, Pruned):
+        return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -58,7 +61,7 @@ class Passport:
 
     A folder that holds a run keeps what run.json says of it until :meth:`identify`: a command that is refused leaves
     no trace of its own settings. How the block ends is the run's state: done, failed by an exception, or killed by one
-    that is no error (an interrupt, a signal).
+    that is no error (an interrupt, a signal); pruned if a sweep gave it up.
 
     Args:
         run: its folder, which exists.
@@ -83,9 +86,9 @@ class Passport:
             return self
         self._before = self.run.facts()
         kept = {k: v for k, v in self._before.items() if k not in _LIVE} or self._given
-        session = {"state": "running", "stage": "corpus", "host": platform.node(), "pid": os.getpid()}
+        session: dict[str, Any] = {"state": "running", "stage": "corpus", "host": platform.node(), "pid": os.getpid()}
         if job := slurm_job():
-            session["slurm_job"] = job
+            session |= {"slurm_job": job, "slurm_restarts": int(os.environ.get("SLURM_RESTART_COUNT") or 0)}
         self._facts = {"started": now(), **kept, **session}
         if self._before:
             self._facts["resumed"] = now()
@@ -134,7 +137,9 @@ class Passport:
         end: dict[str, Any] = {"state": "done", "ended": now()}
         if error is not None:
             # KeyboardInterrupt and SystemExit, which signals raise, are no Exception.
-            end |= {"state": "failed" if isinstance(error, Exception) else "killed", "error": reason(error)}
+            ended = str(getattr(error, "state", "killed"))
+            state = "pruned" if isinstance(error, Pruned) else "failed" if isinstance(error, Exception) else ended
+            end |= {"state": state, "error": reason(error)}
         with suppress(D2MError):  # a full disk: the error of the block counts, and the run's files are whole
             if error is not None and self._before and not self._identified:
                 write_json(self.run.facts_path, self._before)
@@ -162,7 +167,7 @@ def slurm_job() -> str | None:
 
 
 def state(run: RunFolder) -> str:
-    """running, done, failed or killed; "unfinished" of runs that were begun before run.json had a state.
+    """running, done, failed, pruned or killed; "unfinished" of runs that were begun before run.json had a state.
 
     A run that says it is running is taken at its word while its heartbeat is fresh and, if it is on this machine, its
     process is there. Otherwise the run's lock decides, which the system lets go when a process ends.

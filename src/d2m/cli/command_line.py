@@ -54,7 +54,11 @@ def user_errors(trial: str | None = None) -> Iterator[None]:
         if os.environ.get("D2M_TRACEBACK") or e.errno not in _DISK:
             raise
         where = e.filename2 or e.filename
-        print(f"error: {where or 'output'}: {e.strerror}; free space or choose another folder", file=sys.stderr)
+        line = f"{where or 'output'}: {e.strerror}; free space or choose another folder"
+        if trial is not None:
+            print(f"{trial} failed: {line}", file=sys.stderr)
+            raise D2MError(line) from e
+        print(f"error: {line}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -69,7 +69,7 @@ def _group(folder: Path, name: str, default: str) -> list[str]:
 
 
 def overview(prefix: str = "") -> str:
-    """What ``d2m --help`` prints: the commands, a line each; with a prefix, those below it."""
+    """The output of ``d2m --help``: the commands, one per line; with a prefix, those below it."""
     lines = [f"usage: d2m {prefix}COMMAND key=value ...", "", "Retrain Dancing2Music, study and edit its latents.", ""]
     for name, command in COMMANDS.items():
         if name.startswith(prefix):

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter, deque
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from collections import Counter
 from pathlib import Path
 
 from omegaconf import DictConfig
 
+from d2m.cli.dances import Work, Writers
 from d2m.cli.job import job
 from d2m.core.errors import D2MError
-from d2m.core.files import appear_together, check_out, exit_on_signals
+from d2m.core.files import check_out, exit_on_signals
 from d2m.core.progress import bar
 from d2m.core.seeds import check_seed
-from d2m.dance.dancer import Dance, Dancer
+from d2m.dance.dancer import Dancer
 from d2m.dance.files import read_z_dan
+from d2m.dance.stream import rows_for
 from d2m.data.songs import find_songs
 from d2m.edits.request import EditRequest, build_edit
 from d2m.music.beats import check_tracker
-
-#: Threads that write videos at most; each holds a dance and an encoder.
-MAX_WRITERS = 4
 
 
 def output_names(songs: list[Path]) -> list[str]:
@@ -52,57 +47,15 @@ def check_values(cfg: DictConfig) -> None:
     for key in ("bundle", "audio", "out"):
         if not cfg[key]:
             raise D2MError(f"{key}={cfg[key] or ''}: give {key}=...; d2m infer --help shows all")
-    for key in ("seed", "warp", "video", "device"):
+    for key in ("seed", "warp", "video", "device", "devices"):
         if cfg[key] is None:
             raise D2MError(f"{key}=null: give a value, or omit {key}=")
     check_seed(cfg.seed, -(2**63), 2**63 - 1)  # torch's
-
-
-class Writers:
-    """Writes dances, videos above all, on threads of their own while the next song is danced to.
-
-    A song's files appear together or not at all. At most one dance per thread waits, so that memory holds few.
-
-    Args:
-        out: an existing folder. formats: suffixes of a song's files.
-    """
-
-    def __init__(self, out: Path, formats: Sequence[str]) -> None:
-        self.out, self.formats = out, formats
-        self.failed: dict[Path, str] = {}
-        self._threads = min(MAX_WRITERS, os.cpu_count() or 1)
-        self._pool = ThreadPoolExecutor(self._threads)
-        self._waiting: deque[tuple[Path, Future[None]]] = deque()
-
-    def __enter__(self) -> Writers:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
-
-    def save(self, song: Path, name: str, dance: Dance) -> int:
-        """Write a song's files soon; returns how many songs were finished meanwhile."""
-        self._waiting.append((song, self._pool.submit(self._write, name, dance)))
-        return self._settle(self._threads)
-
-    def finish(self) -> int:
-        """Wait for all; returns how many songs that were."""
-        return self._settle(0)
-
-    def _settle(self, left: int) -> int:
-        n = len(self._waiting)
-        while len(self._waiting) > left:
-            song, writing = self._waiting.popleft()
-            try:
-                writing.result()
-            except D2MError as e:
-                self.failed[song] = str(e)
-        return n - len(self._waiting)
-
-    def _write(self, name: str, dance: Dance) -> None:
-        with appear_together(self.out, instead_of=(f"{name}.mp4",)) as part:
-            for suffix in self.formats:
-                dance.save(part / f"{name}{suffix}")
+    for key in ("batch", "devices"):
+        if cfg[key] is not None and cfg[key] < 1:
+            raise D2MError(f"{key}={cfg[key]}: give a whole number of at least 1, or omit {key}=")
+    if cfg.devices > 1 and str(cfg.device) not in ("cpu", "cuda"):
+        raise D2MError(f"device={cfg.device} devices={cfg.devices}: give device=cpu or device=cuda")
 
 
 def infer(cfg: DictConfig) -> list[Path]:
@@ -120,29 +73,28 @@ def infer(cfg: DictConfig) -> list[Path]:
     edit = build_edit(request, dancer.generator)
     z_dan = None if cfg.z_dan is None else read_z_dan(cfg.z_dan, dancer.generator.net.sizes.z_dan)
     songs = find_songs(cfg.audio)
-    out = Path(cfg.out)
-    check_out(out)
-    formats = (".npz", ".mp4", ".json") if cfg.video else (".npz", ".json")
-    bad: dict[Path, str] = {}
-    with bar(len(songs), "dancing") as step, Writers(out, formats) as writers:
-        for song, name in zip(songs, output_names(songs), strict=True):
-            step(0, description=song.name[:40])
-            try:
-                dance = dancer(song, seed=cfg.seed, edit=edit, strength=strength, warp=cfg.warp, z_dan=z_dan)
-                if cfg.z_dan is not None:
-                    dance = replace(dance, facts={**dance.facts, "z_dan": Path(cfg.z_dan).name})
-                written = writers.save(song, name, dance)
-            except D2MError as e:
-                bad[song], written = str(e), 1
-            step(written)
-        step(writers.finish())
-        bad |= writers.failed
+    work = Work(
+        songs=songs, names=output_names(songs), out=Path(cfg.out), seed=cfg.seed, edit=edit, strength=strength,
+        formats=(".npz", ".mp4", ".json") if cfg.video else (".npz", ".json"), warp=cfg.warp, z_dan=z_dan,
+        latent_file=None if cfg.z_dan is None else Path(cfg.z_dan).name,
+        batch=rows_for(len(songs), dancer.generator.net.sizes, cfg.batch),
+    )  # fmt: skip
+    check_out(work.out)
+    if (devices := min(cfg.devices, len(songs))) > 1:
+        from d2m.cli.predict import dance_on_devices
+
+        bad = dance_on_devices(dancer, work, str(cfg.device), devices)
+    else:
+        with bar(len(songs), "dancing", "songs") as step, Writers(work.out, work.formats) as writers:
+            bad = work.dance(dancer, range(len(songs)), writers, step)
+            step(writers.finish())
+            bad |= writers.failed
     done = [song for song in songs if song not in bad]
     reasons = [bad[song] for song in songs if song in bad]
     if bad and len(songs) == 1:
         raise D2MError(reasons[0])
     if bad:
-        raise D2MError(f"{len(done)} of {len(songs)} dances written to {out}; failed: " + " | ".join(reasons))
+        raise D2MError(f"{len(done)} of {len(songs)} dances written to {work.out}; failed: " + " | ".join(reasons))
     return done
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import os
 import sys
@@ -10,6 +11,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from d2m.cli.cluster import register_token
 from d2m.cli.command_line import user_errors
 from d2m.cli.commands import Command
 from d2m.cli.keys import check_overrides
@@ -20,6 +22,8 @@ from d2m.core.errors import D2MError
 QUIET = (
     "hydra.output_subdir=null", "hydra.run.dir=.", "hydra/job_logging=disabled", "hydra/hydra_logging=disabled",
 )  # fmt: skip
+
+register_token()
 
 #: The words that this process was called with, before its overrides.
 _CALLED: list[str] = []
@@ -95,9 +99,11 @@ def launch(name: str, command: Command, words: Sequence[str], called: Sequence[s
 
     parser = get_args_parser()
     parser.error = refuse  # type: ignore[assignment,method-assign]
-    args = parser.parse_intermixed_args(list(words))
+    args = parser.parse_intermixed_args(_without_hyphens(words, parser))
     if args.multirun and not command.multirun:
         raise D2MError(f"-m: the runs of d2m {name} would overwrite each other; call it once per value")
+    if args.multirun and (args.cfg is not None or args.info is not None):
+        raise D2MError("--cfg and --info show one config; leave -m out, and give one value per key")
     flags = [] if args.config_name is None else ["--config-name", args.config_name]
     if args.config_dir is not None:
         args.config_dir = os.path.abspath(expand_home(args.config_dir))
@@ -108,7 +114,10 @@ def launch(name: str, command: Command, words: Sequence[str], called: Sequence[s
     if name == "train":
         from d2m.cli.resume import begin
 
-        overrides = begin(overrides, only_shown=args.cfg is not None or args.info is not None)
+        told = begin(overrides, only_shown=args.cfg is not None or args.info is not None)
+        if told is None:  # the run is finished
+            return
+        overrides = told
     config = args.config_name or command.config
     version.setbase("1.3")
     search = create_config_search_path(str(command.conf()))
@@ -117,6 +126,7 @@ def launch(name: str, command: Command, words: Sequence[str], called: Sequence[s
     GlobalHydra.instance().clear()
     try:
         Hydra.create_main_hydra2(name.replace(" ", "-"), search)
+        _use_own_sweeper()
         overrides = check_overrides(overrides, config, name, args.multirun)
     finally:
         GlobalHydra.instance().clear()
@@ -132,6 +142,26 @@ def launch(name: str, command: Command, words: Sequence[str], called: Sequence[s
             raise
         where = cause.filename or "hydra.run.dir"
         raise D2MError(f"{where}: cannot write the run here ({cause.strerror}); choose another hydra.run.dir") from e
+
+
+def _without_hyphens(words: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
+    """``--KEY=VALUE``, which agents of W&B call a program with, as ``KEY=VALUE``, and ``--json`` as ``json=true``;
+    Hydra's own flags stay."""
+    words = ["json=true" if w == "--json" else w for w in words]
+    flags = parser._option_string_actions
+    return [w[2:] if w.startswith("--") and "=" in w and w.partition("=")[0] not in flags else w for w in words]
+
+
+def _use_own_sweeper() -> None:
+    """Put ours in the place of the sweeper that Hydra takes for -m, in this process alone.
+
+    A file conf/hydra/sweeper/basic.yaml would do, with a warning for every job; a default of conf/train.yaml would win
+    over the choice of hparams_search.
+    """
+    from hydra.core.config_store import ConfigStore
+
+    node = {"_target_": "hydra_plugins.d2m_sweepers.GridSweeper", "max_batch_size": None, "params": None}
+    ConfigStore.instance().store(group="hydra/sweeper", name="basic", node=node, provider="d2m")
 
 
 def restart_as_this_job() -> None:

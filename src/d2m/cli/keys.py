@@ -12,7 +12,7 @@ from d2m.cli.overrides import check_types, expand_home, quote
 from d2m.core.errors import D2MError
 from d2m.train.trainer_options import ELSEWHERE
 
-#: Nodes whose keys are the user's, checked by whoever reads them.
+#: Nodes whose keys are the user's own; their readers check them.
 FREE = ("hydra", "clean", "groups", "names", "data.corpus.clean", "data.corpus.groups")
 
 
@@ -28,7 +28,7 @@ def _walk(plain: Any, prefix: str = "") -> Iterator[str]:
 def _exists(plain: Any, path: list[str]) -> bool:
     for part in path:
         if isinstance(plain, list):
-            return True  # its elements are checked by whoever reads it
+            return True  # its reader checks the elements
         if not isinstance(plain, dict) or part not in plain:
             return False
         plain = plain[part]

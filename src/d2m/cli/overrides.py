@@ -20,6 +20,8 @@ PATHS = (
     "out", "poses", "raw", "reference", "results", "resume", "run", "runs", "songs", "stage1", "stage2", "state",
     "stats", "style", "z_dan",
 )  # fmt: skip
+#: Keys whose value is a name that a command knows, or else a path.
+NAMES_OR_PATHS = ("card", "data")
 #: Keys whose value is free text, such as the name of a genre.
 TEXTS = (
     "callbacks.latent.source", "callbacks.latent.target", "data.corpus.licence", "data.name", "edit.source",
@@ -33,18 +35,20 @@ NULL_TYPES: dict[str, Any] = {
     "workers": 1,
     "torch_threads": 1,
     "repeat_batches": 1,
+    "reuse": True,
     "axis": 1,
     "window": 1.0,
     "shrinkage": 1.0,
     "start": 1.0,
     "songs_per_genre": 1,
+    "batch": 1,
 }
-#: Lightning takes more than the type of the default here, and says itself what it takes.
+#: Lightning takes more types than the default's here, and checks them itself.
 _ANY_TYPE = ("trainer.devices", "trainer.deterministic", "trainer.fast_dev_run")
 
 _QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
 _ELEMENT = re.compile(r"""\s*('(?:\\.|[^'])*'|"(?:\\.|[^"])*"|[^,]+)\s*(?:,|$)""")
-_PLAIN = re.compile(r"[\w.+-]*")
+_PLAIN = re.compile(r"[\w.+-]*", re.ASCII)
 
 
 def is_text(key: str) -> bool:
@@ -95,6 +99,8 @@ def quote_override(argument: str) -> str:
             items = [p.strip() for p in _ELEMENT.findall(value[1:-1]) if p.strip()]
             return f"{key}=[{','.join(_word(p, name, False) for p in items)}]"
         return f"{key}={_word(value, name, name.startswith('hydra.'))}"
+    if name in NAMES_OR_PATHS and not _PLAIN.fullmatch(value) and os.path.exists(expand_home(value)):
+        return f"{key}={quote(expand_home(value))}"
     if expand_home(value) != value:
         return f"{key}={quote(expand_home(value), interpolate=True)}"
     if _PLAIN.fullmatch(value) or value[0] in "[{'\"" or parses(argument):
@@ -112,7 +118,7 @@ def _word(value: str, key: str, interpolate: bool) -> str:
 
 
 def prepare_overrides(arguments: Iterable[str]) -> list[str]:
-    """Quote paths and text, and of an override given twice keep the last; flags and their order stay."""
+    """Quote paths and text, and keep the last of an override given twice; flags and their order stay."""
     kept: dict[str, str] = {}
     for i, argument in enumerate(arguments):
         key, equals, _ = argument.partition("=")

@@ -9,9 +9,11 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from d2m.bundle.run_folder import RunFolder
+from d2m.cli.cluster import check_launcher, check_one_folder
 from d2m.cli.overrides import prepare_overrides, quote_override
 from d2m.core.errors import D2MError
 from d2m.core.machine import is_rank_zero
+from d2m.train.stage import STAGES
 
 RUNS = Path("outputs/runs")
 _RESUME, _RERUN, _RUN_DIR = "resume=", "rerun=", "hydra.run.dir="
@@ -125,17 +127,35 @@ def check_run_dir(overrides: list[str], resumes: bool) -> None:
         check_same_run(run, overrides)
 
 
-def begin(overrides: list[str], only_shown: bool) -> list[str]:
+def _released(run: RunFolder) -> bool:
+    """Whether a finished run has its bundle, if one of its stages makes one."""
+    return run.bundle.is_dir() or not any(s.dances and run.is_done(s.name) for s in STAGES.values())
+
+
+def begin(overrides: list[str], only_shown: bool) -> list[str] | None:
     """The overrides of ``d2m train`` with those of the run that ``resume=`` asks for; its folder is looked at first.
 
     Args:
         only_shown: the config is printed, nothing is trained.
 
+    Returns:
+        None, after a line that says so, if the run is finished and nothing else is asked of it: nothing needs to be
+        written then, and it may lie on a disk that cannot be written to.
+
     Raises:
         D2MError: as :func:`resumed_overrides` and :func:`check_run_dir`.
     """
     asked = [o for o in overrides if o.lstrip("+").startswith(_RESUME)]
+    given = _task(overrides)
     overrides = resumed_overrides(overrides)
+    run = _run_dir(overrides) if asked and not only_shown else None
+    if run is not None and run.is_finished() and not given and _released(run):
+        if is_rank_zero():
+            print(f"{run.path}: finished already; nothing to train")
+        return None
+    if not only_shown:
+        check_launcher(overrides)
+        check_one_folder(_run_dir(overrides) is not None, overrides)
     if is_rank_zero() and not only_shown:
         check_run_dir(overrides, resumes=bool(asked))
     return [*overrides, *asked]  # the job has to know as well

@@ -15,7 +15,7 @@ from d2m.core.seeds import check_seed
 
 @job("score")
 def main(cfg: DictConfig) -> None:
-    """Print the table of a card's figures, and where the report is.
+    """Print the table of a card's figures, and the report's path.
 
     Raises:
         D2MError: a wrong value, and as :func:`d2m.reports.score.score`.

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, ListConfig
 
@@ -17,6 +18,9 @@ from d2m.cli.job import job, restart_as_this_job
 from d2m.cli.resume import check_same_run
 from d2m.core.errors import D2MError
 from d2m.train.trainer_options import check_options
+
+if TYPE_CHECKING:
+    from d2m.train.callbacks.prune import SweepTrial
 
 
 def check_data_root(data: DictConfig) -> None:
@@ -71,7 +75,7 @@ def train(cfg: DictConfig) -> float | None:
 
     folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
     with nothing_left(folder):
-        return _train(cfg, folder, list(HydraConfig.get().overrides.task), runs_beside(cfg, folder))
+        return _train(cfg, folder, list(HydraConfig.get().overrides.task))
 
 
 def runs_beside(cfg: DictConfig, folder: RunFolder) -> Path | None:
@@ -90,26 +94,81 @@ def runs_beside(cfg: DictConfig, folder: RunFolder) -> Path | None:
     return folder.path.parent
 
 
-def _train(cfg: DictConfig, folder: RunFolder, overrides: list[str], beside: Path | None) -> float | None:
+def one_process(cfg: DictConfig) -> bool:
+    """Whether one process trains: several would each have to wait for what the first one finds in other folders."""
+    processes = {os.environ.get(k, "1") for k in ("WORLD_SIZE", "SLURM_NTASKS")}
+    return str(cfg.trainer.devices) == "1" and cfg.trainer.get("num_nodes", 1) == 1 and processes == {"1"}
+
+
+def runs_to_share(cfg: DictConfig, folder: RunFolder) -> Path | None:
+    """The folder of runs whose stages are taken where they are the same: by default, in a sweep, that of the sweep.
+
+    Raises:
+        D2MError: ``reuse=true`` for several processes.
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    swept = HydraConfig.get().mode == RunMode.MULTIRUN
+    if not (swept if cfg.reuse is None else cfg.reuse) or cfg.rerun or cfg.trainer.fast_dev_run:
+        return None
+    if one_process(cfg):
+        return folder.path.parent
+    if cfg.reuse:
+        raise D2MError("reuse=true: needs trainer.devices=1, in one process; give init_from.STAGE=RUN/.../last.ckpt")
+    return None
+
+
+def sweep_trial(cfg: DictConfig, folder: RunFolder) -> SweepTrial | None:
+    """Which trial of an Optuna sweep this job is; None if it is none, its objective is not what stages report, or
+    several processes train."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from hydra.utils import instantiate
+
+    from d2m.train.callbacks.prune import SweepTrial
+
+    hydra = HydraConfig.get()
+    target = str(hydra.sweeper.get("_target_", ""))
+    if hydra.mode != RunMode.MULTIRUN or not target.endswith(".OptunaSweeper"):
+        return None
+    if cfg.objective is not None or not one_process(cfg):
+        return None
+    pruner = hydra.sweeper.get("pruner")
+    return SweepTrial(folder.path.parent, int(folder.path.name), None if pruner is None else instantiate(pruner))
+
+
+def _train(cfg: DictConfig, folder: RunFolder, overrides: list[str]) -> float | None:
     check_options(cfg.trainer)
     check_data_root(cfg.data)
     # Late: what is wrong above is told at once.
+    from hydra.utils import instantiate
+
     from d2m.core.machine import is_rank_zero
+    from d2m.train.callbacks.artifacts import log_objective
     from d2m.train.curriculum import run as run_curriculum
+    from d2m.train.identity import Company
     from d2m.train.objective import check_objective, objective
+    from d2m.train.requeue import Requeue
 
     check_objective(cfg)
 
     if is_rank_zero() and cfg.resume is None:
         check_same_run(folder, overrides)
+    company = Company(runs_beside(cfg, folder), runs_to_share(cfg, folder), sweep_trial(cfg, folder))
     restart_as_this_job()
-    with own_processes():
+    with Requeue(), own_processes():
         try:
-            run_curriculum(cfg, folder.path, overrides, beside)
+            run_curriculum(cfg, folder.path, overrides, company)
         except KeyboardInterrupt:  # between two stages
             if is_rank_zero():
                 print(f"d2m train resume={shlex.quote(str(folder.path))} goes on", file=sys.stderr)
             raise
     if is_rank_zero():
         print(f"run: {folder.path}" + (f"\nbundle: {folder.bundle}" if folder.bundle.exists() else ""))
-    return objective(cfg, folder) if is_rank_zero() else None
+    if not is_rank_zero():
+        return None
+    value = objective(cfg, folder)
+    if cfg.objective is not None and value is not None:
+        log_objective(instantiate(cfg.logger, _partial_=True), folder, str(cfg.objective), value)
+    return value

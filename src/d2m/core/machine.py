@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -38,10 +39,12 @@ def best_precision(accelerator: str = "auto") -> str:
     """
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
-    return "bf16-mixed" if _cpu_has_bf16() else "32-true"
+    return "bf16-mixed" if cpu_has_bf16() else "32-true"
 
 
-def _cpu_has_bf16() -> bool:
+@cache
+def cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies bfloat16 natively: AVX512-BF16 or AMX."""
     try:
         flags = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -64,8 +67,12 @@ def git_revision(folder: Path | None = None) -> str:
         return "unknown"
 
 
+@cache
 def code_digest() -> str:
-    """Digest of the program's own source files; unlike a revision it changes with every edit, and needs no checkout."""
+    """Digest of the program's own source files; unlike a revision it changes with every edit, and needs no checkout.
+
+    Of a process it stays what it was when first asked for: an edit during a sweep does not reach the program that runs.
+    """
     package = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from d2m.core.ahead import ahead
 from d2m.core.errors import D2MError
 from d2m.core.machine import git_revision, versions
 from d2m.core.seeds import check_seed
@@ -18,7 +20,9 @@ from d2m.core.skeleton import SAMPLE_RATE, STYLE_FRAMES
 from d2m.dance import files
 from d2m.dance.extraction import song_latent
 from d2m.dance.generator import DanceGenerator
-from d2m.dance.song_dance import AnyEdit, SongDance, StrengthCurve, dance_to, fit_z_dan, segments_needed
+from d2m.dance.song_dance import AnyEdit, SongDance, StrengthCurve, check_edit
+from d2m.dance.stream import MEMORY, SongRequest, rows_for
+from d2m.dance.together import dance_stream
 from d2m.data.songs import SongFile, song_wave
 from d2m.music.audio import load_song, n_frames
 from d2m.music.beats import track
@@ -115,6 +119,10 @@ class Dance:
         return files.save_dance(self, Path(path))
 
 
+def _bytes(song: HeardSong | D2MError) -> int:
+    return 0 if isinstance(song, D2MError) else song.wave.nbytes + song.features.nbytes
+
+
 class Dancer:
     """Dances to songs: a :class:`d2m.dance.generator.DanceGenerator` and ears.
 
@@ -170,25 +178,85 @@ class Dancer:
             song: an audio file, a wave (n,) at 22,050 Hz, or what :meth:`hear` returned.
             seed: of all noise; two edits with one seed share it.
             edit: such as ``d2m.MeanShift("drive", "flow")``; one that is not fitted takes the bundle's genre means.
-            strength, warp: see :func:`d2m.dance.song_dance.dance_to`.
+            strength, warp: see :func:`d2m.dance.together.dance_to`.
             z_dan: (d,) for the whole song, or (n, d), instead of the song's own.
 
         Raises:
             D2MError: a song that cannot be read, an edit that needs more than genre means, a latent or seed that does
                 not fit.
         """
-        check_seed(seed, -(2**63), 2**63 - 1)  # torch's
-        g = self.generator
-        heard = song if isinstance(song, HeardSong) else self.hear(song)
-        if z_dan is not None:
-            z_dan = fit_z_dan(z_dan, segments_needed(heard.beats, heard.frames, warp), g.net.sizes.z_dan)
-        danced = dance_to(
-            g, heard.features, heard.beats, heard.frames, seed=seed, edit=edit, strength=strength, warp=warp,
-            z_dan=z_dan,
-        )  # fmt: skip
+        _, dance = next(self.many([song], seed=seed, edit=edit, strength=strength, warp=warp, z_dan=z_dan, batch=1))
+        if isinstance(dance, D2MError):
+            raise dance
+        return dance
+
+    def many(
+        self,
+        songs: Sequence[Song | HeardSong],
+        *,
+        seed: int | Sequence[int] = 0,
+        edit: AnyEdit | None = None,
+        strength: float | StrengthCurve = 1.0,
+        warp: bool = True,
+        z_dan: NDArray[np.floating] | None = None,
+        batch: int | None = None,
+    ) -> Iterator[tuple[int, Dance | D2MError]]:
+        """Dance to many songs: those to come are read on threads while others are danced to, together.
+
+        Args:
+            songs, edit, strength, warp, z_dan: see :meth:`__call__`.
+            seed: of every song, or one for each; two songs with one seed begin with the same noise.
+            batch: dances that are computed together; 1 gives each as :meth:`__call__` does, to the bit. By default
+                as many as memory allows, or 1 for less than four songs. See :func:`d2m.dance.together.dance_stream`.
+
+        Yields:
+            (number of the song, its dance or what is wrong with it), in the order in which they end.
+
+        Raises:
+            D2MError: a seed, batch or edit that is none.
+        """
+        seeds = [seed] * len(songs) if isinstance(seed, int) else list(seed)
+        for each in seeds:
+            check_seed(each, -(2**63), 2**63 - 1)  # torch's
+        check_edit(edit)
+        if batch is not None and batch < 1:
+            raise D2MError(f"batch={batch}: give a whole number of at least 1, or None")
+        return self._many(songs, seeds, edit, strength, warp, z_dan, batch)
+
+    def _many(
+        self, songs: Sequence[Song | HeardSong], seeds: Sequence[int], edit: AnyEdit | None,
+        strength: float | StrengthCurve, warp: bool, z_dan: NDArray[np.floating] | None, batch: int | None,
+    ) -> Iterator[tuple[int, Dance | D2MError]]:  # fmt: skip
+        g, heard, bad = self.generator, dict[int, HeardSong](), deque[tuple[int, D2MError]]()
         facts = {**self._facts, "style_mode": g.style_mode, "z_dan": None if z_dan is None else "given"}
-        whole, parts = g.genre_probabilities(heard.features), g.segment_probabilities(heard.features, danced.centres_s)
-        return Dance(heard, danced, seed, warp, edit, strength, whole, parts, facts)
+        numbers: list[int] = []  # of the songs that are danced to
+
+        def requests() -> Iterator[SongRequest]:
+            for i, song in enumerate(ahead(self._try_to_hear, songs, _bytes, MEMORY)):
+                if isinstance(song, D2MError):
+                    bad.append((i, song))
+                    continue
+                heard[i] = song
+                numbers.append(i)
+                yield SongRequest(song.features, song.beats, song.frames, seeds[i], edit, strength, warp, z_dan)
+
+        for k, danced in dance_stream(g, requests(), rows=rows_for(len(songs), g.net.sizes, batch)):
+            while bad:
+                yield bad.popleft()
+            song = heard.pop(numbers[k])
+            if isinstance(danced, D2MError):
+                yield numbers[k], danced
+                continue
+            votes = [g.by_genre(v) for v in danced.music_votes_by_segment]
+            whole = g.by_genre(danced.music_votes)
+            yield numbers[k], Dance(song, danced, seeds[numbers[k]], warp, edit, strength, whole, votes, facts)
+        yield from bad
+
+    def _try_to_hear(self, song: Song | HeardSong) -> HeardSong | D2MError:
+        try:
+            return song if isinstance(song, HeardSong) else self.hear(song)
+        except D2MError as e:
+            return e
 
     @cached_property
     def _facts(self) -> dict[str, Any]:

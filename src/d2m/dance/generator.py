@@ -7,6 +7,7 @@ threshold is relative to the training data; all noise is an argument, so that tw
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,15 +18,17 @@ from torch import Tensor
 
 from d2m.bundle import Bundle, read_bundle
 from d2m.core.errors import D2MError
-from d2m.core.gaussian import randn
+from d2m.core.gaussian import DiagonalGaussian
 from d2m.core.machine import check_device
 from d2m.core.skeleton import FPS, N_JOINTS, POSE_DIM, SEQUENCE_FRAMES, SEQUENCE_UNITS, UNIT_FRAMES
+from d2m.dance.heard_style import HeardStyle, hear_styles
+from d2m.dance.lines import Choreography, Line, advance, padded
+from d2m.dance.noise import DanceNoise
 from d2m.data.normalizer import Normalizer
 from d2m.music.beats import BeatTracker
 from d2m.nets.composition import Composition
 from d2m.nets.motion_style import MotionStyle
 from d2m.nets.music_style import StyleMode, check_style_mode
-from d2m.nets.sizes import Sizes
 
 
 class ZDan(NamedTuple):
@@ -36,64 +39,9 @@ class ZDan(NamedTuple):
     sample: Tensor
 
 
-@dataclass(frozen=True)
-class DanceNoise:
-    """All noise of b dances of n segments with k candidate draws each.
-
-    Sharing one of these between an original and its edits is what makes them comparable.
-    """
-
-    audio: Tensor  # (b, n, k, style)
-    z_dan: Tensor  # (b, n, k, z_dan)
-    z_mov: Tensor  # (b, n, k, 3, z_mov)
-    z_ini: Tensor  # (b, n, k, 3, z_ini)
-
-    @classmethod
-    def draw(cls, sizes: Sizes, b: int, n: int, k: int, generator: torch.Generator) -> DanceNoise:
-        """Segment after segment, so that a longer song begins with the draws of a shorter one."""
-        shapes = {
-            "audio": (b, k, sizes.style),
-            "z_dan": (b, k, sizes.z_dan),
-            "z_mov": (b, k, SEQUENCE_UNITS, sizes.z_mov),
-            "z_ini": (b, k, SEQUENCE_UNITS, sizes.z_ini),
-        }
-        rows = [{name: randn(*s, generator=generator) for name, s in shapes.items()} for _ in range(n)]
-        return cls(**{name: torch.stack([r[name] for r in rows], dim=1) for name in shapes})
-
-    def to(self, device: torch.device) -> DanceNoise:
-        return DanceNoise(self.audio.to(device), self.z_dan.to(device), self.z_mov.to(device), self.z_ini.to(device))
-
-    def pick(self, draws: Tensor) -> DanceNoise:
-        """Only the draws (b, n) of every segment: k becomes 1."""
-        return DanceNoise(*(pick_draws(x, draws) for x in (self.audio, self.z_dan, self.z_mov, self.z_ini)))
-
-
-def pick_draws(x: Tensor, draws: Tensor) -> Tensor:
-    """(b, n, k, ...) and draws (b, n) -> (b, n, 1, ...)."""
-    b, n = draws.shape
-    return x[torch.arange(b)[:, None], torch.arange(n)[None, :], draws].unsqueeze(2)
-
-
-class Choreography(NamedTuple):
-    """What :meth:`DanceGenerator.choreograph` returns for b dances of n segments."""
-
-    poses: Tensor  # (b, 96 n, 28) normalised
-    draws: Tensor  # (b, n) the accepted draw of every segment
-    accepted: Tensor  # (b, n) bool: False if no draw moved enough and the liveliest one was taken
-
-
-def motion(units: Tensor) -> Tensor:
-    """Sum of absolute frame differences of every unit, (..., 32, 28) -> (...), normalised units."""
-    return units.diff(dim=-2).abs().sum(dim=(-1, -2))
-
-
 def segment_centres_s(n: int) -> np.ndarray:
     """When the middles of n segments of 96 frames are shown (n,), in seconds, if a dance is not warped."""
     return SEQUENCE_FRAMES * (np.arange(n) + 0.5) / FPS
-
-
-def _frames(seconds: np.ndarray | Tensor) -> Tensor:
-    return torch.as_tensor(np.asarray(seconds, np.float64)) * FPS
 
 
 @dataclass(eq=False)
@@ -178,40 +126,36 @@ class DanceGenerator:
         return self.normalizer.normalize_features(x)
 
     @torch.no_grad()
+    def heard_styles(self, songs: Sequence[np.ndarray | Tensor]) -> list[HeardStyle]:
+        """Raw features (t, n_features), t >= 30, of whole songs -> all that the music style network says of each.
+
+        One pass over the windows of all; what is said of a song does not depend on the others.
+        """
+        return hear_styles(self.net.music_style, [self.normalize_features(x) for x in songs], self.style_mode)
+
     def style(self, features: np.ndarray | Tensor) -> Tensor:
         """Raw features (t, n_features) of a song, t >= 30 -> the style of the whole of it (style,).
 
         Under "local" the mean over all its windows, as under "windows": what latents of whole songs, genre means and
         directions are made of. What is danced to: :meth:`segment_styles`.
         """
-        return self.net.music_style.song_style(self.normalize_features(features), self.style_mode)
+        return self.heard_styles([features])[0].song_style()
 
-    @torch.no_grad()
     def segment_styles(self, features: np.ndarray | Tensor, centres_s: np.ndarray | Tensor) -> Tensor:
         """Raw features (t, n_features) of a song, t >= 30, and the middles (n,) of its segments -> (n, style).
 
         Args:
             centres_s: seconds of the song; one beyond its ends counts as there.
         """
-        x = self.normalize_features(features)
-        return self.net.music_style.segment_styles(x, _frames(centres_s), self.style_mode)
+        return self.heard_styles([features])[0].segment_styles(centres_s, self.style_mode)
 
-    @torch.no_grad()
     def genre_probabilities(self, features: np.ndarray | Tensor) -> dict[str, float]:
         """Raw features (t, 28) -> genre -> mean vote of the music style network over 2 s windows."""
-        votes = self.net.music_style.song_probabilities(self.normalize_features(features))
+        return self.by_genre(self.heard_styles([features])[0].song_votes())
+
+    def by_genre(self, votes: np.ndarray | Tensor) -> dict[str, float]:
+        """Votes (n_genres,) -> genre -> its vote."""
         return dict(zip(self.genres, votes.tolist(), strict=True))
-
-    @torch.no_grad()
-    def segment_probabilities(
-        self, features: np.ndarray | Tensor, centres_s: np.ndarray | Tensor
-    ) -> list[dict[str, float]]:
-        """As :meth:`genre_probabilities`, for each of n segments: votes of the windows within 6.4 s around its middle.
-
-        Whatever the style mode, so that the music can be compared with what was danced.
-        """
-        votes = self.net.music_style.segment_probabilities(self.normalize_features(features), _frames(centres_s))
-        return [dict(zip(self.genres, v, strict=True)) for v in votes.tolist()]
 
     @torch.no_grad()
     def encode(
@@ -251,7 +195,8 @@ class DanceGenerator:
         b, n, k = noise.audio.shape[:3]
         per_segment = style[:, None] if style.ndim == 2 else style
         rows = per_segment[:, :, None].expand(b, n, k, -1).reshape(b * n * k, -1)
-        z = self.net.style_to_dance(rows, noise.audio.reshape(b * n * k, -1).to(rows.dtype)).reshape(b, n, k)
+        posterior = self.net.style_to_dance(*padded(rows, noise.audio.reshape(b * n * k, -1).to(rows.dtype)))
+        z = DiagonalGaussian(posterior.mu[: len(rows)], posterior.logvar[: len(rows)]).reshape(b, n, k)
         return ZDan(z.mu, z.logvar, z.sample(noise.z_dan.to(rows.dtype)))
 
     # -- z_dan -> poses ------------------------------------------------------------------------------------
@@ -283,45 +228,16 @@ class DanceGenerator:
             first_pose: (b, 28) normalised; the mean pose (zeros) if None.
         """
         noise = noise.to(self.device)
-        b, n, k = z_dan.shape[:3]
-        pose = z_dan.new_zeros(b, POSE_DIM) if first_pose is None else first_pose
-        # Movements do not depend on poses: all first candidates at once, and by themselves, because the bits of a row
-        # depend on how many are computed with it. The others are seldom needed.
-        first = self._movements(z_dan[:, :, 0], noise.z_mov[:, :, 0])
-        z_ini = noise.z_ini.to(z_dan.dtype)
-
-        segments, draws, accepted = [], [], []
-        for s in range(n):
-            units = self.net.unroll(first[:, s], pose, z_ini[:, s, 0])
-            liveliness = motion(units).amin(-1)
-            draw = torch.zeros(b, dtype=torch.long, device=z_dan.device)
-            ok = liveliness >= threshold
-            if k > 1 and not bool(ok.all()):
-                # The other candidates of the rejected dances, all at once.
-                bad = (~ok).nonzero()[:, 0]
-                m = len(bad)
-                others = self.net.unroll(
-                    self._movements(z_dan[bad, s, 1:], noise.z_mov[bad, s, 1:]).flatten(0, 1),
-                    pose[bad].repeat_interleave(k - 1, 0),
-                    z_ini[bad, s, 1:].reshape(m * (k - 1), SEQUENCE_UNITS, -1),
-                ).reshape(m, k - 1, SEQUENCE_UNITS, UNIT_FRAMES, POSE_DIM)
-                candidates = torch.cat([units[bad, None], others], dim=1)
-                lively = motion(candidates).amin(-1)
-                passes = lively >= threshold
-                choice = torch.where(passes.any(1), passes.int().argmax(1), lively.argmax(1))
-                draw[bad], ok[bad] = choice, passes.any(1)
-                units[bad] = candidates[torch.arange(m), choice]
-            segments.append(units.flatten(1, 2))
-            draws.append(draw)
-            accepted.append(ok)
-            pose = units[:, -1, -1]
-        return Choreography(torch.cat(segments, 1), torch.stack(draws, 1), torch.stack(accepted, 1))
-
-    def _movements(self, z_dan: Tensor, eps: Tensor) -> Tensor:
-        """z_dan (b, n, z_dan) and noise (b, n, 3, z_mov) -> sampled movements (b, n, 3, z_mov)."""
-        mov = self.net.dance_decoder(z_dan.flatten(0, 1), SEQUENCE_UNITS)
-        out: Tensor = mov.sample(eps.to(z_dan.dtype).flatten(0, 1)).reshape(eps.shape)
-        return out
+        lines = [
+            Line(z, DanceNoise(*(x[i : i + 1] for x in noise.tensors())), threshold,
+                 None if first_pose is None else first_pose[i])
+            for i, z in enumerate(z_dan)
+        ]  # fmt: skip
+        unfinished = lines
+        while unfinished:
+            advance(self.net, unfinished, alone=len(lines) == 1)
+            unfinished = [line for line in unfinished if line.unfinished]
+        return Choreography(*(torch.stack(x).to(z_dan.device) for x in zip(*(x.danced() for x in lines), strict=True)))
 
     def dance(self, z_dan: Tensor, noise: DanceNoise) -> Tensor:
         """What :meth:`choreograph` dances with the first draw, with gradients: z_dan (b, n, z_dan) -> (b, 96 n, 28).
@@ -362,7 +278,7 @@ class DanceGenerator:
         if x.ndim != 3 or x.shape[1:] != (N_JOINTS, 2) or len(x) < UNIT_FRAMES:
             raise D2MError(f"poses of shape {tuple(x.shape)}; give (t, {N_JOINTS}, 2) with t >= {UNIT_FRAMES}")
         votes = judge.dance_probabilities(self.normalizer.normalize_poses(x.flatten(1))[None])[0]
-        return dict(zip(self.genres, votes.tolist(), strict=True))
+        return self.by_genre(votes)
 
     # -- poses ---------------------------------------------------------------------------------------------
 

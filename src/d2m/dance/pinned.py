@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from d2m.core.errors import D2MError
-from d2m.dance.generator import DanceGenerator, DanceNoise
+from d2m.dance.generator import DanceGenerator
+from d2m.dance.noise import DanceNoise
 
 
 @dataclass(eq=False)

@@ -1,141 +1,26 @@
-"""A prepared corpus: whole arrays on disk, mapped into memory, addressed by index.
-
-corpus.json            for people: a table per genre, every recording, kept or left out and why; there last
-index.json             for this module: genres, clock, units, joints, front end and its columns, beat tracker, numbers
-                       of rows; small however large the corpus
-recordings.arrow       one row per recording (Arrow IPC, mapped into memory)
-normalizer.npz         statistics of the training split
-recording_genre.npy    (n,) index into the genres; recording_split (n,) into SPLITS
-units.npy              (N, 32, 28) float32 px; unit_recording, unit_view, unit_genre (N,); unit_span (N, 2) s;
-                       unit_beats (N, 4) s, the kinematic beats on frames 3, 11, 19, 27
-runs.npy               (R, 2) first unit and length: units that follow each other without a gap, in one view
-features.npy           (F, f) float32 at 15 fps, whole songs, not normalised; feature_bounds (n, 2)
-poses.npy              (P, 28) float32 px at 15 fps, view after view; pose_bounds (n, 3): first, frames, views
-beats.npy              (B,) s, of the music; beat_bounds (n, 2); onsets.npy and onset_bounds alike
-sources.log            paths of the raw recordings on this machine: only used to find the songs' files again
-
-Opening reads index.json and the arrays' headers, nothing else.
-"""
+"""A prepared corpus, opened from disk: its files are described in :mod:`d2m.data.layout`."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import zip_longest
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from d2m.core.errors import D2MError
-from d2m.core.skeleton import FPS, HOP, JOINTS, N_JOINTS, POSE_DIM, SAMPLE_RATE, SEQUENCE_UNITS, UNIT_FRAMES
+from d2m.core.skeleton import FPS, HOP, N_JOINTS, SAMPLE_RATE, SEQUENCE_UNITS
+from d2m.data.layout import FORMAT, INDEX, NORMALIZER, REPORT, SOURCES_LOG, TABLE, check_index, layout
 from d2m.data.normalizer import Normalizer
 from d2m.data.splits import SPLITS
+from d2m.data.table import RecordingInfo, RecordingTable
 from d2m.music.audio import load_song
 from d2m.music.beats import BeatTracker, tempo
-from d2m.music.front_ends import FRONT_ENDS
-
-FORMAT = 2
-REPORT, INDEX, TABLE, NORMALIZER = "corpus.json", "index.json", "recordings.arrow", "normalizer.npz"
-SOURCES_LOG = "sources.log"
-
-Layout = dict[str, tuple[tuple[int, ...], DTypeLike]]
-#: What poses are in.
-UNITS = "px"
-_LAYOUT: Layout = {
-    "recording_genre": ((), np.int64),
-    "recording_split": ((), np.int64),
-    "units": ((UNIT_FRAMES, POSE_DIM), np.float32),
-    "unit_recording": ((), np.int32),
-    "unit_view": ((), np.int16),
-    "unit_genre": ((), np.int16),
-    "unit_span": ((2,), np.float64),
-    "unit_beats": ((4,), np.float64),
-    "runs": ((2,), np.int64),
-    "features": ((0,), np.float32),  # as wide as the front end: see layout
-    "feature_bounds": ((2,), np.int64),
-    "poses": ((POSE_DIM,), np.float32),
-    "pose_bounds": ((3,), np.int64),
-    "beats": ((), np.float64),
-    "beat_bounds": ((2,), np.int64),
-    "onsets": ((), np.float64),
-    "onset_bounds": ((2,), np.int64),
-}
-
-
-def layout(n_features: int) -> Layout:
-    """name -> (shape of a row, type) of every array of a corpus whose front end is ``n_features`` wide."""
-    return {**_LAYOUT, "features": ((n_features,), np.float32)}
-
-
-class RecordingInfo(NamedTuple):
-    """A row of recordings.arrow.
-
-    tempo: BPM, nan if unknown. audio: relative to the raw folder, or "". audio_sha256: of that file; "" without
-    music, and in corpora that were prepared before it was recorded.
-    """
-
-    name: str
-    genre: str
-    group: str
-    split: str
-    seconds: float
-    tempo: float
-    start_s: float
-    audio: str
-    licence: str
-    audio_sha256: str = ""
-
-
-_FLOATS = ("seconds", "tempo", "start_s")
-
-
-class RecordingTable(Sequence[RecordingInfo]):
-    """The rows of recordings.arrow, read on demand."""
-
-    def __init__(self, path: Path) -> None:
-        import pyarrow as pa
-
-        try:
-            table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-            old = {n: pa.array([v] * len(table), pa.string()) for n, v in RecordingInfo._field_defaults.items()}
-            there = set(table.column_names)
-            self._columns = [old[n] if n in old and n not in there else table.column(n) for n in RecordingInfo._fields]
-        except (OSError, pa.ArrowException, KeyError) as e:
-            raise D2MError(f"{path}: not a readable table ({e}); delete the corpus and prepare it again") from e
-
-    def __len__(self) -> int:
-        return len(self._columns[0])
-
-    @overload
-    def __getitem__(self, index: int) -> RecordingInfo: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[RecordingInfo]: ...
-    def __getitem__(self, index: int | slice) -> RecordingInfo | list[RecordingInfo]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        number = range(len(self))[int(index)]
-        return RecordingInfo(*(column[number].as_py() for column in self._columns))
-
-    def __iter__(self) -> Iterator[RecordingInfo]:
-        return map(RecordingInfo._make, zip(*(column.to_pylist() for column in self._columns)))
-
-
-def write_table(path: Path, recordings: Iterable[RecordingInfo]) -> None:
-    """Write recordings.arrow."""
-    import pyarrow as pa
-
-    columns = list(zip(*recordings)) or [()] * len(RecordingInfo._fields)
-    types = {name: pa.float64() if name in _FLOATS else pa.string() for name in RecordingInfo._fields}
-    table = pa.table(
-        [pa.array(values, kind) for values, kind in zip(columns, types.values())], schema=pa.schema(list(types.items()))
-    )
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table)
 
 
 def starts_in_runs(runs: NDArray[np.integer], length: int) -> NDArray[np.int64]:
@@ -144,33 +29,6 @@ def starts_in_runs(runs: NDArray[np.integer], length: int) -> NDArray[np.int64]:
     ends = np.cumsum(counts)
     within = np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - counts, counts)
     return np.asarray(np.repeat(runs[:, 0], counts) + within, np.int64)
-
-
-def _check_index(folder: Path, info: dict[str, Any]) -> int:
-    """See that a corpus is on this version's clock, in its units, of its joints and its front end's columns.
-
-    Returns:
-        How many features a frame has.
-
-    Raises:
-        D2MError: it is not. What an older index.json does not say is taken to be right.
-    """
-    here = FRONT_ENDS.get(info["front_end"])
-    expected = {"fps": FPS, "units": UNITS, "joints": list(JOINTS), **({"columns": list(here.columns)} if here else {})}
-    for key, value in expected.items():
-        if key in info and info[key] != value:
-            said, required = info[key], value
-            if isinstance(value, list):
-                said, required = next(pair for pair in zip_longest(said, value) if pair[0] != pair[1])
-            raise D2MError(f"{folder}: {key} is {said}, but this version reads {required}; prepare the corpus again")
-    if "columns" in info:
-        return len(info["columns"])
-    if here is None:
-        raise D2MError(
-            f"{folder}: front end '{info['front_end']}' is unknown and its columns are not recorded; "
-            "prepare the corpus again"
-        )
-    return here.width
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,7 +71,7 @@ class Corpus:
 
     @classmethod
     def read(cls, folder: Path) -> Corpus:
-        """:meth:`open` without the look whether preparing came to its end."""
+        """:meth:`open`, but without checking that preparing was finished."""
         try:
             if not (folder / INDEX).is_file():
                 raise D2MError(f"{folder}: written by an older version (no {INDEX}); prepare the corpus again")
@@ -224,7 +82,7 @@ class Corpus:
                     "prepare the corpus again"
                 )
             arrays: dict[str, Any] = {}
-            for name, (shape, dtype) in layout(_check_index(folder, info)).items():
+            for name, (shape, dtype) in layout(check_index(folder, info)).items():
                 arrays[name] = array = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
                 if array.shape[1:] != shape or array.dtype != np.dtype(dtype) or len(array) != info["rows"][name]:
                     raise ValueError(f"{name}.npy is {array.dtype} {array.shape}")
@@ -325,7 +183,7 @@ class Corpus:
         return np.asarray(self.beats[first : first + n])
 
     def song_tempo(self, recording: int) -> float:
-        """Beats of the music a minute: as the raw corpus says, else as its beats do; NaN if neither is known."""
+        """Tempo of the music in BPM: the raw corpus's own, else by its beats; NaN if neither is known."""
         said = self.recordings[recording].tempo
         return float(said) if np.isfinite(said) else tempo(self.song_beats(recording))
 

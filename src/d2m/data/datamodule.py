@@ -16,6 +16,7 @@ from d2m.data.corpus import Corpus
 from d2m.data.sampling import KINDS, Batch, Items, TrainBatches, ValBatches
 from d2m.music.front_ends import front_end
 from d2m.music.front_ends.augment import change_rows, check_augment
+from d2m.nets.rows import Rows
 
 
 class KeySampler(Sampler[tuple[int, int]]):
@@ -80,16 +81,15 @@ class DanceDataModule(pl.LightningDataModule):
       (b,), the row in the corpus of the first unit.
 
     Training batches are drawn genre-uniform with replacement, validation is a fixed genre-balanced pass
-    (:mod:`d2m.data.sampling`). Use it with ``Trainer(use_distributed_sampler=False)``: ranks draw their own
-    batches.
+    (:mod:`d2m.data.sampling`). Use it with ``Trainer(use_distributed_sampler=False)``: each process reads its rows of
+    every batch. Validation batches also hold their ``number`` in the pass, None of those that must not count.
 
     Args:
         root: folder of a prepared corpus.
         kind: of the items, one of :data:`d2m.data.sampling.KINDS`.
-        batch_size: per device.
+        batch_size: of all processes together, a multiple of their number.
         seed: of the draws.
-        steps_per_epoch: batches per device and epoch; by default as many as there are items in the training
-            split.
+        steps_per_epoch: batches per epoch; by default as many as there are items in the training split.
         shift: largest shift in x and y, pixels (unit_pairs, units).
         num_workers: processes that read batches; the corpus is memory-mapped, 0 is mostly enough.
         max_val_batches: of all devices together.
@@ -147,8 +147,8 @@ class DanceDataModule(pl.LightningDataModule):
         if self.augment is not None:
             check_augment(front_end(self.corpus.front_end), self.augment)
 
-    def _rank(self) -> tuple[int, int]:
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+    def _rows(self) -> Rows:
+        return Rows() if self.trainer is None else Rows(self.trainer.global_rank, self.trainer.world_size)
 
     def _options(self) -> dict[str, Any]:
         return {
@@ -159,19 +159,20 @@ class DanceDataModule(pl.LightningDataModule):
         }
 
     def train_dataloader(self) -> ResumableLoader:
-        rank, world = self._rank()
         items = Items(self.corpus, self.kind, "train", self.span_features)
-        batches = TrainBatches(items, self.batch_size, self.seed, self.shift, rank, self.augment)
-        steps = self.steps_per_epoch or max(1, -(-items.size // (self.batch_size * world)))
+        batches = TrainBatches(items, self.batch_size, self.seed, self.shift, self._rows(), self.augment)
+        steps = self.steps_per_epoch or max(1, -(-items.size // self.batch_size))
         return ResumableLoader(batches, sampler=KeySampler(steps, self.repeat_batches), **self._options())
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         """The fixed pass; an empty list if the split has no such items."""
-        rank, world = self._rank()
         items = Items(self.corpus, self.kind, self.val_split, self.span_features)
         if not len(items):
             return []
-        batches = ValBatches(items, self.batch_size, self.seed, self.shift, self.max_val_batches, rank, world)
+        # Of all processes together; Lightning would let each walk through as many.
+        limit = getattr(self.trainer, "limit_val_batches", None)
+        most = limit if isinstance(limit, int) and limit > 0 else None
+        batches = ValBatches(items, self.batch_size, self.seed, self.shift, self.max_val_batches, self._rows(), most)
         return DataLoader(batches, **self._options())
 
     def predict_dataloader(self) -> DataLoader[Batch]:

@@ -1,8 +1,8 @@
 """The list of recordings of a raw corpus: ``manifest.csv`` next to the folders of songs and poses.
 
 Columns: name, genre, audio (may be empty: a dance without music), pose; optional group (recordings that must
-share a split: one song, one dancer), start and end (seconds of the recording to use), licence. Others are
-ignored. Paths are relative to the manifest.
+share a split: one song, one dancer), start and end (seconds of the recording to use), licence, and, if recordings
+differ in what their files leave out, source and :data:`STATED`. Others are ignored. Paths are relative to the manifest.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from d2m.core.errors import D2MError
 MANIFEST = "manifest.csv"
 COLUMNS = ("name", "genre", "audio", "pose")
 OPTIONAL = ("group", "start", "end", "licence")
+#: Of one recording's poses; read by :meth:`d2m.prepare.process.Options.of`.
+STATED = ("source", "unit", "up", "fps", "order", "picture", "mirror", "swap_sides")
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Recording:
     """One dance, with its music if it has any.
 
     name: unique. genre: as the manifest spells it. audio, pose: files. group: what a split keeps together.
-    start_s, end_s: the part to use, on the clock that song and motion share; end_s None is the end.
+    start_s, end_s: the part to use, in seconds of the clock that song and motion share; end_s None is the end.
+    stated: the columns of :data:`STATED` that are filled in, and their text.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Recording:
     start_s: float = 0.0
     end_s: float | None = None
     licence: str = ""
+    stated: tuple[tuple[str, str], ...] = ()
 
 
 def _cell(value: str | list[str] | None) -> str:
@@ -80,7 +84,7 @@ def read_manifest(root: str | Path) -> list[Recording]:
     missing = [c for c in COLUMNS if c not in header]
     if missing:
         raise D2MError(f"{path}: no column {', '.join(missing)}; its first line must name {', '.join(COLUMNS)}")
-    if twice := [c for c in (*COLUMNS, *OPTIONAL) if header.count(c) > 1]:
+    if twice := [c for c in (*COLUMNS, *OPTIONAL, *STATED) if header.count(c) > 1]:
         raise D2MError(f"{path}: column {twice[0]} appears twice; keep one")
     recordings: list[Recording] = []
     names: set[str] = set()
@@ -114,6 +118,7 @@ def read_manifest(root: str | Path) -> list[Recording]:
                 start_s=start or 0.0,
                 end_s=end,
                 licence=row["licence"],
+                stated=tuple((column, row[column]) for column in STATED if row.get(column)),
             )
         )
     if not recordings:

@@ -1,8 +1,9 @@
-"""Batches drawn from a corpus by index, each a pure function of (seed, rank, epoch, batch).
+"""Batches drawn from a corpus by index, each a pure function of (seed, epoch, batch), whatever the number of processes.
 
 Training draws a genre uniformly, then an item of it uniformly, with replacement (Lee et al. 2019; docs of the
 method): rare genres count as much as common ones. Validation walks through its split once, evenly spaced and
-genre-balanced, the same at every epoch. No loop runs over the items of a batch.
+genre-balanced, the same at every epoch. No loop runs over the items of a batch. Every process draws a whole batch, and
+reads its rows of it (docs/adr/0075-one-batch-for-all-processes.md).
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from torch.utils.data import Dataset
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import BEAT_FRAMES, FPS, SEQUENCE_FRAMES, SEQUENCE_UNITS, STYLE_FRAMES, UNIT_FRAMES
 from d2m.data.corpus import Corpus
-from d2m.music.front_ends.augment import draw_change, tempo_margin
+from d2m.music.front_ends.augment import Change, draw_change, tempo_margin
+from d2m.nets.rows import ALONE, Rows
 from d2m.stats.within import octaves
 
 #: Kinds of items: single units, drawn in two shifted copies or in one, without music; songs of at least 2 s; and
@@ -168,7 +170,13 @@ class Items:
         return torch.from_numpy(self.corpus.features[first + np.clip(rows, 0, length - 1)])
 
     def read(
-        self, items: Ints, rng: np.random.Generator, shift: tuple[float, float], centred: bool, margin: int = 0
+        self,
+        items: Ints,
+        rng: np.random.Generator,
+        shift: tuple[float, float],
+        centred: bool,
+        margin: int = 0,
+        own: slice = slice(None),
     ) -> Batch:
         """The raw batch of these items.
 
@@ -178,6 +186,7 @@ class Items:
             shift: largest shift of x and y in pixels (unit_pairs, and units that are not centred).
             centred: windows in the middle of their span instead of anywhere in it; units without shift.
             margin: frames that ``features`` extend further on either side.
+            own: the items to read; what is drawn is drawn for all.
 
         Returns:
             ``genre`` (b,), and by kind: ``units`` and ``shift`` (b, copies, 2) in pixels; or ``features`` (b, 30, f)
@@ -185,67 +194,88 @@ class Items:
             :class:`d2m.data.datamodule.DanceDataModule`.
         """
         ids, b = self.ids[items], len(items)
-        batch = {"genre": torch.from_numpy(self.genre[items])}
+        batch = {"genre": torch.from_numpy(self.genre[items[own]])}
         if self.kind in _COPIES:
-            batch["units"] = torch.from_numpy(self.corpus.units[ids])
+            batch["units"] = torch.from_numpy(self.corpus.units[ids[own]])
             limits = np.asarray((0, 0) if centred and self.kind == "units" else shift, np.float32)
             draw = rng.uniform(-1, 1, (b, _COPIES[self.kind], 2)).astype(np.float32)
-            batch["shift"] = torch.from_numpy(draw * limits)
+            batch["shift"] = torch.from_numpy((draw * limits)[own])
             return batch
         if self.kind == "songs":
-            first, length = self.corpus.feature_bounds[ids].T
-            low, high = np.zeros(b, np.int64), length - STYLE_FRAMES
-            batch["tempo"] = torch.from_numpy(self._tempo[items])
+            low, high = np.zeros(b, np.int64), self.corpus.feature_bounds[ids, 1] - STYLE_FRAMES
+            batch["tempo"] = torch.from_numpy(self._tempo[items[own]])
         else:
-            recording = self.corpus.unit_recording[ids]
             low, high = music_window_bounds(self.corpus, ids)
-            first = self.corpus.feature_bounds[recording, 0]
+        start = ((low + high) // 2 if centred else rng.integers(low, high + 1))[own]
+        ids = ids[own]
+        owner = ids
+        if self.kind == "sequences":
+            owner = recording = self.corpus.unit_recording[ids].astype(np.int64)
             batch["units"] = torch.from_numpy(self.corpus.units[ids[:, None] + np.arange(SEQUENCE_UNITS)])
-            batch["recording"] = torch.from_numpy(recording.astype(np.int64))
+            batch["recording"] = torch.from_numpy(recording)
             batch["unit"] = torch.from_numpy(ids)
             if self.span_features:
                 batch["span_features"] = torch.from_numpy(self.corpus.features[span_rows(self.corpus, ids)])
-        start = (low + high) // 2 if centred else rng.integers(low, high + 1)
-        owner = np.asarray(ids if self.kind == "songs" else recording, np.int64)
+        first = self.corpus.feature_bounds[owner, 0]
         batch["features"] = self.wide_windows(owner, start, margin) if margin else self.windows(first + start)
         return batch
 
 
 class TrainBatches(Dataset[Batch]):
-    """Endless training batches; ``self[epoch, batch]`` is a function of the key, the seed and the rank.
+    """Endless training batches; ``self[epoch, batch]`` is a function of the key and the seed.
 
-    ``augment``: ranges of :func:`d2m.music.front_ends.augment.draw_change`. Batches then hold ``change``, a change of
-    each row's music, which is still to be made.
+    Args:
+        batch_size: of all processes together.
+        rows: this process's.
+        augment: ranges of :func:`d2m.music.front_ends.augment.draw_change`. Batches then hold ``change``, a change of
+            each row's music, which is still to be made.
+
+    Raises:
+        D2MError: no items; or the batch does not divide among the processes.
     """
 
     def __init__(
-        self, items: Items, batch_size: int, seed: int, shift: tuple[float, float], rank: int = 0,
+        self, items: Items, batch_size: int, seed: int, shift: tuple[float, float], rows: Rows = ALONE,
         augment: Mapping[str, float] | None = None,
     ) -> None:  # fmt: skip
         if not len(items):
             raise D2MError(
                 f"{items.corpus.folder}: its training split has no {items.kind}; add recordings to the raw corpus"
             )
-        self.items, self.batch_size, self.seed, self.shift, self.rank = items, batch_size, seed, shift, rank
-        self.augment = augment
+        if batch_size % rows.world:
+            raise D2MError(f"batch_size={batch_size}: give a multiple of {rows.world}, the number of processes")
+        self.items, self.batch_size, self.seed, self.shift = items, batch_size, seed, shift
+        self.rows, self.augment = rows, augment
         self.pools = GenrePools(items.genre)
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
+        return self._read(key, self.rows)
+
+    def whole(self, key: tuple[int, int]) -> Batch:
+        """The rows of all processes."""
+        return self._read(key, ALONE)
+
+    def _read(self, key: tuple[int, int], rows: Rows) -> Batch:
         epoch, batch = key
-        rng = np.random.default_rng([self.seed, _TRAIN, self.rank, epoch, batch])
-        margin = tempo_margin(self.augment, STYLE_FRAMES)
-        out = self.items.read(self.pools.draw(self.batch_size, rng), rng, self.shift, centred=False, margin=margin)
+        # The zero was the rank: with one process all draws are what they were.
+        rng = np.random.default_rng([self.seed, _TRAIN, 0, epoch, batch])
+        margin, own = tempo_margin(self.augment, STYLE_FRAMES), rows.own(self.batch_size)
+        items = self.pools.draw(self.batch_size, rng)
+        out = self.items.read(items, rng, self.shift, centred=False, margin=margin, own=own)
         if self.augment is not None:
-            own = torch.Generator().manual_seed(int(rng.integers(2**63)))
-            out["change"] = draw_change(self.batch_size, own, **self.augment)
+            generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+            change = draw_change(self.batch_size, generator, **self.augment)
+            out["change"] = Change(*(part[own] for part in change))
         return out
 
 
 class ValBatches(Dataset[Batch]):
-    """A fixed, genre-balanced pass over a split, at most ``max_batches`` of it, dealt out to the ranks.
+    """A fixed, genre-balanced pass over a split, at most ``max_batches`` of it; batches are dealt out to the processes.
 
-    Every rank gets the same number of batches (the first ones repeat if they do not divide evenly), so that none
-    waits for another. Songs are seen in windows without overlap.
+    Whole ones, so that terms which look from row to row see the same rows whatever the number of processes. Each says
+    its ``number`` in the pass. All processes get as many (some repeat the first ones if they do not divide evenly), so
+    that none waits for another; a repeated one has no number, and must not count. Songs are seen in windows without
+    overlap. ``most``: only so many batches of it.
     """
 
     def __init__(
@@ -255,8 +285,8 @@ class ValBatches(Dataset[Batch]):
         seed: int,
         shift: tuple[float, float],
         max_batches: int,
-        rank: int = 0,
-        world_size: int = 1,
+        rows: Rows = ALONE,
+        most: int | None = None,
     ) -> None:
         self.items, self.batch_size, self.seed, self.shift = items, batch_size, seed, shift
         genre = items.genre
@@ -270,13 +300,19 @@ class ValBatches(Dataset[Batch]):
         self._genre = genre
         self._order = GenrePools(genre).spread(min(len(genre), max_batches * batch_size))
         n = -(-len(self._order) // batch_size)
-        self._numbers = np.arange(rank, -(-n // world_size) * world_size, world_size) % max(n, 1)
+        self._n, self._processes = n if most is None else min(n, most), rows
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return -(-self._n // self._processes.world)
 
     def __getitem__(self, index: int) -> Batch:
-        number = int(self._numbers[index])
+        if index >= len(self):
+            raise IndexError(index)
+        turn = index * self._processes.world + self._processes.rank
+        number = turn % self._n
+        return {**self._read(number), "number": number if turn < self._n else None}
+
+    def _read(self, number: int) -> Batch:
         chosen = self._order[number * self.batch_size : (number + 1) * self.batch_size]
         if self._rows is not None:
             genre = torch.from_numpy(self._genre[chosen])

@@ -1,6 +1,6 @@
 """Several edits of one dance at once: the sum of what each of them changes.
 
-Every edit sees the original latent, not what the others made of it, so that the order does not matter and each keeps
+Every edit sees the original latent, not what the others made of it, so that the order does not matter (but for rounding) and each keeps
 the meaning of its strength. Two edits that move along the same axis therefore add up; erasure beside another edit
 erases what the original had, not what the other put there.
 """
@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m.core.errors import D2MError
-from d2m.dance.generator import DanceGenerator, DanceNoise
+from d2m.dance.generator import DanceGenerator
+from d2m.dance.noise import DanceNoise
 from d2m.dance.song_dance import AnyEdit, DanceEdit, Edit
 from d2m.edits.edit import LatentEdit
 from d2m.edits.strength import Schedule

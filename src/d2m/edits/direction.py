@@ -19,7 +19,8 @@ from safetensors.numpy import load, save
 
 from d2m.core.errors import D2MError
 from d2m.core.files import atomic_path
-from d2m.dance.generator import DanceGenerator, DanceNoise
+from d2m.dance.generator import DanceGenerator
+from d2m.dance.noise import DanceNoise
 from d2m.edits.edit import LatentEdit
 from d2m.edits.strength import Array, blend
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from d2m.core.errors import D2MError
-from d2m.dance.generator import DanceGenerator, DanceNoise
+from d2m.dance.generator import DanceGenerator
+from d2m.dance.noise import DanceNoise
 from d2m.dance.song_dance import Edit
 from d2m.dance.table import LatentTable
 

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from d2m.core.errors import D2MError
-from d2m.dance.generator import DanceGenerator, DanceNoise
+from d2m.dance.generator import DanceGenerator
+from d2m.dance.noise import DanceNoise
 from d2m.dance.table import LatentTable
 from d2m.edits.edit import LatentEdit
 from d2m.edits.mean_shift import MeanShift

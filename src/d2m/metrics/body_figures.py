@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from d2m.core.skeleton import UNIT_FRAMES
 from d2m.metrics.body import (
     BONES,
     ESCAPE_MARGIN,
@@ -71,14 +72,14 @@ def body_figures(dances: Songs, real: Songs, draws: SongDraws) -> dict[str, Figu
     no_seams = "no dances as decoded, of two units or more, were given"
     return {
         "jerk_ratio": ratio_of(lambda d, s: measure_motion(d.poses, s, d.fps)["jerk"]),
-        "energy_ratio": ratio_of(lambda d, s: mean_energy(d.poses, s, d.fps)),
+        "energy_ratio": ratio_of(energy),
         "frozen_share": mean_of(
             lambda d, s: frozen_share(d.poses, d.fps, s), "", "real", f"mean joint speed below {FROZEN_SPEED} torso/s"
         ),
         "bone_drift": mean_of(lambda d, s: bone_drift(d.poses), "", "real", "variation of projected lengths"),
         **_range_figures(dances, mine, real, theirs),
         "boundary_jump": mean_of(
-            _seam, "ratio to steps within units", "lower",
+            seam, "ratio to steps within units", "lower",
             "as decoded; 1 is without seams" if any(_decoded(m) for m in dances.values()) else no_seams,
         ),
         "canvas_escape": mean_of(
@@ -92,13 +93,17 @@ def _decoded(dances: Sequence[DanceToSong]) -> bool:
     return any(d.unwarped is not None for d in dances)
 
 
-def _seam(dance: DanceToSong, scale: float) -> float:
-    if dance.unwarped is None:
+def energy(dance: DanceToSong, scale: float) -> float:
+    """Mean kinetic energy, torso lengths^2/s^2, at ``scale`` px per torso length."""
+    return mean_energy(dance.poses, scale, dance.fps)
+
+
+def seam(dance: DanceToSong, scale: float = 1.0) -> float:
+    """:func:`d2m.metrics.motion.boundary_jump_ratio` as decoded; nan without two units, or if nothing moves."""
+    decoded = dance.unwarped
+    if decoded is None or len(decoded) <= UNIT_FRAMES or not np.diff(decoded, axis=0).any():
         return NAN
-    try:
-        return boundary_jump_ratio(dance.unwarped)
-    except ValueError:
-        return NAN
+    return boundary_jump_ratio(decoded)
 
 
 def _canvas(real: Songs, scale: dict[str, float]) -> Canvas:

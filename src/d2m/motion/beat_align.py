@@ -4,12 +4,12 @@ One continuous, monotone time map says which source frame (a float) every output
 the points (music beat i, dance beat i) and is straight between them; a pose between two source frames is
 interpolated linearly. For beats on whole frames this is the reference's resampling of beat intervals
 (Lee et al., "Dancing to Music", NeurIPS 2019, section 3.3, and its recorded weights) wherever that is right,
-and one formula for every interval, where the reference holds the centre frame (4 or 5 frames between beats),
+and one formula for every interval; the reference holds the centre frame (4 or 5 frames between beats),
 swaps two weights (14) or freezes (15 and more).
 
 We deviate at three places. Beats between two frames are used as they are, not rounded to the next frame
 (pass `np.rint(beats)` for the reference's behaviour). Before the first and after the last beat the dance
-continues at the tempo of the neighbouring interval, where the reference returns to one source frame per output
+continues at the tempo of the neighbouring interval; the reference returns to one source frame per output
 frame. And `cover_beats` adds beats at both ends of a song, so that the dance moves from its first frame,
 where the reference holds its first pose until three frames before the first beat.
 """

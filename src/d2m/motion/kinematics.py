@@ -17,7 +17,7 @@ from d2m.core.skeleton import LEFT_HIP, NECK, RIGHT_HIP
 
 Array = NDArray[np.floating]
 
-#: Of every energy that a user sees: v^2 / 2 per joint of mass 1, where a torso is 1 long.
+#: The unit of every energy shown to users: v^2 / 2 per joint of mass 1, lengths in torsos.
 ENERGY_UNIT = "torso lengths²/s²"
 Floats = NDArray[np.float64]
 

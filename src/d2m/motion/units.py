@@ -41,7 +41,7 @@ class UnitCut:
 
     units: (n, 32, d) frames in the units' own time.
     beats: (n, 4) seconds; the beats on frames 3, 11, 19, 27.
-    spans: (n, 2) seconds; where frame 0, and the frame after the last, lie in the recording.
+    spans: (n, 2) seconds of the recording at frame 0 and at the frame after the last.
     runs: (r, 2) [first unit, number of units]; units of a run follow each other without a gap.
     """
 

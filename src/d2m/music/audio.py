@@ -15,7 +15,7 @@ from d2m.core.errors import D2MError
 from d2m.core.skeleton import FPS, SAMPLE_RATE, STYLE_FRAMES
 
 if TYPE_CHECKING:
-    from d2m.music.decode import Blocks
+    from d2m.music.containers import Blocks
 
 #: Suffixes, lower case, of the files that count as audio in a folder of songs.
 AUDIO_SUFFIXES: frozenset[str] = frozenset((
@@ -78,7 +78,7 @@ def _mono(blocks: Blocks, file: Path, sample_rate: int) -> NDArray[np.float32]:
         if not np.isfinite(samples).all():
             raise D2MError(f"{file}: contains NaN or infinite samples; export it again or leave it out")
         if len(samples) and (peak := float(np.abs(samples).max())) > _ABSURD_PEAK:
-            raise D2MError(f"{file}: samples reach {peak:g} where full scale is 1; export it again, e.g. as 16-bit")
+            raise D2MError(f"{file}: samples reach {peak:g}, but full scale is 1; export it again, e.g. as 16-bit")
         if rate != sample_rate:
             resampler = resampler or soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
             samples = resampler.resample_chunk(samples)

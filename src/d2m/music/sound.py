@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import SAMPLE_RATE
-from d2m.music.decode import Blocks, Plan, blocks, decode
+from d2m.music.containers import Blocks, Plan
+from d2m.music.decode import blocks, decode
 
 _BLOCK = 1 << 16
 

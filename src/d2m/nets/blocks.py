@@ -9,13 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from d2m.core.gaussian import DiagonalGaussian
+from d2m.nets.gru import GRU
+from d2m.nets.products import Linear
 
 
 def mlp(sizes: Sequence[int]) -> nn.Sequential:
     """Linear, LayerNorm, LeakyReLU(0.2) for every step of ``sizes``."""
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes):
-        layers += [nn.Linear(n_in, n_out), nn.LayerNorm(n_out), nn.LeakyReLU(0.2)]
+        layers += [Linear(n_in, n_out), nn.LayerNorm(n_out), nn.LeakyReLU(0.2)]
     return nn.Sequential(*layers)
 
 
@@ -48,8 +50,8 @@ class GaussianHead(nn.Module):
 
     def __init__(self, n_in: int, n_latent: int) -> None:
         super().__init__()
-        self.mu = nn.Linear(n_in, n_latent)
-        self.logvar = nn.Linear(n_in, n_latent)
+        self.mu = Linear(n_in, n_latent)
+        self.logvar = Linear(n_in, n_latent)
 
     def forward(self, h: Tensor) -> DiagonalGaussian:
         return DiagonalGaussian(self.mu(h), self.logvar(h))
@@ -63,15 +65,13 @@ class SequenceEncoder(nn.Module):
 
     def __init__(self, n_in: int, hidden: int, bidirectional: bool = False) -> None:
         super().__init__()
-        self.hidden = hidden
         self.h0 = nn.Parameter(torch.zeros(2 if bidirectional else 1, 1, hidden))
-        self.gru = nn.GRU(n_in, hidden, batch_first=True, bidirectional=bidirectional)
+        self.gru = GRU(n_in, hidden, bidirectional=bidirectional)
 
     def forward(self, x: Tensor) -> Tensor:
-        h0 = self.h0.expand(-1, x.shape[0], -1).contiguous()
-        out, _ = self.gru(x, h0)
-        last = out[:, -1, : self.hidden]
-        return torch.cat([last, out[:, 0, self.hidden :]], dim=-1) if self.gru.bidirectional else last
+        _, last = self.gru(x, self.h0)
+        out: Tensor = last.transpose(0, 1).flatten(1)
+        return out
 
 
 class StatisticsEncoder(nn.Module):
@@ -83,7 +83,7 @@ class StatisticsEncoder(nn.Module):
 
     def __init__(self, n_in: int, hidden: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(2 * n_in, hidden)
+        self.linear = Linear(2 * n_in, hidden)
 
     def forward(self, x: Tensor) -> Tensor:
         centred = x - x.mean(1, keepdim=True)
@@ -96,19 +96,18 @@ class StatisticsEncoder(nn.Module):
 class ConstantInputDecoder(nn.Module):
     """GRU that is fed one latent at each of n steps, its initial state a linear map of a condition.
 
-    ``forward(x (b, d), condition (b, c), steps) -> (b, steps, hidden)``. The reference reshapes the initial state of
-    a decoder with more than one layer to (layers, b, hidden) directly, which mixes layers and batch; here each
-    layer gets its own block. With one layer, the default, both are the same.
+    ``forward(x (b, d), condition (b, c), steps) -> (b, steps, hidden)``, a view of (steps, b, hidden) in memory. The
+    reference reshapes the initial state of a decoder with more than one layer to (layers, b, hidden) directly, which
+    mixes layers and batch; here each layer gets its own block. With one layer, the default, both are the same.
     """
 
     def __init__(self, n_in: int, n_condition: int, hidden: int, num_layers: int = 1) -> None:
         super().__init__()
         self.hidden = hidden
-        self.initial = nn.Linear(n_condition, hidden * num_layers)
-        self.gru = nn.GRU(n_in, hidden, num_layers, batch_first=True)
+        self.initial = Linear(n_condition, hidden * num_layers)
+        self.gru = GRU(n_in, hidden, num_layers)
 
     def forward(self, x: Tensor, condition: Tensor, steps: int) -> Tensor:
         b = x.shape[0]
         h0 = self.initial(condition).view(b, self.gru.num_layers, self.hidden).transpose(0, 1).contiguous()
-        out: Tensor = self.gru(x.unsqueeze(1).expand(-1, steps, -1), h0)[0]
-        return out
+        return self.gru.repeat(x, h0, steps)

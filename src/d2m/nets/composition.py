@@ -25,6 +25,10 @@ class CompositionNoise(NamedTuple):
     fake_mov: Tensor  # (b, u, z_mov): used if the music branch is decoded to poses
     inferred: Tensor = torch.empty(0)  # (b, style): of the noise behind the real dance, if stage 2 infers it
 
+    def rows(self, own: slice, n: int) -> CompositionNoise:
+        """The noise of some of the batch's ``n`` sequences."""
+        return CompositionNoise(*(x.unflatten(0, (n, -1))[own].flatten(0, 1) for x in self))
+
 
 class RealUnits(NamedTuple):
     """What the frozen encoders say of a real batch; no gradient flows into it."""
@@ -50,7 +54,7 @@ class MusicBranch(NamedTuple):
 
     z_dan: DiagonalGaussian
     z_dan_samples: Tensor
-    mov: DiagonalGaussian
+    mov: DiagonalGaussian | None  # None: not decoded
 
 
 class Composition(nn.Module):
@@ -114,11 +118,11 @@ class Composition(nn.Module):
         sample = z_dan.sample(noise.z_dan)
         return DanceBranch(z_dan, sample, self.dance_decoder(sample, real.units.shape[1]))
 
-    def compose(self, real: RealUnits, noise: CompositionNoise) -> MusicBranch:
-        """Movements from the music's style and noise."""
+    def compose(self, real: RealUnits, noise: CompositionNoise, movements: bool = True) -> MusicBranch:
+        """z_dan, and ``movements`` if they are asked for, from the music's style and noise."""
         z_dan = self.style_to_dance(real.style, noise.audio)
         sample = z_dan.sample(noise.fake_z_dan)
-        return MusicBranch(z_dan, sample, self.dance_decoder(sample, real.units.shape[1]))
+        return MusicBranch(z_dan, sample, self.dance_decoder(sample, real.units.shape[1]) if movements else None)
 
     def decode_units(self, real: RealUnits, mov: DiagonalGaussian, noise: CompositionNoise) -> Tensor:
         """Reconstructed movements with every unit's own first pose (open loop): (b, u, 32, 28)."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from d2m.core.gaussian import DiagonalGaussian, randn
 from d2m.core.skeleton import POSE_DIM, UNIT_FRAMES
 from d2m.nets.blocks import ConstantInputDecoder, GaussianHead, SequenceEncoder, mlp
+from d2m.nets.products import Linear
 from d2m.nets.sizes import Sizes
 
 #: Frames of a unit that the initial-pose autoencoder sees after the first.
@@ -37,7 +38,7 @@ class InitialPoseDecoder(nn.Module):
 
     def __init__(self, z_ini: int, hidden: int = 64) -> None:
         super().__init__()
-        self.body = nn.Sequential(*mlp([z_ini, hidden, hidden]), nn.Linear(hidden, POSE_DIM))
+        self.body = nn.Sequential(*mlp([z_ini, hidden, hidden]), Linear(hidden, POSE_DIM))
 
     def forward(self, z_ini: Tensor) -> Tensor:
         out: Tensor = self.body(z_ini)
@@ -63,13 +64,12 @@ class UnitDecoder(nn.Module):
     def __init__(self, z_ini: int, z_mov: int, hidden: int, num_layers: int = 1) -> None:
         super().__init__()
         self.body = ConstantInputDecoder(z_mov, z_ini + z_mov, hidden, num_layers)
-        self.head = nn.Sequential(
-            nn.Linear(hidden, hidden), nn.LayerNorm(hidden), nn.ReLU(), nn.Linear(hidden, POSE_DIM)
-        )
+        self.head = nn.Sequential(Linear(hidden, hidden), nn.LayerNorm(hidden), nn.ReLU(), Linear(hidden, POSE_DIM))
 
     def forward(self, z_ini: Tensor, z_mov: Tensor) -> Tensor:
         h = self.body(z_mov, torch.cat([z_ini, z_mov], dim=-1), UNIT_FRAMES)
-        out: Tensor = self.head(h)
+        # The head treats every frame by itself: in the order in which the frames lie in memory.
+        out: Tensor = self.head(h.transpose(0, 1)).transpose(0, 1).contiguous()
         return out
 
 
@@ -80,6 +80,11 @@ class DUVAENoise(NamedTuple):
     z_mov: Tensor  # (2b, z_mov)
     z_single: Tensor  # (4b, z_ini), frame-major
     frames: Tensor  # (4,) int64: the single frames, shared by the batch
+
+    def rows(self, own: slice, n: int) -> DUVAENoise:
+        """The noise of some of the batch's ``n`` units."""
+        ini, mov, single = (x.unflatten(0, (-1, n))[:, own].flatten(0, 1) for x in self[:3])
+        return DUVAENoise(ini, mov, single, self.frames)
 
 
 class DUVAEOutput(NamedTuple):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from d2m.core.gaussian import DiagonalGaussian
 from d2m.core.skeleton import SEQUENCE_UNITS
 from d2m.nets.blocks import ConstantInputDecoder, GaussianHead, SequenceEncoder, mlp
+from d2m.nets.products import Linear
 
 _AUDIO_HIDDEN = 30
 _NOISE_HIDDEN = 256
@@ -35,12 +36,13 @@ class DanceDecoder(nn.Module):
     def __init__(self, z_mov: int, z_dan: int, hidden: int) -> None:
         super().__init__()
         self.body = ConstantInputDecoder(z_dan, z_dan, hidden)
-        self.mix = nn.Sequential(nn.Linear(hidden, hidden), nn.LayerNorm(hidden), nn.ReLU())
+        self.mix = nn.Sequential(Linear(hidden, hidden), nn.LayerNorm(hidden), nn.ReLU())
         self.head = GaussianHead(hidden, z_mov)
 
     def forward(self, z_dan: Tensor, n_units: int = SEQUENCE_UNITS) -> DiagonalGaussian:
-        out: DiagonalGaussian = self.head(self.mix(self.body(z_dan, z_dan, n_units)))
-        return out
+        # As in UnitDecoder: in the order of memory.
+        units: DiagonalGaussian = self.head(self.mix(self.body(z_dan, z_dan, n_units).transpose(0, 1)))
+        return DiagonalGaussian(*(x.transpose(0, 1).contiguous() for x in (units.mu, units.logvar)))
 
 
 class StyleToDance(nn.Module):
@@ -79,7 +81,7 @@ class StyleRegressor(nn.Module):
 
     def __init__(self, z_dan: int, style: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(*mlp([z_dan, 512, 256, 128]), nn.Linear(128, style))
+        self.body = nn.Sequential(*mlp([z_dan, 512, 256, 128]), Linear(128, style))
 
     def forward(self, z_dan: Tensor) -> Tensor:
         out: Tensor = self.body(z_dan)
@@ -95,9 +97,9 @@ class Discriminator(nn.Module):
     def __init__(self, n_in: int, n_features: int, hidden: int = 1024) -> None:
         super().__init__()
         last = max(hidden // 4, 1)
-        self.latent = nn.Sequential(*mlp([n_in, hidden, max(hidden // 2, 1), last]), nn.Linear(last, _AUDIO_HIDDEN))
+        self.latent = nn.Sequential(*mlp([n_in, hidden, max(hidden // 2, 1), last]), Linear(last, _AUDIO_HIDDEN))
         self.audio = mlp([n_features, _AUDIO_HIDDEN, _AUDIO_HIDDEN])
-        self.joint = nn.Linear(2 * _AUDIO_HIDDEN, 1)
+        self.joint = Linear(2 * _AUDIO_HIDDEN, 1)
 
     def forward(self, latent: Tensor, audio: Tensor) -> Tensor:
         h = torch.cat([self.latent(latent.flatten(1)), self.audio(audio)], dim=-1)

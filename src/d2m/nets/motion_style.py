@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from d2m.core.skeleton import POSE_DIM, UNIT_FRAMES
 from d2m.nets.blocks import SequenceEncoder, windows
+from d2m.nets.products import Linear
 from d2m.nets.sizes import MotionSizes
 
 #: Frame steps of normalised poses are about a quarter of the poses; the networks should see both alike.
@@ -33,7 +34,7 @@ class ConvMotion(nn.Module):
             nn.Conv1d(hidden, hidden, 5, stride=2, padding=2), nn.GroupNorm(1, hidden), nn.GELU(),
             nn.Conv1d(hidden, hidden, 5, stride=2, padding=2), nn.GELU(),
         )  # fmt: skip
-        self.head = nn.Linear(hidden, n_genres)
+        self.head = Linear(hidden, n_genres)
 
     def forward(self, units: Tensor) -> Tensor:
         out: Tensor = self.head(self.body(with_steps(units).transpose(1, 2)).mean(-1))
@@ -46,7 +47,7 @@ class RecurrentMotion(nn.Module):
     def __init__(self, n_genres: int, hidden: int) -> None:
         super().__init__()
         self.body = SequenceEncoder(2 * POSE_DIM, hidden, bidirectional=True)
-        self.head = nn.Linear(2 * hidden, n_genres)
+        self.head = Linear(2 * hidden, n_genres)
 
     def forward(self, units: Tensor) -> Tensor:
         out: Tensor = self.head(self.body(with_steps(units)))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import SEQUENCE_FRAMES, STYLE_FRAMES
 from d2m.nets.blocks import SequenceEncoder, StatisticsEncoder, window_starts, windows
+from d2m.nets.products import Linear
 
 StyleMode = Literal["windows", "legacy", "local"]
 STYLE_MODES: tuple[StyleMode, ...] = get_args(StyleMode)
@@ -67,7 +68,7 @@ class MusicStyle(nn.Module):
     def __init__(self, n_genres: int, n_features: int, style: int, network: str = "gru") -> None:
         super().__init__()
         self.body = NETWORKS[network](n_features, style)
-        self.classifier = nn.Sequential(nn.Linear(style, style), nn.ReLU(), nn.Linear(style, n_genres))
+        self.classifier = nn.Sequential(Linear(style, style), nn.ReLU(), Linear(style, n_genres))
 
     def style(self, features: Tensor) -> Tensor:
         """(b, t, n_features) -> (b, style): the state after the last frame (paper), or statistics of all frames."""

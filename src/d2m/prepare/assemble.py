@@ -18,21 +18,11 @@ import numpy as np
 
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import FPS, JOINTS, POSE_DIM
-from d2m.data.corpus import (
-    FORMAT,
-    INDEX,
-    NORMALIZER,
-    REPORT,
-    SOURCES_LOG,
-    TABLE,
-    UNITS,
-    Corpus,
-    RecordingInfo,
-    layout,
-    write_table,
-)
+from d2m.data.corpus import Corpus
+from d2m.data.layout import FORMAT, INDEX, NORMALIZER, REPORT, SOURCES_LOG, TABLE, UNITS, layout
 from d2m.data.normalizer import Normalizer
 from d2m.data.splits import SPLITS, assign_splits
+from d2m.data.table import RecordingInfo, write_table
 from d2m.music.beats import BeatTracker
 from d2m.music.front_ends import front_end
 from d2m.prepare.parts import SCRATCH, Parts

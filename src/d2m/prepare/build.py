@@ -21,7 +21,8 @@ import torch
 
 from d2m.core.errors import D2MError
 from d2m.core.progress import bar
-from d2m.data.corpus import REPORT, Corpus
+from d2m.data.corpus import Corpus
+from d2m.data.layout import REPORT
 from d2m.data.manifest import Recording
 from d2m.prepare.assemble import DamagedPart, assemble, is_whole, write_sources
 from d2m.prepare.parts import HASHES, SCRATCH, Parts, make_part, unwritable

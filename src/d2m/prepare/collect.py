@@ -279,7 +279,7 @@ def collect(manifest: str | Path, out: str | Path, **given: Any) -> tuple[list[d
         The manifest's lines, and one line for every row that failed.
 
     Raises:
-        D2MError: the CSV is broken, an option is none, or the folder cannot be written.
+        D2MError: the CSV is broken, an option is invalid, or the folder cannot be written.
     """
     sleep = given.pop("sleep", None)
     options = {**OPTIONS, **given}

@@ -1,4 +1,4 @@
-"""Which recordings a raw folder holds: those of its manifest, or, without one, what its folders and names say."""
+"""Which recordings a raw folder holds, by its manifest or else by its folders and file names."""
 
 from __future__ import annotations
 

@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from d2m.core.errors import D2MError
-from d2m.data.corpus import REPORT, Corpus, RecordingInfo, layout
+from d2m.data.corpus import Corpus
+from d2m.data.layout import REPORT, layout
 from d2m.data.splits import SPLITS, strictest
+from d2m.data.table import RecordingInfo
 from d2m.prepare.assemble import HEARD, finish, is_whole, write_sources
 from d2m.prepare.parts import HASHES, MISSING, Hashes, unwritable
 from d2m.prepare.report import COUNTED, corpus_report

@@ -1,4 +1,4 @@
-"""Results per recording, kept by the hash of what they came from: what makes preparing restartable.
+"""Results per recording, stored by the hash of their inputs, so that preparing can resume.
 
 ``parts/ab/abcd....npz`` holds the arrays of :class:`d2m.prepare.process.Prepared`, or ``....json`` the reason why there
 are none. A part appears by a rename, whole; its bytes depend on the recording's files and options alone.
@@ -82,8 +82,8 @@ class Hashes:
 def part_key(recording: Recording, options: Options, hashes: Hashes) -> str:
     """The name of a recording's part: 32 hex digits of its name, its files' contents, its excerpt and the options.
 
-    The name, because a part may be the reason why there is none, and that names files: two that are missing, or empty,
-    must not share it.
+    The name is included because a part may hold a refusal, which names files: two missing or empty files must not share
+    one.
     """
     pose, camera = split_camera(recording.pose)
     files = [hashes.of(pose), *([] if camera is None else [camera])]
@@ -208,6 +208,6 @@ def make_part(job: tuple[Recording, str], out: Path, raw: Path, options: Options
 
 
 def unwritable(out: Path, error: OSError) -> D2MError:
-    """One line about a folder that takes no more."""
+    """One line about a folder that cannot be written."""
     reason = error.strerror or str(error) or type(error).__name__
     return D2MError(f"{out}: cannot write the corpus here ({reason}); free space or choose another folder")

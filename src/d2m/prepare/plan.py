@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from d2m.core.errors import D2MError
-from d2m.data.manifest import Recording
+from d2m.data.manifest import MANIFEST, Recording
 from d2m.data.splits import assign_splits
 from d2m.prepare.discover import Found
 from d2m.prepare.parts import MISSING, Hashes, part_key
@@ -69,7 +69,7 @@ class Plan:
     code: int = CODE_VERSION
 
     def text(self) -> str:
-        """As the file holds it; equal plans have equal texts."""
+        """The file's text; equal plans have equal texts."""
         head = {"code": self.code, "options": self.options, "splits": self.splits, "default_genre": self.default_genre}
         plain = ({k: v for k, v in asdict(line).items() if v or k != "audio_sha256"} for line in self.lines)
         lines = ",\n".join(json.dumps(line, ensure_ascii=False) for line in plain)
@@ -115,13 +115,21 @@ def parse_shard(shard: str | None) -> tuple[int, int]:
 def make_plan(
     raw: Path, found: Found, options: Options, splits: SplitOptions, hashes: Hashes, shard: tuple[int, int] = (0, 1)
 ) -> tuple[Plan, list[tuple[Recording, str]]]:
-    """The plan of a shard: recordings ``number``, ``number + count``, ...; and its jobs (recording, key)."""
+    """The plan of a shard: recordings ``number``, ``number + count``, ...; and its jobs (recording, key).
+
+    Raises:
+        D2MError: an invalid statement in the manifest.
+    """
     number, count = shard
     lines: list[Line] = []
     jobs: list[tuple[Recording, str]] = []
     everything = [*((r, "") for r in found.recordings), *found.refused]
     for recording, reason in everything[number::count]:
-        key = "" if reason else part_key(recording, options, hashes)
+        try:
+            own = options.of(recording)
+        except D2MError as e:
+            raise D2MError(f"{raw / MANIFEST}: {recording.name}: {e}") from e
+        key = "" if reason else part_key(recording, own, hashes)
         audio = os.path.relpath(recording.audio, raw) if recording.audio else ""
         sound = hashes.of(recording.audio) if key and recording.audio else ""
         lines.append(

@@ -1,7 +1,7 @@
 """Whether a recording is a plausible upright human in the unit, order, orientation and rate it is said to have.
 
-One look for all sources, right after reading. What cannot be a human is refused in a line that names the option that
-fixes it. Numbers behind the thresholds, and what cannot be known: docs/adr/0059, docs/data.md.
+One check for all sources, right after reading. What cannot be a human is refused in one line that names the option that
+fixes it. The thresholds are explained in docs/adr/0059; docs/data.md lists what cannot be detected.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from d2m.core.skeleton import JOINTS, LEFT_HIP, NECK, RIGHT_HIP
 from d2m.motion.kinematics import hip_midpoint, torso_length
 from d2m.prepare.sources import SOURCES, PoseClip
 from d2m.prepare.sources.axes import LEG_CM, UNITS, guess_unit, leg_length, uprightness
-from d2m.prepare.sources.orders import check_order
+from d2m.prepare.sources.orders import check_joints
 from d2m.prepare.stated import Stated, bring
 
 Floats = NDArray[np.float64]
@@ -28,8 +28,8 @@ Floats = NDArray[np.float64]
 _LEGS_CM, _ANY_LEGS_CM = (45.0, 130.0), (15.0, 250.0)
 #: No torso in a picture is smaller than this many pixels.
 _TORSO_PX = 3.0
-#: Nor does one fill so many pictures.
-_PICTURES = 3.0
+#: Nor does one fill so many pictures. Smaller ones are stated of coordinates in hundredths or the like.
+_PICTURES, _SMALLEST_PX = 3.0, 100.0
 #: Cosines of ankles to neck: below the first it does not stand, above the second it stands in another direction.
 _LIES, _STANDS = 0.35, 0.75
 #: A knee is bent if it is this share of the leg off the line from hip to ankle.
@@ -37,10 +37,15 @@ _BENT = 0.04
 _BACKWARDS, _SOMETIMES_BENT = 0.9, 0.2
 #: Median speed of hands and feet about the hips, torsos/s over 0.1 s: of dancers 0.4 to 3.5.
 _TOO_FAST = 7.0
+#: Of a motion with fewer frames per second than this, hands and feet move faster, or not at all: poses at 30 frames
+#: per second that are taken for 3 do neither.
+_FEW_FPS, _TOO_SLOW, _STILL = 12.0, 0.45, 0.02
 _FEWEST_FRAMES, _ENOUGH_FRAMES = 8, 600
 _MIN_CONFIDENCE = 0.1
 _RATES = (10.0, 12.0, 12.5, 15.0, 20.0, 23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0, 100.0, 120.0, 240.0)
 _ENDS = tuple(JOINTS.index(f"{side}_{joint}") for joint in ("wrist", "ankle") for side in ("right", "left"))
+#: How joints are named, of the sources that name them.
+_NAMES = {"npz": "correct its joint_names", "bvh": "name the joints, names={left_wrist:JOINT,...}"}
 #: Options that only some sources read.
 _READ_BY = {
     "order": ("npz", "openpose", "coco17"), "names": ("bvh",),
@@ -48,15 +53,20 @@ _READ_BY = {
 }  # fmt: skip
 
 
+def reads(source: str, option: str) -> bool:
+    """Whether a source takes a statement."""
+    return source in _READ_BY.get(option, (source,))
+
+
 def check_stated(source: str, stated: Stated) -> None:
-    """Refuse what a source does not read. Raises: D2MError."""
+    """Refuse options that a source does not read. Raises: D2MError."""
     for option in stated.plain():
-        if source not in _READ_BY.get(option, (source,)):
+        if not reads(source, option):
             raise D2MError(f"source={source} does not take {option}=; {', '.join(_READ_BY[option])} do")
 
 
 def read_pose(source: str, path: Path, stated: Stated) -> PoseClip:
-    """Read a recording as was stated, and look at it.
+    """Read a recording as stated, and check it.
 
     Raises:
         D2MError: as the readers, and as :func:`look`.
@@ -68,15 +78,16 @@ def read_pose(source: str, path: Path, stated: Stated) -> PoseClip:
     if source == "bvh":  # finds out both itself: a BVH says neither
         given |= {"unit": stated.unit or "auto", "up": stated.up or "auto"}
         rest = replace(stated, unit=None, up=None)
-    clip = bring(SOURCES[source](path, **given), rest, str(path))
-    look(clip, stated, str(path))
+    with np.errstate(over="ignore", invalid="ignore"):  # numbers beyond float32: unseen
+        clip = bring(SOURCES[source](path, **given), rest, str(path))
+    look(clip, stated, str(path), source)
     return clip
 
 
-def look(clip: PoseClip, stated: Stated, where: str) -> None:
-    """Refuse anything but an upright human: an impossible unit, orientation, side or rate.
+def look(clip: PoseClip, stated: Stated, where: str, source: str = "npz") -> None:
+    """Refuse anything but an upright human: an impossible unit, orientation, order, side or rate.
 
-    Too few frames to tell, and bodies without extent, are passed over: cleaning refuses them.
+    Recordings with too few frames to tell, or bodies of no size, pass: cleaning refuses them.
 
     Raises:
         D2MError: one line that names the option that fixes it.
@@ -93,11 +104,11 @@ def look(clip: PoseClip, stated: Stated, where: str) -> None:
             _look_at_unit(some, stated, where)
         else:
             _look_at_pixels(some, stated, where)
-        check_order(some, "d2m", where)
+        check_joints(some, _NAMES.get(source, "leave the recording out"), where)
         _look_at_up(some, stated, where)
         if x.shape[-1] == 3:
             _look_at_sides(some, stated, where)
-        _look_at_rate(x, clip.fps, where)
+        _look_at_rate(x, clip.fps, where, reads(source, "fps"))
 
 
 def _look_at_unit(x: Floats, stated: Stated, where: str) -> None:
@@ -121,7 +132,7 @@ def _look_at_pixels(x: Floats, stated: Stated, where: str) -> None:
             f"{where}: a torso of {torso:.2g} pixels; if its coordinates are shares of the picture (0 to 1), "
             "set picture=[WIDTH,HEIGHT], its size in pixels, e.g. picture=[1280,720]"
         )  # fmt: skip
-    if stated.picture is not None and torso > _PICTURES * max(stated.picture):
+    if stated.picture is not None and torso > _PICTURES * max(*stated.picture, _SMALLEST_PX):
         raise D2MError(f"{where}: a torso of {torso:.0f} pixels; its coordinates are pixels: omit picture=")
 
 
@@ -141,7 +152,7 @@ def _look_at_up(x: Floats, stated: Stated, where: str) -> None:
 
 
 def _look_at_sides(x: Floats, stated: Stated, where: str) -> None:
-    """Knees bend forward, and forward is where left is on the left: an exchange of sides, or one axis, undoes that."""
+    """Check that knees bend forward, by the body's left and right: swapped sides or a flipped axis undo that."""
     if False in (stated.mirror, stated.swap_sides):
         return
     hips = hip_midpoint(x)
@@ -167,18 +178,21 @@ def _look_at_sides(x: Floats, stated: Stated, where: str) -> None:
     )
 
 
-def _look_at_rate(x: Floats, fps: float, where: str) -> None:
+def _look_at_rate(x: Floats, fps: float, where: str, may_state: bool) -> None:
     step = max(1, round(0.1 * fps))
     about = x[:, _ENDS] - hip_midpoint(x)[:, None]
     torso = torso_length(x)
     if len(about) <= step or not torso > 0:
         return
     away = np.linalg.norm(about[step:] - about[:-step], axis=-1) * (fps / step) / torso
-    if np.isfinite(away).sum() >= _FEWEST_FRAMES and (speed := float(np.nanmedian(away))) > _TOO_FAST:
-        raise D2MError(
-            f"{where}: at {fps:g} frames per second hands and feet move at {speed / 2:.0f} m/s; "
-            "set the right rate, e.g. fps=25"
-        )
+    if np.isfinite(away).sum() < _FEWEST_FRAMES:
+        return
+    speed = float(np.nanmedian(away))
+    mend = "set the right rate, e.g. fps=30" if may_state else "re-encode the film at its true rate"
+    if speed > _TOO_FAST:
+        raise D2MError(f"{where}: at {fps:g} frames per second hands and feet move at {speed / 2:.0f} m/s; {mend}")
+    if fps < _FEW_FPS and _STILL < speed < _TOO_SLOW:
+        raise D2MError(f"{where}: at {fps:g} frames per second hands and feet move at only {speed / 2:.2f} m/s; {mend}")
 
 
 def likely_rate(fps: float, motion_s: float, music_s: float) -> str:

@@ -1,10 +1,10 @@
-"""One recording -> poses, dance units, music features, beats and onsets, or the reason why not."""
+"""One recording to poses, dance units, music features, beats and onsets, or the reason why it is refused."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,11 @@ from d2m.music.audio import load_song, seconds
 from d2m.music.beats import BEAT_TRACKERS, WEIGHTS_VARIABLE, onset_strength, onsets_from, tempo, track
 from d2m.music.front_ends import front_end
 from d2m.prepare.clean import CleanClip, check_options, clean
-from d2m.prepare.plausible import check_stated, likely_rate, read_pose
+from d2m.prepare.plausible import check_stated, likely_rate, read_pose, reads
 from d2m.prepare.sources import SOURCES
-from d2m.prepare.stated import Stated
+from d2m.prepare.stated import Stated, parse_stated
 
-#: Raised whenever the same inputs would give other arrays.
+#: Increased whenever the same inputs would give different arrays.
 CODE_VERSION = 5
 YAWS = (0.0, 45.0, 90.0, 135.0, 180.0, 225.0, 270.0, 315.0)
 CAMERAS = {"orthographic": project, "pinhole": project_pinhole}
@@ -36,7 +36,7 @@ MIN_MOTION_S = 1.0
 
 @dataclass(frozen=True)
 class Options:
-    """What decides a recording's arrays, besides its files.
+    """What determines a recording's arrays, besides its files.
 
     source: one of :data:`d2m.prepare.sources.SOURCES`.
     yaws, camera: angles in degrees, and "orthographic" or "pinhole", for 3-D motions; 2-D ones keep their own camera.
@@ -44,7 +44,7 @@ class Options:
     beats: who tracks the music's beats, one of :data:`d2m.music.beats.BEAT_TRACKERS`; beats_checkpoint: its weights.
     max_gap_s: by how much the length of music and motion may differ; None cuts the longer one instead.
     clean: options of :func:`d2m.prepare.clean.clean`.
-    stated: what the user says of the poses.
+    stated: what the user states about the poses.
     """
 
     source: str = "npz"
@@ -76,6 +76,21 @@ class Options:
         check_options(self.clean)
         check_stated(self.source, self.stated)
 
+    def of(self, recording: Recording) -> Options:
+        """The options for one recording: what its row of the manifest states, over what is stated for all.
+
+        A row that names another source takes nothing of what is stated for ``source``.
+
+        Raises:
+            D2MError: an invalid value, or one that its source does not read.
+        """
+        if not recording.stated:
+            return self
+        row = dict(recording.stated)
+        source = row.pop("source", self.source)
+        for_all = self.stated if source == self.source else Stated()
+        return replace(self, source=source, stated=replace(for_all, **parse_stated(row)))
+
     @cached_property
     def checkpoint(self) -> Path | None:
         """The beat tracker's weights; None for one without."""
@@ -87,7 +102,7 @@ class Options:
         return {"beats_weights": sha256(self.checkpoint)} if self.checkpoint and self.checkpoint.is_file() else {}
 
     def plain(self) -> dict[str, Any]:
-        """As JSON holds it: the checkpoint by its digest, without the machine's path; ``stated`` if anything was."""
+        """As JSON: the checkpoint by its digest, without this machine's path; ``stated`` only if anything was."""
         kept = {k: v for k, v in asdict(self).items() if k not in ("beats_checkpoint", "stated")}
         stated = {"stated": said} if (said := self.stated.plain()) else {}
         return {**{k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}, **stated, **self._weights}
@@ -129,7 +144,7 @@ def process(recording: Recording, options: Options) -> Prepared:
     Beats are tracked once, on the centred motion, so that all views share their units' times.
 
     Raises:
-        D2MError: whatever is wrong with its files.
+        D2MError: its files cannot be used.
     """
     cleaned, joints, wave = read_recording(recording, options)
     hears = front_end(options.front_end)
@@ -169,12 +184,14 @@ def read_recording(
     Raises:
         D2MError: as :func:`process`.
     """
+    options = options.of(recording)
     clip = read_pose(options.source, recording.pose, options.stated)
     cleaned = clean(clip, **{"name": str(recording.pose), **options.clean})
     joints = _excerpt(cleaned.joints, recording, FPS)
     wave = _song(recording)
     if wave is not None:
-        joints, wave = _match(joints, wave, recording, options.max_gap_s, clip.fps)
+        rate = clip.fps if reads(options.source, "fps") else None
+        joints, wave = _match(joints, wave, recording, options.max_gap_s, rate)
     if len(joints) < MIN_MOTION_S * FPS:
         raise D2MError(f"{recording.pose}: {len(joints) / FPS:.2f} s of motion; at least {MIN_MOTION_S:g} s are needed")
     return cleaned, joints, wave
@@ -220,16 +237,16 @@ def _match(
     wave: NDArray[np.float32],
     recording: Recording,
     max_gap_s: float | None,
-    fps: float,
+    fps: float | None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Refuse a pair of unlike lengths, or cut the longer of the two."""
+    """Refuse a pair of different lengths, or cut the longer one. fps: None if the source takes no fps=."""
     motion, song = len(joints) / FPS, len(wave) / SAMPLE_RATE
     if max_gap_s is None:
         frames = min(len(joints), int(song * FPS + 0.5))
         return joints[:frames], wave[: round(frames / FPS * SAMPLE_RATE)]
     if abs(motion - song) > max_gap_s:
         whole = recording.start_s == 0.0 and recording.end_s is None
-        hint = likely_rate(fps, motion, song) if whole else ""
+        hint = likely_rate(fps, motion, song) if whole and fps is not None else ""
         raise D2MError(
             f"{recording.pose}: {motion:.1f} s of motion but {song:.1f} s of music ({recording.audio}); "
             f"they may differ by max_gap_s={max_gap_s:g}{hint}"

@@ -1,4 +1,4 @@
-"""What preparing found, per genre and per recording; as JSON, as a table to read and as a data card."""
+"""What was prepared, per genre and recording: as JSON, as a table and as a data card."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from d2m.core.skeleton import SEQUENCE_UNITS
-from d2m.data.corpus import FORMAT, Corpus, RecordingInfo, starts_in_runs
+from d2m.data.corpus import Corpus, starts_in_runs
+from d2m.data.layout import FORMAT
 from d2m.data.splits import SPLITS
+from d2m.data.table import RecordingInfo
 
 CARD = "DATA.md"
 _SHOWN_REASONS = 10
@@ -89,7 +91,7 @@ _COLUMNS = (
 
 
 def report_table(report: dict[str, Any]) -> str:
-    """A report as text: a Markdown table, and the reasons why recordings are left out."""
+    """A report as text: a Markdown table, and why recordings were left out."""
     rows = [{"genre": genre, **row} for genre, row in report["table"].items()]
     total: dict[str, Any] = {"genre": "all"}
     for key, _ in _COLUMNS[1:]:
@@ -121,7 +123,7 @@ def _cell(key: str, value: Any) -> str:
 
 
 def data_card(report: dict[str, Any]) -> str:
-    """DATA.md: what is in the corpus, under which licences, how it was made and what to beware of."""
+    """DATA.md: the contents of the corpus, its licences, how it was made, and caveats."""
     options = report["options"]
     licences: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for entry in report["recordings"]:

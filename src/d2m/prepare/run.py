@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ from d2m.prepare.discover import find_recordings
 from d2m.prepare.parts import HASHES, Hashes, unwritable
 from d2m.prepare.plan import SplitOptions, make_plan, parse_shard
 from d2m.prepare.process import YAWS, Options
-from d2m.prepare.stated import read_stated
+from d2m.prepare.stated import STATED, read_stated
 
 __all__ = ["YAWS", "merge", "prepare", "prepare_into"]
 
+#: What errors advise to state about poses.
+_STATEMENT = re.compile(rf"((?:\b(?:set|or|omit)|,|e\.g\.) )({'|'.join(STATED)})=")
 #: Below this a second process costs more (its imports) than it gives.
 _POOL_FROM = 64
 
@@ -89,7 +92,10 @@ def prepare(
     hashes.save()
     target = out / f"corpus-{plan.digest[:16]}"
     if not is_whole(target, plan.digest):
-        build(target, raw, plan, jobs, options, _workers(workers, len(jobs)))
+        try:
+            build(target, raw, plan, jobs, options, _workers(workers, len(jobs)))
+        except D2MError as e:  # the advice of readers is for d2m prepare
+            raise D2MError(_STATEMENT.sub(r"\1+data.corpus.stated.\2=", str(e))) from e
     return target
 
 

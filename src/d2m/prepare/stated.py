@@ -1,7 +1,7 @@
-"""What a user says of poses that a file does not: unit, up axis, rate, order of the points, size of the picture, sides.
+"""What the user states about poses if their file does not: unit, up axis, rate, order of points, picture size, sides.
 
-Everything is None by default: then the format's own is taken (docs/data.md), and :mod:`d2m.prepare.plausible` looks
-whether it can be.
+Everything is None by default: the format's own convention then applies (docs/data.md), and
+:mod:`d2m.prepare.plausible` checks whether it can be right.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PIXELS = "-y"
 
 @dataclass(frozen=True)
 class Stated:
-    """Said by the user, for all recordings of a preparation.
+    """Stated by the user, for all recordings of a preparation or for one.
 
     unit: of 3-D poses, one of :data:`d2m.prepare.sources.axes.UNITS`, the centimetres of one unit, or "auto" (of each
         recording's legs).
@@ -37,7 +37,8 @@ class Stated:
     fps: frames per second, over whatever the file or format says.
     order: of the points, one of :data:`d2m.prepare.sources.orders.ORDERS`.
     picture: its (width, height) in pixels, for 2-D coordinates that are shares of it.
-    mirror: turn x over: of a film that was mirrored, or a left-handed file; False says that nothing is to be.
+    mirror: undo a mirror. Of a picture, x is turned over and the sides are exchanged, as a detector names the sides it
+        sees in the mirrored film; in space x is turned over, as in a left-handed file. False says that it is right.
     swap_sides: exchange the names left and right.
     names: our joint -> the rig's, for BVH.
     """
@@ -76,8 +77,10 @@ class Stated:
             raise D2MError(f"names: '{strangers[0]}' is not one of our joints; choose from {', '.join(JOINTS)}")
 
     def plain(self) -> dict[str, Any]:
-        """What was said, as JSON holds it; {} if nothing was."""
+        """What was stated, as JSON; {} if nothing was."""
         kept = {k: v for k, v in asdict(self).items() if v is not None and v != {}}
+        if self.mirror:  # since pictures' sides are exchanged: corpora of before are prepared again
+            kept["mirror"] = "x and sides"
         return {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
 
 
@@ -96,11 +99,31 @@ def read_stated(given: Mapping[str, Any] | None) -> Stated:
     return Stated(**{k: v for k, v in given.items() if v is not None})
 
 
+def parse_stated(row: Mapping[str, str]) -> dict[str, Any]:
+    """Cells of a manifest by option -> values of :class:`Stated`: numbers, ``1280x720``, true and false."""
+    return {key: _cell(key, text) for key, text in row.items()}
+
+
+def _cell(key: str, text: str) -> Any:
+    if key in ("mirror", "swap_sides"):
+        return {"true": True, "false": False}.get(text.lower(), text)
+    if key == "picture":
+        return [_plain_number(n) for n in text.strip("[]").replace("x", ",").split(",")]
+    return _plain_number(text) if key in ("unit", "fps") else text
+
+
+def _plain_number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def bring(clip: PoseClip, stated: Stated, where: str) -> PoseClip:
-    """A clip as its reader gives it -> centimetres and y up, or pixels and y down, as was stated.
+    """Bring a clip from its reader to centimetres and y up, or to pixels and y down, as stated.
 
     Raises:
-        D2MError: something was stated that these poses cannot have.
+        D2MError: a statement does not apply to these poses.
     """
     flat = clip.joints.shape[-1] == 2
     if flat and stated.unit not in (None, "auto"):
@@ -119,6 +142,6 @@ def bring(clip: PoseClip, stated: Stated, where: str) -> PoseClip:
         x = turn_up(x, guess_up(x) if stated.up == "auto" else stated.up or "y")
     if stated.mirror:
         x = x * np.array([-1.0, 1.0, 1.0][: x.shape[-1]])
-    if stated.swap_sides:
+    if bool(stated.swap_sides) != bool(flat and stated.mirror):
         x, sure = x[:, _SWAPPED], sure[:, _SWAPPED]
     return replace(clip, joints=x.astype(np.float32), confidence=sure)

@@ -225,7 +225,8 @@ def _read(recording: Recording, options: Options, genres: Mapping[str, tuple[str
 
 def _with_feet(read: ReadDance, recording: Recording, options: Options) -> ReadDance:
     """At the rate of the file: what 15 frames a second hold of a foot that slides is too little."""
-    feet = read_feet(options.source, recording.pose, options.stated)
+    own = options.of(recording)
+    feet = read_feet(own.source, recording.pose, own.stated)
     if feet is None:
         return read
     first, fps = round(recording.start_s * read.clip.native_fps), read.clip.native_fps

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from d2m.core.skeleton import N_JOINTS
 from d2m.dance.generator import DanceGenerator
-from d2m.dance.song_dance import SongDance, dance_to
+from d2m.dance.song_dance import SongDance
+from d2m.dance.together import dance_to
 from d2m.data.corpus import Corpus
 from d2m.metrics.motion import common_scale, joint_position_error, mean_energy
 

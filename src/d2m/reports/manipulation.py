@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import FPS, STYLE_FRAMES, UNIT_FRAMES
 from d2m.dance.generator import DanceGenerator
-from d2m.dance.song_dance import dance_to
+from d2m.dance.stream import SongRequest, rows_for
 from d2m.dance.table import LatentTable
+from d2m.dance.together import dance_all
 from d2m.data.corpus import Corpus
 from d2m.draw.render import still
 from d2m.draw.video import render_dance
@@ -73,6 +74,20 @@ class Study:
     skipped: list[str] = field(default_factory=list)
 
 
+def _towards(genre: str, source: str, target: str) -> str:
+    """Where a song is edited to."""
+    return source if genre == target else target
+
+
+def _request(
+    corpus: Corpus, i: int, means: dict[str, NDArray[np.float32]], source: str, target: str, seconds: float, seed: int
+) -> SongRequest:
+    features, beats, genre = corpus.song_features(i), corpus.song_beats(i), corpus.recordings[i].genre
+    n = min(int(seconds * FPS), len(features))
+    edit = MeanShift(genre, _towards(genre, source, target)).from_means(means)
+    return SongRequest(features, beats[beats < n / FPS], n, seed, edit)
+
+
 def study(
     generator: DanceGenerator,
     corpus: Corpus,
@@ -108,19 +123,15 @@ def study(
     by_genre: dict[str, list[dict[str, NDArray[np.float32]]]] = {}
     strips: list[NDArray[np.float32]] = []
     captions: list[str] = []
-    for i in songs:
-        info, features = corpus.recordings[i], corpus.song_features(i)
-        to = source if info.genre == target else target
-        n = min(int(seconds * FPS), len(features))
-        beats = corpus.song_beats(i)
-        edit = MeanShift(info.genre, to).from_means(means)
-        beats = beats[beats < n / FPS]
-        poses = dance_to(generator, features, beats, n, seed=seed, edit=edit).poses
-        judged = None
-        if generator.motion_style is not None and n >= UNIT_FRAMES:  # the judge knows dances before the warp
-            judged = dance_to(generator, features, beats, n, seed=seed, edit=edit, warp=False).poses
+    asked = [_request(corpus, i, means, source, target, seconds, seed) for i in songs]
+    rows = rows_for(len(asked), generator.net.sizes)
+    for i, request, danced in zip(songs, asked, dance_all(generator, asked, rows=rows), strict=True):
+        info, n, poses = corpus.recordings[i], request.n_frames, danced.poses
+        to = _towards(info.genre, source, target)
+        # The judge knows dances before the warp.
+        judged = danced.unwarped if generator.motion_style is not None and n >= UNIT_FRAMES else None
         by_genre.setdefault(info.genre, []).append(poses)
-        music = {f"music_{g}": p for g, p in generator.genre_probabilities(features).items()}
+        music = {f"music_{g}": p for g, p in generator.by_genre(danced.music_votes).items()}
         audio = corpus.song_wave(i, n)
         scale = common_scale([poses["original"]])
         for version in VERSIONS:

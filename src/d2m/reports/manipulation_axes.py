@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from d2m.core.skeleton import FPS
 from d2m.dance.generator import DanceGenerator
-from d2m.dance.song_dance import Redanced, SongDance, dance_again, dance_to
+from d2m.dance.song_dance import SongDance
+from d2m.dance.stream import SongRequest, rows_for
+from d2m.dance.together import Redanced, dance_again, dance_all
 from d2m.data.corpus import Corpus
 from d2m.edits.mean_shift import MeanShift
 from d2m.metrics.edit_axes import harmonic_mean
@@ -60,7 +62,12 @@ def edit_scores(
     Returns:
         The four; only those that are known.
     """
-    danced = [_dance(generator, corpus, i, means, source, target, seconds, seed) for i in songs]
+    asked = [_request(corpus, i, seconds, seed) for i in songs]
+    originals = dance_all(generator, asked, rows=rows_for(len(asked), generator.net.sizes))
+    danced = [
+        _edited(generator, corpus, i, dance, means, source, target, seed)
+        for i, dance in zip(songs, originals, strict=True)
+    ]
     zeros = _other_songs([s.dance.poses["original"] for s in danced])
     anchors = {to: _anchors(corpus, to, judges, round(seconds * FPS), seed) for to in {s.to for s in danced}}
     votes = [np.array([[j.probabilities(p)[s.to] for j in judges] for p in s.danced.poses]) for s in danced]
@@ -82,16 +89,20 @@ def edit_scores(
     return {**known, "aggregate": harmonic_mean(list(found.values()))} if len(known) == len(AXES) else known
 
 
-def _dance(
-    generator: DanceGenerator, corpus: Corpus, i: int, means: Mapping[str, NDArray[np.float32]], source: str,
-    target: str, seconds: float, seed: int,
-) -> _Song:  # fmt: skip
-    """A song, edited and moved as far at random; every song has a noise of its own."""
-    genre, features = corpus.recordings[i].genre, corpus.song_features(i)
-    to = source if genre == target else target
+def _request(corpus: Corpus, i: int, seconds: float, seed: int) -> SongRequest:
+    """A dance to the first seconds of a song; every song has a noise of its own."""
+    features, beats = corpus.song_features(i), corpus.song_beats(i)
     n = min(int(seconds * FPS), len(features))
-    beats = corpus.song_beats(i)
-    dance = dance_to(generator, features, beats[beats < n / FPS], n, seed=seed + i)
+    return SongRequest(features, beats[beats < n / FPS], n, seed + i)
+
+
+def _edited(
+    generator: DanceGenerator, corpus: Corpus, i: int, dance: SongDance, means: Mapping[str, NDArray[np.float32]],
+    source: str, target: str, seed: int,
+) -> _Song:  # fmt: skip
+    """A song's dance, edited and moved as far at random."""
+    genre = corpus.recordings[i].genre
+    to = source if genre == target else target
     z = dance.z_dan["original"]
     edit = MeanShift(genre, to).from_means(means)
     length = float(np.linalg.norm(edit.shift(z)))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from d2m.core.errors import D2MError
 from d2m.core.files import write_json
@@ -118,13 +119,15 @@ def _heard(
             for row in measure_music_edits(song_wave(song), encode, direction):
                 table.setdefault(row["edit"], []).append(row)
         yield "music_edits", music_edits_reading(table, source, target)
-    dancer = Dancer(generator)
-    dances = [
-        dancer(song, seed=a["seed"] + k, edit=direction).versions.poses
-        for k, song in enumerate(_spread(songs, a["dances"]))
-    ]
+    dances: dict[int, dict[str, NDArray[np.float32]]] = {}
+    heard = _spread(songs, a["dances"])
+    seeds = [a["seed"] + k for k in range(len(heard))]
+    for k, dance in Dancer(generator).many(heard, seed=seeds, edit=direction):
+        if isinstance(dance, D2MError):
+            raise dance
+        dances[k] = dance.versions.poses
     if dances:
-        yield "motion", motion_reading(dances, source, target)
+        yield "motion", motion_reading([dances[k] for k in sorted(dances)], source, target)
 
 
 def _spread(items: Sequence[Any], n: int) -> list[Any]:

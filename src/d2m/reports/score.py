@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from d2m.core.errors import D2MError
 from d2m.core.files import check_out, write_json
 from d2m.core.machine import git_revision, versions
-from d2m.data.corpus import REPORT, Corpus
+from d2m.data.corpus import Corpus
+from d2m.data.layout import REPORT
 from d2m.data.splits import SPLITS
 from d2m.metrics.cards import Measured, Table, load_card
 from d2m.metrics.figure import DanceToSong, unmeasured
@@ -76,7 +77,7 @@ def corpus_dances(corpus: Corpus, splits: Sequence[str]) -> list[DanceToSong]:
     songs = [int(i) for split in splits for i in corpus.recordings_in(split, with_music=True)]
     if not songs:
         raise D2MError(f"reference={corpus.folder}: no dances with music in its {' and '.join(splits)} split")
-    return [d for i in songs for d in system.dances(i)]
+    return [d for draws in system.dances(songs) for d in draws]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
 """The dances of one bundle, kept between requests: songs heard once, originals danced once, edits fitted once.
 
-What is computed here is computed as :func:`d2m.dance.song_dance.dance_to` does it, version by version, so that what
+What is computed here is computed as :func:`d2m.dance.together.dance_to` does it, version by version, so that what
 the page shows is what :func:`dance_of` writes, to the bit.
 """
 
@@ -19,10 +19,12 @@ import torch
 from numpy.typing import NDArray
 
 from d2m.core.skeleton import FPS, SEQUENCE_FRAMES
+from d2m.dance.clock import put_on_beats
 from d2m.dance.dancer import Dance, Dancer, HeardSong, Song
-from d2m.dance.generator import DanceGenerator, DanceNoise
+from d2m.dance.generator import DanceGenerator
+from d2m.dance.noise import DanceNoise
 from d2m.dance.pinned import PinnedDraws
-from d2m.dance.song_dance import Edit, accepted_noise, put_on_beats
+from d2m.dance.song_dance import Edit, accepted_noise
 from d2m.edits.combined import Combined, Strengths
 from d2m.edits.edit import LatentEdit
 from d2m.edits.optimised_dance import OptimisedEdit
@@ -130,6 +132,10 @@ class Shown:
     unwarped: dict[str, Poses]
 
 
+def _optimises(edit: StateEdit) -> bool:
+    return edit.request.get("name") == OptimisedEdit.name
+
+
 def _file_key(song: str) -> str:
     """Of a song as it is now."""
     about = os.stat(song) if os.path.isfile(song) else None
@@ -193,7 +199,7 @@ class Session:
 
         def step() -> None:
             nonlocal done
-            tick(doing, done / units if units else None)
+            tick(doing, min(done / units, 1.0) if units else None)
             done += 1
 
         with _watched(generator, step):
@@ -209,7 +215,7 @@ class Session:
 
     def is_quick(self, state: State) -> bool:
         """Whether the state's edits need no optimiser."""
-        return all(e.request.get("name") != OptimisedEdit.name for e in state.edits)
+        return not any(map(_optimises, state.edits))
 
     def latents(self, state: State, original: Original) -> dict[str, NDArray[np.float32]]:
         """neutral and target (n, z_dan) of a state's edits; {} if there are none."""
@@ -239,7 +245,8 @@ class Session:
         original = self.original(state, tick)
         versions = original.dance.versions
         n = 3 * len(versions.centres_s)
-        steps = sum(int(e.request.get("steps", 100)) + 3 for e in state.edits if not self.is_quick(state))
+        # A dance for every step, and those that the edit is judged by.
+        steps = sum(int(e.request.get("steps", 100)) + 8 for e in state.edits if _optimises(e))
         with self._ticking(original.generator, tick, "optimising", n * steps):
             latents = self.latents(state, original)
         poses, unwarped = dict(versions.poses), dict(versions.unwarped)

@@ -34,11 +34,12 @@ def encode_movements(module: pl.LightningModule) -> Tensor | None:
     if len(units) * 8 * net.sizes.z_mov > MAX_BYTES:
         return None
     encoder = net.movement_encoder
+    dtype = next(encoder.parameters()).dtype
     rows = []
     with module.trainer.precision_plugin.forward_context():
         for k in range(0, len(units), _CHUNK):
-            poses = torch.from_numpy(data.corpus.normalizer.normalize_poses(units[k : k + _CHUNK])).to(module.device)
-            rows.append(encoder(poses).parameters_cat())
+            poses = torch.from_numpy(data.corpus.normalizer.normalize_poses(units[k : k + _CHUNK]))
+            rows.append(encoder(poses.to(module.device, dtype)).parameters_cat())
     return torch.cat(rows)
 
 

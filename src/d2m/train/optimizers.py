@@ -14,7 +14,7 @@ from d2m.core.errors import D2MError
 
 #: The paper's, and the style stages'; conf/model/*.yaml says its own.
 ADAM = {"_target_": "torch.optim.Adam", "lr": 2e-4, "fused": True}
-ADAMW = {"_target_": "torch.optim.AdamW", "lr": 1e-3, "weight_decay": 1e-2}
+ADAMW = {"_target_": "torch.optim.AdamW", "lr": 1e-3, "weight_decay": 1e-2, "fused": True}
 
 
 def build_optimizer(options: Mapping[str, Any], parameters: Iterable[Any]) -> torch.optim.Optimizer:

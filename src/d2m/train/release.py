@@ -13,7 +13,8 @@ from d2m.bundle import sha256, write_bundle
 from d2m.bundle.run_folder import RunFolder
 from d2m.core.machine import git_revision, versions
 from d2m.dance.extraction import genre_means
-from d2m.dance.generator import DanceGenerator, motion
+from d2m.dance.generator import DanceGenerator
+from d2m.dance.lines import motion
 from d2m.data.corpus import Corpus
 from d2m.data.normalizer import Normalizer
 from d2m.metrics.classification import balanced_accuracy, confusion
@@ -141,7 +142,7 @@ def stages_of(cfg: DictConfig, run: RunFolder) -> dict[str, Any]:
         if given:
             told[name] = {"sha256": sha256(Path(given)), "init_from": str(given)}
         elif last.exists():
-            kept = ("metrics", "seconds", "precision", "warm_start", "seed")
+            kept = ("metrics", "seconds", "precision", "warm_start", "seed", "reused_from")
             told[name] = {"sha256": sha256(last), **{k: done[k] for k in kept if k in done}}
     return told
 

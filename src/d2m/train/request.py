@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import shutil
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig
+from pytorch_lightning.accelerators import CPUAccelerator
 
 from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
 from d2m.core.machine import is_rank_zero
 from d2m.core.seeds import check_seed
+from d2m.data.corpus import Corpus
+from d2m.music.front_ends import front_end
+from d2m.music.front_ends.augment import check_augment
 from d2m.nets.music_style import check_style_mode
+from d2m.train.arithmetic import check_arithmetic
+from d2m.train.callbacks.averaging import check_decay
 from d2m.train.callbacks.checkpoint_io import newest_whole
+from d2m.train.callbacks.pace import note
 from d2m.train.stage import STAGES, Stage, in_order
+from d2m.train.steps import NOISE
 from d2m.train.trainer_options import check_options
 
 
@@ -51,6 +63,9 @@ def check_request(cfg: DictConfig, run: RunFolder) -> list[Stage]:
     asked = in_order(cfg.stages)
     check_options(cfg.trainer)
     check_strategy(str(cfg.trainer.get("strategy", "auto")))
+    if cfg.noise not in NOISE:
+        raise D2MError(f"noise={cfg.noise}: choose from {', '.join(NOISE)}")
+    check_arithmetic(cfg)
     names = {s.name for s in asked}
     replaced = _given(cfg, "init_from")
     continued = _given(cfg, "continue_from")
@@ -117,9 +132,34 @@ def _check_fit(cfg: DictConfig, stage: Stage) -> None:
             continue  # as many as there are items
         if not isinstance(value, int) or value < 1:
             raise D2MError(f"fit.{stage.name}.{key}={value}: give a whole number of at least 1")
+    check_decay(stage.name, cfg.callbacks.ema.get(stage.name))
     every = cfg.callbacks.checkpoint_every_n_epochs
     if not isinstance(every, int) or every < 1:
         raise D2MError(f"callbacks.checkpoint_every_n_epochs={every}: give a whole number of at least 1")
+
+
+def check_front_end(cfg: DictConfig, corpus: Corpus, stages: Sequence[Stage]) -> None:
+    """See that a corpus prepared elsewhere has the features that are asked for, and that they can be augmented.
+
+    Raises:
+        D2MError: it has others; or they cannot.
+    """
+    wanted = cfg.data.get("front_end")
+    if cfg.data.name == "corpus" and wanted not in (None, corpus.front_end):
+        raise D2MError(
+            f"{corpus.folder}: its front end is '{corpus.front_end}', data.front_end={wanted}; prepare it with "
+            f"front_end={wanted}, or give data.front_end={corpus.front_end}"
+        )
+    augmented = [s.name for s in stages if cfg.model[s.name].get("augment")]
+    for stage in stages:
+        if stage.items == "sequences" and (cfg.model[stage.name].get("augment") or {}).get("tempo", 1) != 1:
+            raise D2MError(f"model.{stage.name}.augment.tempo: the dance would not follow the music; leave it at 1")
+    for name in augmented:
+        try:
+            check_augment(front_end(corpus.front_end), dict(cfg.model[name].augment))
+        except D2MError as e:
+            off = " ".join(f"model.{n}.augment=null" for n in augmented)
+            raise D2MError(f"model.{name}: {e}; or give {off}") from e
 
 
 def check_space(run: RunFolder, parameters: int) -> None:
@@ -147,8 +187,35 @@ def check_strategy(strategy: str) -> None:
     Raises:
         D2MError: it splits the optimizer, of which stages have several.
     """
-    if strategy not in ("auto", "single_device") and not strategy.startswith("ddp"):
+    if strategy not in ("auto", "single_device", "ddp", "ddp_spawn", "ddp_fork", "ddp_notebook"):
         raise D2MError(f"trainer.strategy={strategy}: stages have several optimizers; use auto or ddp")
+
+
+def check_processes(trainer: pl.Trainer, stage: Stage, batch_size: int) -> None:
+    """See that a stage's batches can be shared among the Trainer's processes; warn of more than there are cores.
+
+    Raises:
+        D2MError: they do not divide; or validation is limited to a share, which no process could tell.
+    """
+    n = trainer.world_size
+    if batch_size % n:
+        raise D2MError(
+            f"fit.{stage.name}.batch_size={batch_size}: the batch of all processes together; give a multiple of {n}, "
+            "their number"
+        )
+    share = trainer.limit_val_batches
+    if n > 1 and isinstance(share, float) and 0 < share < 1:
+        raise D2MError(f"trainer.limit_val_batches={share}: with {n} processes give a number of batches")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if trainer.num_devices > cores and isinstance(trainer.accelerator, CPUAccelerator):
+        _warn_of_cores(trainer.num_devices, cores)
+
+
+@cache
+def _warn_of_cores(processes: int, cores: int) -> None:
+    if is_rank_zero():
+        warning = f"trainer.devices={processes}: more processes than the {cores} cores that this job may use"
+        note(f"{warning}; they will wait for each other", logging.WARNING)
 
 
 def check_trainer(trainer: pl.Trainer, module: pl.LightningModule, stage: Stage, n_batches: int | None = None) -> None:

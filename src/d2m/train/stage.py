@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from d2m.core.errors import D2MError
-from d2m.data.sampling import Kind
+
+if TYPE_CHECKING:  # d2m runs asks what a stage is judged by, and need not wait for torch
+    from d2m.data.sampling import Kind
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +24,6 @@ class Stage:
         warm_starts: stage -> {network here: network there}.
         knows_genres: its networks are sized and labelled by the corpus's genres (``n_genres``).
         dances: its ``net`` is a Composition: it can be danced with while it trains, and released as a bundle.
-        alternates: its updates touch different networks in turn, so that DDP must look for unused parameters.
     """
 
     name: str
@@ -32,7 +34,6 @@ class Stage:
     warm_starts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     knows_genres: bool = True
     dances: bool = False
-    alternates: bool = False
 
     @property
     def hears(self) -> bool:
@@ -52,7 +53,7 @@ MOTION_STYLE = Stage("motion_style", "units", ("net",), "val/balanced_accuracy",
 MM_GAN = Stage(
     "mm_gan", "sequences", (*_COMPOSITION, "movement_discriminator", "dance_discriminator"), "val/recon", "min",
     warm_starts={DU_VAE.name: {n: n for n in _UNITS}, MUSIC_STYLE.name: {"net.music_style": "net"}},
-    dances=True, alternates=True,
+    dances=True,
 )  # fmt: skip
 GENERATOR = Stage(
     "generator", "sequences", _COMPOSITION, "val/loss", "min",

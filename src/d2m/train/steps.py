@@ -2,30 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from d2m.nets.rows import ALONE, Rows
+
 #: Training, validation and test draw from streams that never meet.
 _STREAMS = {"train": 0, "val": 1, "predict": 2}
+#: noise=...: where it is drawn. On the CPU a seed means the same noise on every machine.
+NOISE = ("cpu", "device")
 
 
-def step_generator(module: pl.LightningModule, stream: str, batch_idx: int, seed: int) -> torch.Generator:
-    """The generator of one batch, a function of (seed, stream, epoch, batch, rank): a resumed epoch equals an
-    undisturbed one.
+class Noise(Protocol):
+    """A named tuple of a batch's draws."""
 
-    Validation is the same at every epoch, so that its curve shows the model and not the noise.
+    def __iter__(self) -> Iterator[Tensor]: ...
+    def rows(self, own: slice, n: int) -> Any:
+        """Those of some of the batch's ``n`` rows."""
+
+
+N = TypeVar("N", bound=Noise)
+
+
+def rows_of(module: pl.LightningModule, stream: str) -> Rows:
+    """This process's rows of a batch. Training shares batches among the processes; validation deals them out whole."""
+    trainer = getattr(module, "_trainer", None)
+    return ALONE if stream != "train" or trainer is None else Rows(trainer.global_rank, trainer.world_size)
+
+
+def step_generator(module: pl.LightningModule, stream: str, batch: int, seed: int) -> torch.Generator:
+    """The generator of one batch, a function of (seed, stream, epoch, batch).
+
+    So a resumed epoch equals an undisturbed one, and two processes draw what one draws.
+
+    Validation is the same at every epoch, so that its curve shows the model and not the noise. In prediction, whose
+    batches anybody may deal out, the rank counts too.
+
+    Args:
+        batch: its number in the epoch, of validation in the pass.
     """
     epoch = module.current_epoch if stream == "train" else 0
-    key = (_STREAMS[stream], epoch, batch_idx, module.global_rank)
+    key = (_STREAMS[stream], epoch, batch, module.global_rank if stream == "predict" else 0)
     state = np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)
-    # CPU, so that a seed means the same noise on every device.
-    return torch.Generator().manual_seed(int(state[0]))
+    device = module.device if getattr(module, "noise", "cpu") == "device" else "cpu"
+    return torch.Generator(device).manual_seed(int(state[0]))
+
+
+def draw_noise(
+    module: pl.LightningModule, draw: Callable[[Tensor, torch.Generator], N], like: Tensor, stream: str, batch: int
+) -> N:
+    """This process's rows of the noise of a whole batch.
+
+    Args:
+        draw: of the noise for a batch like a tensor (n, ...), from a generator.
+        like: (b, ...) this process's rows; what is drawn comes to its device.
+        batch: as of :func:`step_generator`.
+    """
+    generator = step_generator(module, stream, batch, module.hparams["seed"])
+    rows = rows_of(module, stream)
+    if rows.world == 1:
+        return draw(like, generator)
+    n = rows.world * len(like)
+    whole = torch.empty(1, dtype=like.dtype, device=generator.device).expand(n, *like.shape[1:])
+    # Chosen before they are moved: the other rows are most of it.
+    own: Any = draw(whole, generator).rows(rows.own(n), n)
+    return own._make(x.to(like.device) for x in own)  # type: ignore[no-any-return]
+
+
+def val_number(batch: dict[str, Any], batch_idx: int) -> tuple[int, bool]:
+    """A validation batch's number in the pass, and whether it counts: a process that has none left repeats one."""
+    number = batch.get("number", batch_idx)
+    return (batch_idx, False) if number is None else (int(number), True)
+
+
+def total_batches(module: pl.LightningModule) -> int:
+    """Of the whole stage. Lightning's ``estimated_stepping_batches`` counts fewer if gradients are accumulated."""
+    trainer = module.trainer
+    return int(trainer.num_training_batches) * max(1, int(trainer.max_epochs or 1))
 
 
 @contextmanager
@@ -48,17 +107,28 @@ def clip_each(networks: Iterable[nn.Module], max_norm: float) -> Tensor:
 
 
 def log_losses(
-    module: pl.LightningModule, stream: str, losses: dict[str, Tensor], batch_size: int, **kwargs: Any
+    module: pl.LightningModule, stream: str, losses: dict[str, Tensor], batch_size: int, counts: bool = True
 ) -> None:
-    """Log a loss dict as ``stream/name``: per step while training, per epoch otherwise.
+    """Log a loss dict as ``stream/name``: per step while training, per epoch otherwise; of all processes.
 
-    A training step's stay with the module as ``step_losses``: what looks at each of them need not ask Lightning.
+    A training step's stay with the module as ``step_losses``: what looks at each of them need not ask Lightning. They
+    are the whole batch's in every process, which thus see a NaN at the same time.
+
+    Args:
+        batch_size: rows of this process.
+        counts: False of a validation batch that another process has.
     """
     values = {f"{stream}/{k}": v.detach() for k, v in losses.items()}
-    train = stream == "train"
-    if train:
-        module.step_losses = values  # type: ignore[assignment]
-    module.log_dict(values, on_step=train, on_epoch=not train, batch_size=batch_size, sync_dist=not train, **kwargs)
+    if stream != "train":
+        module.log_dict(values, on_step=False, on_epoch=True, batch_size=batch_size if counts else 0, sync_dist=True)
+        return
+    rows = rows_of(module, stream)
+    if rows.world > 1:
+        wide = torch.float64 if any(v.dtype == torch.float64 for v in values.values()) else torch.float32
+        means = rows.mean(torch.stack([v.to(wide) for v in values.values()]))
+        values = dict(zip(values, means, strict=True))
+    module.step_losses = values  # type: ignore[assignment]
+    module.log_dict(values, on_step=True, on_epoch=False, batch_size=batch_size)
 
 
 def music_of(batch: dict[str, Tensor]) -> Tensor:

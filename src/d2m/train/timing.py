@@ -14,7 +14,7 @@ from d2m.train.stage import STAGES, Stage
 
 
 def n_samples(cfg: DictConfig, stage: Stage, corpus: Corpus) -> int:
-    """How many samples a stage trains on, a process."""
+    """How many samples a stage trains on."""
     fit = cfg.fit[stage.name]
     epoch = fit.steps_per_epoch * fit.batch_size if fit.steps_per_epoch else Items(corpus, stage.items, "train").size
     return int(fit.max_epochs * epoch)

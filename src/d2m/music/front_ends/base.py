@@ -57,7 +57,7 @@ class FrontEnd:
         Args:
             wave: (n,) mono at 22,050 Hz, full scale at 1.
             song: the file that the wave is of, unchanged; None for sound of no file or a changed one.
-            start_s: where in the file the wave begins.
+            start_s: second of the file at which the wave begins.
 
         Returns:
             (t, width) float32 at 15 fps, not normalised; t is :func:`d2m.music.audio.n_frames`, or one less.

@@ -40,6 +40,11 @@ def full_weights(
     return {name: float(given.get(name, default.get(name, 0.0))) for name in terms}
 
 
+def unused(weights: Mapping[str, float]) -> set[str]:
+    """Terms without weight: a step need not compute them."""
+    return {name for name, weight in weights.items() if weight == 0}
+
+
 def bce_real(logits: Tensor) -> Tensor:
     """Binary cross-entropy of logits against "real" (1); a scalar."""
     return F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from d2m.core.gaussian import DiagonalGaussian
 from d2m.nets.losses import Terms
+from d2m.nets.rows import ALONE, Rows
 
 #: Below every real unit's mean square step (normalised units): keeps the logarithm finite on a frozen dance.
 _ENERGY_FLOOR = 1e-4
@@ -29,7 +30,7 @@ class ClosedLoopStep(NamedTuple):
     due: Tensor  # (b, u, 32), 0 to 1: weight of a frame in recon and velocity, see `foreign_starts`
 
 
-def foreign_starts(units: Tensor, share: float, recovery: int) -> tuple[Tensor, Tensor]:
+def foreign_starts(units: Tensor, share: float, recovery: int, rows: Rows = ALONE) -> tuple[Tensor, Tensor]:
     """First poses, some of them where another dance ended, and how much each frame is held to the real one.
 
     When a song is danced, every segment starts from the last pose of a segment with another z_dan
@@ -40,14 +41,17 @@ def foreign_starts(units: Tensor, share: float, recovery: int) -> tuple[Tensor, 
         share: of the batch, 0 to 1, that starts from the last real pose of the sequence before it in the batch. The
             first sequence follows the last.
         recovery: frames after which these must be back at their own dance.
+        rows: which of the batch the units are.
 
     Returns:
         First poses (b, 28), and weights "due" (b, u, 32): for these sequences rising evenly from 0 to 1 over
         ``recovery`` frames; 1 elsewhere.
     """
-    b, u, t = units.shape[:3]
-    foreign = torch.arange(b, device=units.device) < round(share * b)
-    first = torch.where(foreign[:, None], units[:, -1, -1].roll(1, 0), units[:, 0, 0])
+    u, t = units.shape[1:3]
+    last = rows.gather(units[:, -1, -1])
+    own = rows.own(len(last))
+    foreign = (torch.arange(len(last), device=units.device) < round(share * len(last)))[own]
+    first = torch.where(foreign[:, None], last.roll(1, 0)[own], units[:, 0, 0])
     rise = (torch.arange(u * t, device=units.device) / max(recovery, 1)).clamp_max(1).to(units)
     due = torch.where(foreign[:, None], rise, torch.ones_like(rise))
     return first, due.unflatten(1, (u, t))

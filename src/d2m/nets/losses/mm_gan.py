@@ -5,7 +5,6 @@ A new term is a function in the update's mapping and its weight in conf/model/mm
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -15,6 +14,7 @@ from torch.nn import functional as F
 from d2m.core.gaussian import DiagonalGaussian
 from d2m.nets.composition import DanceBranch, MusicBranch, RealUnits
 from d2m.nets.losses import Terms, bce_fake, bce_real
+from d2m.nets.rows import ALONE, Rows
 
 
 class Inferred(NamedTuple):
@@ -35,9 +35,11 @@ class GANStep(NamedTuple):
     recon: Tensor | None = None  # (b, u, 32, 28), re-decoded units; only if "recon" is computed
     inferred: Inferred | None = None  # only if "prior_dan" is computed
     recording: Tensor | None = None  # (b,) which recording each sequence is from; None: no two from one
+    rows: Rows = ALONE  # these are of a batch
 
     def judge_mov(self, branch: DanceBranch | MusicBranch) -> Tensor:
         """The movement discriminator's logits (b,)."""
+        assert branch.mov is not None
         logits: Tensor = self.movement_discriminator(branch.mov.parameters_cat(), self.real.audio)
         return logits
 
@@ -73,6 +75,12 @@ def prior_dan(s: GANStep) -> Tensor:
     return s.dance.z_dan.detach().kl_to(s.inferred.z_dan) + s.inferred.noise.kl()
 
 
+def kl_fake_mov(s: GANStep) -> Tensor:
+    """KL of the music branch's movements to N(0, I)."""
+    assert s.music.mov is not None
+    return s.music.mov.kl()
+
+
 #: By which :func:`align` divides cosines; fixed, where CLIP learns it from 0.07 on.
 TEMPERATURE = 0.1
 
@@ -80,15 +88,17 @@ TEMPERATURE = 0.1
 def align(s: GANStep) -> Tensor:
     """Symmetric InfoNCE between z_dan (mu) of the music and of its own dance within the batch, in nats.
 
-    As in CLIP (Radford et al., ICML 2021). Other sequences of the same recording are not negatives; under DDP, nor are
-    those of other processes. The dance's side is held fixed.
+    As in CLIP (Radford et al., ICML 2021). Other sequences of the same recording are not negatives; those of other
+    processes are. The dance's side is held fixed.
     """
-    music = F.normalize(s.music.z_dan.mu.float(), dim=-1)
-    dance = F.normalize(s.dance.z_dan.mu.detach().float(), dim=-1)
+    wide = torch.float64 if s.music.z_dan.mu.dtype == torch.float64 else torch.float32
+    music = F.normalize(s.rows.gather(s.music.z_dan.mu.to(wide)), dim=-1)
+    dance = F.normalize(s.rows.gather(s.dance.z_dan.mu.detach().to(wide)), dim=-1)
     logits = music @ dance.mT / TEMPERATURE
     own = torch.arange(len(logits), device=logits.device)
     if s.recording is not None:
-        same = (s.recording[:, None] == s.recording) & (own[:, None] != own)
+        recording = s.rows.gather(s.recording)
+        same = (recording[:, None] == recording) & (own[:, None] != own)
         logits = logits.masked_fill(same, -torch.inf)
     return (F.cross_entropy(logits, own) + F.cross_entropy(logits.mT, own)) / 2
 
@@ -112,7 +122,7 @@ GENERATOR: Terms[GANStep] = {
     "mov_mu": lambda s: F.l1_loss(s.dance.mov.mu, s.real.z_mov.mu),
     "mov_logvar": lambda s: F.l1_loss(s.dance.mov.logvar, s.real.z_mov.logvar),
     "kl_fake_dan": lambda s: s.music.z_dan.kl(),
-    "kl_fake_mov": lambda s: s.music.mov.kl(),
+    "kl_fake_mov": kl_fake_mov,
     "prior_dan": prior_dan,
     "align": align,
 }
@@ -121,14 +131,10 @@ STYLE: Terms[StyleStep] = {
     "style_real": lambda s: F.mse_loss(s.regressor(s.z_dan_real), s.style),
     "style_fake": lambda s: F.mse_loss(s.regressor(s.z_dan_fake), s.style),
 }
-#: Logged by the reference without being in its loss, hence computed whatever their weight.
-LOGGED = ("kl_fake_dan", "kl_fake_mov")
-
-
-def unused(weights: Mapping[str, float]) -> list[str]:
-    """Terms that need not be computed, because their weight is 0 and nothing else reads them."""
-    return [name for name, weight in weights.items() if weight == 0 and name not in LOGGED]
-
+#: Logged by the reference without being in its loss: computed whatever their weight if what they read is there.
+LOGGED = frozenset({"kl_fake_dan", "kl_fake_mov"})
+#: Terms that read the movements which the music branch decodes.
+READ_MUSIC_MOVEMENTS = frozenset({"d_mov_real", "d_mov_fake", "g_mov", "kl_fake_mov"})
 
 #: The paper's weights; terms that are not in its losses have none. experiment=paper says the same.
 DEFAULT = {

@@ -14,6 +14,10 @@ Floats = NDArray[np.float64]
 UNITS: dict[str, float] = {
     "m": 100.0, "dm": 10.0, "cmu": 2.54 / 0.45, "inch": 2.54, "cm": 1.0, "mm": 0.1, "foot": 30.48,
 }  # fmt: skip
+_SPELT = {
+    "metre": "m", "meter": "m", "decimetre": "dm", "decimeter": "dm", "centimetre": "cm", "centimeter": "cm",
+    "millimetre": "mm", "millimeter": "mm", "in": "inch", "inche": "inch", "ft": "foot", "feet": "foot",
+}  # fmt: skip
 #: What a unit is guessed from; feet (legs of 2.7) are too rare to compete.
 _GUESSED = ("m", "dm", "cmu", "inch", "cm", "mm")
 LEG_CM = 83.0  # of an adult: greater trochanter to ankle joint, about 0.48 of the height
@@ -36,6 +40,12 @@ def leg_length(joints: Floats) -> float:
     known = [bone[np.isfinite(bone)] for bone in bones]
     thigh, shin, other_thigh, other_shin = (float(np.median(k)) if len(k) else float("nan") for k in known)
     return 0.5 * ((thigh + shin) + (other_thigh + other_shin))
+
+
+def named_unit(name: str) -> str:
+    """A unit as :data:`UNITS` calls it, of ``Meters``, ``ft`` and the like; other names as they are."""
+    plain = name.strip().lower()
+    return plain if plain in UNITS else _SPELT.get(plain.removesuffix("s"), _SPELT.get(plain, name))
 
 
 def guess_unit(leg: float) -> str | None:

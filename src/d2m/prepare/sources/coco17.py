@@ -13,7 +13,6 @@ other counts of points: ``order``, see :mod:`d2m.prepare.sources.orders`.
 from __future__ import annotations
 
 import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,8 @@ from d2m.prepare.sources.pickles import load_arrays
 
 _ARRAY_KEYS = ("keypoints2d", "keypoints", "joints")
 _DEFAULT_FPS = 30.0
-_BAD = (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile)
+#: Of a few detectors they exceed 1; depths in any unit are larger, or negative.
+_MAX_CONFIDENCE = 12.0
 
 
 def split_camera(path: str | Path) -> tuple[Path, str | None]:
@@ -49,7 +49,7 @@ def _array_file(file: Path) -> tuple[Any, float, str | None]:
         key = next((k for k in _ARRAY_KEYS if k in f.files), None)
         if key is None:
             raise D2MError(f"{file}: none of the keys {', '.join(_ARRAY_KEYS)}; save the keypoints under one of them")
-        fps = float(f["fps"]) if "fps" in f.files else _DEFAULT_FPS
+        fps = float(f["fps"].real.item()) if "fps" in f.files else _DEFAULT_FPS
         return f[key], fps, str(f["genre"]) if "genre" in f.files else None
 
 
@@ -64,10 +64,14 @@ def _arrays(file: Path) -> tuple[NDArray[np.float32], float, str | None]:
     else:
         try:
             raw, fps, genre = _array_file(file)
-        except _BAD as e:
+        except D2MError:
+            raise
+        except Exception as e:  # NumPy raises nearly anything about a broken header
             raise D2MError(f"{file}: not readable as COCO-17 keypoints ({type(e).__name__}); export it again") from e
     if raw.ndim not in (3, 4) or raw.shape[-1] not in (2, 3) or raw.dtype.kind not in "iuf":
         raise D2MError(f"{file}: keypoints are {raw.dtype} {raw.shape}; (frames, 17, 2 or 3) numbers are needed")
+    if not raw.size:
+        raise D2MError(f"{file}: keypoints are {raw.shape}, nothing; export them again")
     return np.asarray(raw, np.float32), fps, genre
 
 
@@ -76,6 +80,16 @@ def _sure(points: NDArray[np.float32]) -> NDArray[np.float32]:
     seen = np.isfinite(points[..., :2]).all(axis=-1) & (points[..., :2] != 0).any(axis=-1)
     sure = np.where(seen, points[..., 2] if points.shape[-1] == 3 else 1.0, 0.0)
     return np.concatenate([points[..., :2], sure[..., None]], axis=-1).astype(np.float32)
+
+
+def _check_confidences(points: NDArray[np.float32], file: Path) -> None:
+    """Refuse third numbers that are depths."""
+    third = points[..., 2:][np.isfinite(points[..., 2:])]
+    if third.size and ((third < 0).mean() > 0.01 or np.median(third) > _MAX_CONFIDENCE):
+        raise D2MError(
+            f"{file}: its third numbers are not confidences; save 3-D poses as an npz with the keys joints and fps, "
+            "and set source=npz"
+        )
 
 
 def _view(views: NDArray[np.float32], camera: str, file: Path) -> NDArray[np.float32]:
@@ -117,6 +131,7 @@ def read_coco17(
             people = list(_sure(raw))
         else:
             points = _sure(_view(raw.reshape(-1, *raw.shape[-3:]), wanted or "c01", file))
+        _check_confidences(raw, file)
     rate = file_fps if fps is None else fps
     bodies = np.concatenate(people) if people is not None else points
     order = order_for(bodies.shape[1], order, str(file))

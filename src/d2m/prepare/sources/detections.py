@@ -5,6 +5,9 @@
   score of all points, flat}, one entry per person.
 * MMPose (``--pred-out-dir``): a list, or {"instance_info": a list}, of {"frame_id": 123, "instances": [{"keypoints":
   17 x [x, y], "keypoint_scores": 17 numbers}]}.
+* COCO's annotations: {"annotations": the same list}. AlphaPose's other forms: {``123.jpg``: {"people" or "bodies": [{
+  "pose_keypoints_2d" or "joints": flat}]}}.
+* Plain lists of every frame, of a person's or of people's points: [x, y] or [x, y, score].
 * Ultralytics: of every frame a list of people, as its ``to_json`` writes one picture's: {"keypoints": {"x", "y",
   "visible"}}. Its list of a single picture, or all pictures' lists put end to end, does not say which frame a person is
   of, and is refused.
@@ -44,6 +47,25 @@ def _ultralytics(person: Any) -> Person:
     return np.stack([np.asarray(v, np.float32) for v in (points["x"], points["y"], seen)], axis=-1)
 
 
+def _of_image(image: Any) -> list[Person]:
+    if "keypoints" in image:
+        return [_flat(image["keypoints"])]
+    people = image["people"] if "people" in image else image["bodies"]
+    return [_flat(p["pose_keypoints_2d"] if "pose_keypoints_2d" in p else p["joints"]) for p in people]
+
+
+def _plain(frame: list[Any]) -> list[Person]:
+    """One person's points, or several people's."""
+    if not frame:
+        return []
+    points = np.asarray(frame, np.float32)
+    people = points[None] if points.ndim == 2 else points
+    if people.ndim != 3 or people.shape[-1] not in (2, 3):
+        raise ValueError("no points")
+    sure = people[..., 2:] if people.shape[-1] == 3 else np.ones_like(people[..., :1])
+    return list(np.concatenate([people[..., :2], sure], axis=-1))
+
+
 def _by_image(people: list[Any], where: str) -> dict[int, list[Person]]:
     names = {str(p["image_id"]) for p in people}
     # A bare number is COCO's, a name AlphaPose's.
@@ -57,14 +79,18 @@ def _by_image(people: list[Any], where: str) -> dict[int, list[Person]]:
 def _frames(data: Any, where: str) -> dict[int, list[Person]]:
     if isinstance(data, dict) and "instance_info" in data:
         data = data["instance_info"]
+    if isinstance(data, dict) and isinstance(data.get("annotations"), list):
+        data = [a for a in data["annotations"] if a.get("keypoints")]
     if isinstance(data, dict):
         numbers = number_frames(data, where)
         if len(numbers) < len(data):
             raise ValueError("names without numbers")
-        return {n: [_flat(data[name]["keypoints"])] for n, name in numbers.items()}
+        return {n: _of_image(data[name]) for n, name in numbers.items()}
     if not isinstance(data, list) or not data:
         raise ValueError("no list")
     if all(isinstance(frame, list) for frame in data):
+        if any(isinstance(p, list) for frame in data for p in frame):
+            return {n: _plain(frame) for n, frame in enumerate(data)}
         return {n: [_ultralytics(p) for p in frame if "keypoints" in p] for n, frame in enumerate(data)}
     if "image_id" in data[0]:
         return _by_image(data, where)

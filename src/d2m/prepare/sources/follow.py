@@ -2,8 +2,8 @@
 
 People are matched from frame to frame by where their joints are and how large they are (Hungarian assignment), on a
 path extrapolated by the recent velocity, so that neither the order in which a detector lists people nor two dancers
-crossing makes identities swap. A dancer who is not seen for a while is found again near the place where he was lost.
-The dancer who is followed is the one seen most and largest.
+crossing makes identities swap. A dancer who disappears for a while is found again near where they were lost. The dancer
+followed is the one seen longest and largest.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class _Path:
 
     @property
     def weight(self) -> float:
-        """Seen how often, how surely, how large: what makes somebody the dancer."""
+        """How often, how surely and how large this person is seen: the heaviest is the dancer."""
         return float(sum(p[:, 2].sum() for p in self.poses)) * self.size
 
 

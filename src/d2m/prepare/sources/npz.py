@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import JOINTS, N_JOINTS
-from d2m.prepare.sources.axes import UNITS
+from d2m.prepare.sources.axes import UNITS, named_unit
 from d2m.prepare.sources.clip import PoseClip, make_clip
 from d2m.prepare.sources.orders import check_order, of_count, order_for, reorder
 
@@ -43,6 +43,13 @@ def select_joints(joints: NDArray[np.floating], names: list[str], where: str) ->
     return joints[:, [known.index(j) for j in JOINTS]]
 
 
+def _real(array: NDArray[Any]) -> NDArray[Any]:
+    """Raises: TypeError: complex numbers."""
+    if array.dtype.kind == "c":
+        raise TypeError("complex numbers")
+    return array
+
+
 def _load(
     path: Path, fps: float | None, order: str | None, unit: str | float | None
 ) -> tuple[NDArray[np.floating], float, NDArray[np.floating] | None, str | None]:
@@ -56,18 +63,24 @@ def _load(
             missing = ({key, "fps"} if fps is None else {key}) - keys
             if missing:
                 raise D2MError(f"{path}: no key {', '.join(sorted(missing))}; an npz of poses needs joints and fps")
-            joints, fps = np.asarray(f[key]), float(f["fps"]) if fps is None else fps
-            names = [str(n) for n in f["joint_names"]] if "joint_names" in keys else None
-            length = str(f["units"]) if "units" in keys else ""
+            joints, fps = np.asarray(f[key]), float(_real(f["fps"]).item()) if fps is None else fps
+            names = (
+                [n.decode() if isinstance(n, bytes) else str(n) for n in f["joint_names"]]
+                if "joint_names" in keys
+                else None
+            )
+            length = named_unit(str(f["units"])) if "units" in keys else ""
             genre = str(f["genre"]) if "genre" in keys else None
-            sure = np.asarray(f["confidence"], np.float32) if "confidence" in keys else None
+            sure = np.asarray(_real(f["confidence"]), np.float32) if "confidence" in keys else None
     except FileNotFoundError as e:
         raise D2MError(f"{path}: no such file; correct the pose column of the manifest") from e
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as e:
+    except D2MError:
+        raise
+    except Exception as e:  # NumPy raises nearly anything about a broken header
         raise D2MError(
             f"{path}: not readable as an npz of poses; write it with numpy.savez, without object arrays"
         ) from e
-    if joints.ndim != 3 or joints.shape[2] not in (2, 3) or not np.issubdtype(joints.dtype, np.number):
+    if joints.ndim != 3 or joints.shape[2] not in (2, 3) or joints.dtype.kind not in "iuf":
         raise D2MError(f"{path}: joints are {joints.dtype} {joints.shape}; (frames, 14, 2 or 3) numbers are needed")
     if not np.isfinite(fps) or not 1 <= fps <= 1000:
         raise D2MError(f"{path}: fps is {fps}; write the frames per second, 1 to 1000")
@@ -97,8 +110,7 @@ def _unnamed(
             "give the 14 in order")
         )  # fmt: skip
     order = order_for(joints.shape[1], order, where)
-    if order != "d2m":
-        check_order(joints, order, where, sure)
+    check_order(joints, order, where, sure)
     certain = np.ones(joints.shape[:2]) if sure is None else sure
     reordered = reorder(np.concatenate([joints, certain[..., None]], axis=-1), order)
     return (joints, sure) if order == "d2m" else (reordered[..., :-1], reordered[..., -1])
@@ -112,7 +124,7 @@ def read_npz_clip(
     Args:
         fps: instead of the file's.
         order: of joints that are not named, one of :data:`d2m.prepare.sources.orders.ORDERS`; by default our 14.
-        unit: a unit that whoever calls will apply; by default 3-D joints are brought to cm from the file's ``units``.
+        unit: a unit that the caller will apply; by default 3-D joints are brought to cm from the file's ``units``.
 
     Raises:
         D2MError: missing or unreadable file, missing key, wrong shape, bad fps.

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import N_JOINTS
-from d2m.music.decode import pictures_of, start_of
+from d2m.music.containers import pictures_of, start_of
 from d2m.prepare.sources.clip import PoseClip, make_clip
 from d2m.prepare.sources.follow import follow
 from d2m.prepare.sources.orders import reorder
@@ -49,7 +49,7 @@ def decode(path: str | Path, max_fps: float = _MAX_FPS) -> tuple[float, Iterator
 
     Returns:
         The frame rate of what is yielded, and (seconds, RGB picture), on the clock of the film's own sound
-        (:func:`d2m.music.decode.start_of`): a film whose sound starts first does not start with a picture at 0.
+        (:func:`d2m.music.containers.start_of`): a film whose sound starts first does not start with a picture at 0.
 
     Raises:
         D2MError: not a video, no picture, or broken from some point on (while iterating).

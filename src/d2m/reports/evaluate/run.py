@@ -163,9 +163,8 @@ def evaluate(request: Request) -> Evaluation:
     danced = {s.name: Danced(s, corpus, songs, request.out / "dances") for s in systems}
     with bar(len(songs) * len(systems), "dancing", "dances") as step:
         for dances in danced.values():
-            for i in songs:
-                step(0, description=f"dancing: {dances.system.name}"[:40])
-                dances.dance(i)
+            step(0, description=f"dancing: {dances.system.name}"[:40])
+            for _ in dances.dance():
                 step()
     danced = {name: d for name, d in danced.items() if len(d)}
 

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m.core.skeleton import UNIT_FRAMES
+from d2m.metrics.body_figures import energy as energy_of
+from d2m.metrics.body_figures import seam
 from d2m.metrics.figure import DanceToSong, Figure, SongDraws
-from d2m.metrics.motion import boundary_jump_ratio, common_scale, mean_energy
+from d2m.metrics.motion import common_scale
 from d2m.reports.judges import Judge
 from d2m.stats.bootstrap import paired_difference
 
@@ -32,9 +34,9 @@ class SongScales(NamedTuple):
         """The views of a song share its scale."""
         torso, energy = {}, {}
         for song, group in groupby(real, key=lambda d: d.song):
-            views = [d.poses for d in group]
-            torso[song] = common_scale(views)
-            energy[song] = float(np.mean([mean_energy(p, torso[song], real[0].fps) for p in views]))
+            views = list(group)
+            torso[song] = common_scale([d.poses for d in views])
+            energy[song] = float(np.mean([energy_of(d, torso[song]) for d in views]))
         return cls(torso, energy)
 
 
@@ -70,11 +72,9 @@ def _of_dance(d: DanceToSong, judges: Sequence[Judge], scales: SongScales) -> di
             row[JUDGED + judge.name] = float(judge.probabilities(d.poses)[judge.genres.index(d.genre)])
     if len(d.poses) >= 4:
         real = scales.energy[d.song]
-        row["energy_ratio"] = mean_energy(d.poses, scales.torso[d.song], d.fps) / real if real > 0 else float("nan")
-    if d.unwarped is not None and len(d.unwarped) > 2 * UNIT_FRAMES:
-        steps = np.abs(np.diff(d.unwarped, axis=0)).max()
-        if steps > 0:  # a body that stands still has no seams to compare
-            row["boundary_jump"] = boundary_jump_ratio(d.unwarped)
+        row["energy_ratio"] = energy_of(d, scales.torso[d.song]) / real if real > 0 else float("nan")
+    if not np.isnan(jump := seam(d)):
+        row["boundary_jump"] = jump
     return row
 
 

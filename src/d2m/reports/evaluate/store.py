@@ -6,7 +6,7 @@ import hashlib
 import io
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import overload
@@ -40,13 +40,15 @@ class Danced(Sequence[DanceToSong]):
         self._rows: list[tuple[int, int]] = []
         self._song = lru_cache(maxsize=1)(self._read)
 
-    def dance(self, i: int) -> None:
-        """Make the dances to recording i if they are not here."""
-        path = self._path(i)
-        n = self._draws_in(path)
-        if n is None:
-            n = self._write(path, self.system.dances(i))
-        self._rows += [(i, k) for k in range(n)]
+    def dance(self) -> Iterator[int]:
+        """Make the dances that are not here; yields the recordings one by one, as they are done."""
+        kept = {i: self._draws_in(self._path(i)) for i in self.songs}
+        made = self.system.dances([i for i in self.songs if kept[i] is None])
+        for i in self.songs:
+            known = kept[i]
+            n = self._write(self._path(i), next(made)) if known is None else known
+            self._rows += [(i, k) for k in range(n)]
+            yield i
 
     def __len__(self) -> int:
         return len(self._rows)

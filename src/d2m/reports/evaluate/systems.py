@@ -1,12 +1,12 @@
 """What dances in an evaluation: the real dancers, baselines that need no network, and bundles.
 
-A system is a name and a function from a recording of the corpus to its draws, one :class:`DanceToSong` each. All
+A system is a name and a function from recordings of the corpus to their draws, one :class:`DanceToSong` each. All
 dances of baselines are made of training recordings, so that no held-out movement stands on both sides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,8 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from d2m.core.skeleton import FPS, N_JOINTS, SEQUENCE_UNITS, UNIT_FRAMES
+from d2m.dance.clock import frames_needed, put_on_beats, segments_needed
 from d2m.dance.generator import DanceGenerator
-from d2m.dance.song_dance import dance_to, frames_needed, put_on_beats, segments_needed
+from d2m.dance.stream import SongRequest, rows_together
+from d2m.dance.together import dance_all
 from d2m.data.corpus import Corpus
 from d2m.metrics.figure import DanceToSong
 
@@ -28,11 +30,16 @@ REAL = "real"
 
 @dataclass(frozen=True)
 class System:
-    """name: of its row. dances: recording -> its draws. key: changes where the dances would."""
+    """name: of its row. dances: recordings -> the draws of each, in order. key: changes where the dances would."""
 
     name: str
-    dances: Callable[[int], list[DanceToSong]]
+    dances: Callable[[Sequence[int]], Iterator[list[DanceToSong]]]
     key: str
+
+
+def _each(name: str, dances: Callable[[int], list[DanceToSong]], key: str) -> System:
+    """A system that dances to one song after the other."""
+    return System(name, partial(map, dances), key)
 
 
 def _dance(corpus: Corpus, i: int, poses: Poses, unwarped: Poses | None = None) -> DanceToSong:
@@ -112,7 +119,7 @@ def _of_another_song(corpus: Corpus, seed: int, same: bool, i: int) -> list[Danc
 
 def real(corpus: Corpus) -> System:
     """The ground truth: every camera's view of the song's own dance."""
-    return System(REAL, partial(_real, corpus), corpus.digest)
+    return _each(REAL, partial(_real, corpus), corpus.digest)
 
 
 def baselines(corpus: Corpus, generator: DanceGenerator, seed: int) -> list[System]:
@@ -127,12 +134,27 @@ def baselines(corpus: Corpus, generator: DanceGenerator, seed: int) -> list[Syst
     key = f"{corpus.digest} {seed}"
     weights = str(generator.provenance.get("files", {}).get("weights.safetensors"))
     return [
-        System("mean pose", partial(_mean_pose, corpus), key),
-        System("shuffled real units", partial(_shuffled_units, corpus, seed), key),
-        System("retrieval by style", partial(_retrieval, corpus, style, seed), f"{key} {weights}"),
-        System("real, same genre", partial(_of_another_song, corpus, seed, True), key),
-        System("real, other genre", partial(_of_another_song, corpus, seed, False), key),
+        _each("mean pose", partial(_mean_pose, corpus), key),
+        _each("shuffled real units", partial(_shuffled_units, corpus, seed), key),
+        _each("retrieval by style", partial(_retrieval, corpus, style, seed), f"{key} {weights}"),
+        _each("real, same genre", partial(_of_another_song, corpus, seed, True), key),
+        _each("real, other genre", partial(_of_another_song, corpus, seed, False), key),
     ]
+
+
+def _together(
+    generator: DanceGenerator, corpus: Corpus, request: Callable[[int], list[SongRequest]], draws: int,
+    songs: Sequence[int],
+) -> Iterator[list[DanceToSong]]:  # fmt: skip
+    """Dances to songs, as many together as fit; what a song dances does not depend on which these are."""
+    rows = rows_together(generator.net.sizes)
+    step = max(1, rows // draws)
+    for part in (songs[k : k + step] for k in range(0, len(songs), step)):
+        asked = [request(i) for i in part]
+        danced = iter(dance_all(generator, [r for of_song in asked for r in of_song], rows=rows))
+        for i, of_song in zip(part, asked, strict=True):
+            own = [next(danced) for _ in of_song]
+            yield [_dance(corpus, i, d.poses["original"], d.unwarped["original"]) for d in own]
 
 
 def real_latents_system(name: str, generator: DanceGenerator, corpus: Corpus, seed: int) -> System:
@@ -142,9 +164,9 @@ def real_latents_system(name: str, generator: DanceGenerator, corpus: Corpus, se
     """
 
     @torch.no_grad()
-    def dances(i: int) -> list[DanceToSong]:
-        features, beats = corpus.song_features(i), corpus.song_beats(i)
-        n = segments_needed(beats, len(features), warp=True)
+    def request(i: int) -> list[SongRequest]:
+        beats, frames = corpus.song_beats(i), len(corpus.song_features(i))
+        n = segments_needed(beats, frames, warp=True)
         units = _units_of(corpus, i, 0)
         if not len(units):
             return []
@@ -154,20 +176,24 @@ def real_latents_system(name: str, generator: DanceGenerator, corpus: Corpus, se
         z = generator.net.dance_encoder(movements.parameters_cat())
         noise = np.random.default_rng(seed).standard_normal(z.mu.shape).astype(np.float32)
         sample = z.sample(torch.from_numpy(noise).to(z.mu)).float().cpu().numpy()
-        d = dance_to(generator, features, beats, len(features), seed=seed, z_dan=sample)
-        return [_dance(corpus, i, d.poses["original"], d.unwarped["original"])]
+        return [SongRequest(corpus.song_features(i), beats, frames, seed, z_dan=sample)]
 
     files = generator.provenance.get("files", {})
-    return System(f"{name}, real z_dan", dances, f"{corpus.digest} {files} {seed}")
+    return System(
+        f"{name}, real z_dan", partial(_together, generator, corpus, request, 1), f"{corpus.digest} {files} {seed}"
+    )
 
 
 def bundle_system(name: str, generator: DanceGenerator, corpus: Corpus, draws: int, seed: int) -> System:
     """A bundle, dancing ``draws`` times to every song with seeds ``seed`` to ``seed + draws - 1``."""
 
-    def dances(i: int) -> list[DanceToSong]:
+    def request(i: int) -> list[SongRequest]:
         features, beats = corpus.song_features(i), corpus.song_beats(i)
-        danced = [dance_to(generator, features, beats, len(features), seed=seed + k) for k in range(draws)]
-        return [_dance(corpus, i, d.poses["original"], d.unwarped["original"]) for d in danced]
+        return [SongRequest(features, beats, len(features), seed + k) for k in range(draws)]
 
     files = generator.provenance.get("files", {})
-    return System(name, dances, f"{corpus.digest} {files} {generator.style_mode} {draws} {seed}")
+    return System(
+        name,
+        partial(_together, generator, corpus, request, draws),
+        f"{corpus.digest} {files} {generator.style_mode} {draws} {seed}",
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
@@ -15,7 +15,7 @@ import yaml
 
 from d2m.bundle.passport import state
 from d2m.bundle.run_folder import RunFolder
-from d2m.bundle.signature import runs_below
+from d2m.bundle.signature import flat, runs_below
 from d2m.core.errors import D2MError
 
 #: Name of what an evaluation of the run's bundle says, among its metrics; higher is better.
@@ -25,7 +25,8 @@ EVALUATED = "eval/objective"
 @dataclass(frozen=True)
 class Run:
     """A run. name: its path below the folder that was looked through. sweep: that of its sweep, "" outside of one.
-    state: running, done, failed, killed, "unfinished" (of before there were states) or "unreadable". facts: run.json.
+    state: running, done, failed, pruned, killed, requeued, "unfinished" (of before there were states) or "unreadable".
+    facts: run.json.
     """
 
     folder: RunFolder
@@ -41,7 +42,7 @@ class Run:
         composed = self.folder.path / ".hydra" / "config.yaml"
         if not plain and composed.is_file():
             plain = yaml.load(composed.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        return dict(_flat(plain or {}))
+        return dict(flat(plain or {}))
 
     @cached_property
     def metrics(self) -> dict[str, dict[str, float]]:
@@ -89,14 +90,6 @@ class Run:
             return self.folder.done(stage) or self.folder.progress(stage)
         except D2MError:
             return {}
-
-
-def _flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in node.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _evaluated(run: RunFolder) -> float | None:

@@ -17,7 +17,15 @@ from d2m.core.files import finite
 from d2m.reports.runs.choose import Runs
 from d2m.reports.runs.read import Run, differing
 
-_COLOURS = {"running": "cyan", "done": "green", "failed": "red", "killed": "yellow", "unreadable": "red"}
+_COLOURS = {
+    "running": "cyan",
+    "done": "green",
+    "failed": "red",
+    "killed": "yellow",
+    "requeued": "yellow",
+    "pruned": "magenta",
+    "unreadable": "red",
+}
 
 #: Keys of which a difference says nothing of a run.
 _UNSAID = (
@@ -96,8 +104,9 @@ def print_json(value: Any) -> None:
     Console().out(json.dumps(finite(value), indent=2, default=str), highlight=False)
 
 
-def print_runs(runs: Runs, metric: str | None = None, out: Console | None = None) -> None:
-    """A table of the runs on their own and one per sweep, each with a line for every run that failed."""
+def print_runs(runs: Runs, metric: str | None = None, out: Console | None = None, errors: bool = True) -> None:
+    """A table of the runs on their own and one per sweep, each with a line for every run that failed unless ``errors``
+    is False."""
     out = out or console()
     apart = differences_within(runs)
     for sweep, group in _groups(runs):
@@ -123,7 +132,7 @@ def print_runs(runs: Runs, metric: str | None = None, out: Console | None = None
             table.add_row(*cells, duration(run.seconds))
         out.print(table)
         for run in group:
-            if run.facts.get("error"):
+            if errors and run.facts.get("error"):
                 out.print(f"{escape(run.name)}: {_state(run)}: {escape(str(run.facts['error']))}", soft_wrap=True)
 
 
@@ -153,7 +162,7 @@ def print_run(run: Run, monitors: Mapping[str, tuple[str, str]], out: Console | 
             facts.add_row(key, escape(str(value)))
     out.print(facts)
     out.print(_stages(run, monitors))
-    if run.state in ("failed", "killed", "unfinished"):
+    if run.state in ("failed", "killed", "requeued", "unfinished"):
         out.print(f"to go on: d2m train resume={escape(str(run.folder.path))}", soft_wrap=True)
 
 

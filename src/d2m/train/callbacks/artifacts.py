@@ -169,19 +169,50 @@ class Lineage(pl.Callback):
 
 
 def log_bundle(
-    make_logger: Callable[..., Any], bundle: Path, run: RunFolder, corpus_dir: Path, made_of: Mapping[str, Path]
+    make_logger: Callable[..., Any],
+    bundle: Path,
+    run: RunFolder,
+    corpus_dir: Path,
+    made_of: Mapping[str, Path],
+    config: Mapping[str, Any],
 ) -> None:
-    """Record a bundle; W&B gets a short run of its own, job type "bundle", in the run's group."""
+    """Record a bundle; W&B gets a short run of its own, job type "bundle", in the run's group.
+
+    That run stands for the whole training in W&B's table: its config is the training's, its summary has every stage's
+    last metrics as STAGE/KEY, and STAGE/seconds.
+    """
     inputs = [corpus_node(corpus_dir), *(checkpoint_node(s, p) for s, p in made_of.items())]
     path, outputs = run.lineage("bundle"), [bundle_node(bundle)]
     if getattr(make_logger, "func", make_logger) is not wandb_logger:
         record(None, path, inputs, outputs)
         return
-    logger = make_logger(run_dir=str(run.path), stage="bundle", hparams={"stage": "bundle"})
+    logger = make_logger(run_dir=str(run.path), stage="bundle", hparams={"stage": "bundle", "config": config})
     try:
         record(logger, path, inputs, outputs)
+        logger.experiment.summary.update(whole_summary(run))
     finally:
-        close_loggers([logger], "success")
+        close_loggers([logger], "success", say=False)
+
+
+def whole_summary(run: RunFolder) -> dict[str, float]:
+    """STAGE/KEY -> last value, of every stage that is done; STAGE/seconds, too."""
+    summary: dict[str, float] = {}
+    for path in sorted(run.path.glob("checkpoints/*/done.json")):
+        stage, done = path.parent.name, run.done(path.parent.name)
+        told = {**done.get("metrics", {}), "seconds": done.get("seconds")}
+        summary |= {f"{stage}/{k}": v for k, v in told.items() if isinstance(v, int | float) and math.isfinite(v)}
+    return summary
+
+
+def log_objective(make_logger: Callable[..., Any], run: RunFolder, key: str, value: float) -> None:
+    """Put what a sweep optimises into the summary of the bundle's W&B run."""
+    if getattr(make_logger, "func", make_logger) is not wandb_logger:
+        return
+    logger = make_logger(run_dir=str(run.path), stage="bundle", hparams={})
+    try:
+        logger.experiment.summary.update({key: value})
+    finally:
+        close_loggers([logger], "success", say=False)
 
 
 def log_study_outputs(command: str, arguments: Mapping[str, Any], project: str = "d2m") -> str:

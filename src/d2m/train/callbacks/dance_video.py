@@ -12,7 +12,7 @@ from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import FPS
 from d2m.dance.generator import DanceGenerator
-from d2m.dance.song_dance import dance_to
+from d2m.dance.together import dance_to
 from d2m.data.corpus import Corpus
 from d2m.draw.video import render_dance
 from d2m.metrics.motion import mean_energy

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+from d2m.bundle.passport import slurm_job
 from d2m.core.machine import is_rank_zero
-
-
-class Cut(SystemExit):
-    """A stage was ended by a signal: exit code 128 + its number, as shells have it. Nothing after the stage is done."""
+from d2m.train.requeue import SIGNALS, Cut, end_by
 
 
 class LastCheckpoint(Checkpoint):
@@ -33,37 +32,84 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         epochs = trainer.current_epoch + 1
-        ends = epochs == trainer.max_epochs or (trainer.received_sigterm and trainer.world_size == 1)
+        ends = epochs == trainer.max_epochs or trainer.received_sigterm
         if not trainer.fast_dev_run and (ends or epochs % self.every_n_epochs == 0):  # type: ignore[attr-defined]
-            trainer.save_checkpoint(self.path, weights_only=False)
+            self._save(trainer)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Between two batches, of one process only: several may stand at different batches, and would wait for each
-        other. Gradients that are still being accumulated are in no checkpoint."""
-        if not isinstance(exception, SIGTERMException) or trainer.world_size > 1 or not trainer.training:
+        """Between two batches, at which all processes stand (see :class:`Signals`). Gradients that are still being
+        accumulated are in no checkpoint."""
+        if not isinstance(exception, SIGTERMException) or not trainer.training:
             return
         epoch = trainer.fit_loop.epoch_loop
         done = epoch.batch_progress.current.completed
         if 0 < done < trainer.num_training_batches and done % trainer.accumulate_grad_batches == 0:
-            trainer.save_checkpoint(self.path, weights_only=False)
+            self._save(trainer)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        for logger in trainer.loggers:  # curves up to here: what is resumed does not draw them again
+            logger.save()
+        trainer.save_checkpoint(self.path, weights_only=False)
 
 
 class Signals(pl.Callback):
-    """Ctrl-C ends training after the batch, as SIGTERM does; a second one at once."""
+    """Ctrl-C and, in a job of SLURM, the signals of :mod:`d2m.train.requeue` end training after the batch, as SIGTERM
+    does; a second Ctrl-C at once.
+
+    Of several processes all end after the same batch, whichever of them was signalled. On a GPU they ask each other
+    where losses are logged, because asking makes them wait for it. Lightning's own handler talks to the other processes
+    from within the signal, in whatever they are doing at that moment, and its loop asks them at every batch.
+    """
 
     #: The signal that ended training.
     number: int | None = None
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def __init__(self) -> None:
+        self._asked = 0
+
+    def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.on_train_start(trainer, pl_module)
+
+    def on_train_start(self, trainer: Any, pl_module: pl.LightningModule) -> None:
         # Lightning puts back what was there before when the stage is over.
         if threading.current_thread() is threading.main_thread():
+            several = trainer.world_size > 1
             signal.signal(signal.SIGINT, self._interrupt)
+            for number in SIGNALS if slurm_job() else ():
+                signal.signal(number, self._ask if several else self._interrupt)
+            if several:
+                signal.signal(signal.SIGTERM, self._ask)
+        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
+
+    def _ask(self, number: int, frame: Any) -> None:
+        self._asked = self.number or number
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        logged = (batch_idx + 1) % trainer.log_every_n_steps == 0 or trainer.is_last_batch
+        if logged or pl_module.device.type == "cpu":
+            self._agree(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._agree(trainer, pl_module)  # validation lies behind
+
+    def _agree(self, trainer: Any, pl_module: pl.LightningModule) -> None:
+        if trainer.world_size == 1:
+            return
+        asked = torch.tensor([self._asked], device=pl_module.device)
+        torch.distributed.all_reduce(asked, op=torch.distributed.ReduceOp.MAX)
+        if number := int(asked):
+            self.number = number
+            trainer._signal_connector.received_sigterm = True
 
     def _interrupt(self, number: int, frame: Any) -> None:
         if self.number is not None:
+            if number in SIGNALS:
+                return
             raise KeyboardInterrupt
         self.number = number
-        if is_rank_zero():
+        if is_rank_zero() and number == signal.SIGINT:
             print("\nstopping after this batch; Ctrl-C again stops at once", file=sys.stderr)
         signal.raise_signal(signal.SIGTERM)
 
@@ -75,11 +121,10 @@ class Signals(pl.Callback):
             last: the stage's last checkpoint.
         """
         number = self.number or (signal.SIGTERM if isinstance(end, SIGTERMException) else signal.SIGINT)
+        cut = end if isinstance(end, Cut) else end_by(number)
         if trainer.is_global_zero:
             kept = f"{last} is whole" if last.is_file() else "the stage has no checkpoint yet"
-            resume = f"d2m train resume={shlex.quote(str(last.parents[2]))}"
+            resume = "" if cut.requeue else f"; d2m train resume={shlex.quote(str(last.parents[2]))} goes on"
             at = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
-            print(
-                f"{signal.Signals(number).name} ended stage {stage} in {at}; {kept}; {resume} goes on", file=sys.stderr
-            )
-        return Cut(128 + number)
+            print(f"{signal.Signals(cut.number).name} ended stage {stage} in {at}; {kept}{resume}", file=sys.stderr)
+        return cut

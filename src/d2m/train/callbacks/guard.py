@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ from d2m.train.callbacks.loggers import define_batch_axis
 
 @contextmanager
 def evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; afterwards every submodule is in the mode that it was in."""
+    """Evaluation mode inside, and averaged weights if the stage keeps them; afterwards all is as it was."""
     modes = [(m, m.training) for m in module.modules()]
+    averaging: Any = getattr(module, "averaging", None)
     module.eval()
     try:
-        yield
+        with averaging.used(module) if averaging is not None else nullcontext():
+            yield
     finally:
         for m, mode in modes:
             m.training = mode
@@ -58,7 +60,8 @@ class StopOnNaN(pl.Callback):
             return
         first, names, finite = next(seen for seen in self._since if not bool(seen[2].all()))
         bad = sorted(name for name, ok in zip(names, finite.tolist(), strict=True) if not ok)
-        self._save(trainer, batch if first == batch_idx else None, first, bad)
+        if trainer.is_global_zero:
+            self._save(trainer, batch if first == batch_idx and trainer.world_size == 1 else None, first, bad)
         raise D2MError(
             f"stage {self.stage}: {', '.join(bad)} became NaN or infinite at epoch {trainer.current_epoch}, batch "
             f"{first}; the batch is in {self.path}; lower the learning rate (model.{self.stage}.optimizer.lr), or "
@@ -66,10 +69,11 @@ class StopOnNaN(pl.Callback):
         )
 
     def _save(self, trainer: Any, batch: Any, batch_idx: int, bad: list[str]) -> None:
-        """The batch as the networks got it; an earlier one is drawn again, as it is a function of epoch and number."""
+        """The batch as the networks got it; an earlier one, and one that other processes have rows of, is drawn again,
+        as it is a function of epoch and number."""
         data = trainer.datamodule
         if batch is None and data is not None:
-            raw = trainer.train_dataloader.dataset[trainer.current_epoch, batch_idx]
+            raw = trainer.train_dataloader.dataset.whole((trainer.current_epoch, batch_idx))
             batch = data.on_after_batch_transfer(raw)
         facts = {"stage": self.stage, "epoch": trainer.current_epoch, "batch_idx": batch_idx, "not_finite": bad}
         with atomic_path(self.path) as temp:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,16 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 
 from d2m.core.machine import is_rank_zero
 from d2m.draw.video import video_gif
+from d2m.train.callbacks.pace import note
 
 #: Characters of a run's, a group's or an artifact's name that W&B's server takes.
 NAME_LIMIT = 128
+#: And of a tag.
+TAG_LIMIT = 64
 #: How long a run may wait for W&B's server before it continues offline.
 CONNECT_SECONDS = 30.0
+#: How often W&B writes an offline run to the disk, which a killed job loses no more of (its own: every 15 s).
+FLUSH_SECONDS = 1.0
 #: Marks a WANDB_DATA_DIR set by us: the next run of this process may change it.
 _STAGED = "D2M_WANDB_STAGED"
 
@@ -44,17 +51,24 @@ def wandb_mode() -> str:
     return "online" if logged_in else "offline"
 
 
-def wandb_logger(run_dir: str, stage: str, hparams: dict[str, Any], project: str = "d2m") -> Logger:
-    """One W&B run per stage, grouped by the run's folder; the same run again when a stage is resumed."""
+def wandb_logger(
+    run_dir: str, stage: str, hparams: dict[str, Any], project: str = "d2m", tags: Sequence[str] = ()
+) -> Logger:
+    """One W&B run per stage, grouped by the run's folder; the same run again when a stage is resumed.
+
+    Args:
+        tags: beside those of :func:`run_tags`.
+    """
     folder = Path(run_dir)
     (folder / "wandb").mkdir(parents=True, exist_ok=True)
     _stage_artifacts_in(folder / "wandb" / "staged")
     name = "/".join(folder.absolute().parts[-2:])  # of a sweep the folder's own name is a number
 
     def make(mode: str, suffix: str = "") -> WandbLogger:
-        return WandbLogger(
+        return PatientWandbLogger(
             project=project, name=within_limit(f"{name}-{stage}"), group=within_limit(name), job_type=stage,
             id=_run_id(folder, stage) + suffix, resume="allow",
+            tags=[*run_tags(folder), *(within_limit(str(t), TAG_LIMIT) for t in tags)],
             save_dir=str(folder), mode=mode, config=hparams, settings=_quiet_settings(),
         )  # fmt: skip
 
@@ -73,6 +87,14 @@ def wandb_logger(run_dir: str, stage: str, hparams: dict[str, Any], project: str
     return make(mode)
 
 
+def run_tags(folder: Path) -> list[str]:
+    """``run:NAME``, and of a trial ``sweep:NAME`` before it: by them a table of W&B finds what belongs together."""
+    name, above = folder.absolute().name, folder.absolute().parent
+    if (above / "multirun.yaml").is_file():
+        return [within_limit(f"sweep:{above.name}", TAG_LIMIT), within_limit(f"run:{above.name}/{name}", TAG_LIMIT)]
+    return [within_limit(f"run:{name}", TAG_LIMIT)]
+
+
 def _stage_artifacts_in(folder: Path) -> None:
     """W&B keeps what an offline run will upload with the run, not in the home folder, unless the user sets it."""
     if os.environ.get("WANDB_DATA_DIR") in (None, "", os.environ.get(_STAGED)):
@@ -82,7 +104,33 @@ def _stage_artifacts_in(folder: Path) -> None:
 def _quiet_settings() -> Any:
     import wandb
 
-    return wandb.Settings(silent=True, console="off", init_timeout=CONNECT_SECONDS)
+    return wandb.Settings(
+        silent=True, console="off", init_timeout=CONNECT_SECONDS, x_transaction_log_flush_interval=FLUSH_SECONDS
+    )
+
+
+@contextmanager
+def _service_may_be_gone() -> Iterator[None]:
+    """A signal to all processes of a job, as clusters send it, ends W&B's service at once, and us after the batch.
+
+    It is no fault of the run. What was logged until then is on the disk.
+    """
+    try:
+        yield
+    except ConnectionError as e:
+        note(f"W&B's service has ended ({' '.join(str(e).split())}); W&B has the curves up to here", logging.WARNING)
+
+
+class PatientWandbLogger(WandbLogger):
+    """Lightning's; a run whose service has ended is trained on."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        with _service_may_be_gone():
+            super().log_metrics(metrics, step)
+
+    def finalize(self, status: str) -> None:
+        with _service_may_be_gone():
+            super().finalize(status)
 
 
 def _run_id(folder: Path, stage: str) -> str:
@@ -96,8 +144,13 @@ def _run_id(folder: Path, stage: str) -> str:
     return f"{marker.read_text().strip()}-{stage}"
 
 
-def close_loggers(loggers: Iterable[Logger], status: str) -> None:
-    """Finalise them, also on a crash: W&B's next run would else write into this one."""
+def close_loggers(loggers: Iterable[Logger], status: str, say: bool = True) -> None:
+    """Finalise them, also on a crash: W&B's next run would else write into this one.
+
+    Args:
+        status: success, failed, killed or requeued.
+        say: how an offline run is uploaded; False if :func:`say_upload` will, for the runs of all stages.
+    """
     loggers = list(loggers)
     for logger in loggers:
         logger.finalize("success" if status == "success" else "failed")
@@ -105,10 +158,22 @@ def close_loggers(loggers: Iterable[Logger], status: str) -> None:
         import wandb
 
         if wandb.run is not None:
-            if wandb.run.settings.mode == "offline":
+            if say and wandb.run.settings.mode == "offline":
                 folder = Path(wandb.run.dir).parent
                 print(f"W&B is offline: {folder}; upload it with: wandb sync {folder}")
-            wandb.finish(exit_code=0 if status == "success" else 1)
+            try:
+                if status == "requeued":  # shown as preempted until the job goes on, not as failed
+                    wandb.run.mark_preempting()
+                wandb.finish(exit_code=0 if status == "success" else 1)
+            except ConnectionError:  # said already
+                with suppress(ConnectionError):
+                    wandb.teardown()
+
+
+def say_upload(folder: Path) -> None:
+    """One line on how to upload the offline runs of a run's stages, if there are any."""
+    if next(folder.glob("wandb/offline-run-*"), None) is not None:
+        print(f"W&B was offline; to upload: wandb sync {shlex.quote(str(folder))}/wandb/offline-run-*")
 
 
 def define_batch_axis(logger: Logger) -> None:
@@ -164,7 +229,8 @@ def log_video(logger: Logger, key: str, path: Path, batch: int, caption: str) ->
     if isinstance(logger, WandbLogger):
         import wandb
 
-        logger.experiment.log({key: wandb.Video(str(path), caption=caption, format="mp4"), "batch": batch})
+        with _service_may_be_gone():
+            logger.experiment.log({key: wandb.Video(str(path), caption=caption, format="mp4"), "batch": batch})
     elif isinstance(logger, TensorBoardLogger):
         from tensorboard.compat.proto.summary_pb2 import Summary
 
@@ -198,7 +264,8 @@ def log_study(
         for row in rows:
             table.add_data(*(wandb.Video(str(v), format="mp4") if k == "video" else v for k, v in row.items()))
         images = {f"{key}/{name}": wandb.Image(str(path)) for name, path in figures.items()}
-        logger.experiment.log({**scalars, **images, f"{key}/table": table, "trainer/global_step": step})
+        with _service_may_be_gone():
+            logger.experiment.log({**scalars, **images, f"{key}/table": table, "trainer/global_step": step})
         return
     logger.log_metrics(dict(scalars), step=step)
     if isinstance(logger, TensorBoardLogger):

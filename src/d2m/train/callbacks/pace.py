@@ -13,14 +13,23 @@ from pytorch_lightning.callbacks import RichProgressBar
 LOG = logging.getLogger("d2m.train")
 #: Of Lightning's lines, those that advertise its other products.
 _ADVERTISED = ("litlogger", "litmodels")
+#: What it says of the machine, for every Trainer: a run makes two for each stage.
+_REPEATED = ("GPU available", "TPU available", "HPU available", "Using ")
+_SAID: set[str] = set()
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    return not any(word in record.getMessage().lower() for word in _ADVERTISED)
+    line = record.getMessage()
+    if line in _SAID or any(word in line.lower() for word in _ADVERTISED):
+        return False
+    if line.startswith(_REPEATED):
+        _SAID.add(line)
+    return True
 
 
 def silence_advertisements() -> None:
-    """Let Lightning's loggers drop them; may be called again."""
+    """Let Lightning's loggers drop them, and say once a run what the machine has; may be called again."""
+    _SAID.clear()
     for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero"):
         logging.getLogger(name).addFilter(_is_news)
 
@@ -46,8 +55,8 @@ class Pace(pl.Callback):
 
     Args:
         stage: its name.
-        samples: of a batch, a process.
-        samples_after: of the stages that follow, a process.
+        samples: of a batch.
+        samples_after: of the stages that follow.
         slowest: seconds per sample of the slowest stage that this run has finished; 0: none.
         shown: a progress bar shows the pace on the console.
     """
@@ -75,7 +84,7 @@ class Pace(pl.Callback):
     ) -> None:
         now = time.monotonic()
         self._n, self._n_epoch = self._n + 1, self._n_epoch + 1
-        self.rate = self._n_epoch * self.samples * trainer.world_size / max(now - self._epoch_began, 1e-9)
+        self.rate = self._n_epoch * self.samples / max(now - self._epoch_began, 1e-9)
         left = max(0, trainer.max_epochs * trainer.num_training_batches - trainer.fit_loop.total_batch_idx - 1)
         each = (now - self._began) / self._n
         self.stage_left = left * each

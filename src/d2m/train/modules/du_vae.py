@@ -8,11 +8,11 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from d2m.nets.du_vae import DUVAE, DUVAENoise
-from d2m.nets.losses import compute, full_weights, opening, weighted_sum
+from d2m.nets.losses import compute, full_weights, opening, unused, weighted_sum
 from d2m.nets.losses.du_vae import DEFAULT, TERMS, DUVAEStep
 from d2m.nets.sizes import Sizes
 from d2m.train.optimizers import ADAM, build_optimizer, cosine_decay
-from d2m.train.steps import clip_each, log_losses, step_generator
+from d2m.train.steps import clip_each, draw_noise, log_losses, total_batches, val_number
 
 
 class DUVAEModule(pl.LightningModule):
@@ -56,25 +56,25 @@ class DUVAEModule(pl.LightningModule):
         return {k: v * share if k.startswith("kl_") else v for k, v in self.weights.items()}
 
     def losses(self, batch: dict[str, Tensor], noise: DUVAENoise) -> dict[str, Tensor]:
-        """Forward and unweighted terms of one batch."""
+        """Forward and unweighted terms of one batch; those without weight only if validation monitors them."""
         out = self.net(batch["units1"], batch["units2"], noise)
-        return compute(TERMS, DUVAEStep(out, batch["units1"], batch["units2"]))
+        without = unused(self.weights) - (set() if self.training else {"recon"})
+        return compute(TERMS, DUVAEStep(out, batch["units1"], batch["units2"]), without=without)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        generator = step_generator(self, "train", batch_idx, self.hparams["seed"])
-        losses = self.losses(batch, self.net.draw_noise(batch["units1"], generator))
-        weights = self.annealed_weights(self.batch_count, int(self.trainer.estimated_stepping_batches))
+        losses = self.losses(batch, draw_noise(self, self.net.draw_noise, batch["units1"], "train", batch_idx))
+        weights = self.annealed_weights(self.batch_count, total_batches(self))
         total = weighted_sum(losses, weights)
         log_losses(self, "train", {**losses, "loss": total}, len(batch["units1"]))
         self.log("train/kl_weight", weights["kl_mov"])
         return total
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        generator = step_generator(self, "val", batch_idx, self.hparams["seed"])
-        losses = self.losses(batch, self.net.draw_noise(batch["units1"], generator))
+        number, counts = val_number(batch, batch_idx)
+        losses = self.losses(batch, draw_noise(self, self.net.draw_noise, batch["units1"], "val", number))
         # The KL's full weight: a moving weight would make epochs incomparable.
         losses["loss"] = weighted_sum(losses, self.weights)
-        log_losses(self, "val", losses, len(batch["units1"]))
+        log_losses(self, "val", losses, len(batch["units1"]), counts)
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
         """Each recurrent network on its own, as the reference does; the initial-pose networks are never clipped."""

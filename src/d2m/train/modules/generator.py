@@ -16,16 +16,18 @@ import torch
 from torch import Tensor
 
 from d2m.core.skeleton import POSE_DIM, SEQUENCE_FRAMES
-from d2m.dance.generator import DanceGenerator, DanceNoise, segment_centres_s
+from d2m.dance.generator import DanceGenerator, segment_centres_s
+from d2m.dance.noise import DanceNoise
 from d2m.data.normalizer import Normalizer
 from d2m.nets.composition import Composition, CompositionNoise, RealUnits
-from d2m.nets.losses import compute, full_weights, weighted_sum
+from d2m.nets.losses import compute, full_weights, unused, weighted_sum
 from d2m.nets.losses.generator import DEFAULT, TERMS, ClosedLoopStep, foreign_starts
 from d2m.nets.music_style import StyleMode
+from d2m.nets.rows import ALONE, Rows
 from d2m.nets.sizes import Sizes
 from d2m.train.movements import encode_movements, read_batch
 from d2m.train.optimizers import ADAM, build_optimizer, cosine_decay
-from d2m.train.steps import clip_each, log_losses, step_generator
+from d2m.train.steps import clip_each, draw_noise, log_losses, rows_of, step_generator, val_number
 
 
 class GeneratorModule(pl.LightningModule):
@@ -68,26 +70,30 @@ class GeneratorModule(pl.LightningModule):
         self.net.dance_decoder.requires_grad_(True)
         self.net.unit_decoder.requires_grad_(True)
 
-    def losses(self, real: RealUnits, noise: CompositionNoise) -> dict[str, Tensor]:
-        """Forward, both branches unrolled from one first pose, and unweighted terms."""
+    def losses(self, real: RealUnits, noise: CompositionNoise, rows: Rows = ALONE) -> dict[str, Tensor]:
+        """Forward, both branches unrolled from one first pose, and the unweighted terms that have a weight.
+
+        ``rows``: these are of a batch.
+        """
         net = self.net
         b, u = real.units.shape[:2]
         dance, music = net.reconstruct(real, noise), net.compose(real, noise)
         recon_mov = dance.mov.sample(noise.recon_mov.view(b, u, -1))
+        assert music.mov is not None
         fake_mov = music.mov.sample(noise.fake_mov)
-        first, due = foreign_starts(real.units, self.hparams["foreign_start"], self.hparams["recovery_frames"])
+        first, due = foreign_starts(real.units, self.hparams["foreign_start"], self.hparams["recovery_frames"], rows)
         ini = noise.z_ini.view(b, u, -1)
         # Both branches in one unroll: a GRU's cost is in its steps, not in its rows.
         poses = net.unroll(torch.cat([recon_mov, fake_mov]), torch.cat([first, first]), torch.cat([ini, ini]))
-        return compute(TERMS, ClosedLoopStep(real.units, poses[:b], poses[b:], real.z_mov, dance.mov, due))
+        step = ClosedLoopStep(real.units, poses[:b], poses[b:], real.z_mov, dance.mov, due)
+        return compute(TERMS, step, without=unused(self.weights))
 
-    def _step(self, stream: str, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        generator = step_generator(self, stream, batch_idx, self.hparams["seed"])
-        noise = self.net.draw_noise(batch["units"], generator)
+    def _step(self, stream: str, batch: dict[str, Tensor], number: int, counts: bool = True) -> Tensor:
+        noise = draw_noise(self, self.net.draw_noise, batch["units"], stream, number)
         real = read_batch(self.net, batch, noise, self.movements)
-        losses = self.losses(real, noise)
+        losses = self.losses(real, noise, rows_of(self, stream))
         total = weighted_sum(losses, self.weights)
-        log_losses(self, stream, {**losses, "loss": total}, len(batch["units"]))
+        log_losses(self, stream, {**losses, "loss": total}, len(batch["units"]), counts)
         return total
 
     def on_fit_start(self) -> None:
@@ -97,13 +103,13 @@ class GeneratorModule(pl.LightningModule):
         return self._step("train", batch, batch_idx)
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        self._step("val", batch, batch_idx)
+        self._step("val", batch, *val_number(batch, batch_idx))
 
     @torch.no_grad()
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """The test phase: ``features`` (b, t, n_features) of songs of one length -> dances (b, t, 28), both normalised.
 
-        As :func:`d2m.dance.song_dance.dance_to` without redraws and without the warp; noise is a function of the seed,
+        As :func:`d2m.dance.together.dance_to` without redraws and without the warp; noise is a function of the seed,
         the batch and the rank.
         """
         features = batch["features"]

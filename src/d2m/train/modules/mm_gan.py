@@ -18,13 +18,25 @@ from torch import Tensor, nn
 
 from d2m.core.skeleton import SEQUENCE_UNITS
 from d2m.nets.composition import Composition, CompositionNoise, DanceBranch, MusicBranch, RealUnits
-from d2m.nets.losses import compute, full_weights, opening, weighted_sum
-from d2m.nets.losses.mm_gan import DEFAULT, DISCRIMINATOR, GENERATOR, STYLE, GANStep, Inferred, StyleStep, unused
+from d2m.nets.losses import compute, full_weights, opening, unused, weighted_sum
+from d2m.nets.losses.mm_gan import (
+    DEFAULT,
+    DISCRIMINATOR,
+    GENERATOR,
+    LOGGED,
+    READ_MUSIC_MOVEMENTS,
+    STYLE,
+    GANStep,
+    Inferred,
+    StyleStep,
+)  # fmt: skip
 from d2m.nets.mm_gan import Discriminator, NoiseEncoder
+from d2m.nets.rows import ALONE, Rows
 from d2m.nets.sizes import Sizes
 from d2m.train.movements import encode_movements, read_batch
 from d2m.train.optimizers import ADAM, build_optimizer, cosine_decay, step_schedulers
-from d2m.train.steps import clip_each, frozen, log_losses, step_generator
+from d2m.train.processes import average_gradients
+from d2m.train.steps import clip_each, draw_noise, frozen, log_losses, rows_of, total_batches, val_number
 
 
 class Branches(NamedTuple):
@@ -38,7 +50,7 @@ class Branches(NamedTuple):
         d, m = self
         return Branches(
             DanceBranch(d.z_dan.detach(), d.z_dan_samples.detach(), d.mov.detach()),
-            MusicBranch(m.z_dan.detach(), m.z_dan_samples.detach(), m.mov.detach()),
+            MusicBranch(m.z_dan.detach(), m.z_dan_samples.detach(), m.mov and m.mov.detach()),
         )
 
 
@@ -111,8 +123,10 @@ class MMGANModule(pl.LightningModule):
     # -- phases -----------------------------------------------------------------------------------------------
 
     def branches(self, real: RealUnits, noise: CompositionNoise) -> Branches:
-        """Both branches at the current weights."""
-        return Branches(self.net.reconstruct(real, noise), self.net.compose(real, noise))
+        """Both branches at the current weights; training decodes the music's movements only for terms with a weight."""
+        weights = {**self.d_weights, **self.g_weights}
+        movements = not self.training or any(weights[name] for name in READ_MUSIC_MOVEMENTS)
+        return Branches(self.net.reconstruct(real, noise), self.net.compose(real, noise, movements))
 
     def _gan_step(self, real: RealUnits, branches: Branches, **more: Any) -> GANStep:
         return GANStep(real, *branches, self.movement_discriminator, self.dance_discriminator, **more)
@@ -133,19 +147,22 @@ class MMGANModule(pl.LightningModule):
         poses: bool = True,
         branches: Branches | None = None,
         recording: Tensor | None = None,
+        rows: Rows = ALONE,
     ) -> dict[str, Tensor]:
         """Unweighted terms of encoders and decoders.
 
         Args:
             poses: False leaves "recon" out: decoding units is most of a step.
             branches: as in :meth:`discriminator_phase`.
-            recording: (b,) as in :meth:`optimize`.
+            recording, rows: as in :meth:`optimize`.
         """
         branches = branches or self.branches(real, noise)
         recon = self.net.decode_units(real, branches.dance.mov, noise) if poses else None
         inferred = self.infer(real, branches.dance, noise) if self.noise_encoder is not None else None
-        left_out = {*unused({**self.g_weights, "recon": float(poses)})}
-        step = self._gan_step(real, branches, recon=recon, inferred=inferred, recording=recording)
+        left_out = unused({**self.g_weights, "recon": float(poses)}) - LOGGED
+        if branches.music.mov is None:
+            left_out.add("kl_fake_mov")
+        step = self._gan_step(real, branches, recon=recon, inferred=inferred, recording=recording, rows=rows)
         return compute(GENERATOR, step, without=left_out)
 
     def infer(self, real: RealUnits, dance: DanceBranch, noise: CompositionNoise) -> Inferred:
@@ -154,11 +171,16 @@ class MMGANModule(pl.LightningModule):
         behind = self.noise_encoder(dance.z_dan_samples.detach(), real.style)
         return Inferred(behind, self.net.style_to_dance(real.style, behind.sample(noise.inferred)))
 
-    def style_phase(self, real: RealUnits, noise: CompositionNoise) -> dict[str, Tensor]:
-        """Unweighted style terms, with a forward pass of their own."""
+    def style_phase(
+        self, real: RealUnits, noise: CompositionNoise, branches: Branches | None = None
+    ) -> dict[str, Tensor]:
+        """Unweighted style terms, with a forward pass of their own unless ``branches`` is one at these weights."""
         net = self.net
-        z_real = net.dance_encoder(real.z_mov.parameters_cat()).sample(noise.z_dan)
-        z_fake = net.style_to_dance(real.style, noise.audio).sample(noise.fake_z_dan)
+        if branches is None:
+            z_real = net.dance_encoder(real.z_mov.parameters_cat()).sample(noise.z_dan)
+            z_fake = net.style_to_dance(real.style, noise.audio).sample(noise.fake_z_dan)
+        else:
+            z_real, z_fake = branches.dance.z_dan_samples, branches.music.z_dan_samples
         step = StyleStep(real.style, net.style_regressor, z_real, z_fake)
         return compute(STYLE, step, without=unused(self.style_weights))
 
@@ -170,6 +192,7 @@ class MMGANModule(pl.LightningModule):
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         self.manual_backward(loss)
+        average_gradients(p for optimizer in optimizers for g in optimizer.param_groups for p in g["params"])
         norms = clip_each(networks, self.hparams["clip"])
         for optimizer in optimizers:
             optimizer.step()
@@ -183,6 +206,7 @@ class MMGANModule(pl.LightningModule):
         noise: CompositionNoise,
         g_weights: dict[str, float] | None = None,
         recording: Tensor | None = None,
+        rows: Rows = ALONE,
     ) -> dict[str, Tensor]:
         """The updates of one batch, up to three; returns every loss, each at the weights that its update saw.
 
@@ -192,6 +216,7 @@ class MMGANModule(pl.LightningModule):
             g_weights: of the generator phase, instead of the module's own; 0 where the module's are, whose terms are
                 not computed.
             recording: (b,) which recording each sequence is from, for "align".
+            rows: these are of a batch.
         """
         weights = dict(g_weights or self.g_weights)
         net = self.net
@@ -208,7 +233,7 @@ class MMGANModule(pl.LightningModule):
             losses = self.discriminator_phase(real, noise, branches)
             losses["grad_d"] = self._update(losses, self.d_weights, [opt_d], discriminators)
         with frozen(*discriminators):
-            g = self.generator_phase(real, noise, weights["recon"] != 0, branches, recording)
+            g = self.generator_phase(real, noise, weights["recon"] != 0, branches, recording, rows)
             inference = [] if self.noise_encoder is None else [self.noise_encoder]
             networks = [*encoders, *inference, net.dance_decoder, net.unit_decoder]
             losses |= {**g, "grad_g": self._update(g, weights, [opt_encoders, opt_decoders], networks)}
@@ -222,26 +247,25 @@ class MMGANModule(pl.LightningModule):
         self.movements = encode_movements(self)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        generator = step_generator(self, "train", batch_idx, self.hparams["seed"])
-        noise = self.net.draw_noise(batch["units"], generator)
+        noise = draw_noise(self, self.net.draw_noise, batch["units"], "train", batch_idx)
         real = read_batch(self.net, batch, noise, self.movements)
-        weights = self.annealed_weights(
-            int(self.trainer.fit_loop.total_batch_idx), int(self.trainer.estimated_stepping_batches)
-        )
-        log_losses(self, "train", self.optimize(real, noise, weights, batch.get("recording")), len(batch["units"]))
+        weights = self.annealed_weights(int(self.trainer.fit_loop.total_batch_idx), total_batches(self))
+        losses = self.optimize(real, noise, weights, batch.get("recording"), rows_of(self, "train"))
+        log_losses(self, "train", losses, len(batch["units"]))
         self.log("train/kl_weight", weights["kl_dan"])
         step_schedulers(self)
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        generator = step_generator(self, "val", batch_idx, self.hparams["seed"])
-        noise = self.net.draw_noise(batch["units"], generator)
+        number, counts = val_number(batch, batch_idx)
+        noise = draw_noise(self, self.net.draw_noise, batch["units"], "val", number)
         real = read_batch(self.net, batch, noise, self.movements)
+        branches = self.branches(real, noise)
         losses = {
-            **self.discriminator_phase(real, noise),
-            **self.generator_phase(real, noise, recording=batch.get("recording")),
-            **self.style_phase(real, noise),
+            **self.discriminator_phase(real, noise, branches),
+            **self.generator_phase(real, noise, branches=branches, recording=batch.get("recording")),
+            **self.style_phase(real, noise, branches),
         }
-        log_losses(self, "val", losses, len(batch["units"]))
+        log_losses(self, "val", losses, len(batch["units"]), counts)
 
     def configure_optimizers(self) -> Any:
         net = self.net

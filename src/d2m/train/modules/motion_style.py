@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -17,7 +17,17 @@ from d2m.nets.motion_style import MotionStyle
 from d2m.nets.sizes import MotionSizes, Sizes, sizes_in
 from d2m.train.metrics import BalancedAccuracy
 from d2m.train.optimizers import ADAMW, build_optimizer
-from d2m.train.steps import log_losses, step_generator
+from d2m.train.steps import draw_noise, log_losses, val_number
+
+
+class SizeNoise(NamedTuple):
+    """The noise of a batch of b units."""
+
+    size: Tensor  # (b, 1, 1)
+
+    def rows(self, own: slice, n: int) -> SizeNoise:
+        """The noise of some of the batch's ``n`` units."""
+        return SizeNoise(self.size[own])
 
 
 class MotionStyleModule(pl.LightningModule):
@@ -49,10 +59,13 @@ class MotionStyleModule(pl.LightningModule):
         # Over the whole pass and all ranks: a mean of batches' balanced accuracies would be none.
         self.guide_accuracy, self.judge_accuracy = BalancedAccuracy(n_genres), BalancedAccuracy(n_genres)
 
+    def draw_noise(self, units: Tensor, generator: torch.Generator) -> SizeNoise:
+        """One draw for a batch like ``units`` (b, 32, 28)."""
+        return SizeNoise(randn(len(units), 1, 1, generator=generator, like=units))
+
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        generator = step_generator(self, "train", batch_idx, self.hparams["seed"])
         units = batch["units"]
-        scale = 1 + self.hparams["size_jitter"] * randn(len(units), 1, 1, generator=generator, like=units)
+        scale = 1 + self.hparams["size_jitter"] * draw_noise(self, self.draw_noise, units, "train", batch_idx).size
         guide, judge = (
             F.cross_entropy(logits, batch["genre"], label_smoothing=self.hparams["label_smoothing"])
             for logits in self.net(units * scale)
@@ -65,10 +78,11 @@ class MotionStyleModule(pl.LightningModule):
         genre = batch["genre"]
         logits = self.net(batch["units"])
         loss = sum((F.cross_entropy(x, genre) for x in logits), torch.zeros((), device=genre.device))
+        _, counts = val_number(batch, batch_idx)
         for accuracy, x in zip((self.guide_accuracy, self.judge_accuracy), logits, strict=True):
-            accuracy.update(x, genre)
+            accuracy.update(x[: len(x) * counts], genre[: len(x) * counts])
         self.log_dict({"val/guide_accuracy": self.guide_accuracy, "val/balanced_accuracy": self.judge_accuracy})
-        log_losses(self, "val", {"loss": loss}, len(genre))
+        log_losses(self, "val", {"loss": loss}, len(genre), counts)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return build_optimizer(self.hparams["optimizer"], self.parameters())

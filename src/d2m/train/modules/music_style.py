@@ -6,7 +6,7 @@ to forget whatever differs between songs of one genre (docs/adr/0068-a-style-tha
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -15,9 +15,22 @@ from torch.nn import functional as F
 
 from d2m.core.gaussian import randn
 from d2m.nets.music_style import MusicStyle
+from d2m.nets.rows import ALONE, Rows
 from d2m.nets.sizes import Sizes
 from d2m.train.optimizers import ADAMW, build_optimizer
-from d2m.train.steps import log_losses, step_generator
+from d2m.train.steps import draw_noise, log_losses, rows_of, val_number
+
+
+class StyleNoise(NamedTuple):
+    """All noise of a batch of b windows; no columns of what the module does not use."""
+
+    features: Tensor  # (b, 30, n_features)
+    song: Tensor  # (b, 1, n_features)
+    keep: Tensor  # (b, style), uniform in [0, 1)
+
+    def rows(self, own: slice, n: int) -> StyleNoise:
+        """The noise of some of the batch's ``n`` windows."""
+        return StyleNoise(*(x[own] for x in self))
 
 
 class MusicStyleModule(pl.LightningModule):
@@ -55,46 +68,57 @@ class MusicStyleModule(pl.LightningModule):
         self.save_hyperparameters()
         s = Sizes.from_dict(sizes)
         self.net = MusicStyle(s.n_genres, s.n_features, s.style, s.style_network)
+        self.style_width = s.style
         self.tempo_head = nn.Linear(s.style, 1) if tempo > 0 else None
 
-    def disturb(self, features: Tensor, generator: torch.Generator) -> Tensor:
+    def draw_noise(self, features: Tensor, generator: torch.Generator) -> StyleNoise:
+        """One draw for a batch like ``features`` (b, 30, n_features)."""
+        h, (b, t, f) = self.hparams, features.shape
+        none = features.new_empty(b, 0)
+        noise = randn(b, t, f, generator=generator, like=features) if h["feature_noise"] > 0 else none
+        song = randn(b, 1, f, generator=generator, like=features) if h["song_shift"] > 0 else none
+        keep = none
+        if h["dropout"] > 0:
+            keep = torch.rand(b, self.style_width, generator=generator, device=generator.device).to(features)
+        return StyleNoise(noise, song, keep)
+
+    def disturb(self, features: Tensor, noise: StyleNoise) -> Tensor:
         """Noise and offsets on normalised features (b, t, n_features)."""
         h = self.hparams
         if h["feature_noise"] > 0:
-            features = features + h["feature_noise"] * randn(*features.shape, generator=generator, like=features)
+            features = features + h["feature_noise"] * noise.features
         if h["song_shift"] > 0:
-            b, _, f = features.shape
-            features = features + h["song_shift"] * randn(b, 1, f, generator=generator, like=features)
+            features = features + h["song_shift"] * noise.song
         return features
 
     def loss(
-        self, features: Tensor, genre: Tensor, generator: torch.Generator, tempo: Tensor | None = None,
-        rate: Tensor | None = None,
+        self, features: Tensor, genre: Tensor, noise: StyleNoise, tempo: Tensor | None = None,
+        rate: Tensor | None = None, rows: Rows = ALONE,
     ) -> Tensor:  # fmt: skip
         """Of disturbed features (b, 30, n_features) against genres (b,) and tempi (b,), octaves above 120 BPM.
 
         ``rate`` (b,): by how many octaves augmentation changed the tempi; a window at another tempo says nothing of its
-        genre, which may be a matter of tempo.
+        genre, which may be a matter of tempo. ``rows``: these are of a batch.
         """
         h = self.hparams
-        style = self.net.style(self.disturb(features, generator))
+        style = self.net.style(self.disturb(features, noise))
         keep = 1 - h["dropout"]
         if keep < 1:  # by hand: nn.Dropout draws from the global generator, and a resumed stage would draw others
-            mask = torch.rand(style.shape, generator=generator).to(style) < keep
-            style = style * mask / keep
+            style = style * (noise.keep.to(style) < keep) / keep
         logits = self.net.classifier(style)
         each = F.cross_entropy(logits, genre, label_smoothing=h["label_smoothing"], reduction="none")
         loss = each.mean()
         if rate is not None:
-            loss = _mean_where(each, rate == 0)
+            loss = _mean_where(each, rate == 0, rows)
         if self.tempo_head is not None and tempo is not None:
             off = (self.tempo_head(style)[:, 0] - tempo.nan_to_num()).square()
-            loss = loss + h["tempo"] * _mean_where(off, tempo.isfinite())
+            loss = loss + h["tempo"] * _mean_where(off, tempo.isfinite(), rows)
         return loss
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        generator = step_generator(self, "train", batch_idx, self.hparams["seed"])
-        loss = self.loss(batch["features"], batch["genre"], generator, batch.get("tempo"), batch.get("rate"))
+        noise = draw_noise(self, self.draw_noise, batch["features"], "train", batch_idx)
+        rows = rows_of(self, "train")
+        loss = self.loss(batch["features"], batch["genre"], noise, batch.get("tempo"), batch.get("rate"), rows)
         log_losses(self, "train", {"loss": loss}, len(batch["genre"]))
         return loss
 
@@ -102,12 +126,17 @@ class MusicStyleModule(pl.LightningModule):
         logits = self.net(batch["features"])
         loss = F.cross_entropy(logits, batch["genre"])
         accuracy = (logits.argmax(-1) == batch["genre"]).float().mean()
-        log_losses(self, "val", {"loss": loss, "accuracy": accuracy}, len(logits))
+        _, counts = val_number(batch, batch_idx)
+        log_losses(self, "val", {"loss": loss, "accuracy": accuracy}, len(logits), counts)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return build_optimizer(self.hparams["optimizer"], self.parameters())
 
 
-def _mean_where(values: Tensor, kept: Tensor) -> Tensor:
-    """Mean of those values (b,) that are kept; 0 if none are."""
-    return torch.where(kept, values, torch.zeros_like(values)).sum() / kept.sum().clamp_min(1)
+def _mean_where(values: Tensor, kept: Tensor, rows: Rows) -> Tensor:
+    """Mean of those values (b,) that are kept; 0 if none are.
+
+    The mean of this over the processes is the mean over the batch: each divides by how many are kept on average.
+    """
+    count = rows.mean(kept.sum().to(values)).clamp_min(1 / rows.world)
+    return torch.where(kept, values, torch.zeros_like(values)).sum() / count

@@ -1,0 +1,184 @@
+"""The trials of an Optuna sweep: which one is next, whose it is, and what became of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+from filelock import FileLock, Timeout
+from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.trial import FrozenTrial, TrialState
+
+from d2m.bundle.run_folder import RunFolder
+from d2m.bundle.signature import runs_below
+from d2m.cli.search_space import words
+from d2m.core.errors import D2MError
+from d2m.reports.runs.sweep import Trial
+from d2m.train.study import JOURNAL, SeededByTrial, open_study
+
+#: Workers hold a file here while they live.
+_WORKERS = ".workers"
+#: Taken for the moment in which a worker chooses its trials.
+_CHOICE = ".choice.lock"
+#: Keys that may differ from one worker or session of a sweep to the next.
+_UNSAID = (
+    "callbacks.dance_video", "callbacks.latent", "callbacks.progress_bar", "hydra", "logger", "project", "rerun",
+    "resume", "reuse", "torch_threads",
+)  # fmt: skip
+#: A trial whose process ended without a word so often fails.
+_ATTEMPTS = 3
+_STATES = {
+    TrialState.COMPLETE: "done", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed", TrialState.RUNNING: "running",
+    TrialState.WAITING: "running",
+}  # fmt: skip
+
+
+class Trials:
+    """The study of a folder as one of its workers sees it.
+
+    A trial belongs to the worker that took it. If that worker is gone and nobody trains in the trial's folder, the next
+    one takes it over and goes on from its last checkpoint.
+
+    Args:
+        folder: of the sweep.
+        fixed: overrides of every trial, key -> value.
+        space: what the sampler chooses.
+        direction: "minimize" or "maximize".
+        n_trials: of the study, whoever trains them.
+    """
+
+    def __init__(
+        self, folder: Path, fixed: Mapping[str, str], space: Mapping[str, BaseDistribution], direction: str,
+        n_trials: int,
+    ) -> None:  # fmt: skip
+        self.folder, self.fixed, self.space = folder, dict(fixed), dict(space)
+        self.direction, self.n_trials = direction, n_trials
+        self._worker = f"{platform.node()}-{os.getpid()}-{os.urandom(3).hex()}"
+
+    @contextmanager
+    def open(self, sampler: Callable[..., Any], seed: int, begin: Callable[[], object]) -> Iterator[None]:
+        """Open the study, or make it, and be one of its workers for a while.
+
+        Args:
+            sampler: called with ``seed``, gives one of Optuna's samplers.
+            begin: called when the folder is known to be this sweep's, before anything is written but the lock.
+
+        Raises:
+            D2MError: the folder holds another sweep, or runs of none; or it cannot be written.
+        """
+        if not (self.folder / JOURNAL).is_file() and next(runs_below(self.folder), None) is not None:
+            raise D2MError(
+                f"{self.folder}: holds runs, but no {JOURNAL}: it is not an Optuna sweep; choose another "
+                "hydra.sweep.dir"
+            )
+        try:
+            (self.folder / _WORKERS).mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise D2MError(
+                f"{self.folder}: cannot write the sweep here ({e.strerror}); choose another hydra.sweep.dir"
+            ) from e
+        mine = self.folder / _WORKERS / self._worker
+        with FileLock(mine):
+            try:
+                with self._choosing():
+                    self.study = open_study(self.folder, self.direction, SeededByTrial(sampler, seed))
+                    self._check_same()
+                    begin()
+                yield
+            finally:
+                mine.unlink(missing_ok=True)
+
+    def take(self, n: int) -> dict[int, dict[str, str]]:
+        """The next trials of this worker, abandoned ones first: number -> overrides; {} if none are left."""
+        taken: dict[int, dict[str, str]] = {}
+        with self._choosing():
+            trials = self.study.get_trials(deepcopy=False)
+            for trial in (t for t in trials if t.state == TrialState.RUNNING and self._abandoned(t)):
+                attempts = int(trial.user_attrs.get("attempts", 1)) + 1
+                if attempts > _ATTEMPTS:
+                    self.tell(trial.number, "failed", None, f"its process ended without a word, {_ATTEMPTS} times")
+                elif len(taken) < n and trial.params.keys() == self.space.keys():
+                    self._mine(optuna.trial.Trial(self.study, trial._trial_id), attempts)
+                    taken[trial.number] = self._overrides(trial.params)
+                elif trial.params.keys() != self.space.keys():  # killed while it was drawn
+                    self.tell(trial.number, "failed", None, "its process ended before it began")
+            while len(taken) < n and len(self.study.get_trials(deepcopy=False)) < self.n_trials:
+                drawn = self.study.ask(self.space)
+                self._mine(drawn, 1)
+                taken[drawn.number] = self._overrides(drawn.params)
+        return taken
+
+    def tell(self, number: int, state: str, value: float | None, error: str | None) -> None:
+        """What became of a trial: "done", "pruned" or "failed"."""
+        (trial,) = (t for t in self.study.get_trials(deepcopy=False) if t.number == number)
+        if error is not None:
+            optuna.trial.Trial(self.study, trial._trial_id).set_user_attr("error", error)
+        states = {"done": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+        self.study.tell(number, value, state=states[state])
+
+    def so_far(self) -> list[Trial]:
+        """All trials of the study, other workers' too."""
+        return [
+            Trial(
+                str(t.number), self.folder / str(t.number), words(t.params), _STATES[t.state],
+                t.value if t.state == TrialState.COMPLETE else None, t.user_attrs.get("error"),
+            )
+            for t in self.study.get_trials(deepcopy=False)
+        ]  # fmt: skip
+
+    def _overrides(self, params: Mapping[str, Any]) -> dict[str, str]:
+        return {**self.fixed, **words(params)}
+
+    def _mine(self, trial: optuna.trial.Trial, attempts: int) -> None:
+        trial.set_user_attr("worker", self._worker)
+        trial.set_user_attr("attempts", attempts)
+
+    def _abandoned(self, trial: FrozenTrial) -> bool:
+        worker = trial.user_attrs.get("worker")
+        if worker == self._worker or RunFolder(self.folder / str(trial.number)).in_use():
+            return False
+        held = self.folder / _WORKERS / str(worker)
+        if worker is None or not held.is_file():
+            return True
+        try:
+            with FileLock(held, timeout=0):
+                return True
+        except Timeout:
+            return False
+
+    @contextmanager
+    def _choosing(self) -> Iterator[None]:
+        with FileLock(self.folder / _CHOICE):
+            yield
+
+    def _check_same(self) -> None:
+        """See that the study is of this command.
+
+        Raises:
+            D2MError: it is of other settings.
+        """
+        asked = {f"{k}={v}" for k, v in self.fixed.items() if not _unsaid(k)}
+        swept = {k: json.loads(distribution_to_json(d)) for k, d in self.space.items()}
+        told = {"fixed": sorted(asked), "space": swept, "direction": self.direction}
+        before = self.study.user_attrs.get("sweep")
+        if before is None:
+            self.study.set_user_attr("sweep", told)
+        elif json.loads(json.dumps(told)) != before:
+            other = sorted(asked ^ set(before["fixed"]))
+            other += [k for k in {*swept, *before["space"]} if swept.get(k) != before["space"].get(k)]
+            named = ", ".join(other) or f"direction={before['direction']}"
+            raise D2MError(
+                f"{self.folder}: holds a sweep that differs in {named}; choose another hydra.sweep.dir to begin a new "
+                "one"
+            )
+
+
+def _unsaid(key: str) -> bool:
+    key = key.lstrip("+")
+    return any(key == k or key.startswith(f"{k}.") for k in _UNSAID)

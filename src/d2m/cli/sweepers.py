@@ -1,0 +1,252 @@
+"""Hydra's sweepers, as this program wants them: a trial that fails ends no sweep, and every sweep ends with a summary.
+
+Hydra finds them as ``hydra_plugins.d2m_sweepers``, the only place where it looks.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.sweeper import Sweeper
+from omegaconf import DictConfig, OmegaConf
+
+from d2m.bundle.passport import reason
+from d2m.bundle.run_folder import RunFolder
+from d2m.core.errors import D2MError, Pruned
+from d2m.reports.runs.choose import Runs
+from d2m.reports.runs.read import EVALUATED, read_run
+from d2m.reports.runs.sweep import Sweep, Trial, print_sweep
+
+#: Of a trial that an optimiser learns nothing from.
+_UNMEASURED = "its objective was never measured; validate at least once: fit.STAGE.check_val_every_n_epoch"
+
+
+def monitors() -> dict[str, tuple[str, str]]:
+    """Stage -> its monitored metric, and "min" or "max"."""
+    from d2m.train.stage import STAGES
+
+    return {s.name: (s.monitor, s.mode) for s in STAGES.values()}
+
+
+def judged_by(config: DictConfig) -> tuple[str, str]:
+    """What a sweep of ``d2m train`` optimises, STAGE/METRIC or eval/objective, and "min" or "max".
+
+    Raises:
+        D2MError: an unknown stage.
+    """
+    from d2m.train.stage import in_order
+
+    if config.get("objective") == EVALUATED:
+        return EVALUATED, "max"
+    last = in_order(list(config.stages))[-1]
+    return f"{last.name}/{last.monitor}", last.mode
+
+
+def outcome(name: str, run: RunFolder, params: Mapping[str, str], returned: JobReturn | None) -> Trial:
+    """What became of a trial.
+
+    Args:
+        returned: what its job gave to Hydra; None if the launcher lost it: then its folder tells.
+    """
+    if returned is None:
+        told = read_run(run, run.path.parent)
+        judged = Runs([told], monitors()).objective(told)
+        value = None if judged is None else judged.value
+        if told.state != "done":
+            error = str(told.facts.get("error") or "its process ended without a word")
+            return Trial(name, run.path, params, "pruned" if told.state == "pruned" else "failed", error=error)
+    else:
+        value = returned._return_value  # return_value would raise, and print a hint of Hydra's
+        if returned.status != JobStatus.COMPLETED:
+            state = "pruned" if isinstance(value, Pruned) else "failed"
+            return Trial(name, run.path, params, state, error=reason(value))
+    measured = float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    return Trial(name, run.path, params, "done", measured)
+
+
+def finish(folder: Path, config: DictConfig, trials: Sequence[Trial], out: bool = True) -> Sweep:
+    """Write sweep.json; at the end of a sweep also the pictures, and print its summary."""
+    objective, mode = judged_by(config)
+    done = [(t.params, t.value) for t in trials if t.state == "done" and t.value is not None]
+    shares = {}
+    if out and len(done) > 1:
+        from d2m.train.study import importances
+
+        shares = importances(done)
+    sweep = Sweep(folder, objective, mode, trials, shares)
+    sweep.write()
+    if out:
+        print_sweep(sweep, monitors(), sweep.draw())
+    return sweep
+
+
+class GridSweeper(BasicSweeper):
+    """Hydra's own sweeper, all combinations in the order given, but for what happens to trials that fail.
+
+    A sweep that is called again with its ``hydra.sweep.dir`` goes on where it ended: finished runs are not trained
+    again. Exit code 1 if a trial failed.
+    """
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Raises SystemExit(1) at the end if a trial failed."""
+        assert self.config is not None and self.launcher is not None and self.hydra_context is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        swept = {o.get_key_element() for o in overrides if o.is_sweep_override()}
+        self.overrides = self.split_arguments(overrides, self.max_batch_size)
+        folder = begin_folder(self.config)
+        trains = "stages" in self.config  # of the commands that sweep, only train has an objective
+        trials: list[Trial] = []
+        while not self.is_done():
+            batch = self.get_job_batch()
+            self.validate_batch_is_legal(batch)
+            with cut_short(folder):
+                returns = launch(self.launcher, batch, len(trials))
+            for job, returned in zip(batch, returns, strict=True):
+                name = str(len(trials))
+                params = dict(pair.split("=", 1) for pair in job if pair.split("=", 1)[0] in swept)
+                trials.append(outcome(name, RunFolder(folder / name), params, returned) if trains else
+                              Trial(name, folder / name, params, *_ended(returned)))  # fmt: skip
+            if trains:
+                finish(folder, self.config, trials, out=self.is_done())
+        failed = [t for t in trials if t.state == "failed"]
+        if failed and not trains:
+            for trial in failed:
+                print(f"job {trial.name} failed: {trial.error}", file=sys.stderr)
+        if failed:
+            raise SystemExit(1)
+
+
+def _ended(returned: JobReturn | None) -> tuple[str, None, str | None]:
+    if returned is not None and returned.status == JobStatus.COMPLETED:
+        return "done", None, None
+    return "failed", None, "its job was lost" if returned is None else reason(returned._return_value)
+
+
+@contextmanager
+def cut_short(folder: Path) -> Iterator[None]:
+    """Say how to go on if a signal ends the sweep."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        named = shlex.quote(str(folder))
+        print(f"the same command with hydra.sweep.dir={named} goes on with the sweep", file=sys.stderr)
+        raise
+
+
+def begin_folder(config: DictConfig) -> Path:
+    """The sweep's folder, made, with the file by which ``d2m runs`` tells a sweep."""
+    folder = Path(config.hydra.sweep.dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(config, folder / "multirun.yaml")
+    except OSError as e:
+        raise D2MError(f"{folder}: cannot write the sweep here ({e.strerror}); choose another hydra.sweep.dir") from e
+    return folder
+
+
+def launch(launcher: Any, batch: Sequence[Sequence[str]], first: int) -> Sequence[JobReturn | None]:
+    """What the jobs of a batch returned; None for each if the launcher itself failed, as it does if a cluster loses
+    one of them."""
+    try:
+        returns: Sequence[JobReturn | None] = launcher.launch(batch, initial_job_idx=first)
+    except D2MError:
+        raise
+    except Exception as e:
+        print(f"the launcher failed: {reason(e)}; what the trials came to is read from their folders", file=sys.stderr)
+        return [None] * len(batch)
+    return returns
+
+
+class OptunaSweeper(Sweeper):
+    """Optuna's samplers and pruners, over keys given as ``KEY=interval(LOW,HIGH)``, ``KEY=choice(A,B)``, ...
+
+    The study is the sweep's folder: the same command with the same ``hydra.sweep.dir``, at the same time (another
+    worker) or later, works on the same study. Exit code 1 if a trial of this command failed.
+
+    Args:
+        n_trials: of the study, whoever trains them.
+        n_jobs: launched together.
+        direction: "minimize" or "maximize"; None: what is better for the objective.
+        seed: of the sampler.
+        sampler: called with ``seed``, gives one of Optuna's samplers.
+        pruner: one of Optuna's; None never gives a trial up.
+        params: key -> its sweep, as on the command line, where the same key replaces it.
+        default_params: the same, if neither ``params`` nor the command line sweeps anything.
+
+    Raises:
+        D2MError: a number below 1, or an unknown direction.
+    """
+
+    def __init__(
+        self,
+        n_trials: int,
+        n_jobs: int,
+        direction: str | None,
+        seed: int,
+        sampler: Any,
+        pruner: Any = None,
+        params: Mapping[str, str] | None = None,
+        default_params: Mapping[str, str] | None = None,
+    ) -> None:
+        for name, value in (("n_trials", n_trials), ("n_jobs", n_jobs)):
+            if not isinstance(value, int) or value < 1:
+                raise D2MError(f"hydra.sweeper.{name}={value}: give a whole number of at least 1")
+        if direction not in (None, "minimize", "maximize"):
+            raise D2MError(f"hydra.sweeper.direction={direction}: choose minimize or maximize, or leave it out")
+        self.n_trials, self.n_jobs, self.direction, self.seed = n_trials, n_jobs, direction, seed
+        self.sampler, self.pruner = sampler, pruner
+        self.params, self.default_params = dict(params or {}), dict(default_params or {})
+
+    def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
+        self.config, self.hydra_context = config, hydra_context
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Raises SystemExit(1) at the end if a trial failed."""
+        assert self.config is not None and self.hydra_context is not None
+        from d2m.cli.optuna_trials import Trials
+        from d2m.cli.search_space import split
+
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        given = parser.parse_overrides(arguments)
+        params = self.params
+        if not params and not any(o.is_sweep_override() for o in given):
+            params = self.default_params
+        fixed, space = split([*parser.parse_overrides([f"{k}={v}" for k, v in params.items()]), *given])
+        if not space:
+            raise D2MError("nothing to sweep: give KEY=interval(LOW,HIGH), KEY=choice(A,B), KEY=range(A,B) or KEY=A,B")
+        _, mode = judged_by(self.config)
+        direction = self.direction or {"min": "minimize", "max": "maximize"}[mode]
+        config = self.config
+        trials = Trials(Path(config.hydra.sweep.dir), fixed, space, direction, self.n_trials)
+        failed = 0
+        with trials.open(self.sampler, self.seed, lambda: begin_folder(config)):
+            while batch := trials.take(self.n_jobs):
+                jobs = [[*(f"{k}={v}" for k, v in overrides.items()), f"hydra.sweep.subdir={n}"]
+                        for n, overrides in batch.items()]  # fmt: skip
+                with cut_short(trials.folder):
+                    returns = launch(self.launcher, jobs, min(batch))
+                for n, returned in zip(batch, returns, strict=True):
+                    ended = outcome(str(n), RunFolder(trials.folder / str(n)), {}, returned)
+                    if ended.state == "done" and ended.value is None:
+                        ended = replace(ended, state="failed", error=_UNMEASURED)
+                    trials.tell(n, ended.state, ended.value, ended.error)
+                    failed += ended.state == "failed"
+                finish(trials.folder, self.config, trials.so_far(), out=False)
+            finish(trials.folder, self.config, trials.so_far())
+        if failed:
+            raise SystemExit(1)

@@ -1,0 +1,185 @@
+"""Several processes that train one stage: how their gradients become the batch's, and what happens when one dies.
+
+The module is not wrapped. Gradients are averaged in one piece right before they are clipped, whatever the number of
+updates a batch has and whichever networks each touches: DistributedDataParallel would have to search the graph of every
+update for parameters that it does not use (docs/adr/0075-one-batch-for-all-processes.md).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import torch
+from pytorch_lightning.strategies import DDPStrategy, StrategyRegistry
+from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
+from torch import Tensor, nn
+
+#: Environment of processes that Lightning's launcher starts: the process that started them.
+_PARENT = "D2M_PARENT"
+#: How often processes look for each other, and how long a process may take to end by itself when another has.
+LOOK_SECONDS, GRACE_SECONDS = 1.0, 40.0
+#: How long a process may live whose run has failed in the first process: those that talk to it end by themselves.
+ALONE_SECONDS = 10.0
+#: Set when no process of this run is needed any more; the processes that Lightning's launcher started.
+_TRAINED, _STARTED = threading.Event(), []  # type: ignore[var-annotated]
+
+
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Average over the processes, in place, the gradients of those that have one; all processes have the same ones."""
+    if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
+        return
+    grads = [p.grad for p in parameters if p.grad is not None]
+    for dtype in dict.fromkeys(g.dtype for g in grads):
+        some = [g for g in grads if g.dtype == dtype]
+        flat = torch.cat([g.flatten() for g in some])
+        torch.distributed.all_reduce(flat)
+        flat /= torch.distributed.get_world_size()
+        parts = flat.split([g.numel() for g in some])
+        torch._foreach_copy_(some, [part.view_as(g) for part, g in zip(parts, some, strict=True)])
+
+
+class Together(DDPStrategy):
+    """DDP without the wrapper: see :func:`average_gradients`, which manual optimisation calls itself."""
+
+    def configure_ddp(self) -> None:
+        """All processes begin with the weights of the first."""
+        assert isinstance(self.model, nn.Module)
+        with torch.no_grad():
+            for x in (*self.model.parameters(), *self.model.buffers()):
+                torch.distributed.broadcast(x, src=0)
+
+    def optimizer_step(self, optimizer: Any, closure: Callable[[], Any], model: Any = None, **kwargs: Any) -> Any:
+        """With averaged gradients, which are clipped afterwards."""
+        assert self.lightning_module is not None
+        if not self.lightning_module.automatic_optimization:
+            return super().optimizer_step(optimizer, closure, model, **kwargs)
+
+        def averaged() -> Any:
+            out = closure()
+            average_gradients(p for group in optimizer.param_groups for p in group["params"])
+            return out
+
+        return super().optimizer_step(optimizer, averaged, model, **kwargs)
+
+    def reduce(self, tensor: Any, group: Any = None, reduce_op: Any = "mean") -> Any:
+        """As the base class, which truncates the mean of whole numbers, such as rows that losses are weighted by."""
+        if isinstance(tensor, Tensor) and not tensor.is_floating_point():
+            tensor = tensor.float()
+        return super().reduce(tensor, group, reduce_op)
+
+    def setup_environment(self) -> None:
+        watched = any(isinstance(t, _Orphan) for t in threading.enumerate())  # by an earlier stage
+        if os.environ.get(_PARENT) == str(os.getppid()) and not watched:
+            _Orphan(os.getppid()).start()
+        super().setup_environment()
+
+    def _configure_launcher(self) -> None:
+        super()._configure_launcher()
+        if self._start_method == "popen":
+            assert self.cluster_environment is not None
+            self._launcher = _Launcher(self.cluster_environment, self.num_processes, self.num_nodes)
+
+
+def use_together() -> None:
+    """Let ``trainer.strategy=ddp``, and several devices without a strategy, mean :class:`Together`."""
+    for name, method in (("ddp", "popen"), ("ddp_spawn", "spawn"), ("ddp_fork", "fork"), ("ddp_notebook", "fork")):
+        StrategyRegistry.register(name, Together, Together.__doc__, override=True, start_method=method)
+
+
+def trained() -> None:
+    """Training is over: what becomes of the other processes is no longer this one's business."""
+    _TRAINED.set()
+
+
+@contextmanager
+def no_process_left() -> Iterator[None]:
+    """If the block raises, the processes that were started in it end too: a sweep goes on in this one."""
+    try:
+        yield
+    except BaseException:
+        trained()
+        for child in _STARTED:
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(ALONE_SECONDS)
+            child.kill()
+        raise
+    finally:
+        _STARTED.clear()
+
+
+def lost(error: BaseException) -> bool:
+    """Whether an exception says that another process is gone or does not answer."""
+    text = str(error)
+    return isinstance(error, RuntimeError) and (
+        isinstance(error, torch.distributed.DistError) or "gloo" in text or "Connection reset by peer" in text
+    )
+
+
+class _Launcher(_SubprocessScriptLauncher):
+    """Lightning's kills this process too, without a word, when one that it started has failed."""
+
+    def launch(self, function: Callable[..., Any], *args: Any, trainer: Any = None, **kwargs: Any) -> Any:
+        if self.cluster_environment.creates_processes_externally:
+            return super().launch(function, *args, trainer=trainer, **kwargs)
+        self.cluster_environment.validate_settings(num_devices=self.num_processes, num_nodes=self.num_nodes)
+        os.environ[_PARENT] = str(os.getpid())
+        try:
+            self._call_children_scripts()
+        finally:
+            del os.environ[_PARENT]
+        _TRAINED.clear()
+        _STARTED.extend(self.procs)
+        _Children(self.procs).start()
+        # What is set once the processes are there: the threads of each.
+        return super().launch(function, *args, trainer=trainer, **kwargs)
+
+
+class _Children(threading.Thread):
+    """Ends this process and its children, with one line, when one of them has failed.
+
+    After a while: whoever talks to a process that is gone usually hears of it, and ends with a better line.
+    """
+
+    def __init__(self, children: Sequence[subprocess.Popen[Any]]) -> None:
+        super().__init__(name="children", daemon=True)
+        self.children = children
+
+    def run(self) -> None:
+        while not _TRAINED.is_set():
+            codes = [child.poll() for child in self.children]
+            if all(code == 0 for code in codes):
+                return
+            if bad := [(rank, code) for rank, code in enumerate(codes, 1) if code]:
+                self._end(*bad[0])
+            time.sleep(LOOK_SECONDS)
+
+    def _end(self, rank: int, code: int) -> None:
+        if _TRAINED.wait(GRACE_SECONDS):
+            return
+        print(f"error: process {rank} of this run ended with code {code}; the others were ended", file=sys.stderr)
+        for child in self.children:
+            child.kill()
+        sys.stderr.flush()
+        os._exit(1)
+
+
+class _Orphan(threading.Thread):
+    """Ends this process when the one that started it is gone."""
+
+    def __init__(self, parent: int) -> None:
+        super().__init__(name="orphan", daemon=True)
+        self.parent = parent
+
+    def run(self) -> None:
+        while os.getppid() == self.parent:
+            time.sleep(LOOK_SECONDS)
+        if os.environ.get("LOCAL_RANK") == "1":
+            print("error: the first process of this run is gone; the others were ended", file=sys.stderr, flush=True)
+        os._exit(1)

@@ -1,0 +1,107 @@
+"""An Optuna study on disk, in a sweep's folder: trial N trains in the folder N beside the journal."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.pruners import BasePruner, NopPruner
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+#: The study's record in the sweep's folder; workers append to it.
+JOURNAL = "study.journal"
+#: The one study of a journal.
+_NAME = "sweep"
+
+
+class SeededByTrial(BaseSampler):
+    """A sampler whose draws for trial N depend on the seed, N and the trials told so far, on nothing else.
+
+    One seed for a whole sampler would give every worker, and every session of a sweep, the same draws again.
+
+    Args:
+        make: builds a sampler from ``seed``.
+    """
+
+    def __init__(self, make: Callable[..., BaseSampler], seed: int) -> None:
+        self._make, self._seed = make, seed
+        self._sampler: BaseSampler = RandomSampler(seed)
+
+    def before_trial(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        digest = hashlib.sha256(f"{self._seed} {trial.number}".encode()).digest()
+        self._sampler = self._make(seed=int.from_bytes(digest[:4], "big"))
+        self._sampler.before_trial(study, trial)
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: optuna.trial.FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._sampler.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: optuna.trial.FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._sampler.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: optuna.trial.FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(self, study: Any, trial: Any, state: Any, values: Any) -> None:
+        self._sampler.after_trial(study, trial, state, values)
+
+
+def open_study(
+    folder: Path, direction: Any = None, sampler: BaseSampler | None = None, pruner: BasePruner | None = None
+) -> optuna.Study:
+    """The study of a sweep's folder.
+
+    Args:
+        direction: "minimize" or "maximize": make the study if there is none; None: there is one.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+    chosen: dict[str, Any] = {"sampler": sampler or RandomSampler(), "pruner": pruner or NopPruner()}
+    if direction is None:
+        return optuna.load_study(study_name=_NAME, storage=storage, **chosen)
+    return optuna.create_study(study_name=_NAME, storage=storage, direction=direction, load_if_exists=True, **chosen)
+
+
+def importances(rows: Sequence[tuple[Mapping[str, str], float]]) -> dict[str, float]:
+    """Parameter -> share of the values' variance that it explains (fANOVA, Hutter et al. 2014), largest first.
+
+    Args:
+        rows: parameters, as overrides give them, and the value. Parameters that never change are left out.
+
+    Returns:
+        {} of fewer than four rows, or if all values or all parameters are the same.
+    """
+    keys = [k for k in dict.fromkeys(k for params, _ in rows for k in params) if len({p.get(k) for p, _ in rows}) > 1]
+    if len(rows) < 4 or not keys or len({value for _, value in rows}) == 1:
+        return {}
+    columns = {key: _column([str(params.get(key, "")) for params, _ in rows]) for key in keys}
+    study = optuna.create_study()
+    for i, (_, value) in enumerate(rows):
+        params = {key: values[i] for key, (values, _) in columns.items()}
+        distributions = {key: distribution for key, (_, distribution) in columns.items()}
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=value))
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    return {k: float(v) for k, v in optuna.importance.get_param_importances(study, evaluator=evaluator).items()}
+
+
+def _column(values: list[str]) -> tuple[list[Any], BaseDistribution]:
+    try:
+        numbers = [float(v) for v in values]
+        return numbers, FloatDistribution(min(numbers), max(numbers), log=min(numbers) > 0)
+    except ValueError:
+        return values, CategoricalDistribution(sorted(set(values)))

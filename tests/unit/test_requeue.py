@@ -1,0 +1,153 @@
+"""Jobs of SLURM that have to go: who queues them again, and when; the commands of SLURM are stood in for."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from d2m.bundle.passport import Passport
+from d2m.bundle.run_folder import RunFolder
+from d2m.cli.cluster import check_launcher, check_one_folder, register_token
+from d2m.core.errors import D2MError
+from d2m.train.callbacks.loggers import PatientWandbLogger
+from d2m.train.requeue import Cut, Requeue, cluster_environment, end_by
+
+
+@pytest.fixture
+def scontrol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
+    """A job of SLURM; gives the calls of ``scontrol`` so far, and sets what it answers."""
+    calls, answer = tmp_path / "calls", tmp_path / "answer"
+    calls.touch()
+    script = tmp_path / "scontrol"
+    script.write_text(f'#!/bin/sh\necho "$@" >> {calls}\ncat {answer}\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
+    monkeypatch.delenv("SUBMITIT_EXECUTOR", raising=False)
+
+    def told(says: str = "") -> list[str]:
+        if says:
+            answer.write_text(says)
+        return calls.read_text().splitlines()
+
+    told("JobState=RUNNING PreemptTime=None")
+    return told
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_a_job_that_is_told_to_go_is_queued_again_after_run_json_is_written(
+    number: int, tmp_path: Path, scontrol: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.getsignal(number)
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    with pytest.raises(Cut) as end, Requeue(), Passport(run, {}, writes=True):
+        signal.raise_signal(number)  # between two stages
+    assert end.value.code == 128 + number and signal.getsignal(number) == before
+    told = json.loads(run.facts_path.read_text())
+    assert (told["state"], told["slurm_job"], told["slurm_restarts"]) == ("requeued", "7", 2)
+    assert scontrol() == ["requeue 7"] and "job 7 is queued again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("says", "requeue"),
+    [
+        ("JobState=RUNNING PreemptTime=2026-01-01T00:00:00", True), ("JobState=RUNNING PreemptTime=None", False),
+        ("JobState=CANCELLED PreemptTime=2026-01-01T00:00:00", False),
+    ],
+)  # fmt: skip
+def test_sigterm_may_be_a_preemption_or_a_cancellation(
+    says: str, requeue: bool, scontrol: Callable[..., list[str]]
+) -> None:
+    scontrol(says)
+    cut = end_by(signal.SIGTERM)
+    assert (cut.requeue, cut.code) == (requeue, 143) and scontrol() == ["show job -o 7"]
+
+
+def test_submitit_requeues_what_it_started(scontrol: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", "slurm")
+    asked: list[int] = []
+
+    def submitit(number: int, frame: Any) -> None:
+        asked.append(number)
+        raise SystemExit(-1)
+
+    before = signal.signal(signal.SIGUSR2, submitit)
+    try:
+        with pytest.raises(SystemExit) as end, Requeue():
+            signal.raise_signal(signal.SIGUSR2)
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert end.value.code == -1 and asked == [signal.SIGUSR2] and scontrol() == []
+
+
+def test_a_failed_run_is_not_queued_again(scontrol: Callable[..., list[str]]) -> None:
+    with pytest.raises(D2MError), Requeue():
+        raise D2MError("a loss is not finite")
+    assert scontrol() == []
+
+
+def test_outside_slurm_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID"):
+        monkeypatch.delenv(key, raising=False)
+    before = signal.getsignal(signal.SIGUSR1)
+    with Requeue():
+        assert signal.getsignal(signal.SIGUSR1) == before
+    assert cluster_environment() == [] and not end_by(signal.SIGUSR1).requeue
+
+
+def test_lightning_neither_saves_nor_requeues(
+    scontrol: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    monkeypatch.setenv("SLURM_JOB_NAME", "train")
+    (environment,) = cluster_environment()
+    assert not environment.auto_requeue
+
+
+@pytest.mark.parametrize("key", ["SLURM_NTASKS", "WORLD_SIZE"])
+def test_processes_that_somebody_else_starts_need_one_folder(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(key, "2")
+    with pytest.raises(D2MError, match=r"several processes of one run: give hydra\.run\.dir=FOLDER"):
+        check_one_folder(False, ["seed=1"])
+    check_one_folder(True, ["seed=1"])
+    check_one_folder(False, ["seed=1", "launcher=slurm"])  # it only submits
+    monkeypatch.setenv(key, "1")
+    check_one_folder(False, ["seed=1"])
+
+
+def test_a_launcher_that_cannot_submit_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    check_launcher(["seed=1"])
+    with pytest.raises(D2MError, match="no sbatch here; call it on a login node"):
+        check_launcher(["launcher=slurm"])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(D2MError, match=r"pip install -e \"\.\[slurm\]\""):
+        check_launcher(["launcher=slurm"])
+
+
+def test_two_runs_of_one_second_have_two_folders() -> None:
+    register_token()
+    names = [OmegaConf.create({"dir": "runs/t_${token:}"}) for _ in range(8)]
+    assert len({n.dir for n in names}) > 1  # one in 65536 is the same
+    assert all(n.dir == n.dir == pickle.loads(pickle.dumps(n)).dir for n in names)
+
+
+def test_a_run_outlives_wandbs_service(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    class Gone:
+        def __getattr__(self, name: str) -> Any:
+            raise ConnectionResetError("Connection lost")
+
+    logger = PatientWandbLogger(experiment=None, offline=True)
+    monkeypatch.setattr(PatientWandbLogger, "experiment", Gone())
+    logger.log_metrics({"train/loss": 1.0}, step=1)
+    assert "W&B's service has ended (Connection lost)" in caplog.text
