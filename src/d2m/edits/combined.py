@@ -1,8 +1,8 @@
 """Several edits of one dance at once: the sum of what each of them changes.
 
-Every edit sees the original latent, not what the others made of it, so that the order does not matter (but for rounding) and each keeps
-the meaning of its strength. Two edits that move along the same axis therefore add up; erasure beside another edit
-erases what the original had, not what the other put there.
+Every edit sees the original latent, not what the others made of it, so that (but for rounding) the order does not
+matter and each keeps the meaning of its strength. Two edits that move along the same axis therefore add up; erasure
+beside another edit erases what the original had, not what the other put there.
 """
 
 from __future__ import annotations
