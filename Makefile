@@ -7,7 +7,7 @@ SOURCES := src tests experiments train.py infer.py
 DEMO ?= outputs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-cluster lint format clean
+.PHONY: help setup demo test test-browser test-cluster lint format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,6 +24,9 @@ demo: setup ## train the curriculum on the embedded corpus, dance to songs it ne
 
 test: setup ## all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+test-browser: setup ## the studio's page in headless Chromium (skipped if chromium or chromedriver is missing)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser
 
 test-cluster: setup ## jobs of a real SLURM, installed and started for it (Debian, root); else skipped
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster -rs tests/cluster

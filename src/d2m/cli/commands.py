@@ -54,6 +54,7 @@ COMMANDS = {
     "study report": Command("d2m.cli.study:report", "report", "study"),
     "blind build": Command("d2m.cli.blind:build", "build", "blind"),
     "blind score": Command("d2m.cli.blind:score", "score", "blind"),
+    "studio": Command("d2m.cli.studio:main", "studio", "studio"),
     "runs ls": Command("d2m.cli.runs:ls", "ls", "runs"),
     "runs best": Command("d2m.cli.runs:best", "best", "runs"),
     "runs show": Command("d2m.cli.runs:show", "show", "runs"),

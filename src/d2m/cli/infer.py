@@ -128,5 +128,10 @@ def infer(cfg: DictConfig) -> list[Path]:
 def main(cfg: DictConfig) -> None:
     """Dance to the songs that the config names."""
     exit_on_signals()
-    done = infer(cfg)
+    if cfg.state is None:
+        done = infer(cfg)
+    else:
+        from d2m.cli.state import dance_state
+
+        done = [dance_state(cfg)]
     print(f"{len(done)} {'dance' if len(done) == 1 else 'dances'} in {cfg.out}")

@@ -14,10 +14,11 @@ from d2m.core.errors import D2MError
 PATHS = (
     "a", "answers", "audio", "b", "beats_checkpoint", "bundle", "callbacks.latent.motion_style",
     "callbacks.latent.reference", "continue_from.*", "corpus", "dance", "data.cache", "data.corpus.beats_checkpoint",
-    "data.corpus.out_root", "data.corpus.raw_root", "data.root", "edit.file", "edit.latents", "folder",
+    "data.corpus.out_root", "data.corpus.raw_root", "data.root", "directions", "edit.file", "edit.latents", "export",
+    "folder",
     "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "init_from.*", "key", "latents", "manifest", "music",
-    "out", "poses", "raw", "reference", "results", "resume", "run", "songs", "stage1", "stage2", "stats", "style",
-    "z_dan",
+    "out", "poses", "raw", "reference", "results", "resume", "run", "runs", "songs", "stage1", "stage2", "state",
+    "stats", "style", "z_dan",
 )  # fmt: skip
 #: Keys whose value is a name that a command knows, or else a path.
 NAMES_OR_PATHS = ("card", "data")

@@ -76,8 +76,10 @@ def captions(dance: Dance) -> dict[str, str]:
     """
     if dance.edit is None:
         return {"original": dance.song.path.stem if dance.song.path else "dance"}
-    target, amount = getattr(dance.edit, "target", None), dance.strength
-    if isinstance(amount, int | float):
+    target, amount, own = getattr(dance.edit, "target", None), dance.strength, getattr(dance.edit, "caption", None)
+    if own is not None:
+        how = ""
+    elif isinstance(amount, int | float):
         how = f"x{amount:g}"
     else:
         first, last = amount.at(np.array([0.0, dance.song.seconds]))
@@ -85,7 +87,7 @@ def captions(dance: Dance) -> dict[str, str]:
     return {
         "original": "original",
         "neutral": "neutral",
-        "target": f"target ({target}, {how})" if target else f"edited ({how})",
+        "target": own or (f"target ({target}, {how})" if target else f"edited ({how})"),
     }
 
 

@@ -1,0 +1,50 @@
+"""``d2m infer state=FILE``: the dance that the studio shows, as files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from d2m.core.errors import D2MError
+from d2m.core.files import appear_together, check_out
+from d2m.dance.dancer import Dancer
+from d2m.edits.request import EditRequest
+from d2m.studio.session import dance_of
+from d2m.studio.state import State
+
+#: What a state file says, with the values that mean "not given".
+_SAID: dict[str, Any] = {"seed": 0, "warp": True, "style_mode": None, "z_dan": None}
+
+
+def dance_state(cfg: DictConfig) -> Path:
+    """Write the dance of a state file; ``bundle`` and ``audio`` take the place of the state's own.
+
+    Returns:
+        The song.
+
+    Raises:
+        D2MError: see :meth:`State.read` and :func:`dance_of`; or a key that the state file says.
+    """
+    for key, default in _SAID.items():
+        if cfg[key] != default:
+            raise D2MError(f"{key}={cfg[key]}: the state file says that; omit {key}=, or state=")
+    if EditRequest.of(OmegaConf.to_container(cfg.edit)) != EditRequest():  # type: ignore[arg-type]
+        raise D2MError("edit=: the state file says the edits; omit edit= and edit.*=, or state=")
+    state = State.read(cfg.state)
+    if not OmegaConf.is_missing(cfg, "bundle") and cfg.bundle:
+        state = replace(state, bundle=str(cfg.bundle))
+    if not OmegaConf.is_missing(cfg, "audio") and cfg.audio:
+        state = replace(state, song=str(cfg.audio))
+    if not cfg.out:
+        raise D2MError("out=: give out=...; d2m infer --help shows all")
+    dancer = Dancer.load(state.bundle, device=str(cfg.device))
+    dance = dance_of(dancer, state)
+    out, name = Path(cfg.out), Path(state.song).stem
+    check_out(out)
+    with appear_together(out, instead_of=(f"{name}.mp4",)) as part:
+        for suffix in (".npz", ".mp4", ".json") if cfg.video else (".npz", ".json"):
+            dance.save(part / f"{name}{suffix}")
+    return Path(state.song)

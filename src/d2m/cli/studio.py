@@ -1,0 +1,60 @@
+"""``d2m studio``: its arguments are conf/studio/studio.yaml."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+from omegaconf import DictConfig, ListConfig
+
+from d2m.cli.job import job
+from d2m.core.errors import D2MError
+from d2m.core.files import exit_on_signals
+
+#: What ``make demo`` leaves.
+DEMO = Path("outputs/demo")
+
+_FOLDERS = ("latents", "directions", "runs")
+
+
+def _paths(value: object) -> tuple[str, ...]:
+    listed = list(value) if isinstance(value, ListConfig) else [value]
+    return tuple(dict.fromkeys(os.path.abspath(str(v)) for v in listed if v))
+
+
+@job("studio")
+def main(cfg: DictConfig) -> None:
+    """Serve the studio, or write its page."""
+    for package in ("starlette", "uvicorn"):
+        if find_spec(package) is None:
+            raise D2MError(f"d2m studio needs {package}: pip install 'd2m[studio]'")
+    from d2m.studio.library import Library
+    from d2m.studio.state import State
+
+    bundles, music = _paths(cfg.bundle), cfg.music
+    state = None if cfg.state is None else State.read(cfg.state)
+    if state is not None:
+        state = replace(state, bundle=os.path.abspath(state.bundle), song=os.path.abspath(state.song))
+        bundles = tuple(dict.fromkeys((state.bundle, *bundles)))
+        music = music or state.song
+    if not bundles:
+        bundles, music = _paths(DEMO / "run" / "bundle"), music or DEMO / "songs"
+        if not Path(bundles[0]).is_dir():
+            raise D2MError("give bundle=DIR, the bundle of a training run; or make the demo first (make demo)")
+    latents, directions, runs = (None if cfg[k] is None else os.path.abspath(cfg[k]) for k in _FOLDERS)
+    library = Library(
+        bundles, Path(cfg.out), None if music is None else str(music), latents=latents, directions=directions, runs=runs
+    )
+    if state is not None:
+        library.check(state).write(library.state_path)
+    if cfg.export is not None:
+        from d2m.studio.export import export_page
+
+        print(export_page(library, Path(cfg.export), str(cfg.device)))
+        return
+    from d2m.studio.serve import serve
+
+    exit_on_signals()
+    serve(library, cfg.port, str(cfg.device), bool(cfg.open))

@@ -1,0 +1,168 @@
+"""What a studio may touch: bundles, songs, directions, latents and runs that were given, and its own folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d2m.bundle import MOTION_STYLE, read_bundle
+from d2m.core.errors import D2MError
+from d2m.core.files import atomic_path, check_out
+from d2m.core.skeleton import SAMPLE_RATE
+from d2m.data.songs import FILM_SUFFIXES, find_songs
+from d2m.edits.direction import INDEX
+from d2m.edits.directions import load_direction
+from d2m.music.audio import AUDIO_SUFFIXES
+from d2m.studio.state import State
+
+#: Largest song that can be dropped, bytes; sounds kept for the page.
+MAX_SONG, MAX_SOUNDS = 400 * 2**20, 8
+
+
+@dataclass
+class Library:
+    """See the module.
+
+    bundles: folders; the first is shown. music: what :func:`d2m.data.songs.find_songs` takes. latents: of songs.
+    directions: a folder of direction folders. runs: a folder of training runs. out: the studio's own folder.
+    """
+
+    bundles: tuple[str, ...]
+    out: Path
+    music: str | None = None
+    latents: str | None = None
+    directions: str | None = None
+    runs: str | None = None
+    _facts: dict[str, Any] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raises D2MError for a bundle or direction that cannot be read, no songs, or a folder that is not writable."""
+        check_out(self.out)
+        for name in ("songs", "saved", "sounds"):
+            check_out(self.out / name)
+        self._facts = {
+            "bundles": [_bundle_facts(b) for b in self.bundles],
+            "directions": _direction_facts(self.directions),
+        }
+        if self.music is not None:
+            find_songs(self.music)
+        if self.latents is not None and not Path(self.latents).is_file():
+            raise D2MError(f"latents={self.latents}: no such file; d2m study extract writes one")
+        if self.runs is not None and not Path(self.runs).is_dir():
+            raise D2MError(f"runs={self.runs}: no such folder; give the one that runs are written to")
+
+    def songs(self) -> list[str]:
+        """Paths of the songs that were given and dropped."""
+        given = [] if self.music is None else find_songs(self.music)
+        dropped = sorted(p for p in (self.out / "songs").iterdir() if p.is_file() and not p.name.startswith("."))
+        return [os.path.abspath(p) for p in (*given, *dropped)]
+
+    def catalogue(self) -> dict[str, Any]:
+        """All of it, for the page."""
+        songs = [{"path": p, "name": Path(p).name} for p in self.songs()]
+        return {**self._facts, "songs": songs, "latents": self.latents, "runs": self.runs, "out": str(self.out)}
+
+    def check(self, state: State) -> State:
+        """A state that names nothing else.
+
+        Raises:
+            D2MError: it names a file that the studio was not started with.
+        """
+        if state.bundle not in self.bundles:
+            raise D2MError(f"bundle {state.bundle}: not one that this studio was started with; add it to bundle=[...]")
+        if state.song not in self.songs():
+            raise D2MError(f"song {Path(state.song).name}: not in this studio; drop it on the page")
+        files = {d["path"] for d in self._facts["directions"]}
+        for edit in state.edits:
+            for key, known in (("file", files), ("latents", {self.latents})):
+                if key in edit.request and edit.request[key] not in known:
+                    raise D2MError(f"{key} {edit.request[key]}: not one that this studio was started with")
+        return state
+
+    # -- songs -----------------------------------------------------------------------------------------------------
+
+    def place_for(self, name: str) -> Path:
+        """Where a dropped song goes; its name is a plain one.
+
+        Raises:
+            D2MError: not the name of a song.
+        """
+        plain = Path(name.replace("\\", "/")).name
+        suffix = Path(plain).suffix.lower()
+        if not plain or plain.startswith(".") or "\0" in plain or len(plain.encode()) > 200:
+            raise D2MError("a song needs a name of at most 200 letters that does not begin with a dot")
+        if suffix not in AUDIO_SUFFIXES and suffix not in FILM_SUFFIXES:
+            raise D2MError(f"{plain}: not a song; drop wav, flac, ogg, mp3 or m4a")
+        return self.out / "songs" / plain
+
+    def sound(self, wave: NDArray[np.float32]) -> str:
+        """The name of a wav file of what the networks hear, below ``sounds``: one clock for every format."""
+        import soundfile
+
+        name = hashlib.sha256(wave.tobytes()).hexdigest()[:24] + ".wav"
+        path = self.out / "sounds" / name
+        if path.is_file():
+            os.utime(path)
+            return name
+        with atomic_path(path) as temp:
+            soundfile.write(temp, np.clip(wave, -1, 1), SAMPLE_RATE, subtype="PCM_16")
+        kept = sorted((self.out / "sounds").glob("*.wav"), key=lambda p: p.stat().st_mtime)
+        for old in kept[:-MAX_SOUNDS]:
+            old.unlink(missing_ok=True)
+        return name
+
+    # -- the state -------------------------------------------------------------------------------------------------
+
+    @property
+    def state_path(self) -> Path:
+        """Of the state that the page was in last."""
+        return self.out / "state.json"
+
+    def last_state(self) -> dict[str, Any] | None:
+        """That state, if it can still be shown."""
+        try:
+            return self.check(State.read(self.state_path)).plain()
+        except D2MError:
+            return None
+
+
+def _bundle_facts(folder: str) -> dict[str, Any]:
+    bundle = read_bundle(folder)
+    c, path = bundle.config, Path(folder)
+    return {
+        "path": folder,
+        "name": path.parent.name if path.name == "bundle" else path.name,
+        "genres": list(bundle.genres),
+        "means": sorted(bundle.genre_means),
+        "style_mode": c["style_mode"],
+        "max_draws": c["max_draws"],
+        "front_end": c["front_end"],
+        "sizes": c["sizes"],
+        "space": bundle.provenance.get("files", {}).get("weights.safetensors", ""),
+        "judge": (path / MOTION_STYLE).is_file(),
+    }
+
+
+def _direction_facts(folder: str | None) -> list[dict[str, Any]]:
+    if folder is None:
+        return []
+    root = Path(folder)
+    if not root.is_dir():
+        raise D2MError(f"directions={folder}: no such folder; give one with folders that d2m study fit wrote")
+    found = []
+    for index in sorted(root.glob(f"**/{INDEX}")):
+        direction, facts = load_direction(index.parent)
+        plain = json.loads(json.dumps(direction.params, default=str))
+        where = index.parent.relative_to(root).as_posix()
+        found.append({
+            "path": str(index.parent), "name": root.name if where == "." else where, "kind": direction.name,
+            "params": plain, "space": facts["space"],
+        })  # fmt: skip
+    return found

@@ -1,0 +1,118 @@
+"""One thread for the networks: jobs in order, and a newer one of the same asker takes the place of an older one."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from d2m.core.errors import D2MError
+from d2m.studio.wire import frame
+
+#: Seconds between two reports of progress.
+EVERY_S = 0.1
+
+
+class Superseded(Exception):
+    """Raised in a job that nobody waits for any more."""
+
+
+class Job:
+    """Something that the worker does for a listener.
+
+    Args:
+        asker: jobs of one asker take each other's place. send: takes the frames of the answer, from the worker's
+            thread; None is the end.
+    """
+
+    def __init__(self, asker: str, work: Callable[[Job], None], send: Callable[[bytes | None], None]) -> None:
+        self.asker, self.work, self.send = asker, work, send
+        self._over = threading.Event()
+        self._said = 0.0
+
+    def cancel(self) -> None:
+        """The next :meth:`tick` ends the job."""
+        self._over.set()
+
+    def tick(self, doing: str = "", share: float | None = None) -> None:
+        """A :class:`d2m.studio.session.Tick`.
+
+        Raises:
+            Superseded: a newer job took its place, or the listener left.
+        """
+        if self._over.is_set():
+            raise Superseded
+        now = time.monotonic()
+        if doing and (now - self._said > EVERY_S):
+            self._said = now
+            self.send(frame("progress", {"doing": doing, "share": share}))
+
+    def run(self) -> None:
+        try:
+            self.tick()
+            self.work(self)
+        except Superseded:
+            self.send(frame("superseded", {}))
+        except D2MError as e:
+            self.send(frame("error", {"message": str(e)}))
+        except Exception as e:  # the thread must live on
+            traceback.print_exc()
+            self.send(frame("error", {"message": f"d2m studio failed: {type(e).__name__}: {e}"}))
+        finally:
+            self.send(None)
+
+
+class Worker:
+    """See the module."""
+
+    def __init__(self) -> None:
+        self._jobs: deque[Job] = deque()
+        self._now: Job | None = None
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="d2m-studio", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job) -> None:
+        """Do this job when its turn comes, and none of its asker's before it."""
+        with self._changed:
+            for older in (*self._jobs, *([self._now] if self._now else [])):
+                if older.asker == job.asker:
+                    older.cancel()
+            self._jobs.append(job)
+            self._changed.notify()
+
+    def close(self) -> None:
+        """End what runs and what waits."""
+        with self._changed:
+            self._closed = True
+            for job in (*self._jobs, *([self._now] if self._now else [])):
+                job.cancel()
+            self._changed.notify()
+        self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._jobs or self._closed)
+                if not self._jobs:
+                    return
+                self._now = self._jobs.popleft()
+            self._now.run()
+            with self._changed:
+                self._now = None
+
+
+def listen(call: Callable[[Callable[[], None]], Any], put: Callable[[bytes | None], None]) -> Callable[..., None]:
+    """What a job sends, put from the thread of an event loop. call: its ``call_soon_threadsafe``."""
+
+    def send(data: bytes | None) -> None:
+        try:
+            call(lambda: put(data))
+        except RuntimeError:  # the loop is closed: nobody listens
+            return
+
+    return send
