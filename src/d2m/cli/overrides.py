@@ -29,7 +29,7 @@ TEXTS = (
     "source", "systems", "target", "title",
 )  # fmt: skip
 #: Of these, the ones that may be a list, ``[A,B]``.
-LISTS = ("bundle", "data.root", "filter", "format", "genres", "systems")
+LISTS = ("bundle", "data.root", "export", "filter", "format", "genres", "systems")
 #: Shown as the type if the default is null.
 NULL_TYPES: dict[str, Any] = {
     "workers": 1,
