@@ -44,7 +44,7 @@ def test_no_two_songs_share_a_name(tmp_path: Path) -> None:
 )
 def test_values_that_are_none(key: str, value: object) -> None:
     good = {"bundle": "b", "audio": "a", "out": "o", "seed": 0, "warp": True, "video": True, "device": "cpu"}
-    good |= {"batch": None, "devices": 1}
+    good |= {"batch": None, "devices": 1, "lift": "flat", "export_fps": 30}
     check_values(OmegaConf.create(good))
     with pytest.raises(D2MError, match=f"^{key}="):
         check_values(OmegaConf.create({**good, key: value}))

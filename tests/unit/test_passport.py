@@ -161,7 +161,7 @@ def config(**changed: Any) -> dict[str, Any]:
     return {
         "stages": ["du_vae"], "seed": 0, "model": {"du_vae": {"lr": 1.0}, "mm_gan": {"lr": 1.0}}, "fit": {},
         "data": {"root": "a", "shift": [1.0], "corpus": {"out_root": "a"}}, "logger": {"project": "x"},
-        "callbacks": {"progress_bar": True, "ema": {"decay": 0.9}}, "init_from": {"mm_gan": None}, **changed,
+        "callbacks": {"progress_bar": True, "ema": {"du_vae": 0.9, "mm_gan": None}}, "init_from": {"mm_gan": None}, **changed,
     }  # fmt: skip
 
 
@@ -170,7 +170,7 @@ def test_what_changes_no_training_changes_no_signature() -> None:
     for changed in (
         config(logger=None, resume="auto", rerun=True, objective="eval/objective"),
         config(data={"root": "b", "shift": [1.0], "corpus": {"out_root": "b"}}),
-        config(callbacks={"progress_bar": False, "ema": {"decay": 0.9}, "latent": {"seconds": 3}}),
+        config(callbacks={"progress_bar": False, "ema": {"du_vae": 0.9, "mm_gan": 0.5}, "latent": {"seconds": 3}}),
         config(model={"du_vae": {"lr": 1.0}, "mm_gan": {"lr": 2.0}}),  # not trained
     ):
         assert signature(changed, "c", "p") == same
@@ -185,7 +185,7 @@ def test_what_changes_the_training_changes_the_signature(tmp_path: Path) -> None
     others = [
         signature(config(seed=1), "c", "p"), signature(config(stages=["du_vae", "mm_gan"]), "c", "p"),
         signature(config(model={"du_vae": {"lr": 2.0}}), "c", "p"), signature(config(), "d", "p"),
-        signature(config(), "c", "q"), signature(config(callbacks={"ema": {"decay": 0.5}}), "c", "p"),
+        signature(config(), "c", "q"), signature(config(callbacks={"ema": {"du_vae": 0.5}}), "c", "p"),
         signature(config(data={"shift": [2.0]}), "c", "p"), *given,
     ]  # fmt: skip
     assert len({signature(config(), "c", "p"), *others}) == len(others) + 1
