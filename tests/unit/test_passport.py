@@ -161,7 +161,8 @@ def config(**changed: Any) -> dict[str, Any]:
     return {
         "stages": ["du_vae"], "seed": 0, "model": {"du_vae": {"lr": 1.0}, "mm_gan": {"lr": 1.0}}, "fit": {},
         "data": {"root": "a", "shift": [1.0], "corpus": {"out_root": "a"}}, "logger": {"project": "x"},
-        "callbacks": {"progress_bar": True, "ema": {"du_vae": 0.9, "mm_gan": None}}, "init_from": {"mm_gan": None}, **changed,
+        "callbacks": {"progress_bar": True, "ema": {"du_vae": 0.9, "mm_gan": None}},
+        "init_from": {"mm_gan": None}, **changed,
     }  # fmt: skip
 
 
