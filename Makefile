@@ -22,8 +22,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup ## train the curriculum on the embedded corpus, dance to songs it never heard, edit one, write a page
 	$(BIN)/python -m experiments.demo.run out=$(DEMO)
 
-test: setup ## all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+test: setup ## all tests, but for the two below
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --ignore=tests/browser
 
 test-browser: setup ## the studio's page in headless Chromium (skipped if chromium or chromedriver is missing)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser
