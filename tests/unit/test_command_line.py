@@ -417,3 +417,11 @@ def test_collects_config_has_the_functions_defaults() -> None:
     plain = OmegaConf.to_container(OmegaConf.load(conf_dir() / "collect.yaml"))
     assert isinstance(plain, dict)
     assert {**plain, "manifest": "", "out": ""} == OPTIONS
+
+
+def test_resume_auto_begins_a_run_in_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    from d2m.cli.resume import begin
+
+    words = ["seed=1", f"hydra.run.dir={tmp_path / 'new'}", "resume=auto"]
+    begun = begin(prepare_overrides(words), only_shown=False)
+    assert begun is not None and "seed=1" in begun and not (tmp_path / "new").exists()

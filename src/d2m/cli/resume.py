@@ -161,7 +161,7 @@ def begin(overrides: list[str], only_shown: bool) -> list[str] | None:
         if is_rank_zero():
             print(f"{run.path}: finished already; nothing to train")
         return None
-    if run is not None and is_rank_zero() and not os.access(run.path, os.W_OK):
+    if run is not None and is_rank_zero() and run.path.exists() and not os.access(run.path, os.W_OK):
         raise D2MError(f"{run.path}: the run's folder cannot be written; copy it elsewhere, and resume=COPY")
     if not only_shown:
         check_launcher(overrides)
