@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from bodies import in_order
 from dancing import dancer, picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ from d2m.prepare.plausible import likely_rate, look, read_pose
 from d2m.prepare.process import Options, process, read_recording
 from d2m.prepare.sources.axes import UNITS, UPS
 from d2m.prepare.sources.clip import make_clip
-from d2m.prepare.sources.orders import ORDERS, check_order, reorder
+from d2m.prepare.sources.orders import check_order, reorder
 from d2m.prepare.stated import Stated, read_stated
 
 RIGHT, LEFT = [2, 3, 4, 8, 9, 10], [5, 6, 7, 11, 12, 13]
@@ -150,16 +151,6 @@ def test_a_film_on_its_side_or_head(tmp_path: Path, up: str) -> None:
     with pytest.raises(D2MError, match=rf"set up={up} ") as e:
         read_pose("npz", path, Stated())
     np.testing.assert_allclose(read_pose("npz", path, read_stated(advice(str(e.value)))).joints, picture(3), atol=1e-3)
-
-
-def in_order(joints: np.ndarray, order: str) -> np.ndarray:
-    """(t, 14, c) -> (t, n, c) in an order; points that we do not have lie at the nose."""
-    count, places = ORDERS[order]
-    out = np.repeat(joints[:, :1], count, axis=1)
-    for joint, place in enumerate(places):
-        if isinstance(place, int):
-            out[:, place] = joints[:, joint]
-    return out
 
 
 @pytest.mark.parametrize("c", [2, 3])

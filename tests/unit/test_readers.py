@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bodies import in_order
 from dancing import coco17, dancer, picture
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -24,7 +25,6 @@ from d2m.core.skeleton import JOINTS
 from d2m.prepare.plausible import read_pose
 from d2m.prepare.sources.axes import UNITS, UPS
 from d2m.prepare.sources.clip import PoseClip
-from d2m.prepare.sources.orders import ORDERS
 from d2m.prepare.sources.rigs import RIGS
 from d2m.prepare.stated import Stated
 
@@ -47,16 +47,6 @@ def axes(joints: np.ndarray, up: str) -> np.ndarray:
     out = np.empty_like(joints)
     for ours, (axis, sign) in enumerate(zip(order, signs, strict=True)):
         out[..., axis] = joints[..., ours] * sign
-    return out
-
-
-def points(joints: np.ndarray, order: str) -> np.ndarray:
-    """(t, 14, c) -> (t, n, c) in an order; points that we do not have lie at the nose."""
-    count, places = ORDERS[order]
-    out = np.repeat(joints[:, :1], count, axis=1)
-    for joint, place in enumerate(places):
-        if isinstance(place, int):
-            out[:, place] = joints[:, joint]
     return out
 
 
@@ -93,7 +83,7 @@ def test_npz(
         turn = np.random.default_rng(seed).permutation(14)
         np.savez(tmp_path / "a.npz", joints=file[:, turn], fps=fps, joint_names=np.array(JOINTS)[turn], units=unit)
     else:
-        np.savez(tmp_path / "a.npz", joints=points(file, order), fps=fps)
+        np.savez(tmp_path / "a.npz", joints=in_order(file, order), fps=fps)
     stated = {} if order in ("names", "d2m") else {"order": order}
     try:
         right_or_unseen(read_pose("npz", tmp_path / "a.npz", Stated(**stated)), true, there.mean())
@@ -235,7 +225,7 @@ def test_detections(
         people += [0.3 * true[(k + 9 * n) % len(true)] + [wide * (0.7 + 0.2 * n), 40] for n in range(others)]
         frames.append([people[i] for i in rng.permutation(len(people))])
     sure = np.ones((14, 1))
-    spelled = [[points(np.concatenate([p, sure], -1)[None], order)[0] for p in people] for people in frames]
+    spelled = [[in_order(np.concatenate([p, sure], -1)[None], order)[0] for p in people] for people in frames]
     if kind == "openpose":
         path = tmp_path / "film"
         write_openpose(path, spelled)
@@ -271,12 +261,12 @@ def test_pictures_that_are_not_as_they_should_be(tmp_path: Path, kind: str, seed
     true = picture(3.0, seed=seed)
     x, y = np.moveaxis(true, -1, 0)
     file, mend = {
-        "h36m": (points(true, "h36m"), Stated(order="h36m")),
-        "on its side": (points(np.stack([-y, x], -1), "coco17"), Stated(up="x")),
-        "x and y": (points(true[..., ::-1], "coco17"), Stated(up="-x", mirror=True, swap_sides=True)),
-        "upside down": (points(true * [1, -1], "coco17"), Stated(up="y")),
-        "shares": (points(true / [1280, 720], "coco17"), Stated(picture=(1280, 720))),
-        "percent": (points(100 * true / [1280, 720], "coco17"), Stated(picture=(12.8, 7.2))),
+        "h36m": (in_order(true, "h36m"), Stated(order="h36m")),
+        "on its side": (in_order(np.stack([-y, x], -1), "coco17"), Stated(up="x")),
+        "x and y": (in_order(true[..., ::-1], "coco17"), Stated(up="-x", mirror=True, swap_sides=True)),
+        "upside down": (in_order(true * [1, -1], "coco17"), Stated(up="y")),
+        "shares": (in_order(true / [1280, 720], "coco17"), Stated(picture=(1280, 720))),
+        "percent": (in_order(100 * true / [1280, 720], "coco17"), Stated(picture=(12.8, 7.2))),
     }[kind]
     np.savez(tmp_path / "a.npz", keypoints=file, fps=30)
     right_or_unseen(read_pose("coco17", tmp_path / "a.npz", mend), true, 1.0)
