@@ -76,7 +76,8 @@ def _depths(xy: Floats, fps: float) -> Floats:
     faces_chest, faces_hips = _facing(xy, chest, (_R_SHOULDER, _L_SHOULDER)), _facing(xy, hips, (RIGHT_HIP, LEFT_HIP))
 
     nose = _reach(xy, [(NECK, _NOSE)], _LEAST["nose"])
-    z[:, _NOSE] = _cheapest([nose], lambda s: _LIMIT * _behind(faces_chest, *_offset(xy, NECK, _NOSE, s[0])) / nose[1])
+    aside = xy[:, _NOSE, 0] - xy[:, NECK, 0]
+    z[:, _NOSE] = _cheapest([nose], lambda depth: _LIMIT * _behind(faces_chest, aside, depth[0]) / nose[1])
     for first, faces, names, bends_forward in (
         (_R_SHOULDER, faces_chest, ("upper", "fore"), False),
         (_L_SHOULDER, faces_chest, ("upper", "fore"), False),
@@ -103,11 +104,6 @@ def _twins(first: int) -> list[tuple[int, int]]:
     """The bone that begins at a joint of a limb, and the other side's."""
     other = first + 3 if JOINTS[first].startswith("right") else first - 3
     return [(first, first + 1), (other, other + 1)]
-
-
-def _offset(xy: Floats, a: int, b: int, z: Floats) -> tuple[Floats, Floats]:
-    """x and z of joint b from joint a."""
-    return xy[:, b, 0] - xy[:, a, 0], z
 
 
 def _facing(xy: Floats, dz: Floats, pair: tuple[int, int]) -> Floats:
@@ -185,13 +181,13 @@ def _limb(xy: Floats, first: int, faces: Floats, names: tuple[str, str], bends_f
     """
     upper, lower = _reach(xy, _twins(first), _LEAST[names[0]]), _reach(xy, _twins(first + 1), _LEAST[names[1]])
     length = upper[1] + lower[1]
+    middle_x, end_x = (xy[:, first + k, 0] - xy[:, first, 0] for k in (1, 2))
 
     def cost(depth: Sequence[Floats]) -> Floats:
-        end_x, end_z = _offset(xy, first, first + 2, depth[0] + depth[1])
+        end_z = depth[0] + depth[1]
         if not bends_forward:
             return np.asarray(_LIMIT * (_behind(faces, end_x, end_z) / length) ** 2 * 4, np.float64)
-        knee_x, knee_z = _offset(xy, first, first + 1, depth[0])
-        bent = _behind(faces, knee_x - 0.5 * end_x, knee_z - 0.5 * end_z)
+        bent = _behind(faces, middle_x - 0.5 * end_x, depth[0] - 0.5 * end_z)
         return np.asarray(_LIMIT * ((4 * bent / length) ** 2 + (end_z / length) ** 2), np.float64)
 
     return _cheapest([upper, lower], cost)
