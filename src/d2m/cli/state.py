@@ -12,7 +12,7 @@ from d2m.core.errors import D2MError
 from d2m.core.files import appear_together, check_out
 from d2m.dance.dancer import Dancer
 from d2m.edits.request import EditRequest
-from d2m.studio.session import dance_of
+from d2m.studio.dances import dance_of
 from d2m.studio.state import State
 
 #: What a state file says, with the values that mean "not given".

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from d2m.core.errors import D2MError
 from d2m.core.files import appear_together, check_out
-from d2m.dance.extraction import space_of
+from d2m.dance.encoding import space_of
 from d2m.edits.direction import Direction, save_direction
 from d2m.edits.request import EditRequest, build_edit
-from d2m.studio.session import Session, Tick, dance_of
+from d2m.studio.dances import dance_of
+from d2m.studio.session import Session
 from d2m.studio.state import State, StateEdit
+from d2m.studio.worker import Tick
 
 
 def _free(folder: Path, name: str) -> Path:
