@@ -122,7 +122,7 @@ def infer(bundle: Path, songs: Path, out: Path) -> None:
 
     shutil.rmtree(out, ignore_errors=True)
     with initialize_config_dir(str(REPO / "conf"), version_base="1.3"):
-        cfg = compose("infer", [f"bundle='{bundle}'", f"audio='{songs}'", f"out='{out}'", "video=false"])
+        cfg = compose("infer", [f"bundle='{bundle}'", f"music='{songs}'", f"out='{out}'", "video=false"])
     act(cfg)
 
 
