@@ -116,8 +116,8 @@ def write_demo_page(out: Path, corpus: Corpus, report: dict[str, Any], commands:
             "Kinetic energy by genre",
             table=[labelled({"genre": g, **row}) for g, row in energy.items()],
             table_caption=f"1/2 v² per joint in {ENERGY_UNIT}, mean over frames, joints, seeds and songs. Boundary "
-            "step ratio: displacement between dance units over that within units; 1 means no seam. Share of segments too "
-            "still: those for which every draw was below the motion threshold.",
+            "step ratio: displacement between dance units over that within units; 1 means no seam. Share of segments "
+            "too still: those for which every draw was below the motion threshold.",
             figures=[(bars, "Real dances, and dances generated to the same songs.")],
         ),
         Section(
