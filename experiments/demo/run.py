@@ -47,12 +47,12 @@ def main() -> None:
     corpus = Corpus.open(folder.corpus())
     songs = copy_held_out_songs(corpus, out / "songs")
     high, low = energy_extremes(corpus)
-    commands.append(call("infer.py", f"bundle={bundle}", f"audio={out}/songs", f"out={out}/dances"))
+    commands.append(call("infer.py", f"bundle={bundle}", f"music={out}/songs", f"out={out}/dances"))
     for source, target in ((high, low), (low, high)):
         song = next(p for p in songs if p.name.startswith(source))
         commands.append(
             call(
-                "infer.py", f"bundle={bundle}", f"audio={song}", f"out={out}/edits", "edit=mean_shift",
+                "infer.py", f"bundle={bundle}", f"music={song}", f"out={out}/edits", "edit=mean_shift",
                 f"edit.source={source}", f"edit.target={target}",
             )
         )  # fmt: skip

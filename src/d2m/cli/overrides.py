@@ -12,7 +12,7 @@ from d2m.core.errors import D2MError
 
 #: Keys whose value is a path: any character is part of the name, except that ``~`` and ``~/...`` are the home folder.
 PATHS = (
-    "a", "answers", "audio", "b", "beats_checkpoint", "bundle", "callbacks.latent.motion_style",
+    "a", "answers", "b", "beats_checkpoint", "bundle", "callbacks.latent.motion_style",
     "callbacks.latent.reference", "continue_from.*", "corpus", "dance", "data.cache", "data.corpus.beats_checkpoint",
     "data.corpus.out_root", "data.corpus.raw_root", "data.root", "directions", "edit.file", "edit.latents", "export",
     "folder",

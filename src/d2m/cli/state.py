@@ -21,7 +21,7 @@ _SAID: dict[str, Any] = {"seed": 0, "warp": True, "style_mode": None, "z_dan": N
 
 
 def dance_state(cfg: DictConfig) -> Path:
-    """Write the dance of a state file; ``bundle`` and ``audio`` take the place of the state's own.
+    """Write the dance of a state file; ``bundle`` and ``music`` take the place of the state's own.
 
     Returns:
         The song.
@@ -37,8 +37,8 @@ def dance_state(cfg: DictConfig) -> Path:
     state = State.read(cfg.state)
     if not OmegaConf.is_missing(cfg, "bundle") and cfg.bundle:
         state = replace(state, bundle=str(cfg.bundle))
-    if not OmegaConf.is_missing(cfg, "audio") and cfg.audio:
-        state = replace(state, song=str(cfg.audio))
+    if not OmegaConf.is_missing(cfg, "music") and cfg.music:
+        state = replace(state, song=str(cfg.music))
     if not cfg.out:
         raise D2MError("out=: give out=...; d2m infer --help shows all")
     export = read_export(cfg)

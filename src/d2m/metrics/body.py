@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import JOINTS, LIMBS, N_JOINTS, UNIT_FRAMES
 from d2m.motion.kinematics import speed
+from d2m.stats.percentiles import percentiles
 
 Array = NDArray[np.floating]
 Floats = NDArray[np.float64]
@@ -94,10 +96,13 @@ class Canvas(NamedTuple):
     high: Floats
 
     @classmethod
-    def of(cls, poses: Array, scale: float) -> Canvas:
-        """0.1th to 99.9th percentile of the joints' x and y of real dances (t, 14, 2) px."""
-        low, high = np.percentile(_poses(poses).reshape(-1, 2) / _scale(scale), REACH_PERCENTILES, axis=0)
-        return cls(low, high)
+    def of(cls, dances: Callable[[], Iterable[Array]]) -> Canvas:
+        """0.1th to 99.9th percentile of the joints' x and y of real dances, each (t, 14, 2) torso lengths.
+
+        Args:
+            dances: gives them anew whenever it is called, see :func:`d2m.stats.percentiles.percentiles`.
+        """
+        return cls(*percentiles(lambda: (_poses(d).reshape(-1, 2) for d in dances()), REACH_PERCENTILES))
 
 
 def canvas_escape(poses: Array, canvas: Canvas, scale: float, margin: float = ESCAPE_MARGIN) -> float:

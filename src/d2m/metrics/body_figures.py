@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from d2m.metrics.body import (
 )
 from d2m.metrics.figure import NAN, Better, DanceToSong, Figure, Floats, Ints, SongDraws, Songs, unmeasured
 from d2m.metrics.motion import boundary_jump_ratio, common_scale, mean_energy, measure_motion
+from d2m.stats.percentiles import percentiles
 
 Measure = Callable[[DanceToSong, float], float]
 RATIO = "ratio to real"
@@ -107,15 +108,17 @@ def seam(dance: DanceToSong, scale: float = 1.0) -> float:
 
 
 def _canvas(real: Songs, scale: dict[str, float]) -> Canvas:
-    return Canvas.of(np.concatenate([d.poses / scale[song] for song, mine in real.items() for d in mine]), 1.0)
+    return Canvas.of(lambda: (d.poses / scale[song] for song, mine in real.items() for d in mine))
 
 
 def _range_figures(dances: Songs, mine: dict[str, float], real: Songs, theirs: dict[str, float]) -> dict[str, Figure]:
     """How far the 5 to 95 % ranges of the projected bones are from the real ones: the worst bone, and the mean."""
 
     def ranges(songs: Songs, scale: dict[str, float]) -> Floats:
-        lengths = np.concatenate([bone_lengths(d.poses) / scale[song] for song, m in songs.items() for d in m])
-        return np.asarray(np.percentile(lengths, [5, 95], axis=0).T, np.float64)
+        def lengths() -> Iterator[Floats]:
+            return (bone_lengths(d.poses) / scale[song] for song, m in songs.items() for d in m)
+
+        return percentiles(lengths, (5, 95)).T
 
     errors = range_errors(ranges(dances, mine), ranges(real, theirs))
     worst = int(errors.argmax())

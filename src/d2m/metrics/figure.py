@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -127,22 +127,8 @@ def unmeasured(unit: str, better: Better, why: str) -> Figure:
     return Figure(NAN, 0, unit, better, note=why)
 
 
-Songs = dict[str, list[DanceToSong]]
-
-
-def by_song(dances: Iterable[DanceToSong]) -> Songs:
-    """Song -> its dances, songs in alphabetical order: the order in which dances come changes nothing.
-
-    Raises:
-        D2MError: one song under two genres.
-    """
-    songs: Songs = {}
-    for dance in dances:
-        songs.setdefault(dance.song, []).append(dance)
-    for name, mine in songs.items():
-        if len({d.genre for d in mine}) > 1:
-            raise D2MError(f"{name}: dances to one song are of genres {', '.join(sorted({d.genre for d in mine}))}")
-    return dict(sorted(songs.items()))
+#: Song -> its dances: draws or views.
+Songs = Mapping[str, Sequence[DanceToSong]]
 
 
 class SongDraws:

@@ -57,6 +57,7 @@ class GRU(nn.GRU):
 
     def __init__(self, n_in: int, hidden: int, num_layers: int = 1, *, bidirectional: bool = False) -> None:
         super().__init__(n_in, hidden, num_layers, batch_first=True, bidirectional=bidirectional)
+        self._columns: dict[str, tuple[tuple[int, int, torch.dtype], Tensor]] = {}
 
     def forward(self, x: Tensor, h0: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """(b, t, f), (layers * directions, b, h) -> states (b, t, directions * h), last states as ``h0``.
@@ -87,12 +88,28 @@ class GRU(nn.GRU):
             for direction in range(directions):
                 suffix = f"l{layer}_reverse" if direction else f"l{layer}"
                 w = Weights(*(getattr(self, f"{name}_{suffix}") for name in _PARAMETERS))
+                if x.shape[-2] == 1:
+                    w = w._replace(state=self._by_columns(f"weight_hh_{suffix}"))
                 plan = Plan(steps, direction == 1, h0.shape[1] == 1, arithmetic)
                 out, last = run(plan, x, h0[layer * directions + direction], w)
                 outs.append(out)
                 lasts.append(last)
             x, steps = torch.cat(outs, dim=-1) if directions > 1 else outs[0], None
         return x.transpose(0, 1), torch.stack(lasts)
+
+    def _by_columns(self, name: str) -> Tensor:
+        """This weight, column after column in memory: a product of one row then reads it 1.2 times as fast.
+
+        Kept until the weight changes; for training, on a GPU, and for inference tensors, which do not say when they
+        change, the weight itself.
+        """
+        weight: Tensor = getattr(self, name)
+        if torch.is_grad_enabled() or weight.device.type != "cpu" or weight.is_inference():
+            return weight
+        now = (weight.data_ptr(), weight._version, weight.dtype)
+        if name not in self._columns or self._columns[name][0] != now:
+            self._columns[name] = now, weight.detach().mT.contiguous().mT
+        return self._columns[name][1]
 
 
 _PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")

@@ -123,10 +123,7 @@ class Songs:
         if (root / MANIFEST).is_file():
             named = [(r.name, r.audio) for r in read_manifest(root) if r.audio is not None]
         else:
-            try:
-                files = songs_among(_files(root)) if root.is_dir() else find_songs(music)
-            except D2MError as e:
-                raise D2MError(f"music={e}") from e
+            files = songs_among(_files(root)) if root.is_dir() else find_songs(music)
             named = [(f.stem, f) for f in files]
         if not named:
             raise D2MError(f"music={music}: no songs; give the folder of the songs that were danced to")

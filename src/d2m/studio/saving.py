@@ -8,7 +8,7 @@ from pathlib import Path
 
 from d2m.core.errors import D2MError
 from d2m.core.files import appear_together, check_out
-from d2m.dance.extraction import space_of
+from d2m.dance.encoding import space_of
 from d2m.edits.direction import Direction, save_direction
 from d2m.edits.request import EditRequest, build_edit
 from d2m.export.formats import FORMATS, Export
