@@ -101,9 +101,9 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
 
 
 def clip_each(networks: Iterable[nn.Module], max_norm: float) -> Tensor:
-    """Clip every network's gradient at ``max_norm`` on its own; returns the norms before clipping (n,), on their device.
+    """Clip every network's gradient at ``max_norm`` on its own; returns the norms before clipping (n,).
 
-    That of a network without gradients is 0; torch gives it on the CPU, wherever the network is.
+    They are on the networks' device. That of a network without gradients is 0; torch gives it on the CPU.
     """
     norms = []
     for network in networks:
