@@ -2,8 +2,8 @@
 
 nn.GRU multiplies the input at every step even if it is always the same (a decoder's latent), accumulates weight
 gradients step by step, casts its weights to bfloat16 at every step (Lightning disables the cache of autocast), and
-saves tensors for backward even without gradients. Here the input is multiplied once, weight gradients are products over many
-steps, weights are cast once per call, and inference saves nothing. See docs/adr/0073-own-gru.md.
+saves tensors for backward even without gradients. Here the input is multiplied once, weight gradients are products over
+many steps, weights are cast once per call, and inference saves nothing. See docs/adr/0073-own-gru.md.
 """
 
 from __future__ import annotations
