@@ -1,4 +1,4 @@
-"""Classifiers, judged so that frequent classes do not count for more than rare ones."""
+"""Metrics of classifiers that give frequent and rare classes equal weight."""
 
 from __future__ import annotations
 

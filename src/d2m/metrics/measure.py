@@ -1,4 +1,4 @@
-"""Dances through a card: prepared, turned into features, measured against real ones."""
+"""Measures dances by a card: resampling, features, comparison with real dances."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from d2m.metrics.song_dances import SongDances
 
 #: Features of the windows of a dance: (t, 14, 2) px -> (w, d).
 Embed = Callable[[Floats], Array]
-#: Features of songs' dances: of every song in turn, and of every dance.
+#: Features of the dances: per song, and per dance.
 Featured = tuple[Rows, dict[str, list[Floats]]]
 
 
@@ -49,17 +49,17 @@ def measure(
     embed: Embed | None = None,
     seed: int = 0,
 ) -> Measured:
-    """A set of dances through a card.
+    """Measure a set of dances by a card.
 
     Args:
         dances: generated or other dances; several to one song are draws.
-        real: the reference; several to one song are views. As ``dances`` it gives the row ``real``, which sits at the
-            floors. For more than one row a :class:`Reference`, of the same card and ``embed``.
-        embed: features of a dance's windows, as many and as far apart as the card says; None leaves out what needs it.
+        real: the reference; several to one song are views. If it equals ``dances``, the result is the row ``real``,
+            which scores the floors. For several rows, pass a :class:`Reference` with the same card and ``embed``.
+        embed: features of a dance's windows, whose length and hop are the card's; None leaves out figures that need it.
         seed: of halves, shifts, shuffles and bootstrap.
 
     Returns:
-        name -> figure; the names depend on the card alone. What cannot be measured is nan with a note.
+        name -> figure; the names depend only on the card. Figures that cannot be measured are NaN with a note.
 
     Raises:
         D2MError: no dances, a dance that is too short, not finite or of another shape, a card whose needs are not met,
@@ -108,13 +108,13 @@ def _prepared(card: Card, dances: Sequence[DanceToSong]) -> SongDances:
 
 def _rows(songs: SongDances, of: Callable[[DanceToSong], Floats]) -> Featured:
     each = {name: [of(d) for d in mine] for name, mine in songs.items()}
-    # If the first rows of a song are all that counts, they should not all be of the first camera.
+    # Interleaved, so that the first rows of a song do not all come from the first camera.
     turned = [x[k % len(x) :] + x[: k % len(x)] for k, x in enumerate(each.values())]
     return Rows(list(songs), songs.genres, [interleaved(x) for x in turned]), each
 
 
 def _features(card: Card, songs: SongDances, embed: Embed | None) -> dict[str, Featured]:
-    """Suffix of the figures -> features; {} if the card's classifier is not there."""
+    """Suffix of the figures -> features; {} if the card needs a classifier and there is none."""
     if card.features == "embed":
         return {} if embed is None else {"": _rows(songs, lambda d: _windows(card, d, embed))}
     return {

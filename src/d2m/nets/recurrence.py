@@ -160,7 +160,7 @@ def _backward(
     dx = states.new_empty(x.shape) if need_x else None
 
     def of_inputs(rows: Tensor, d: Tensor, out: Tensor | None, fresh: bool) -> None:
-        """From gates' gradients (n, 4 h): add (set, if ``fresh``) those of the input weights and of inputs (n, f)."""
+        """From the gates' gradients (n, 4 h): those of the input weights (added unless ``fresh``) and inputs (n, f)."""
         parts = (d[:, : 2 * hidden], slice(None, 2 * hidden)), (d[:, 3 * hidden :], slice(2 * hidden, None))
         for gate, where in parts:
             if need_weights:
