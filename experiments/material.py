@@ -23,7 +23,8 @@ from d2m.core.machine import git_revision, versions
 from d2m.core.progress import bar
 from d2m.core.skeleton import FPS
 from d2m.dance.dancer import HeardSong, hear
-from d2m.dance.extraction import Extraction, extract_corpus_music, extract_music, space_of
+from d2m.dance.encoding import Extraction, space_of
+from d2m.dance.extraction import extract_corpus_music, extract_music
 from d2m.dance.generator import DanceGenerator
 from d2m.dance.song_dance import SongDance
 from d2m.dance.table import LatentTable

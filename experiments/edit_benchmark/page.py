@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from d2m.core.files import atomic_path, write_json
 from d2m.core.machine import git_revision, versions
-from d2m.dance.extraction import space_of
+from d2m.dance.encoding import space_of
 from d2m.draw import plots
 from d2m.reports.page import Section, write_page
 from experiments.edit_benchmark.edits import VARIANTS

@@ -68,7 +68,8 @@ def prepare(a: dict[str, Any], o: Options) -> tuple[Bench, list[int]]:
     """Everything that is fitted, on the training songs only."""
     import numpy as np
 
-    from d2m.dance.extraction import Extraction, extract_corpus_music
+    from d2m.dance.encoding import Extraction
+    from d2m.dance.extraction import extract_corpus_music
     from d2m.dance.generator import DanceGenerator
     from d2m.reports.edit_scores import reference_of
     from d2m.reports.judges import fit_judges
@@ -102,7 +103,7 @@ def prepare(a: dict[str, Any], o: Options) -> tuple[Bench, list[int]]:
 
 def dance_all(bench: Bench, songs: Sequence[int], out: Path) -> tuple[list[Any], list[Any], list[Any]]:
     """Every song's rows, and the anchors."""
-    from d2m.dance.extraction import space_of
+    from d2m.dance.encoding import space_of
     from experiments.edit_benchmark.dances import foreign_content, original, settings_key, song_file
     from experiments.edit_benchmark.measure import real_rows
     from experiments.material import progress

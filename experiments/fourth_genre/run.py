@@ -100,7 +100,8 @@ def measure(a: dict[str, Any], whole: Corpus, training: list[int], danced: list[
     """
     from d2m.core.skeleton import BEAT_PERIOD, FPS
     from d2m.dance.clock import dance_pulse, segments_needed
-    from d2m.dance.extraction import Extraction, extract_dance
+    from d2m.dance.encoding import Extraction
+    from d2m.dance.extraction import extract_dance
     from d2m.dance.generator import DanceGenerator
     from d2m.metrics.motion import mean_energy
     from d2m.reports.held_out import dance_to_recording, real_energy, real_scale

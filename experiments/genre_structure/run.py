@@ -18,7 +18,8 @@ def main() -> None:
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(__doc__)
         return
-    from d2m.dance.extraction import Extraction, extract_dance
+    from d2m.dance.encoding import Extraction
+    from d2m.dance.extraction import extract_dance
     from d2m.reports.held_out import HELD_OUT
     from d2m.reports.readings import Reading, structure_reading
     from experiments.material import COMMON, load, progress, publish

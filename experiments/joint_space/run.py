@@ -23,7 +23,8 @@ def main() -> None:
         return
     from dataclasses import replace
 
-    from d2m.dance.extraction import Extraction, extract_dance
+    from d2m.dance.encoding import Extraction
+    from d2m.dance.extraction import extract_dance
     from d2m.reports.held_out import HELD_OUT
     from d2m.reports.readings import Reading, joint_reading
     from experiments.material import COMMON, load, progress, publish

@@ -24,7 +24,7 @@ def main() -> None:
         print(__doc__)
         return
     from d2m.core.skeleton import SAMPLE_RATE
-    from d2m.dance.extraction import Extraction, wave_encoder
+    from d2m.dance.encoding import Extraction, wave_encoder
     from d2m.data.songs import song_wave
     from d2m.edits.mean_shift import MeanShift
     from d2m.music.transforms import MUSIC_EDITS

@@ -11,7 +11,8 @@ from typing import Any
 from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import FPS, SEQUENCE_FRAMES
-from d2m.dance.extraction import Extraction, extract_corpus_music, extract_dance
+from d2m.dance.encoding import Extraction
+from d2m.dance.extraction import extract_corpus_music, extract_dance
 from d2m.dance.generator import DanceGenerator
 from d2m.dance.table import LatentTable
 from d2m.data.corpus import Corpus

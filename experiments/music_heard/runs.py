@@ -12,7 +12,7 @@ from typing import Any
 from d2m.core.errors import D2MError
 from d2m.core.files import check_out
 from d2m.core.machine import git_revision, versions
-from d2m.dance.extraction import space_of
+from d2m.dance.encoding import space_of
 from d2m.reports.held_out import reconstruction_error
 from d2m.reports.page import Section
 from experiments.ballroom.style import style_part

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from d2m.core.errors import D2MError
 from d2m.core.files import atomic_path
 from d2m.core.skeleton import FPS, SAMPLE_RATE, SEQUENCE_FRAMES
-from d2m.dance.extraction import song_latent
+from d2m.dance.encoding import song_latent
 from d2m.dance.together import dance_to
 from d2m.data.corpus import Corpus
 from d2m.music.audio import load_song, n_frames

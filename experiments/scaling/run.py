@@ -6,9 +6,8 @@ python -m experiments.scaling.run part=batch|hidden|corpus|processes|memory|all 
 
 from __future__ import annotations
 
-import json
-import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +16,16 @@ import pytorch_lightning as pl
 import torch
 
 from d2m.cli.command_line import run
-from d2m.core.errors import D2MError
-from d2m.core.files import write_json
 from d2m.data.corpus import Corpus
 from d2m.train.build import build_module
 from d2m.train.stage import in_order
-from experiments.command import arguments
 from experiments.made_corpus import make_corpus
+from experiments.parts import Save, measure_parts
 from experiments.scaling.peak import PARTS as USES
 from experiments.scaling.peak import peak_mib
 from experiments.scaling.processes import measure_processes
 from experiments.throughput.stages import config, trainer_of
-from experiments.timing import exponent_of, machine, spread, summary
+from experiments.timing import exponent_of, spread, summary
 
 DEFAULTS = {
     "part": "all", "out": "outputs/scaling", "base": "small", "repeats": 5, "batches": "8,16,32,64",
@@ -68,8 +65,8 @@ def _numbers(text: Any) -> list[int]:
     return [int(word) for word in str(text).split(",")]
 
 
-def measure(part: str, a: dict[str, Any], out: Path) -> dict[str, Any]:
-    """stage (or use, in "memory") -> "x", "seconds" (or "MiB") at each, and the exponent."""
+def measure(part: str, a: Mapping[str, Any], out: Path, save: Save) -> dict[str, Any]:
+    """Stage (or use, in "memory") -> "x", "seconds" (or "MiB") at each, and the exponent."""
     if part == "processes":
         return measure_processes(out, str(a["base"]), a["repeats"])
     if part == "memory":
@@ -88,6 +85,7 @@ def measure(part: str, a: dict[str, Any], out: Path) -> dict[str, Any]:
         found[stage] = {"x": x, "seconds": [summary(s) for s in seconds], "exponent": exponent_of(x, seconds)}
         shown = ", ".join(f"{v}: {np.median(s):.3g} s" for v, s in zip(x, seconds, strict=True))
         print(f"  {stage}: {shown}; exponent {spread(found[stage]['exponent'])}", flush=True)
+        save(found)
     return found
 
 
@@ -102,26 +100,5 @@ def measure_memory(out: Path, songs: list[int]) -> dict[str, Any]:
     return found
 
 
-def main() -> None:
-    """Measure ``part`` and write it into OUT/scaling.json, beside what other parts wrote there."""
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(__doc__)
-        return
-    a = arguments(DEFAULTS, sys.argv[1:])
-    if a["part"] not in (*PARTS, "all"):
-        raise D2MError(f"part={a['part']}: give {', '.join(PARTS)} or all")
-    torch.set_num_threads(1)
-    out = Path(a["out"]).resolve()
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / "scaling.json"
-    results: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    for part in PARTS if a["part"] == "all" else (a["part"],):
-        print(part, flush=True)
-        results[part] = measure(part, a, out)
-        results["machine"] = machine()
-        write_json(path, results)
-    print(path)
-
-
 if __name__ == "__main__":
-    run(main)
+    run(lambda: measure_parts(__doc__, DEFAULTS, PARTS, measure, "scaling"))

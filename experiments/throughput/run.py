@@ -6,20 +6,13 @@ python -m experiments.throughput.run part=steps|songs|memory|batches|open|audio|
 
 from __future__ import annotations
 
-import json
-import os
-import resource
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from d2m.cli.command_line import run
 from d2m.core.errors import D2MError
-from d2m.core.files import write_json
-from experiments.command import arguments
+from experiments.parts import Save, measure_parts
 from experiments.timing import machine, spread
 
 DEFAULTS = {
@@ -45,8 +38,8 @@ def precisions(asked: str) -> list[str]:
     return choices[asked]
 
 
-def measure(part: str, a: Mapping[str, Any], out: Path, save: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """One part's numbers; each is printed, and the steps' are saved, as they come."""
+def measure(part: str, a: Mapping[str, Any], out: Path, save: Save) -> dict[str, Any]:
+    """One part's numbers; each is printed as it comes, and those of steps and songs are saved."""
     from experiments.throughput import reading
 
     raw = Path(a["raw"]).resolve()
@@ -58,7 +51,7 @@ def measure(part: str, a: Mapping[str, Any], out: Path, save: Callable[[dict[str
         from experiments.throughput.songs import measure_songs
 
         lengths = tuple(float(s) for s in str(a["seconds"]).split(","))
-        return measure_songs(out, a["size"], a["repeats"], lengths, a["songs"])
+        return measure_songs(out, a["size"], a["repeats"], lengths, a["songs"], save)
     found: dict[str, Any]
     if part == "memory":
         from experiments.throughput.memory import measure_memory
@@ -84,33 +77,5 @@ def shown(value: Any) -> str:
     return value if isinstance(value, str) else f"{value:.3g}"
 
 
-def main() -> None:
-    """Measure ``part`` and write it into OUT/throughput.json, beside what other parts wrote there."""
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(__doc__)
-        return
-    settings = arguments(DEFAULTS, sys.argv[1:])
-    if settings["part"] not in (*PARTS, "all"):
-        raise D2MError(f"part={settings['part']}: give {', '.join(PARTS)} or all")
-    if settings["repeats"] < 1:
-        raise D2MError(f"repeats={settings['repeats']}: give a whole number of at least 1")
-    torch.set_num_threads(settings["threads"])
-    out = Path(settings["out"]).resolve()
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / "throughput.json"
-    results: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    for part in PARTS if settings["part"] == "all" else (settings["part"],):
-        load = os.getloadavg()[0]
-        print(f"{part} (load {load:.1f})", flush=True)
-
-        def save(found: Mapping[str, Any], part: str = part, load: float = load) -> None:
-            facts = {"load before": load, "peak MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
-            results[part] = {**results.get(part, {}), **found, "machine": {**machine(), **facts}}
-            write_json(path, results)
-
-        save(measure(part, settings, out, save))
-    print(path)
-
-
 if __name__ == "__main__":
-    run(main)
+    run(lambda: measure_parts(__doc__, DEFAULTS, PARTS, measure, "throughput"))

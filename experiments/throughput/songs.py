@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from d2m.bundle import write_bundle
 from d2m.core.skeleton import FPS, SAMPLE_RATE
 from d2m.dance.dancer import hear
 from d2m.dance.generator import DanceGenerator
+from d2m.dance.stream import rows_for
 from d2m.dance.together import dance_to
 from d2m.data.normalizer import Normalizer
 from d2m.nets.composition import Composition
 from d2m.nets.sizes import Sizes
 from d2m.toy import make_pair
 from experiments.command import REPO
+from experiments.parts import Save
 from experiments.throughput.plain_song import PlainDancer
 from experiments.timing import alternate, ratios, spread, summary
 
@@ -66,10 +69,21 @@ def measure_song(generator: DanceGenerator, plain: PlainDancer, seconds: float, 
             "ours": lambda: dance_to(generator, features, beats, frames, seed=0),
             "needed": lambda: plain.dance(features, as_released=False),
             "as released": lambda: plain.dance(features, as_released=True),
+            "floor": lambda: recurrent_products(generator, rows=1, steps=frames),
         },
         repeats,
     )
-    return _found(took)
+    return _numbers(took)
+
+
+@torch.no_grad()
+def recurrent_products(generator: DanceGenerator, rows: int, steps: int) -> None:
+    """The products of unit decoding that must follow one another, and nothing else: no dance is faster."""
+    weight = generator.net.unit_decoder.body.gru.weight_hh_l0.mT.contiguous()
+    states = torch.zeros(rows, len(weight))
+    gates = torch.empty(rows, weight.shape[1])
+    for _ in range(steps):
+        torch.mm(states, weight, out=gates)
 
 
 def measure_infer(bundle: Path, out: Path, n: int, seconds: float, repeats: int) -> dict[str, Any]:
@@ -83,12 +97,14 @@ def measure_infer(bundle: Path, out: Path, n: int, seconds: float, repeats: int)
     for k in range(n):
         soundfile.write(folder / f"{k:03}.flac", np.roll(song.wave, 1000 * k), SAMPLE_RATE)
     generator = DanceGenerator.load(bundle)
-    plain, path = PlainDancer(generator), folder / "000.flac"
+    plain, path, frames = PlainDancer(generator), folder / "000.flac", round(seconds * FPS)
     took = alternate(
         {
             "ours": lambda: infer(bundle, folder, dances),
             "needed": lambda: plain.dance(hear(generator, path).features, as_released=False),
             "as released": lambda: plain.dance(hear(generator, path).features, as_released=True),
+            "hearing": lambda: hear(generator, path),
+            "floor": lambda: recurrent_products(generator, rows_for(n, generator.net.sizes), frames),
         },
         repeats,
     )
@@ -96,7 +112,8 @@ def measure_infer(bundle: Path, out: Path, n: int, seconds: float, repeats: int)
     assert written == n, f"{written} of {n} dances were written"
     shutil.rmtree(folder)
     shutil.rmtree(dances)
-    return _found({**took, "ours": [t / n for t in took["ours"]]})
+    rows = rows_for(n, generator.net.sizes)
+    return _numbers({**took, "ours": [t / n for t in took["ours"]], "floor": [t / rows for t in took["floor"]]})
 
 
 def infer(bundle: Path, songs: Path, out: Path) -> None:
@@ -105,30 +122,34 @@ def infer(bundle: Path, songs: Path, out: Path) -> None:
 
     shutil.rmtree(out, ignore_errors=True)
     with initialize_config_dir(str(REPO / "conf"), version_base="1.3"):
-        cfg = compose("infer", [f"bundle='{bundle}'", f"audio='{songs}'", f"out='{out}'", "video=false"])
+        cfg = compose("infer", [f"bundle='{bundle}'", f"music='{songs}'", f"out='{out}'", "video=false"])
     act(cfg)
 
 
-def _found(took: Mapping[str, list[float]]) -> dict[str, Any]:
-    found: dict[str, Any] = {f"{name}, s": summary(values) for name, values in took.items()}
-    return found | {name: ratios(took[name], took["ours"]) for name in ("needed", "as released")}
+def _numbers(took: Mapping[str, list[float]]) -> dict[str, Any]:
+    """Seconds of each, and how many times faster ours is than both plain ways."""
+    numbers: dict[str, Any] = {f"{name}, s": summary(values) for name, values in took.items()}
+    return numbers | {name: ratios(took[name], took["ours"]) for name in ("needed", "as released")}
 
 
-def measure_songs(out: Path, size: str, repeats: int, lengths: tuple[float, ...], n: int) -> dict[str, Any]:
-    """One song of every length, and ``n`` songs of the first length together."""
+def measure_songs(out: Path, size: str, repeats: int, lengths: tuple[float, ...], n: int, save: Save) -> dict[str, Any]:
+    """One song of every length, and ``n`` songs of the first length together; printed and saved as they come."""
     bundle = make_bundle(out / "bundle", size)
     generator = DanceGenerator.load(bundle)
     plain = PlainDancer(generator)
     _check_alike(generator, plain)
-    found: dict[str, Any] = {"size": size}
-    for seconds in lengths:
-        found[f"one song, {seconds:g} s"] = measure_song(generator, plain, seconds, repeats)
-    found[f"per song, {n} songs of {lengths[0]:g} s"] = measure_infer(bundle, out, n, lengths[0], repeats)
-    for name, row in found.items():
-        if isinstance(row, dict):
-            others = ", ".join(f"{k} {spread(row[k], 1)}x" for k in ("needed", "as released"))
-            print(f"  {name}: ours {row['ours, s']['median']:.3g} s, {others}", flush=True)
-    return found
+    rows: dict[str, Callable[[], dict[str, Any]]] = {
+        f"one song, {seconds:g} s": partial(measure_song, generator, plain, seconds, repeats) for seconds in lengths
+    }
+    rows[f"per song, {n} songs of {lengths[0]:g} s"] = partial(measure_infer, bundle, out, n, lengths[0], repeats)
+    measured: dict[str, Any] = {"size": size}
+    for name, row in rows.items():
+        numbers = measured[name] = row()
+        save(measured)
+        others = ", ".join(f"{k} {spread(numbers[k], 1)}x" for k in ("needed", "as released"))
+        parts = "".join(f", {k} {numbers[k]['median']:.3g} s" for k in ("hearing, s", "floor, s") if k in numbers)
+        print(f"  {name}: ours {numbers['ours, s']['median']:.3g} s{parts}, {others}", flush=True)
+    return measured
 
 
 @torch.no_grad()

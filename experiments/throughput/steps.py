@@ -12,6 +12,7 @@ import torch
 
 from d2m.data.corpus import Corpus
 from experiments.made_corpus import make_corpus
+from experiments.parts import Save
 from experiments.throughput.stages import (
     ROWS,
     Row,
@@ -102,7 +103,7 @@ def measure_steps(
     repeats: int,
     precisions: list[str],
     rows: str,
-    save: Callable[[dict[str, Any]], None],
+    save: Save,
 ) -> dict[str, Any]:
     """The rows that ``rows`` names, or all; ``save`` is given what there is after each of them.
 

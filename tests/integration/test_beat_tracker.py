@@ -30,7 +30,7 @@ def bundle_of(tracker: str, tiny: Path, folder: Path) -> Path:
 def dance(bundle: Path, folder: Path) -> Path:
     soundfile.write(folder / "song.wav", 0.1 * np.random.default_rng(0).standard_normal(22050 * 4), 22050)
     with initialize_config_dir(CONF, version_base="1.3"):
-        words = [f"bundle={bundle}", f"audio={folder / 'song.wav'}", f"out={folder / 'out'}", "video=false"]
+        words = [f"bundle={bundle}", f"music={folder / 'song.wav'}", f"out={folder / 'out'}", "video=false"]
         infer(compose("infer", words))
     return folder / "out" / "song.npz"
 

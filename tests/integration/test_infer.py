@@ -34,7 +34,7 @@ def songs(a_song: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_folder_is_danced_to_and_the_bad_song_is_named(tiny_run: Path, songs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out {x}"
-    done = call("infer.py", f"bundle={tiny_run / 'bundle'}", f"audio={songs}", f"out={out}", "seed=3", "seed=5")
+    done = call("infer.py", f"bundle={tiny_run / 'bundle'}", f"music={songs}", f"out={out}", "seed=3", "seed=5")
     assert_one_line(done, "1 of 2 dances", "broken.mp3")
     name = "it's (live) [2] a=b & c"
     assert sorted(p.name for p in out.iterdir()) == [f"{name}.json", f"{name}.mp4", f"{name}.npz"]
@@ -60,7 +60,7 @@ def test_songs_dance_the_same_on_two_processes_and_in_one_batch(
     shutil.copytree(songs, tmp_path / "songs")
     wave, rate = soundfile.read(a_song)
     soundfile.write(tmp_path / "songs" / "second.wav", wave[: 3 * rate], rate)
-    words = [f"bundle={tiny_run / 'bundle'}", f"audio={tmp_path / 'songs'}", "video=false", "batch=2"]
+    words = [f"bundle={tiny_run / 'bundle'}", f"music={tmp_path / 'songs'}", "video=false", "batch=2"]
     for name, more in (("one", []), ("two", ["devices=2"])):
         done = called("infer", *words, f"out={tmp_path / name}", *more)
         assert_one_line(done, "2 of 3 dances", "broken.mp3")
@@ -81,7 +81,7 @@ def test_an_edit_shows_three_dances_and_strength_zero_one(tiny_run: Path, short:
     for name, strength in (("one", 1.0), ("zero", 0)):
         out = tmp_path / name
         done = called(
-            "infer", bundle, f"audio={short}", f"out={out}", *edit, f"edit.strength={strength}",
+            "infer", bundle, f"music={short}", f"out={out}", *edit, f"edit.strength={strength}",
             f"video={'true' if name == 'one' else 'false'}",
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -96,7 +96,7 @@ def test_an_edit_shows_three_dances_and_strength_zero_one(tiny_run: Path, short:
         assert np.array_equal(zero["z_dan"], one["z_dan_original"])
         np.save(tmp_path / "z.npy", one["z_dan"])
     out = tmp_path / "fed"
-    done = called("infer", bundle, f"audio={short}", f"out={out}", f"z_dan={tmp_path / 'z.npy'}", "video=false")
+    done = called("infer", bundle, f"music={short}", f"out={out}", f"z_dan={tmp_path / 'z.npy'}", "video=false")
     assert done.returncode == 0, done.stderr
     with np.load(out / f"{short.stem}.npz") as fed, np.load(tmp_path / "one" / f"{short.stem}.npz") as one:
         np.testing.assert_array_equal(fed["z_dan"], one["z_dan"])
@@ -104,7 +104,7 @@ def test_an_edit_shows_three_dances_and_strength_zero_one(tiny_run: Path, short:
 
 def test_the_dance_shown_is_exported_with_it(tiny_run: Path, short: Path, tmp_path: Path) -> None:
     edit = ["edit=mean_shift", "edit.source=drive", "edit.target=flow"]
-    words = [f"bundle={tiny_run / 'bundle'}", f"audio={short}", "video=false", *edit, "export=[csv,openpose]"]
+    words = [f"bundle={tiny_run / 'bundle'}", f"music={short}", "video=false", *edit, "export=[csv,openpose]"]
     out = tmp_path / "out"
     for seed in (1, 2):  # again: in place of the older ones
         done = called("infer", *words, f"out={out}", f"seed={seed}", "lift=bones", "export_fps=15")
@@ -135,7 +135,7 @@ def _bad_audio(kind: str, folder: Path) -> Path:
 def test_bad_audio_is_one_line(kind: str, tiny_run: Path, tmp_path: Path) -> None:
     path = _bad_audio(kind, tmp_path)
     out = tmp_path / "out"
-    done = called("infer", f"bundle={tiny_run / 'bundle'}", f"audio={path}", f"out={out}")
+    done = called("infer", f"bundle={tiny_run / 'bundle'}", f"music={path}", f"out={out}")
     assert_one_line(done, str(path))
     assert not out.exists() or not list(out.iterdir())
 
@@ -153,7 +153,7 @@ def test_bad_audio_is_one_line(kind: str, tiny_run: Path, tmp_path: Path) -> Non
         (["z_dan=nowhere.npy"], ["nowhere.npy"]),
         (["seed=99999999999999999999"], ["seed"]),
         (["device=banana"], ["device=banana"]),
-        (["audio=null"], ["audio="]),
+        (["music=null"], ["music="]),
         (["devices=0"], ["devices=0", "at least 1"]),
         (["batch=0"], ["batch=0", "at least 1"]),
         (["export=[fbx]"], ["export=fbx", "choose from bvh"]),
@@ -166,7 +166,7 @@ def test_a_bad_request_is_one_line(
     arguments: list[str], words: list[str], tiny_run: Path, short: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    done = called("infer", f"bundle={tiny_run / 'bundle'}", f"audio={short}", f"out={out}", *arguments)
+    done = called("infer", f"bundle={tiny_run / 'bundle'}", f"music={short}", f"out={out}", *arguments)
     assert_one_line(done, *words)
     assert not out.exists() or not list(out.iterdir())
 
@@ -174,15 +174,15 @@ def test_a_bad_request_is_one_line(
 def test_a_bad_bundle_is_one_line(tiny_run: Path, short: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(tiny_run / "bundle", tmp_path / "b")
     (broken / "genres.json").unlink()
-    done = called("infer", f"bundle={broken}", f"audio={short}", f"out={tmp_path / 'out'}")
+    done = called("infer", f"bundle={broken}", f"music={short}", f"out={tmp_path / 'out'}")
     assert_one_line(done, "genres.json", "missing")
-    done = called("infer", "bundle=nowhere", f"audio={short}", f"out={tmp_path / 'out'}")
+    done = called("infer", "bundle=nowhere", f"music={short}", f"out={tmp_path / 'out'}")
     assert_one_line(done, "nowhere")
 
 
 def test_an_output_folder_that_cannot_be_made_is_one_line(tiny_run: Path, short: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    done = called("infer", f"bundle={tiny_run / 'bundle'}", f"audio={short}", f"out={tmp_path / 'file' / 'out'}")
+    done = called("infer", f"bundle={tiny_run / 'bundle'}", f"music={short}", f"out={tmp_path / 'file' / 'out'}")
     assert_one_line(done, "out=", "file")
 
 

@@ -47,7 +47,7 @@ def test_the_target_becomes_likelier_than_by_arithmetic(tiny_run: Path) -> None:
 
 def test_infer_optimises_and_says_by_which_judge(tiny_run: Path, song: Path, tmp_path: Path) -> None:
     done = called(
-        "infer", f"bundle={tiny_run / 'bundle'}", f"audio={song}", f"out={tmp_path}", "video=false",
+        "infer", f"bundle={tiny_run / 'bundle'}", f"music={song}", f"out={tmp_path}", "video=false",
         "edit=optimise", "edit.source=drive", "edit.target=flow", "edit.steps=3", "edit.weights.content=2",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -67,7 +67,7 @@ def test_a_bundle_without_the_stage_says_which_to_train(tiny_run: Path, song: Pa
         genre_means=a.genre_means, provenance={}, card="",
     )  # fmt: skip
     edit = ["edit=optimise", "edit.source=drive", "edit.target=flow"]
-    done = called("infer", f"bundle={old}", f"audio={song}", f"out={tmp_path / 'out'}", *edit)
+    done = called("infer", f"bundle={old}", f"music={song}", f"out={tmp_path / 'out'}", *edit)
     assert_one_line(done, "motion_style", "stages=")
-    done = called("infer", f"bundle={old}", f"audio={song}", f"out={tmp_path / 'out'}", *edit, "edit.weights.beet=1")
+    done = called("infer", f"bundle={old}", f"music={song}", f"out={tmp_path / 'out'}", *edit, "edit.weights.beet=1")
     assert_one_line(done, "beet")

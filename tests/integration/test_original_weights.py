@@ -54,7 +54,7 @@ def test_the_command_fails_with_one_line(tmp_path: Path, bundle: Path) -> None:
 
 
 def test_infer_dances_with_an_imported_bundle(bundle: Path, song: Path, tmp_path: Path) -> None:
-    danced = called("infer", f"bundle={bundle}", f"audio={song}", f"out={tmp_path / 'out'}", "seed=3")
+    danced = called("infer", f"bundle={bundle}", f"music={song}", f"out={tmp_path / 'out'}", "seed=3")
     assert danced.returncode == 0, danced.stderr
     with np.load(tmp_path / "out/clicks.npz") as data:
         assert data["poses"].shape == (120, 14, 2) and np.isfinite(data["poses"]).all()
@@ -76,7 +76,7 @@ def test_infer_hears_with_the_bundles_front_end(
 
     monkeypatch.setattr(d2m.dance.dancer, "features", spy)
     with initialize_config_dir(str(REPO / "conf"), version_base="1.3"):
-        overrides = prepare_overrides([f"bundle={bundle}", f"audio={song}", f"out={tmp_path}", "video=false"])
+        overrides = prepare_overrides([f"bundle={bundle}", f"music={song}", f"out={tmp_path}", "video=false"])
         d2m.cli.infer.main(compose("infer", overrides))
     assert heard and set(heard) == {"legacy"}
 

@@ -75,7 +75,7 @@ def test_infer_and_study_work(installed: Path, tiny_bundle: Path, tmp_path: Path
         wave = 0.3 * rng.normal(size=3 * SAMPLE_RATE).clip(-1, 1)
         soundfile.write(tmp_path / "songs" / genre / f"{genre}.wav", wave, SAMPLE_RATE)
     assert "usage: d2m infer" in run(installed, tmp_path, "infer", "--help")
-    words = (f"bundle={tiny_bundle}", "audio=songs/*/*.wav", "out=dances", "video=false")
+    words = (f"bundle={tiny_bundle}", "music=songs/*/*.wav", "out=dances", "video=false")
     assert "2 dances in dances" in run(installed, tmp_path, "infer", *words)
     assert sorted(p.name for p in (tmp_path / "dances").glob("*.npz")) == ["a.npz", "b.npz"]
     told = run(installed, tmp_path, "study", "extract", f"bundle={tiny_bundle}", "music=songs", "out=z", "noise=4")

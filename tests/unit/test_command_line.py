@@ -43,7 +43,7 @@ def composed(config: str, *words: str) -> Any:
 
 @pytest.mark.parametrize("name", NASTY)
 def test_any_path_survives_hydra(name: str) -> None:
-    assert composed("infer", f"audio={name}", "bundle=b", "out=o").audio == name
+    assert composed("infer", f"music={name}", "bundle=b", "out=o").music == name
 
 
 @pytest.mark.parametrize("genre", GENRES)
@@ -98,8 +98,8 @@ def test_a_users_run_folder_is_at_home(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_quoted_values_and_other_keys_stay() -> None:
-    assert prepare_overrides(["audio='x y'", "seed=3", "-m", "stages=[a,b]", "out="]) == [
-        "audio='x y'", "seed=3", "-m", "stages=[a,b]", "out=",
+    assert prepare_overrides(["music='x y'", "seed=3", "-m", "stages=[a,b]", "out="]) == [
+        "music='x y'", "seed=3", "-m", "stages=[a,b]", "out=",
     ]  # fmt: skip
 
 
@@ -133,7 +133,7 @@ def test_a_name_or_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_preparing_twice_changes_nothing() -> None:
-    words = [f"audio={n}" for n in NASTY[:1]] + ["hydra.run.dir=a/${now:%Y}", "edit.source=R&B", "+x=k-pop (girl)"]
+    words = [f"music={n}" for n in NASTY[:1]] + ["hydra.run.dir=a/${now:%Y}", "edit.source=R&B", "+x=k-pop (girl)"]
     once = prepare_overrides(words)
     assert prepare_overrides(once) == once
 
@@ -176,7 +176,9 @@ def test_the_last_of_two_wins() -> None:
         (["infer", "edit=nonsense"], "edit=nonsense: .*choose from axes, boundary"),
         (["infer", "edit.sorce=a"], r"did you mean edit\.source"),
         (["infer", "edit=optimise", "+edit.weights.beats=1"], r"did you mean edit\.weights\.beat"),
-        (["infer", "bundle=b"], r"give audio=\.\.\. out=\.\.\.; d2m infer --help"),
+        (["infer", "audio=a"], r"audio: no such key, nothing reads it; did you mean music\?"),
+        (["studio", "songs=a"], r"songs: no such key, nothing reads it; did you mean music"),
+        (["infer", "bundle=b"], r"give music=\.\.\. out=\.\.\.; d2m infer --help"),
         (["infer", "-m", "seed=1,2"], "-m: the runs of d2m infer would overwrite each other"),
         (["infer", "video=perhaps"], "video=perhaps: expected true or false"),
         (["prepare", "+fsp=25"], r"\+fsp: no such key"),

@@ -159,7 +159,7 @@ def test_the_style_mode_reaches_all_that_dances_in_a_training() -> None:
         cfg = composed("train", "callbacks=latent", *overrides)
         read = (cfg, cfg.model.generator, cfg.callbacks.dance_video, cfg.callbacks.latent)
         assert [node.style_mode for node in read] == [mode] * 4
-    assert composed("infer", "bundle=b", "audio=a", "out=o").style_mode is None
+    assert composed("infer", "bundle=b", "music=a", "out=o").style_mode is None
 
 
 def test_the_style_network_is_chosen_with_its_recipe_and_reaches_every_stage() -> None:

@@ -12,15 +12,8 @@ import torch
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import SAMPLE_RATE
 from d2m.dance import extraction
-from d2m.dance.extraction import (
-    Extraction,
-    encode_songs,
-    extract_corpus_music,
-    extract_dance,
-    extract_music,
-    space_of,
-    wave_encoder,
-)
+from d2m.dance.encoding import Extraction, encode_songs, space_of, wave_encoder
+from d2m.dance.extraction import extract_corpus_music, extract_dance, extract_music
 from d2m.dance.generator import DanceGenerator
 from d2m.dance.table import LatentTable
 from d2m.data.corpus import Corpus

@@ -250,3 +250,30 @@ def test_a_short_training_reaches_the_loss_of_nn_gru() -> None:
     own, theirs = curves
     assert own[-1] < 0.9 * own[0]
     assert own == pytest.approx(theirs, rel=1e-3)
+
+
+def test_one_row_follows_its_weights() -> None:
+    """A single row reads a copy of the weights that is made once; it must not outlive a change of them."""
+    gru = made(2, dtype=torch.float32)
+    x, h0 = asked(gru, b=1, t=None)
+
+    def both() -> tuple[Tensor, Tensor]:
+        with torch.no_grad(), backend("own"):
+            one = gru.repeat(x, h0, 3)
+        with torch.no_grad(), backend("torch"):
+            return one, gru.repeat(x, h0, 3)
+
+    first, theirs = both()
+    torch.testing.assert_close(first, theirs)
+    with torch.no_grad():
+        gru.weight_hh_l1.mul_(2)  # as an optimizer does
+    second, theirs = both()
+    torch.testing.assert_close(second, theirs)
+    assert not torch.equal(first, second)
+    gru.load_state_dict(made(2, hidden=6, dtype=torch.float32).state_dict())
+    torch.testing.assert_close(both()[0], first)
+    gru.double()
+    x, h0 = x.double(), h0.double()
+    third, theirs = both()
+    torch.testing.assert_close(third, theirs)
+    assert third.dtype == torch.float64

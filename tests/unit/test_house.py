@@ -19,8 +19,8 @@ def section(document: str, heading: str) -> str:
     return found.group(1)
 
 
-def test_the_layout_of_the_readme_is_the_tree_as_it_is() -> None:
-    listed = re.findall(r"^ {6}(\w+)/ ", section("README.md", "Layout"), re.MULTILINE)
+def test_the_documented_layout_matches_the_tree() -> None:
+    listed = re.findall(r"^ {6}(\w+)/ ", section("CONTRIBUTING.md", "Layout"), re.MULTILINE)
     assert sorted(listed) == ROOMS
 
 

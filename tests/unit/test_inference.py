@@ -31,7 +31,7 @@ def test_no_two_songs_share_a_name(tmp_path: Path) -> None:
     ("key", "value"),
     [
         ("bundle", ""),
-        ("audio", None),
+        ("music", None),
         ("out", ""),
         ("seed", None),
         ("seed", 2**63),
@@ -43,7 +43,7 @@ def test_no_two_songs_share_a_name(tmp_path: Path) -> None:
     ],
 )
 def test_values_that_are_none(key: str, value: object) -> None:
-    good = {"bundle": "b", "audio": "a", "out": "o", "seed": 0, "warp": True, "video": True, "device": "cpu"}
+    good = {"bundle": "b", "music": "a", "out": "o", "seed": 0, "warp": True, "video": True, "device": "cpu"}
     good |= {"batch": None, "devices": 1, "lift": "flat", "export_fps": 30}
     check_values(OmegaConf.create(good))
     with pytest.raises(D2MError, match=f"^{key}="):

@@ -69,7 +69,7 @@ def test_frozen_frames() -> None:
 
 def test_a_joint_far_outside_the_real_box_has_escaped() -> None:
     real = waving(300)
-    canvas = Canvas.of(real, 50.0)
+    canvas = Canvas.of(lambda: [real[:100] / 50, real[100:] / 50])
     assert canvas_escape(real, canvas, 50.0) == 0
     away = real.copy()
     away[:30, WRIST, 0] -= 100

@@ -13,7 +13,7 @@ import torch
 
 from d2m.bundle import FILES, MOTION_STYLE, read_bundle, write_bundle
 from d2m.core.errors import D2MError
-from d2m.dance.extraction import space_of
+from d2m.dance.encoding import space_of
 from d2m.dance.generator import DanceGenerator
 from d2m.data.corpus import Corpus
 from d2m.data.datamodule import DanceDataModule

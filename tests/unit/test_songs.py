@@ -53,7 +53,7 @@ def test_films_with_sound_are_songs_and_what_is_left_out_is_named(
     assert find_songs(tmp_path / "jive/*") == expected
     assert find_songs(tmp_path / "jive/*.webm") == [clip] == find_songs(clip)
     assert [s.path for s in find_music(tmp_path)] == expected
-    with pytest.raises(D2MError, match=r"\*\.txt: none of the 1 files that match is audio \(notes\.txt\)"):
+    with pytest.raises(D2MError, match=r"music=.*\*\.txt: none of the 1 files that match is audio \(notes\.txt\)"):
         find_songs(tmp_path / "jive/*.txt")
 
 

@@ -12,7 +12,8 @@ import pytest
 from d2m.core.errors import D2MError
 from d2m.dance.dancer import Dancer
 from d2m.edits.mean_shift import MeanShift
-from d2m.studio.session import Session, dance_of
+from d2m.studio.dances import dance_of
+from d2m.studio.session import Session
 from d2m.studio.state import State
 from tests.commands import called
 from tests.studio import library, shift, state

@@ -258,7 +258,7 @@ def test_a_schedule_moves_the_dance_along_the_song(generator: DanceGenerator, wa
     ],
 )
 def test_edits_from_the_command_line(arguments: list[str], strength: object) -> None:
-    overrides = prepare_overrides(["bundle=b", "audio=a", "out=o", *arguments])
+    overrides = prepare_overrides(["bundle=b", "music=a", "out=o", *arguments])
     with initialize_config_dir(str(REPO / "conf"), version_base="1.3"):
         request = EditRequest.of(compose("infer", overrides).edit)
     assert request.amount() == strength
@@ -277,7 +277,7 @@ def test_infer_with_a_fitted_direction_and_a_schedule(
 ) -> None:
     d2m("study", "fit", f"bundle={tiny_bundle}", f"latents={latents}", f"out={tmp_path / 'd'}", "edit=erasure",
           "target=waltz")  # fmt: skip
-    d2m("infer", f"bundle={tiny_bundle}", f"audio={music / 'waltz' / '0.wav'}", f"out={tmp_path / 'out'}",
+    d2m("infer", f"bundle={tiny_bundle}", f"music={music / 'waltz' / '0.wav'}", f"out={tmp_path / 'out'}",
         "video=false", f"edit.file={tmp_path / 'd'}", "edit.schedule=[[0,0],[3,1]]")  # fmt: skip
     facts = json.loads((tmp_path / "out" / "0.json").read_text())
     assert facts["edit"]["name"] == "erasure" and facts["edit"]["schedule"] == [[0, 0], [3, 1]]

@@ -18,7 +18,7 @@ from d2m.core.errors import D2MError
 from d2m.core.skeleton import FPS, SAMPLE_RATE, SEQUENCE_FRAMES, STYLE_FRAMES
 from d2m.dance.clock import segment_centres_s
 from d2m.dance.dancer import Dancer
-from d2m.dance.extraction import Extraction, encode_songs
+from d2m.dance.encoding import Extraction, encode_songs
 from d2m.dance.generator import DanceGenerator
 from d2m.dance.noise import DanceNoise, pick_draws
 from d2m.dance.song_dance import SongDance

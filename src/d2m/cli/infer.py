@@ -49,7 +49,7 @@ def check_values(cfg: DictConfig) -> None:
     Raises:
         D2MError: naming the key.
     """
-    for key in ("bundle", "audio", "out"):
+    for key in ("bundle", "music", "out"):
         if not cfg[key]:
             raise D2MError(f"{key}={cfg[key] or ''}: give {key}=...; d2m infer --help shows all")
     for key in ("seed", "warp", "video", "device", "devices", "lift", "export_fps"):
@@ -93,7 +93,7 @@ def infer(cfg: DictConfig) -> list[Path]:
     export = read_export(cfg)
     edit = build_edit(request, dancer.generator)
     z_dan = None if cfg.z_dan is None else read_z_dan(cfg.z_dan, dancer.generator.net.sizes.z_dan)
-    songs = find_songs(cfg.audio)
+    songs = find_songs(cfg.music)
     work = Work(
         songs=songs, names=output_names(songs), out=Path(cfg.out), seed=cfg.seed, edit=edit, strength=strength,
         formats=(".npz", ".mp4", ".json") if cfg.video else (".npz", ".json"), export=export, warp=cfg.warp,

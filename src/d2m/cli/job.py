@@ -48,7 +48,7 @@ def job(command: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[DictC
             # Here, because Hydra prints a job's exceptions itself.
             with user_errors(_trial()), _nothing_left():
                 _expand_homes(cfg)
-                optional = {"raw"} if cfg.get("merge") else {"bundle", "audio"} if cfg.get("state") else set()
+                optional = {"raw"} if cfg.get("merge") else {"bundle", "music"} if cfg.get("state") else set()
                 missing = [k for k in sorted(OmegaConf.missing_keys(cfg)) if k not in optional]
                 if missing:
                     raise D2MError(f"give {' '.join(f'{k}=...' for k in missing)}; d2m {command} --help shows all")

@@ -14,6 +14,8 @@ from d2m.train.trainer_options import ELSEWHERE
 
 #: Nodes whose keys are the user's own; their readers check them.
 FREE = ("hydra", "clean", "groups", "names", "data.corpus.clean", "data.corpus.groups")
+#: Words that people try, and the key that has one name in all commands.
+SYNONYMS = {"audio": "music", "song": "music", "songs": "music", "sound": "music"}
 
 
 def _walk(plain: Any, prefix: str = "") -> Iterator[str]:
@@ -93,7 +95,7 @@ def _refusal(plain: Any, written: str, key: str, command: str) -> D2MError:
         return D2MError(f"{written}: give {ELSEWHERE[key.split('.')[1]]}")
     known = [k for k in _walk(plain) if k.startswith("hydra.") == key.startswith("hydra.")]
     last = key.rpartition(".")[2]
-    near = [k for k in known if k.rpartition(".")[2] == last]
+    near = [k for k in known if k.rpartition(".")[2] == last or k == SYNONYMS.get(key)]
     near += get_close_matches(key, known, n=3, cutoff=0.7)
     tails = {k.rpartition(".")[2]: k for k in reversed(known)}
     near += [tails[t] for t in get_close_matches(last, tails, n=2, cutoff=0.75)]

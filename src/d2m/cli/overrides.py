@@ -12,7 +12,7 @@ from d2m.core.errors import D2MError
 
 #: Keys whose value is a path: any character is part of the name, except that ``~`` and ``~/...`` are the home folder.
 PATHS = (
-    "a", "answers", "audio", "b", "beats_checkpoint", "bundle", "callbacks.latent.motion_style",
+    "a", "answers", "b", "beats_checkpoint", "bundle", "callbacks.latent.motion_style",
     "callbacks.latent.reference", "continue_from.*", "corpus", "dance", "data.cache", "data.corpus.beats_checkpoint",
     "data.corpus.out_root", "data.corpus.raw_root", "data.root", "directions", "edit.file", "edit.latents", "export",
     "folder",
@@ -42,6 +42,7 @@ NULL_TYPES: dict[str, Any] = {
     "start": 1.0,
     "songs_per_genre": 1,
     "batch": 1,
+    "audio_offset": 1.0,
 }
 #: Lightning takes more types than the default's here, and checks them itself.
 _ANY_TYPE = ("trainer.devices", "trainer.deterministic", "trainer.fast_dev_run")

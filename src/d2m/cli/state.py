@@ -8,11 +8,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from d2m.cli.infer import read_export
 from d2m.core.errors import D2MError
 from d2m.core.files import appear_together, check_out
 from d2m.dance.dancer import Dancer
 from d2m.edits.request import EditRequest
-from d2m.studio.session import dance_of
+from d2m.studio.dances import dance_of
 from d2m.studio.state import State
 
 #: What a state file says, with the values that mean "not given".
@@ -20,7 +21,7 @@ _SAID: dict[str, Any] = {"seed": 0, "warp": True, "style_mode": None, "z_dan": N
 
 
 def dance_state(cfg: DictConfig) -> Path:
-    """Write the dance of a state file; ``bundle`` and ``audio`` take the place of the state's own.
+    """Write the dance of a state file; ``bundle`` and ``music`` take the place of the state's own.
 
     Returns:
         The song.
@@ -36,10 +37,11 @@ def dance_state(cfg: DictConfig) -> Path:
     state = State.read(cfg.state)
     if not OmegaConf.is_missing(cfg, "bundle") and cfg.bundle:
         state = replace(state, bundle=str(cfg.bundle))
-    if not OmegaConf.is_missing(cfg, "audio") and cfg.audio:
-        state = replace(state, song=str(cfg.audio))
+    if not OmegaConf.is_missing(cfg, "music") and cfg.music:
+        state = replace(state, song=str(cfg.music))
     if not cfg.out:
         raise D2MError("out=: give out=...; d2m infer --help shows all")
+    export = read_export(cfg)
     dancer = Dancer.load(state.bundle, device=str(cfg.device))
     dance = dance_of(dancer, state)
     out, name = Path(cfg.out), Path(state.song).stem
@@ -47,4 +49,6 @@ def dance_state(cfg: DictConfig) -> Path:
     with appear_together(out, instead_of=(f"{name}.mp4",)) as part:
         for suffix in (".npz", ".mp4", ".json") if cfg.video else (".npz", ".json"):
             dance.save(part / f"{name}{suffix}")
+        if export is not None:
+            export.write(part, name, dance.poses)
     return Path(state.song)

@@ -1,4 +1,4 @@
-"""Seeds, precision, provenance: what a run needs to know of the machine, and what it leaves behind about it."""
+"""The machine: devices, precision, provenance, and ranks of processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from d2m.core.errors import D2MError
 if TYPE_CHECKING:  # imported where it is used: a command should know its rank before torch is loaded
     import torch
 
-#: Zero in the first process of a job, under whatever launcher.
+#: Variables that are 0 in the first process of a job, for every launcher.
 _RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 _PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "numpy", "librosa", "scikit-learn")
 
@@ -75,9 +75,9 @@ def git_revision(folder: Path | None = None) -> str:
 
 @cache
 def code_digest() -> str:
-    """Digest of the program's own source files; unlike a revision it changes with every edit, and needs no checkout.
+    """Digest of the program's own source files. Unlike a revision, it changes with every edit and needs no checkout.
 
-    Of a process it stays what it was when first asked for: an edit during a sweep does not reach the program that runs.
+    Within a process it never changes: edits made during a sweep do not affect the running program.
     """
     package = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
@@ -88,7 +88,7 @@ def code_digest() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Python and the packages that decide the numbers."""
+    """Versions of Python and of the packages that affect results."""
     releases = {"python": platform.python_version()}
     for name in ("d2m", *_PACKAGES):
         try:
@@ -99,9 +99,9 @@ def versions() -> dict[str, str]:
 
 
 def is_rank_zero() -> bool:
-    """Whether this process is the first of its job, by what its launcher set.
+    """Whether this process is the first of its job, according to its launcher's environment variables.
 
     torchrun: RANK, LOCAL_RANK, GROUP_RANK. SLURM: SLURM_PROCID. LSF: JSM_NAMESPACE_RANK. Lightning's own launcher sets
-    no RANK: a process is told by NODE_RANK and LOCAL_RANK.
+    no RANK; there, NODE_RANK and LOCAL_RANK decide.
     """
     return all(int(os.environ.get(k, "0") or 0) == 0 for k in _RANKS)

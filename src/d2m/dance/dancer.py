@@ -18,7 +18,7 @@ from d2m.core.machine import git_revision, versions
 from d2m.core.seeds import check_seed
 from d2m.core.skeleton import SAMPLE_RATE, STYLE_FRAMES
 from d2m.dance import files
-from d2m.dance.extraction import song_latent
+from d2m.dance.encoding import song_latent
 from d2m.dance.generator import DanceGenerator
 from d2m.dance.song_dance import AnyEdit, SongDance, StrengthCurve, check_edit
 from d2m.dance.stream import MEMORY, SongRequest, rows_for

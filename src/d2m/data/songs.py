@@ -65,19 +65,19 @@ def _has_sound(file: Path) -> bool:
     return has_sound(file)
 
 
-def find_songs(audio: str | Path) -> list[Path]:
-    """The songs that ``audio`` names: a file, a folder's songs, or a glob's (see :func:`songs_among`); sorted.
+def find_songs(music: str | Path) -> list[Path]:
+    """The songs that ``music`` names: a file, a folder's songs, or a glob's (see :func:`songs_among`); sorted.
 
     In a glob ``**`` is any depth of folders. The leading folders that exist are taken by their names.
 
     Raises:
         D2MError: there is none.
     """
-    path = Path(audio)
+    path = Path(music)
     if path.is_dir():
         songs = songs_among(path.iterdir())
         if not songs:
-            raise D2MError(f"{audio}: no songs in this folder; it should hold wav, flac, ogg, mp3 or m4a files")
+            raise D2MError(f"music={music}: no songs in this folder; it should hold wav, flac, ogg, mp3 or m4a files")
         return songs
     if path.exists():
         return [path]
@@ -85,12 +85,11 @@ def find_songs(audio: str | Path) -> list[Path]:
     pattern = os.path.join(glob.escape(str(there)), path.relative_to(there))
     matches = [Path(p) for p in glob.glob(pattern, recursive=True)]
     if not matches:
-        raise D2MError(f"{audio}: no such file, folder or glob; check the path")
+        raise D2MError(f"music={music}: no such file, folder or glob; check the path")
     songs = songs_among(matches)
     if not songs:
-        raise D2MError(
-            f"{audio}: none of the {len(matches)} files that match is audio ({matches[0].name}); change the pattern"
-        )
+        n, first = len(matches), matches[0].name
+        raise D2MError(f"music={music}: none of the {n} files that match is audio ({first}); change the pattern")
     return songs
 
 
@@ -108,8 +107,8 @@ def find_music(music: str | Path) -> list[SongFile]:
     if root.is_file():
         songs = _songs_of_table(root)
     elif (root / MANIFEST).is_file():
-        listed = [r for r in read_manifest(root) if r.audio is not None]
-        songs = [SongFile(r.name, r.genre, r.audio, r.start_s, r.end_s) for r in listed if r.audio is not None]
+        listed = read_manifest(root)
+        songs = [SongFile(r.name, r.genre, r.audio, r.audio_start_s, r.audio_end_s) for r in listed if r.audio]
     elif root.is_dir():
         folders = [f for f in root.iterdir() if f.is_dir() and not f.name.startswith(".")]
         files = songs_among(p for folder in folders for p in folder.rglob("*"))

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from d2m.core.errors import D2MError
-from d2m.dance.extraction import space_of
+from d2m.dance.encoding import space_of
 from d2m.dance.generator import DanceGenerator
 from d2m.dance.table import LatentTable
 from d2m.edits.directions import EDITS, load_direction, make_edit

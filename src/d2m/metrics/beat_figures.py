@@ -30,7 +30,7 @@ NO_BEATS = "no beats of the music are known"
 def _scored(
     songs: Songs, rhythms: dict[str, list[Rhythms]], score: Score, shifts: int, draws: SongDraws, seed: int
 ) -> tuple[AgainstShifts, int, Figure]:
-    """A score pooled over dances, how many songs it is of, and a figure that holds its interval."""
+    """A score pooled over dances, the number of songs, and a figure with its interval."""
     all_of = [r for rows in rhythms.values() for r in rows]
     pooled = pooled_against_shifts(score, all_of, shifts, seed)
     # Per song: sum of weighted scores, and of weights.
@@ -74,7 +74,7 @@ def lee_beats(songs: Songs, tolerance_s: float, shifts: int, draws: SongDraws, s
     within = f"within {tolerance_s:g} s; {shifts} circular shifts of the music's beats"
     by_motion, by_music = (lambda k, m: float(len(k))), (lambda k, m: float(len(m)))
     coverage, n, bare = _scored(songs, rhythms(by_music), beat_coverage, 1, draws, seed)
-    # No shift changes how many beats there are: coverage has no chance level.
+    # Shifts do not change the number of beats, so coverage has no chance level.
     found = {
         "beat_coverage": Figure(
             coverage.value, n, "", "real", None, bare.low, bare.high, note="dance beats per music beat"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -20,18 +20,19 @@ from d2m.metrics.body import (
 )
 from d2m.metrics.figure import NAN, Better, DanceToSong, Figure, Floats, Ints, SongDraws, Songs, unmeasured
 from d2m.metrics.motion import boundary_jump_ratio, common_scale, mean_energy, measure_motion
+from d2m.stats.percentiles import percentiles
 
 Measure = Callable[[DanceToSong, float], float]
 RATIO = "ratio to real"
 
 
 def scales(dances: Songs, real: Songs) -> dict[str, float]:
-    """Song -> px per torso length: the real dances' of that song where there are some, else the dances' own."""
+    """Song -> px per torso length: that of the real dances to the song if there are any, else that of the dances."""
     return {song: common_scale([d.poses for d in real.get(song, mine)]) for song, mine in dances.items()}
 
 
 def _per_song(songs: Songs, scale: dict[str, float], measure: Measure) -> Floats:
-    """(s,) mean over the dances to a song; nan where it is undefined for all of them."""
+    """(s,) mean over the dances to a song; NaN if it is undefined for all of them."""
     out = []
     for song, mine in songs.items():
         values = np.array([measure(d, scale[song]) for d in mine])
@@ -45,7 +46,7 @@ def _mean(values: Floats) -> float:
 
 
 def body_figures(dances: Songs, real: Songs, draws: SongDraws) -> dict[str, Figure]:
-    """All figures about the body. Songs weigh the same; ratios are of means over songs, real dances below."""
+    """All figures about the body. Songs have equal weight; ratios are of means over songs, real dances below."""
     mine, theirs = scales(dances, real), scales(real, real)
 
     def mean_of(measure: Measure, unit: str, better: Better, note: str = "") -> Figure:
@@ -107,15 +108,17 @@ def seam(dance: DanceToSong, scale: float = 1.0) -> float:
 
 
 def _canvas(real: Songs, scale: dict[str, float]) -> Canvas:
-    return Canvas.of(np.concatenate([d.poses / scale[song] for song, mine in real.items() for d in mine]), 1.0)
+    return Canvas.of(lambda: (d.poses / scale[song] for song, mine in real.items() for d in mine))
 
 
 def _range_figures(dances: Songs, mine: dict[str, float], real: Songs, theirs: dict[str, float]) -> dict[str, Figure]:
     """How far the 5 to 95 % ranges of the projected bones are from the real ones: the worst bone, and the mean."""
 
     def ranges(songs: Songs, scale: dict[str, float]) -> Floats:
-        lengths = np.concatenate([bone_lengths(d.poses) / scale[song] for song, m in songs.items() for d in m])
-        return np.asarray(np.percentile(lengths, [5, 95], axis=0).T, np.float64)
+        def lengths() -> Iterator[Floats]:
+            return (bone_lengths(d.poses) / scale[song] for song, m in songs.items() for d in m)
+
+        return percentiles(lengths, (5, 95)).T
 
     errors = range_errors(ranges(dances, mine), ranges(real, theirs))
     worst = int(errors.argmax())

@@ -1,4 +1,4 @@
-"""Dances through a card: prepared, turned into features, measured against real ones."""
+"""Measures dances by a card: resampling, features, comparison with real dances."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from d2m.metrics.body import physical_foot_contact
 from d2m.metrics.body_figures import body_figures
 from d2m.metrics.cards import Card, Measured
 from d2m.metrics.fact_features import geometric_features, kinetic_features
-from d2m.metrics.figure import Array, Better, DanceToSong, Figure, Floats, SongDraws, Songs, by_song, unmeasured
+from d2m.metrics.figure import Array, Better, DanceToSong, Figure, Floats, SongDraws, unmeasured
+from d2m.metrics.song_dances import SongDances
 
 #: Features of the windows of a dance: (t, 14, 2) px -> (w, d).
 Embed = Callable[[Floats], Array]
-#: Features of songs' dances: of every song in turn, and of every dance.
+#: Features of the dances: per song, and per dance.
 Featured = tuple[Rows, dict[str, list[Floats]]]
 
 
@@ -37,7 +38,7 @@ class Reference:
         if not real:
             raise D2MError(f"card {card.name}: no real dances; give some")
         self.card, self.embed = card, embed
-        self.songs = {} if card.features == "feet" else _prepared(card, real)
+        self.songs = _prepared(card, () if card.features == "feet" else real)
         self.features = {} if card.features == "feet" else _features(card, self.songs, embed)
 
 
@@ -48,17 +49,17 @@ def measure(
     embed: Embed | None = None,
     seed: int = 0,
 ) -> Measured:
-    """A set of dances through a card.
+    """Measure a set of dances by a card.
 
     Args:
         dances: generated or other dances; several to one song are draws.
-        real: the reference; several to one song are views. As ``dances`` it gives the row ``real``, which sits at the
-            floors. For more than one row a :class:`Reference`, of the same card and ``embed``.
-        embed: features of a dance's windows, as many and as far apart as the card says; None leaves out what needs it.
+        real: the reference; several to one song are views. If it equals ``dances``, the result is the row ``real``,
+            which scores the floors. For several rows, pass a :class:`Reference` with the same card and ``embed``.
+        embed: features of a dance's windows, whose length and hop are the card's; None leaves out figures that need it.
         seed: of halves, shifts, shuffles and bootstrap.
 
     Returns:
-        name -> figure; the names depend on the card alone. What cannot be measured is nan with a note.
+        name -> figure; the names depend only on the card. Figures that cannot be measured are NaN with a note.
 
     Raises:
         D2MError: no dances, a dance that is too short, not finite or of another shape, a card whose needs are not met,
@@ -71,10 +72,10 @@ def measure(
         return Measured(card, _feet(card, dances))
     if truth.card != card:
         raise D2MError(f"card {card.name}: the reference was made for card {truth.card.name}; make one for each card")
-    ours = _prepared(card, dances)
-    genres = [[mine[0].genre for mine in songs.values()] for songs in (ours, truth.songs)]
-    draws = SongDraws(genres[0], genres[1], card.bootstrap, seed, paired=list(ours) == list(truth.songs))
-    features = _features(card, ours, truth.embed)
+    measured = _prepared(card, dances)
+    paired = list(measured) == list(truth.songs)
+    draws = SongDraws(measured.genres, truth.songs.genres, card.bootstrap, seed, paired)
+    features = _features(card, measured, truth.embed)
     found: dict[str, Figure] = {}
     if card.features == "embed":
         found |= _embedded(card, features, truth.features, draws, seed)
@@ -82,37 +83,38 @@ def measure(
         found |= _fact(card, features, truth.features, draws, seed)
     if card.beats == "lee":
         assert card.tolerance_s
-        found |= lee_beats(ours, card.tolerance_s, card.shifts, draws, seed)
+        found |= lee_beats(measured, card.tolerance_s, card.shifts, draws, seed)
     elif card.beats != "none":
         assert card.sigma_s
-        found |= alignment(ours, card.beats, card.sigma_s, card.shifts, draws, seed)
+        found |= alignment(measured, card.beats, card.sigma_s, card.shifts, draws, seed)
     if card.beats_per_block:
-        found["repetition"] = repetition(ours, card.beats_per_block, card.shifts, draws, seed)
+        found["repetition"] = repetition(measured, card.beats_per_block, card.shifts, draws, seed)
     if card.body:
-        found |= body_figures(ours, truth.songs, draws)
+        found |= body_figures(measured, truth.songs, draws)
     return Measured(card, found)
 
 
-def _prepared(card: Card, dances: Sequence[DanceToSong]) -> Songs:
+def _prepared(card: Card, dances: Sequence[DanceToSong]) -> SongDances:
     """Dances at the card's rate, cropped, by song."""
+
+    def ready(dance: DanceToSong) -> DanceToSong:
+        return dance.at(card.fps, card.crop_s)
+
     for dance in dances:
         dance.check(2)
-    ready = [d.at(card.fps, card.crop_s) for d in dances]
-    for dance in ready:
-        dance.check(card.least_frames)
-    return by_song(ready)
+        ready(dance).check(card.least_frames)
+    return SongDances(dances, ready)
 
 
-def _rows(songs: Songs, of: Callable[[DanceToSong], Floats]) -> Featured:
+def _rows(songs: SongDances, of: Callable[[DanceToSong], Floats]) -> Featured:
     each = {name: [of(d) for d in mine] for name, mine in songs.items()}
-    genres = [mine[0].genre for mine in songs.values()]
-    # Where the first rows of a song are all that counts, they should not all be of the first camera.
+    # Interleaved, so that the first rows of a song do not all come from the first camera.
     turned = [x[k % len(x) :] + x[: k % len(x)] for k, x in enumerate(each.values())]
-    return Rows(list(songs), genres, [interleaved(x) for x in turned]), each
+    return Rows(list(songs), songs.genres, [interleaved(x) for x in turned]), each
 
 
-def _features(card: Card, songs: Songs, embed: Embed | None) -> dict[str, Featured]:
-    """Suffix of the figures -> features; {} if the card's classifier is not there."""
+def _features(card: Card, songs: SongDances, embed: Embed | None) -> dict[str, Featured]:
+    """Suffix of the figures -> features; {} if the card needs a classifier and there is none."""
     if card.features == "embed":
         return {} if embed is None else {"": _rows(songs, lambda d: _windows(card, d, embed))}
     return {

@@ -9,7 +9,8 @@ from typing import Any
 
 from d2m.core.errors import D2MError
 from d2m.core.progress import bar
-from d2m.dance.extraction import Extraction, extract_corpus_music, extract_dance, extract_music
+from d2m.dance.encoding import Extraction
+from d2m.dance.extraction import extract_corpus_music, extract_dance, extract_music
 from d2m.dance.generator import DanceGenerator
 from d2m.dance.table import LatentTable
 from d2m.data.corpus import Corpus

@@ -123,10 +123,7 @@ class Songs:
         if (root / MANIFEST).is_file():
             named = [(r.name, r.audio) for r in read_manifest(root) if r.audio is not None]
         else:
-            try:
-                files = songs_among(_files(root)) if root.is_dir() else find_songs(music)
-            except D2MError as e:
-                raise D2MError(f"music={e}") from e
+            files = songs_among(_files(root)) if root.is_dir() else find_songs(music)
             named = [(f.stem, f) for f in files]
         if not named:
             raise D2MError(f"music={music}: no songs; give the folder of the songs that were danced to")
@@ -207,6 +204,7 @@ def _with_songs(recordings: list[Recording], songs: Songs, music: str | Path) ->
 
 
 def _read(recording: Recording, options: Options, genres: Mapping[str, tuple[str, str]]) -> ReadDance:
+    begins = recording.beginning(options.of(recording).stated.audio_offset or 0.0)
     clip, joints, wave = read_recording(recording, options)
     poses = pictures(body_of(joints), joints.shape[-1] == 2, options)
     aist = AIST_NAME.match(recording.pose.name)
@@ -218,7 +216,7 @@ def _read(recording: Recording, options: Options, genres: Mapping[str, tuple[str
     if wave is not None:
         tracker = BeatTracker(options.beats)
         beats = track(wave, tracker, options.checkpoint, onset_strength(wave))
-        features = front_end(options.front_end).features(wave, recording.audio, recording.start_s)
+        features = front_end(options.front_end).features(wave, recording.audio, begins.audio_start_s)
     views = [DanceToSong(name, genre, view, FPS, beats, features) for view in poses]
     return ReadDance(recording.name, views, clip, wave is not None)
 
@@ -229,7 +227,8 @@ def _with_feet(read: ReadDance, recording: Recording, options: Options) -> ReadD
     feet = read_feet(own.source, recording.pose, own.stated)
     if feet is None:
         return read
-    first, fps = round(recording.start_s * read.clip.native_fps), read.clip.native_fps
+    start_s = recording.beginning(own.stated.audio_offset or 0.0).start_s
+    first, fps = round(start_s * read.clip.native_fps), read.clip.native_fps
     n = min(len(feet) - first, round(read.views[0].seconds * fps))
     at = np.arange(n) * (FPS / fps)
     view = read.views[0]  # feet are the same from everywhere

@@ -14,7 +14,7 @@ from d2m.core.errors import D2MError
 from d2m.core.files import write_json
 from d2m.core.machine import git_revision, versions
 from d2m.dance.dancer import Dancer
-from d2m.dance.extraction import space_of, wave_encoder
+from d2m.dance.encoding import space_of, wave_encoder
 from d2m.dance.generator import DanceGenerator
 from d2m.dance.table import LatentTable
 from d2m.data.songs import SongFile, song_wave

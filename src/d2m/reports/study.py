@@ -9,7 +9,7 @@ from typing import Any
 from d2m.bundle import read_bundle
 from d2m.core.files import check_out
 from d2m.core.machine import git_revision
-from d2m.dance.extraction import space_of
+from d2m.dance.encoding import space_of
 from d2m.dance.generator import DanceGenerator
 from d2m.dance.table import LatentTable
 from d2m.edits.direction import save_direction

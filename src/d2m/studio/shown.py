@@ -12,7 +12,7 @@ from d2m.core.skeleton import FPS, JOINTS, LIMBS, UNIT_FRAMES
 from d2m.draw.view import box
 from d2m.metrics.motion import common_scale, energy_map
 from d2m.motion.kinematics import ENERGY_UNIT, torso_length
-from d2m.studio.session import Shown
+from d2m.studio.original import Shown
 
 #: Points of the waveform.
 PEAKS = 1200

@@ -1,6 +1,6 @@
 """What the studio shows, as plain JSON: everything that the dance on the screen depends on, and nothing else.
 
-``d2m infer state=FILE`` makes the dance of a state file (:func:`d2m.studio.session.dance_of`).
+``d2m infer state=FILE`` makes the dance of a state file (:func:`d2m.studio.dances.dance_of`).
 """
 
 from __future__ import annotations

@@ -7,13 +7,23 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from d2m.core.errors import D2MError
 from d2m.studio.wire import frame
 
 #: Seconds between two reports of progress.
 EVERY_S = 0.1
+
+
+class Tick(Protocol):
+    """Called again and again while something takes long; raises to end it."""
+
+    def __call__(self, doing: str = "", share: float | None = None) -> None: ...
+
+
+def never(doing: str = "", share: float | None = None) -> None:
+    """A :class:`Tick` that never ends anything."""
 
 
 class Superseded(Exception):
@@ -38,7 +48,7 @@ class Job:
         self._over.set()
 
     def tick(self, doing: str = "", share: float | None = None) -> None:
-        """A :class:`d2m.studio.session.Tick`.
+        """A :class:`Tick`.
 
         Raises:
             Superseded: a newer job took its place, or the listener left.

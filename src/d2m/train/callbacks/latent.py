@@ -16,7 +16,8 @@ from d2m.bundle import read_bundle
 from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
 from d2m.core.files import atomic_path, write_json
-from d2m.dance.extraction import Extraction, extract_corpus_music
+from d2m.dance.encoding import Extraction
+from d2m.dance.extraction import extract_corpus_music
 from d2m.dance.generator import DanceGenerator
 from d2m.data.corpus import Corpus
 from d2m.edits.direction import save_direction
