@@ -16,6 +16,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from d2m.bundle.passport import Begun
+from d2m.bundle.run_folder import RunFolder
 from d2m.cli.command_line import one_line, run
 from d2m.cli.commands import COMMANDS, conf_dir
 from d2m.cli.job import job
@@ -422,6 +423,16 @@ def test_help_does_not_import_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_new_run_is_shown_before_torch_is_loaded(tmp_path: Path) -> None:
+    code = "import sys; from tests.commands import d2m; import d2m.cli.train as t; "
+    code += "t._train = lambda *_: print('torch' in sys.modules); d2m(*sys.argv[1:])"
+    words = ["train", "experiment=quickstart", f"hydra.run.dir={tmp_path / 'run'}"]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "False\n", done.stderr
+    facts = RunFolder(tmp_path / "run").facts()
+    assert facts["stage"] == "start" and facts["overrides"] == ["experiment=quickstart"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -172,7 +172,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[DictConfig]]:
         number = len(seen)
         seen.append(cfg)
         assert folder.path.name == str(number)
-        assert new is not None and folder.in_use()
+        assert new is not None and folder.in_use() and folder.facts()["stage"] == "start"
         with new.take_over():
             if isinstance(OUTCOMES[number], Exception):
                 raise OUTCOMES[number]
