@@ -19,6 +19,7 @@ import errno
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -32,6 +33,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from d2m.bundle.run_folder import RunFolder
+from d2m.bundle.signature import runs_below
 from d2m.core.errors import D2MError
 from d2m.core.files import sha256
 from d2m.data.normalizer import Normalizer
@@ -234,8 +236,16 @@ def read_bundle(folder: str | Path) -> Bundle:
     folder = Path(folder)
     if not folder.is_dir():
         raise D2MError(f"{folder}: no such bundle folder; d2m train writes one to <run>/bundle")
-    if RunFolder(folder).bundle.is_dir() and not (folder / CONFIG).is_file():
-        raise D2MError(f"{folder}: a run's folder; give {RunFolder(folder).bundle}")
+    run = RunFolder(folder)
+    if run.bundle.is_dir() and not (folder / PROVENANCE).is_file():
+        raise D2MError(f"{folder}: a run's folder; give {run.bundle}")
+    if run.facts_path.is_file():
+        raise D2MError(
+            f"{folder}: a run that has no bundle (yet); d2m runs show run={shlex.quote(str(folder))} says why"
+        )
+    if not any((folder / name).is_file() for name in FILES):
+        below = next((r.bundle for r in runs_below(folder, 2) if r.bundle.is_dir()), "the folder RUN/bundle")
+        raise D2MError(f"{folder}: not a bundle; give {below}")
     for name in FILES:
         if not (folder / name).is_file():
             raise D2MError(f"{folder / name}: missing from the bundle; copy the whole folder again")

@@ -9,10 +9,12 @@ import platform
 import subprocess
 from functools import cache
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from d2m.core.errors import D2MError
+
+if TYPE_CHECKING:  # imported where it is used: a command should know its rank before torch is loaded
+    import torch
 
 #: Variables that are 0 in the first process of a job, for every launcher.
 _RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
@@ -25,6 +27,8 @@ def check_device(device: torch.device | str) -> None:
     Raises:
         D2MError: an unknown name, or a device that this torch or machine lacks.
     """
+    import torch
+
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as e:
@@ -37,6 +41,8 @@ def best_precision(accelerator: str = "auto") -> str:
 
     A CPU counts if it has AVX512-BF16 or AMX; emulation is slower than float32.
     """
+    import torch
+
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
     return "bf16-mixed" if cpu_has_bf16() else "32-true"
