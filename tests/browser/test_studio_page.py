@@ -91,7 +91,7 @@ class Page:
 
     @property
     def state(self) -> State:
-        coded = self.js("return location.hash.slice(1)")
+        coded = self.js("return location.hash.slice(1).split('&')[0]")
         import base64
         import json
 
@@ -103,8 +103,8 @@ def at(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("studio")
     song = write_song(folder / "warm.wav", 3.0)
     Session(str(tiny_bundle)).hear(str(song))  # librosa compiles once, before anybody waits for it
-    second = shutil.copytree(tiny_bundle, folder / "second" / "bundle")
-    return library(tiny_bundle, folder, second)
+    more = [shutil.copytree(tiny_bundle, folder / name / "bundle") for name in ("second", "third")]
+    return library(tiny_bundle, folder, *more)
 
 
 @pytest.fixture(scope="module")
@@ -188,12 +188,18 @@ def test_a_curve_is_drawn_with_the_mouse(page: Page) -> None:
     line = page.driver.find_element("id", "timeline")
     wide, high = line.size["width"], line.size["height"]
     mouse = webdriver.ActionChains(page.driver, duration=50)
-    mouse.move_to_element_with_offset(line, -wide // 4, high // 4).click_and_hold()
+    mouse.move_to_element_with_offset(line, -wide // 4, high // 6).click_and_hold()
     mouse.move_to_element_with_offset(line, wide // 4, -high // 4).release().perform()
     page.until(IDLE)
     curve = page.state.edits[0].strength
     assert not isinstance(curve, float) and len(curve) >= 4
     assert max(s for _, s in curve) > 1 and min(s for _, s in curve) < 0
+    # On the beats, above and below the curve, the playhead is dragged instead.
+    mouse = webdriver.ActionChains(page.driver, duration=50)
+    mouse.move_to_element_with_offset(line, 0, 3 - high // 2).click_and_hold()
+    mouse.move_to_element_with_offset(line, wide // 4, 3 - high // 2).release().perform()
+    page.until("time.textContent.startsWith('0:12.0')")
+    assert page.state.edits[0].strength == curve
 
 
 def test_what_is_saved_is_what_infer_writes_and_the_link_shows_it(page: Page, at: Any, tmp_path: Path) -> None:
@@ -214,14 +220,18 @@ def test_what_is_saved_is_what_infer_writes_and_the_link_shows_it(page: Page, at
     assert page.picture("target") == shown
 
 
-def test_two_bundles_side_by_side_share_song_and_noise(page: Page) -> None:
+def test_bundles_side_by_side_share_song_and_noise(page: Page) -> None:
     page.slide(0, 1.0)
     page.until(IDLE)
-    page.js("other.selectedIndex = 2; other.dispatchEvent(new Event('change'))")
-    page.until("document.querySelectorAll('figure').length === 4")
+    for k in range(2):
+        page.js("document.querySelectorAll('#others-list input')[arguments[0]].click()", k)
+        page.until(f"document.querySelectorAll('figure').length === {4 + 2 * k}")
     page.until(IDLE)
-    # The second bundle is a copy of the first.
+    # The other bundles are copies of the first.
     assert page.picture("other-target") == page.picture("target") != page.picture("original")
+    assert page.picture("other2-original") == page.picture("original")
+    page.open(page.js("return location.hash"))  # the link holds the comparison
+    page.until("document.querySelectorAll('figure').length === 6")
 
 
 def test_a_broken_song_is_one_message_and_the_dance_stays(page: Page, tmp_path: Path) -> None:
@@ -316,7 +326,7 @@ def test_it_is_usable_on_a_phone_and_by_everybody_in_light_and_dark(page: Page) 
             page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         for _ in ("one theme", "the other"):
             page.js("theme.click()")
-            for tab in range(4):
+            for tab in range(5):
                 page.js("document.querySelectorAll('[role=tab]')[arguments[0]].click()", tab)
                 assert page.js(FAULTS) == []
         assert page.js("return document.documentElement.scrollWidth <= innerWidth + 1")

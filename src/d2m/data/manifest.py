@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from d2m.core.errors import D2MError
@@ -18,8 +18,8 @@ from d2m.core.errors import D2MError
 MANIFEST = "manifest.csv"
 COLUMNS = ("name", "genre", "audio", "pose")
 OPTIONAL = ("group", "start", "end", "licence")
-#: Columns about the poses of one recording; read by :meth:`d2m.prepare.process.Options.of`.
-STATED = ("source", "unit", "up", "fps", "order", "picture", "mirror", "swap_sides")
+#: Columns about one recording; read by :meth:`d2m.prepare.process.Options.of`.
+STATED = ("source", "unit", "up", "fps", "order", "picture", "mirror", "swap_sides", "audio_offset")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Recording:
 
     name: unique. genre: as the manifest spells it. audio, pose: files. group: recordings with the same group share a
         split.
-    start_s, end_s: the part to use, in seconds on the common clock of song and motion; end_s None: to the end.
+    start_s, end_s: the part to use, in seconds of the poses; end_s None: to the end. offset_s: the second of the poses
+        at which the audio file begins.
     stated: the non-empty columns of :data:`STATED` and their text.
     """
 
@@ -41,6 +42,29 @@ class Recording:
     end_s: float | None = None
     licence: str = ""
     stated: tuple[tuple[str, str], ...] = ()
+    offset_s: float = 0.0
+
+    def beginning(self, offset_s: float) -> Recording:
+        """The same with its audio file beginning at this second of the poses; what lies before both began is left out.
+
+        Raises:
+            D2MError: the part to use is over before the audio begins.
+        """
+        if self.audio is None or not offset_s:
+            return self
+        if self.end_s is not None and self.end_s <= offset_s:
+            raise D2MError(f"{self.audio}: at audio_offset={offset_s:g} it begins after end {self.end_s:g}; mend one")
+        return replace(self, offset_s=offset_s, start_s=max(self.start_s, offset_s))
+
+    @property
+    def audio_start_s(self) -> float:
+        """Second of the audio file at which the part to use starts."""
+        return self.start_s - self.offset_s
+
+    @property
+    def audio_end_s(self) -> float | None:
+        """Second of the audio file at which it ends; None: the end of the file."""
+        return None if self.end_s is None else self.end_s - self.offset_s
 
 
 def _cell(value: str | list[str] | None) -> str:
@@ -48,16 +72,17 @@ def _cell(value: str | list[str] | None) -> str:
     return ("".join(value) if isinstance(value, list) else value or "").strip()
 
 
-def _seconds(row: dict[str | None, str], column: str, where: str) -> float | None:
+def _seconds(row: dict[str | None, str], column: str, where: str, least: float = 0.0) -> float | None:
     text = row.get(column, "")
     if not text:
         return None
     try:
         value = float(text)
     except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise D2MError(f"{where}: {column} is '{text}'; write seconds (0 or more) or leave it empty")
+        value = float("nan")
+    if not least <= value < float("inf"):
+        some = " (0 or more)" if least == 0 else ""
+        raise D2MError(f"{where}: {column} is '{text}'; write seconds{some} or leave it empty")
     return value
 
 
@@ -109,6 +134,7 @@ def read_manifest(root: str | Path) -> list[Recording]:
         start, end = _seconds(row, "start", where), _seconds(row, "end", where)
         if end is not None and end <= (start or 0.0):
             raise D2MError(f"{where}: end {end} is not after start {start or 0.0}; correct the times")
+        offset = _seconds(row, "audio_offset", where, least=-1e5) or 0.0
         recordings.append(
             Recording(
                 name=row["name"],
@@ -121,7 +147,7 @@ def read_manifest(root: str | Path) -> list[Recording]:
                 end_s=end,
                 licence=row["licence"],
                 stated=tuple((column, row[column]) for column in STATED if row.get(column)),
-            )
+            ).beginning(offset)
         )
     if not recordings:
         raise D2MError(f"{path}: lists no recordings; add one line per dance")

@@ -107,8 +107,8 @@ def find_music(music: str | Path) -> list[SongFile]:
     if root.is_file():
         songs = _songs_of_table(root)
     elif (root / MANIFEST).is_file():
-        listed = [r for r in read_manifest(root) if r.audio is not None]
-        songs = [SongFile(r.name, r.genre, r.audio, r.start_s, r.end_s) for r in listed if r.audio is not None]
+        listed = read_manifest(root)
+        songs = [SongFile(r.name, r.genre, r.audio, r.audio_start_s, r.audio_end_s) for r in listed if r.audio]
     elif root.is_dir():
         folders = [f for f in root.iterdir() if f.is_dir() and not f.name.startswith(".")]
         files = songs_among(p for folder in folders for p in folder.rglob("*"))

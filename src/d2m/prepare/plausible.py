@@ -20,6 +20,7 @@ from d2m.motion.kinematics import hip_midpoint, torso_length
 from d2m.prepare.sources import SOURCES, PoseClip
 from d2m.prepare.sources.axes import LEG_CM, UNITS, guess_unit, leg_length, uprightness
 from d2m.prepare.sources.orders import check_joints
+from d2m.prepare.sources.swapped import find_swapped
 from d2m.prepare.stated import Stated, bring
 
 Floats = NDArray[np.float64]
@@ -40,6 +41,10 @@ _TOO_FAST = 7.0
 #: Of a motion with fewer frames per second than this, hands and feet move faster, or not at all: poses at 30 frames
 #: per second that are taken for 3 do neither.
 _FEW_FPS, _TOO_SLOW, _STILL = 12.0, 0.45, 0.02
+#: No dance is recorded at fewer frames per second: the file, or what reads it, is wrong, unless the user says so.
+_FEWEST_FPS = 8.0
+#: Numbers that end here are shares, those that end at a hundred percentages, of a picture's sides.
+_SHARE, _PERCENT = 1.3, 100.0
 _FEWEST_FRAMES, _ENOUGH_FRAMES = 8, 600
 _MIN_CONFIDENCE = 0.1
 _RATES = (10.0, 12.0, 12.5, 15.0, 20.0, 23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0, 100.0, 120.0, 240.0)
@@ -105,10 +110,11 @@ def look(clip: PoseClip, stated: Stated, where: str, source: str = "npz") -> Non
         else:
             _look_at_pixels(some, stated, where)
         check_joints(some, _NAMES.get(source, "leave the recording out"), where)
+        _look_at_pairs(some, clip.seconds, where, source)
         _look_at_up(some, stated, where)
         if x.shape[-1] == 3:
             _look_at_sides(some, stated, where)
-        _look_at_rate(x, clip.fps, where, reads(source, "fps"))
+        _look_at_rate(x, clip.fps, where, reads(source, "fps"), stated.fps is not None)
 
 
 def _look_at_unit(x: Floats, stated: Stated, where: str) -> None:
@@ -126,14 +132,39 @@ def _look_at_unit(x: Floats, stated: Stated, where: str) -> None:
 
 
 def _look_at_pixels(x: Floats, stated: Stated, where: str) -> None:
-    torso = torso_length(x)
+    torso, largest, least = torso_length(x), float(np.nanmax(np.abs(x))), float(np.nanmin(x))
     if torso < _TORSO_PX:
+        square = f"{100 / torso:.3g}"
+        shares = f"set picture=[{square},{square}] (both coordinates divided by one length)"
+        if largest < _SHARE:
+            shares = (
+                "set picture=[WIDTH,HEIGHT], its size in pixels, e.g. picture=[1280,720], if they are shares of its "
+                f"sides (0 to 1, -1 to 1); if both were divided by one length, e.g. picture=[{square},{square}]"
+            )  # fmt: skip
+        raise D2MError(f"{where}: a torso of {torso:.2g} pixels, so its coordinates are no pixels; {shares}")
+    if stated.picture is None and least >= 0 and largest <= _PERCENT and torso > 0.1 * largest:
         raise D2MError(
-            f"{where}: a torso of {torso:.2g} pixels; if its coordinates are shares of the picture (0 to 1), "
-            "set picture=[WIDTH,HEIGHT], its size in pixels, e.g. picture=[1280,720]"
-        )  # fmt: skip
+            f"{where}: its coordinates end at {largest:.0f}: if they are percentages of a picture's sides, "
+            "set picture=[12.8,7.2] for one of 1280 x 720; if they are pixels, picture=[1,1]"
+        )
     if stated.picture is not None and torso > _PICTURES * max(*stated.picture, _SMALLEST_PX):
         raise D2MError(f"{where}: a torso of {torso:.0f} pixels; its coordinates are pixels: omit picture=")
+
+
+def _look_at_pairs(x: Floats, seconds: float, where: str, source: str) -> None:
+    if (found := find_swapped(x, seconds)) is None:
+        return
+    pairs, span = found
+    one, other = (" and ".join(JOINTS[pair[i]] for pair in pairs) for i in (0, 1))
+    when = f" from {span[0]:.0f} to {span[1]:.0f} s" if span else ""
+    if source == "bvh":
+        names = (f"{JOINTS[p[i]]}:JOINT" for p in pairs for i in (0, 1))
+        mend = f"name them, names={{{','.join(names)}}}"
+    elif source == "npz":
+        mend = "correct its joint_names" if span is None else "correct them there, or prepare the rest (start, end)"
+    else:
+        mend = "leave it out, or write an npz with joint_names"
+    raise D2MError(f"{where}: {one} and {other} are exchanged{when}: no human has such limbs; {mend}")
 
 
 def _look_at_up(x: Floats, stated: Stated, where: str) -> None:
@@ -178,7 +209,10 @@ def _look_at_sides(x: Floats, stated: Stated, where: str) -> None:
     )
 
 
-def _look_at_rate(x: Floats, fps: float, where: str, may_state: bool) -> None:
+def _look_at_rate(x: Floats, fps: float, where: str, may_state: bool, is_stated: bool) -> None:
+    if fps < _FEWEST_FPS and not is_stated:
+        mend = f"set the right rate, e.g. fps=30 (fps={fps:g} if it is right)" if may_state else "leave it out"
+        raise D2MError(f"{where}: {fps:g} frames per second are too few for a dance; {mend}")
     step = max(1, round(0.1 * fps))
     about = x[:, _ENDS] - hip_midpoint(x)[:, None]
     torso = torso_length(x)

@@ -31,6 +31,8 @@ _ARRAY_KEYS = ("keypoints2d", "keypoints", "joints")
 _DEFAULT_FPS = 30.0
 #: Of a few detectors they exceed 1; depths in any unit are larger, or negative.
 _MAX_CONFIDENCE = 12.0
+#: Where no coordinate is a pixel's and no third number a probability, both are metres.
+_METRES, _SURE = 12.0, 1.05
 
 
 def split_camera(path: str | Path) -> tuple[Path, str | None]:
@@ -85,7 +87,9 @@ def _sure(points: NDArray[np.float32]) -> NDArray[np.float32]:
 def _check_confidences(points: NDArray[np.float32], file: Path) -> None:
     """Refuse third numbers that are depths."""
     third = points[..., 2:][np.isfinite(points[..., 2:])]
-    if third.size and ((third < 0).mean() > 0.01 or np.median(third) > _MAX_CONFIDENCE):
+    flat = points[..., :2][np.isfinite(points[..., :2])]
+    metres = bool(third.size and flat.size and third.min() > _SURE and np.abs(flat).max() < _METRES)
+    if third.size and (metres or (third < 0).mean() > 0.01 or np.median(third) > _MAX_CONFIDENCE):
         raise D2MError(
             f"{file}: its third numbers are not confidences; save 3-D poses as an npz with the keys joints and fps, "
             "and set source=npz"

@@ -35,10 +35,11 @@ ORDERS: dict[str, tuple[int, tuple[Place, ...]]] = {
     "lsp14": (14, (13, 12, 8, 7, 6, 9, 10, 11, 2, 1, 0, 3, 4, 5)),  # Leeds Sports Pose; the head's top for the nose
 }  # fmt: skip
 
-_SHARES_3D = np.array(
+#: Of every limb, its share of the limbs' total length.
+SHARES_3D = np.array(
     [0.0429, 0.0322, 0.0710, 0.0486, 0.0344, 0.0745, 0.0312, 0.1257, 0.1232, 0.0892, 0.1261, 0.1170, 0.0861]
 )
-_SHARES_2D = np.array(
+SHARES_2D = np.array(
     [0.0424, 0.0305, 0.0685, 0.0483, 0.0322, 0.0702, 0.0298, 0.1277, 0.1259, 0.0892, 0.1278, 0.1210, 0.0850]
 )
 #: Below it a body is one; above it another order that is nearer by ``_NEARER`` is the right one; a body of no known
@@ -47,7 +48,8 @@ _A_BODY, _NEARER, _NO_BODY = 0.28, 0.7, 0.5
 #: Mean abs log of left limbs over right ones: of real recordings at most 0.16, of points in reverse 0.37 and more.
 _LOPSIDED = 0.26
 _FEWEST = 8
-_SIDES = [
+#: Limbs of the right side and of the left, by their numbers in LIMBS.
+SIDES = [
     (i, k) for i, (a, b, _) in enumerate(LIMBS) for k, (c, d, _) in enumerate(LIMBS)
     if JOINTS[b].startswith("right_") and JOINTS[d] == JOINTS[b].replace("right_", "left_")
     and JOINTS[c] == JOINTS[a].replace("right_", "left_")
@@ -116,8 +118,8 @@ def _measure(joints: NDArray[np.floating]) -> tuple[float, float]:
     if not usual.sum() > 0:
         return float("nan"), float("nan")
     shares = np.maximum(usual / usual.sum(), 1e-6)
-    odd = np.abs(np.log(shares / (_SHARES_2D if flat else _SHARES_3D)))
-    uneven = np.mean([abs(np.log(shares[right] / shares[left])) for right, left in _SIDES])
+    odd = np.abs(np.log(shares / (SHARES_2D if flat else SHARES_3D)))
+    uneven = np.mean([abs(np.log(shares[right] / shares[left])) for right, left in SIDES])
     return float(np.minimum(odd, 1.5).mean()), float(uneven)
 
 
