@@ -67,14 +67,14 @@ def find_answers(answers: str) -> list[Path]:
     """
     path = Path(answers)
     if path.is_dir():
-        found = sorted(path.glob("*.json"))
+        files = sorted(path.glob("*.json"))
     elif path.exists():
-        found = [path]
+        files = [path]
     else:
-        found = sorted(Path(p) for p in glob.glob(answers, recursive=True))
-    if not found:
+        files = sorted(Path(p) for p in glob.glob(answers, recursive=True))
+    if not files:
         raise D2MError(f"answers={answers}: no such file, folder or glob; give the files that participants downloaded")
-    return found
+    return files
 
 
 def read_answers(paths: Sequence[Path], key: Key, rules: Rules) -> tuple[list[Participant], dict[str, str]]:
@@ -90,11 +90,11 @@ def read_answers(paths: Sequence[Path], key: Key, rules: Rules) -> tuple[list[Pa
     excluded: dict[str, str] = {}
     read: list[Participant] = []
     for path in paths:
-        found = _participant(path, key)
-        if isinstance(found, str):
-            excluded[str(path)] = found
+        outcome = _participant(path, key)
+        if isinstance(outcome, str):
+            excluded[str(path)] = outcome
         else:
-            read.append(found)
+            read.append(outcome)
     kept: list[Participant] = []
     for person in sorted(read, key=lambda p: (p.finished, p.file)):
         same = next((k for k in kept if k.session == person.session), None)

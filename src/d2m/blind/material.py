@@ -152,15 +152,15 @@ def asked_genres(clips: Sequence[Clip]) -> dict[str, str]:
     Raises:
         D2MError: a song with none or several.
     """
-    found = {}
+    asked = {}
     for song in dict.fromkeys(c.song for c in clips):
         own = [c for c in clips if c.song == song]
         genres = {c.asked for c in own if c.asked} or {c.genre for c in own if c.genre}
         if len(genres) != 1:
             said = f"of {' and '.join(sorted(genres))}" if genres else "of no known genre"
             raise D2MError(f"'{song}': dances {said}, so that the question has no one genre; give another question=")
-        found[song] = str(genres.pop())
-    return found
+        asked[song] = str(genres.pop())
+    return asked
 
 
 def find_sound(song: str, clips: Sequence[Clip], music: Path | None) -> Path:

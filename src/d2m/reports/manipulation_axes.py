@@ -84,9 +84,9 @@ def edit_scores(
             content_axis(content_of(poses, s.dance.poses["original"]), zeros),
             naturalness_axis(raw, natural),
         ))  # fmt: skip
-    found = {k: known_mean([a[n] for a in axes]) for n, k in enumerate(AXES)}
-    known = {k: v for k, v in found.items() if not np.isnan(v)}
-    return {**known, "aggregate": harmonic_mean(list(found.values()))} if len(known) == len(AXES) else known
+    scores = {k: known_mean([a[n] for a in axes]) for n, k in enumerate(AXES)}
+    known = {k: v for k, v in scores.items() if not np.isnan(v)}
+    return {**known, "aggregate": harmonic_mean(list(scores.values()))} if len(known) == len(AXES) else known
 
 
 def _request(corpus: Corpus, i: int, seconds: float, seed: int) -> SongRequest:

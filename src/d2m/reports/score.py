@@ -179,12 +179,12 @@ def _measured(
     reference: Reference, dances: Sequence[DanceToSong], beside: Sequence[DanceToSong], judges: Judges | None, seed: int
 ) -> Measured:
     """With the judges' votes, if all dances are to songs that the reference has."""
-    found = measure(reference.card, dances, reference, seed=seed)
+    figures = measure(reference.card, dances, reference, seed=seed)
     if judges and {d.song for d in dances} <= {d.song for d in beside}:
         by_song = sorted(dances, key=lambda d: d.song)
         rows = song_rows(by_song, judges, SongScales.of(sorted(beside, key=lambda d: d.song)))
-        found = Measured(reference.card, found | judged_figures(rows, 1 / len(judges[0].genres), seed))
-    return found
+        figures = Measured(reference.card, figures | judged_figures(rows, 1 / len(judges[0].genres), seed))
+    return figures
 
 
 def _report(

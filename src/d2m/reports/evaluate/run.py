@@ -231,9 +231,9 @@ def _measure(
             rows[name] = song_rows(dances, judges, scales)
             step()
             for card in cards:
-                found = measure(card, dances, references[card.name], seed=seed)
+                figures = measure(card, dances, references[card.name], seed=seed)
                 if card.features == "embed":  # the card that has a motion classifier has judges
-                    found = Measured(card, found | judged_figures(rows[name], chance, seed))
-                tables[card.name].add(name, found)
+                    figures = Measured(card, figures | judged_figures(rows[name], chance, seed))
+                tables[card.name].add(name, figures)
                 step()
     return rows
