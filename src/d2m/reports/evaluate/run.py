@@ -1,4 +1,4 @@
-"""``d2m evaluate``: dances of all systems to the held-out songs, the judges, the cards, and what is written."""
+"""``d2m evaluate``: dances of all systems to held-out songs, judges, cards, and the report."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ class Request:
 
 
 def bundle_names(bundles: Sequence[Path]) -> list[str]:
-    """A name for every bundle, no two alike: ``RUN`` for ``RUN/bundle``, with more folders where two agree.
+    """A unique name for every bundle: ``RUN`` for ``RUN/bundle``, with more parent folders if two are equal.
 
     Raises:
-        D2MError: one bundle twice, or one called as the ground truth's row.
+        D2MError: a duplicate bundle, or one named like the row of the ground truth.
     """
     parts = [p.resolve().parts for p in bundles]
     short = [p[:-1] if p[-1] == "bundle" and len(p) > 2 else p for p in parts]
@@ -63,10 +63,10 @@ def bundle_names(bundles: Sequence[Path]) -> list[str]:
 
 
 def corpus_of(bundle: Path, data: Path | None) -> Corpus:
-    """The corpus to measure on: as given, or the one that the run beside a bundle was trained on.
+    """The corpus to measure on: as given, or the one that the bundle's run was trained on.
 
     Raises:
-        D2MError: no run beside the bundle, its corpus is gone, or is not the one that the run saw.
+        D2MError: no run next to the bundle, or its corpus is missing or has changed.
     """
     if data is not None:
         return Corpus.open(data)
@@ -86,7 +86,7 @@ def corpus_of(bundle: Path, data: Path | None) -> Corpus:
 
 
 def trained_on(bundle: Path) -> dict[str, Any]:
-    """What a bundle says of its corpus: "fingerprint", "songs" (split -> names); {} of an import."""
+    """A bundle's record of its corpus: "fingerprint", "songs" (split -> names); {} for an import."""
     told = read_bundle(bundle).provenance.get("corpus")
     return told if isinstance(told, dict) else {}
 
@@ -94,10 +94,10 @@ def trained_on(bundle: Path) -> dict[str, Any]:
 def chosen_songs(
     corpus: Corpus, splits: Sequence[str], per_genre: int | None, trained: Collection[str] = ()
 ) -> list[int]:
-    """Recordings with music and beats of the splits, genre by genre; at most so many of each.
+    """Recordings of the splits with music and beats, genre by genre; at most ``per_genre`` of each.
 
     Args:
-        trained: names of songs that a bundle was trained on; these are left out, with a line that says so.
+        trained: names of songs that a bundle was trained on; these are left out, with a message.
 
     Raises:
         D2MError: fewer than two are left.
@@ -120,7 +120,7 @@ def chosen_songs(
 
 
 class Evaluation(NamedTuple):
-    """What was measured.
+    """The results of an evaluation.
 
     report: see :func:`evaluate`. tables: one per card. measured: the bundles' rows.
     """
@@ -219,7 +219,7 @@ def _objective(table: Table, name: str) -> float:
 def _measure(
     danced: dict[str, Danced], cards: Sequence[Card], tables: dict[str, Table], judges: Judges, seed: int
 ) -> dict[str, SongRows]:
-    """Fill the tables; returns what is known of every song."""
+    """Fill the tables; returns measures per song."""
     rows: dict[str, SongRows] = {}
     truth = danced[REAL]
     scales = SongScales.of(truth)
@@ -232,7 +232,7 @@ def _measure(
             step()
             for card in cards:
                 figures = measure(card, dances, references[card.name], seed=seed)
-                if card.features == "embed":  # the card that has a motion classifier has judges
+                if card.features == "embed":  # cards with a motion classifier also have judges
                     figures = Measured(card, figures | judged_figures(rows[name], chance, seed))
                 tables[card.name].add(name, figures)
                 step()
