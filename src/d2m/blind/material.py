@@ -93,7 +93,7 @@ def read_results(root: Path, systems: Iterable[str], genre_of: Mapping[str, str]
             head, _, version = system.rpartition(":")
             folder = root / head
         if not folder.is_dir():
-            raise D2MError(f"systems: {folder} is no folder; give names of folders in {root}, or FOLDER:VERSION")
+            raise D2MError(f"systems: {folder} is not a folder; give names of folders in {root}, or FOLDER:VERSION")
         if version not in VERSIONS:
             raise D2MError(f"systems: {system}: no version '{version}'; choose from {', '.join(VERSIONS)}")
         names = sorted({p.stem for p in folder.iterdir() if p.suffix in (".npz", ".mp4") and p.name[0] != "."})
@@ -158,7 +158,7 @@ def asked_genres(clips: Sequence[Clip]) -> dict[str, str]:
         genres = {c.asked for c in own if c.asked} or {c.genre for c in own if c.genre}
         if len(genres) != 1:
             said = f"of {' and '.join(sorted(genres))}" if genres else "of no known genre"
-            raise D2MError(f"'{song}': dances {said}, so that the question has no one genre; give another question=")
+            raise D2MError(f"'{song}': dances {said}, so there is no single genre to ask about; give another question=")
         asked[song] = str(genres.pop())
     return asked
 

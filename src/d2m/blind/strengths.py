@@ -56,7 +56,7 @@ def bradley_terry(
         raise D2MError(f"{sides[0]} was never compared with {sides[1]}, nor by way of others; collect more answers")
     if not prior and any(connected_components(t > 0, connection="strong")[0] > 1 for t in w.reshape(-1, s, s)):
         raise D2MError(
-            "bradley_terry: a system always won or lost against the others, so that its strength is infinite; give a "
+            "bradley_terry: a system always won or lost against the others, so its strength is infinite; give a "
             "prior above 0"
         )
     w += prior * compared

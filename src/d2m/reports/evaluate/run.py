@@ -72,15 +72,15 @@ def corpus_of(bundle: Path, data: Path | None) -> Corpus:
         return Corpus.open(data)
     run = RunFolder(bundle.resolve().parent)
     if not run.facts().get("corpus"):
-        raise D2MError(f"{bundle}: no run.json beside it says what corpus it was trained on; give data=CORPUS")
+        raise D2MError(f"{bundle}: there is no run.json next to it that names its corpus; give data=CORPUS")
     if not run.corpus().is_dir():
         raise D2MError(f"{run.corpus()}: the corpus of {run.path} is not here; give data=CORPUS")
     corpus = Corpus.open(run.corpus())
     seen = trained_on(bundle).get("fingerprint")
     if seen is not None and seen != corpus.digest:
         raise D2MError(
-            f"{corpus.folder}: has changed since {run.path} was trained on it, so that held-out songs of it "
-            f"may have been trained on; give data={corpus.folder} to measure on it all the same"
+            f"{corpus.folder}: has changed since {run.path} was trained on it, so its held-out songs "
+            f"may have been trained on; give data={corpus.folder} to measure on it anyway"
         )
     return corpus
 
