@@ -33,7 +33,7 @@ class PinnedDraws(DanceGenerator):
             D2MError: a draw that the bundle does not have.
         """
         if wrong := [d for d in draws if not 0 <= d < generator.max_draws]:
-            raise D2MError(f"draws: {wrong[0]} is none of this bundle's; they go from 0 to {generator.max_draws - 1}")
+            raise D2MError(f"draws: {wrong[0]} is not a draw of this bundle; give 0 to {generator.max_draws - 1}")
         own = {f.name: getattr(generator, f.name) for f in fields(DanceGenerator)}
         return cls(**own, draws=tuple(draws))
 
