@@ -37,7 +37,7 @@ def _poses(poses: Array, at_least: int = 1) -> Floats:
 
 def _scale(scale: float) -> float:
     if not (np.isfinite(scale) and scale > 0):
-        raise D2MError(f"a torso of {scale} px is no unit of length; give the median torso length of the dances")
+        raise D2MError(f"a torso of {scale} px is not a unit of length; give the median torso length of the dances")
     return scale
 
 

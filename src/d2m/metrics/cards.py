@@ -132,7 +132,7 @@ class Table:
             pins = [f.name for f in fields(Card) if getattr(card, f.name) != getattr(figures.card, f.name)]
             raise D2MError(
                 f"row '{name}' was measured with card {figures.card.name}, this table is of card {card.name} "
-                f"(they differ in {', '.join(pins)}); such numbers do not compare: make a table for each card"
+                f"(they differ in {', '.join(pins)}); such numbers are not comparable: make a table for each card"
             )
         if name in self.rows:
             raise D2MError(f"row '{name}' is in the table already; name each row once")

@@ -146,10 +146,10 @@ def beat_agreement(dance: Array, original: Array, fps: float = FPS, tolerance_s:
     """
     from mir_eval.beat import f_measure
 
-    found, true = kinematic_beats(np.asarray(dance), fps), kinematic_beats(np.asarray(original), fps)
-    if not len(found) or not len(true):
-        return float(len(found) == len(true))
-    return float(f_measure(true, found, f_measure_threshold=tolerance_s))
+    beats, original_beats = kinematic_beats(np.asarray(dance), fps), kinematic_beats(np.asarray(original), fps)
+    if not len(beats) or not len(original_beats):
+        return float(len(beats) == len(original_beats))
+    return float(f_measure(original_beats, beats, f_measure_threshold=tolerance_s))
 
 
 def seam_step(unwarped: Array, scale: float, fps: float = FPS) -> float:

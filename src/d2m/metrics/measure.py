@@ -76,22 +76,22 @@ def measure(
     paired = list(measured) == list(truth.songs)
     draws = SongDraws(measured.genres, truth.songs.genres, card.bootstrap, seed, paired)
     features = _features(card, measured, truth.embed)
-    found: dict[str, Figure] = {}
+    figures: dict[str, Figure] = {}
     if card.features == "embed":
-        found |= _embedded(card, features, truth.features, draws, seed)
+        figures |= _embedded(card, features, truth.features, draws, seed)
     else:
-        found |= _fact(card, features, truth.features, draws, seed)
+        figures |= _fact(card, features, truth.features, draws, seed)
     if card.beats == "lee":
         assert card.tolerance_s
-        found |= lee_beats(measured, card.tolerance_s, card.shifts, draws, seed)
+        figures |= lee_beats(measured, card.tolerance_s, card.shifts, draws, seed)
     elif card.beats != "none":
         assert card.sigma_s
-        found |= alignment(measured, card.beats, card.sigma_s, card.shifts, draws, seed)
+        figures |= alignment(measured, card.beats, card.sigma_s, card.shifts, draws, seed)
     if card.beats_per_block:
-        found["repetition"] = repetition(measured, card.beats_per_block, card.shifts, draws, seed)
+        figures["repetition"] = repetition(measured, card.beats_per_block, card.shifts, draws, seed)
     if card.body:
-        found |= body_figures(measured, truth.songs, draws)
-    return Measured(card, found)
+        figures |= body_figures(measured, truth.songs, draws)
+    return Measured(card, figures)
 
 
 def _prepared(card: Card, dances: Sequence[DanceToSong]) -> SongDances:
@@ -141,10 +141,10 @@ def _on_one_scale(card: Card, mine: Rows, reference: Rows) -> tuple[Rows, Rows]:
 
 
 def _embedded(
-    card: Card, ours: dict[str, Featured], theirs: dict[str, Featured], draws: SongDraws, seed: int
+    card: Card, generated: dict[str, Featured], real_features: dict[str, Featured], draws: SongDraws, seed: int
 ) -> dict[str, Figure]:
     unit = "of the classifier's features"
-    if not ours:
+    if not generated:
         names: dict[str, Better] = {
             "fid": "lower",
             "fid_floor": "real",
@@ -153,7 +153,7 @@ def _embedded(
             "multimodality": "higher",
         }
         return {k: unmeasured(unit, better, "no motion classifier was given") for k, better in names.items()}
-    (mine, each), (reference, _) = ours[""], theirs[""]
+    (mine, each), (reference, _) = generated[""], real_features[""]
     mine, reference = _on_one_scale(card, mine, reference)
     return {
         **distance_figures(mine, reference, card.halves, card.bootstrap, seed, unit + ", squared"),
@@ -163,15 +163,15 @@ def _embedded(
 
 
 def _fact(
-    card: Card, ours: dict[str, Featured], theirs: dict[str, Featured], draws: SongDraws, seed: int
+    card: Card, generated: dict[str, Featured], real_features: dict[str, Featured], draws: SongDraws, seed: int
 ) -> dict[str, Figure]:
-    found: dict[str, Figure] = {}
+    figures: dict[str, Figure] = {}
     unit = "standard deviations of real" if card.normaliser == "reference" else ""
-    for suffix in ours:
-        mine, reference = _on_one_scale(card, ours[suffix][0], theirs[suffix][0])
-        found |= distance_figures(mine, reference, card.halves, card.bootstrap, seed, unit + ", squared", suffix)
-        found[f"dist{suffix}"] = diversity_figure(mine, draws, seed, unit)
-    return found
+    for suffix in generated:
+        mine, reference = _on_one_scale(card, generated[suffix][0], real_features[suffix][0])
+        figures |= distance_figures(mine, reference, card.halves, card.bootstrap, seed, unit + ", squared", suffix)
+        figures[f"dist{suffix}"] = diversity_figure(mine, draws, seed, unit)
+    return figures
 
 
 def _feet(card: Card, dances: Sequence[DanceToSong]) -> dict[str, Figure]:

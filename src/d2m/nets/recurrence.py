@@ -137,8 +137,8 @@ class _Recurrence(torch.autograd.Function):
         _, need_x, need_h0, *need_weights = ctx.needs_input_grad
         x, states, gates, w_input, w_state = ctx.saved_tensors
         with torch.autocast(x.device.type, enabled=False):
-            found = _backward(ctx.plan, x, states, gates, w_input, w_state, grad, grad_last, need_x, any(need_weights))
-        dx, dh0, *dw = found
+            grads = _backward(ctx.plan, x, states, gates, w_input, w_state, grad, grad_last, need_x, any(need_weights))
+        dx, dh0, *dw = grads
         return (None, dx, dh0 if need_h0 else None, *(g if need else None for g, need in zip(dw, need_weights)))
 
 

@@ -39,7 +39,7 @@ class Widths:
             D2MError: one line that names an unknown, missing or invalid width, or an unknown choice.
         """
         if not isinstance(values, Mapping):
-            raise D2MError(f"sizes: {values!r} is no mapping of names to whole numbers")
+            raise D2MError(f"sizes: {values!r} is not a mapping of names to whole numbers")
         known = {f.name: f.default is MISSING for f in fields(cls)}
         unknown = sorted(str(k) for k in values.keys() - known.keys())
         if unknown:

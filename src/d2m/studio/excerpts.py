@@ -25,7 +25,9 @@ def loudest(wave: NDArray[np.float32]) -> NDArray[np.float32]:
     step = SAMPLE_RATE // 2
     power = np.concatenate([[0.0], np.cumsum(np.square(wave, dtype=np.float64))])
     starts = np.arange(0, len(wave) - n + 1, step)
-    first = int(starts[(power[starts + n] - power[starts]).argmax()])
+    energy = power[starts + n] - power[starts]
+    best = starts[energy >= (1 - 1e-6) * energy.max()]
+    first = int(best[len(best) // 2])  # several: the one in their middle
     part = wave[first : first + n].copy()
     fade = np.linspace(0, 1, min(round(FADE_S * SAMPLE_RATE), n // 2), dtype=np.float32)
     part[: len(fade)] *= fade

@@ -72,7 +72,7 @@ class FrontEnd:
         if self.compute is not None:
             rows = np.asarray(self.compute(mono), np.float32)
         elif self.read is None or song is None:
-            raise D2MError(f"front end '{self.name}' reads a song's file; it cannot hear edited or augmented sound")
+            raise D2MError(f"front end '{self.name}' reads files; it cannot be used for edited or augmented sound")
         else:
             rows = np.asarray(self.read(Path(song), start_s, n_frames(len(mono))), np.float32)
         if rows.ndim != 2 or rows.shape[1] != self.width:

@@ -38,7 +38,7 @@ export class LatentMap {
     this.songs = element('select', { id: 'map-songs', ariaLabel: 'Song of the map' });
     this.songs.addEventListener('change', () => this.songs.value && this.calls.pick(this.songs.value));
     this.plays = element('input', { type: 'checkbox', id: 'map-plays', checked: true });
-    this.canvas = element('canvas', { id: 'map-canvas' });
+    this.canvas = element('canvas', { id: 'map-canvas', ariaLabel: 'map of songs' });
     this.canvas.setAttribute('role', 'img');
     this.told = element('p', { className: 'soft', id: 'map-told', textContent: 'computing the map …' });
     this.hover = element('p', { id: 'map-hover', textContent: ' ' });

@@ -52,7 +52,7 @@ export class Runs {
     this.curve = element('select', { id: 'runs-curve', ariaLabel: 'Curve' }, ...[...keys].sort().map((k) => new Option(k, k)));
     this.curve.value = this.usual([...keys]) || this.curve.value;
     this.curve.addEventListener('change', () => this.curves().catch(this.calls.complain));
-    this.canvas = element('canvas', { id: 'runs-canvas' });
+    this.canvas = element('canvas', { id: 'runs-canvas', ariaLabel: 'training curves' });
     this.canvas.setAttribute('role', 'img');
     this.legend = element('p', { className: 'soft', id: 'runs-legend' });
     this.root.append(

@@ -85,7 +85,7 @@ export class Saving {
   // The part of a command that names bundle and song.
   of() {
     const { bundle, song } = this.calls.store().state;
-    return `d2m infer bundle=${quoted(bundle)} audio=${quoted(song)}`;
+    return `d2m infer bundle=${quoted(bundle)} music=${quoted(song)}`;
   }
 
   schedule(edit) {
