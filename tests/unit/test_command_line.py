@@ -6,9 +6,11 @@ import errno
 import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -365,6 +367,29 @@ def test_a_full_or_read_only_disk_is_one_line(error: int, code: int, capsys: pyt
         run(main)
     assert left.value.code == code
     assert capsys.readouterr().err.startswith("error: some/file: ")
+
+
+@pytest.mark.parametrize(
+    ("flag", "blocks", "told"), [(0, 9, "no space left on this disk"), (os.ST_RDONLY, 10**6, "read-only file system")]
+)
+def test_a_disk_that_takes_no_run_is_told_before_anything_is_made(
+    flag: int, blocks: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = SimpleNamespace(f_flag=flag, f_bavail=blocks, f_frsize=1024)
+    monkeypatch.setattr(os, "statvfs", lambda _: disk)
+    for key, words in (("hydra.run.dir", []), ("hydra.sweep.dir", ["-m", "seed=0,1"])):
+        done = called("train", *words, f"{key}={tmp_path / 'new'}")
+        assert done.returncode == 2 and re.fullmatch(rf"error: .*/new: .*{told}.* another {key}\n", done.stderr)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_reader_that_has_seen_enough_ends_a_command(tmp_path: Path) -> None:
+    code = "from d2m.cli.command_line import run; run(lambda: print('x' * 10**6, flush=True))"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 128 + signal.SIGPIPE
 
 
 def test_other_errors_of_the_system_stay_tracebacks() -> None:
