@@ -1,6 +1,6 @@
 """How fast the program is: training steps, songs, batches, reading and preparing. See README.md.
 
-python -m experiments.throughput.run part=steps|songs|memory|batches|open|audio|workers|all [out=DIR] [size=full]
+python -m experiments.throughput.run part=steps|songs|memory|batches|open|audio|workers|studio|all [out=DIR] [size=full]
     [batch=64] [repeats=7] [precision=auto|float32|bf16|both] [rows='stage 1;generator'] [threads=1]
 """
 
@@ -19,7 +19,7 @@ DEFAULTS = {
     "part": "steps", "out": "outputs/throughput", "size": "full", "batch": 64, "repeats": 7, "precision": "auto",
     "rows": "all", "threads": 1, "songs": 32, "seconds": "60,180", "raw": "../shared/data/ballroom", "minutes": 5.0,
 }  # fmt: skip
-PARTS = ("steps", "songs", "memory", "batches", "open", "audio", "workers")
+PARTS = ("steps", "songs", "memory", "batches", "open", "audio", "workers", "studio")
 #: Items of a batch for the part "batches", which is of loading alone.
 LOADED = 256
 _AUDIO_SECONDS = 5.0
@@ -52,6 +52,10 @@ def measure(part: str, a: Mapping[str, Any], out: Path, save: Save) -> dict[str,
 
         lengths = tuple(float(s) for s in str(a["seconds"]).split(","))
         return measure_songs(out, a["size"], a["repeats"], lengths, a["songs"], save)
+    if part == "studio":
+        from experiments.throughput.studio import measure_studio
+
+        return measure_studio(out, a["size"], a["repeats"], a["minutes"])
     found: dict[str, Any]
     if part == "memory":
         from experiments.throughput.memory import measure_memory

@@ -95,7 +95,4 @@ def test_links_that_lead_back_give_nothing_twice(tmp_path: Path) -> None:
     assert sorted(p.name for p in walk_files(tmp_path / "raw")) == ["a.npz", "a.wav", "gone.wav"]
     (recording,) = find_recordings(tmp_path / "raw", "npz").recordings
     assert (recording.name, recording.genre) == ("a", "x")
-    assert (
-        find_songs(str(tmp_path / "raw" / "**" / "*.wav")) == [tmp_path / "raw" / "a_link" / "a.wav"]
-        or len(find_songs(str(tmp_path / "raw" / "**" / "*.wav"))) == 1
-    )
+    assert len(find_songs(str(tmp_path / "raw" / "**" / "*.wav"))) == 1

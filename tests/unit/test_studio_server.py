@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import threading
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
 from d2m.core.errors import D2MError
-from d2m.dance.table import LatentTable
-from d2m.edits.axes import PrincipalAxes
+from d2m.core.skeleton import SAMPLE_RATE
+from d2m.studio.excerpts import loudest
 from d2m.studio.export import export_page
 from d2m.studio.kept import Kept
 from d2m.studio.library import MAX_SOUNDS
@@ -21,7 +23,7 @@ from d2m.studio.session import Session
 from d2m.studio.state import State
 from d2m.studio.wire import frame, frames
 from d2m.studio.worker import Job, Worker
-from tests.studio import HOST, TOKEN, Client, library, shift, state
+from tests.studio import HOST, TOKEN, Client, library, shift, state, write_song
 
 pytest.importorskip("starlette", reason="needs starlette (pip install -e .[dev])")
 
@@ -130,13 +132,20 @@ def test_saved_files_are_those_of_infer(client: Client, at: Any) -> None:
     path.write_bytes(got.content)
     with np.load(path) as file:
         np.testing.assert_array_equal(file["poses"], arrays["target"])
-    *_, (twice, _) = client.ask("save", asked)
+    *_, (twice, _) = client.ask("save", asked, also=["bvh"])
     assert twice["files"] != saved["files"]
+    assert [Path(f).name for f in twice["files"]] == ["a.bvh", "a.json", "a.npz", "state.json"]
+    assert client.http.get(f"/{TOKEN}/{twice['files'][0]}").text.startswith("HIERARCHY")
+    *_, (refused, _) = client.ask("save", asked, also=["../x"])
+    assert refused["kind"] == "error" and "openpose" in refused["message"]
 
 
 def test_an_edit_becomes_a_direction_file(client: Client, at: Any, tiny_bundle: Path) -> None:
     *_, (saved, _) = client.ask("direction", state(at, shift()), index=0)
-    again = State.parse(state(at, {"file": saved["folder"], "strength": 1.0}))
+    assert saved["folder"] in [d["path"] for d in client.http.get(f"/{TOKEN}/api/catalogue").json()["directions"]]
+    asked = state(at, {"file": saved["folder"], "strength": 1.0})
+    assert client.dance(asked)[0]["versions"][-1] == "target"
+    again = State.parse(asked)
     session = Session(str(tiny_bundle))
     np.testing.assert_array_equal(
         session.show(again).poses["target"], session.show(State.parse(state(at, shift()))).poses["target"]
@@ -155,6 +164,47 @@ def test_a_dropped_song_is_danced_to_and_a_broken_one_is_one_message(client: Cli
         assert answer.status_code == 400 and "\n" not in answer.json()["message"]
         assert str(at.out) not in answer.json()["message"]
     assert [p.name for p in (at.out / "songs").iterdir()] == ["my song.wav"]
+
+
+def test_dropped_songs_are_counted(client: Client, at: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("d2m.studio.library.MAX_SONGS", len(list((at.out / "songs").iterdir())))
+    answer = client.http.put(f"/{TOKEN}/api/songs/more.wav", content=Path(at.songs()[0]).read_bytes())
+    assert answer.status_code == 400 and "delete some" in answer.json()["message"]
+    assert not (at.out / "songs" / "more.wav").exists()
+
+
+def test_links_do_not_lead_out_of_what_is_served(client: Client, at: Any, tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("secret")
+    (at.out / "saved" / "link.txt").symlink_to(tmp_path / "secret.txt")
+    (at.out / "saved" / "folder").symlink_to(tmp_path)
+    for path in ("saved/link.txt", "saved/folder/secret.txt"):
+        assert client.http.get(f"/{TOKEN}/{path}").status_code == 404
+
+
+def test_an_excerpt_is_the_loudest_part_of_a_song_of_this_studio(client: Client, at: Any, tmp_path: Path) -> None:
+    wave = 0.01 * np.ones(20 * SAMPLE_RATE, np.float32)
+    wave[12 * SAMPLE_RATE : 16 * SAMPLE_RATE] = 0.5
+    part = loudest(wave)
+    assert len(part) == 6 * SAMPLE_RATE and part[0] == part[-1] == 0
+    assert (part > 0.4).sum() == 4 * SAMPLE_RATE
+    song = at.songs()[0]
+    answer = client.http.get(f"/{TOKEN}/api/excerpt", params={"song": song})
+    heard, rate = soundfile.read(io.BytesIO(answer.content))
+    assert answer.headers["content-type"] == "audio/wav" and rate == SAMPLE_RATE and len(heard) == 6 * SAMPLE_RATE
+    outside = write_song(tmp_path / "outside.wav")
+    for other in (str(outside), "../outside.wav", ""):
+        assert client.http.get(f"/{TOKEN}/api/excerpt", params={"song": other}).status_code == 400
+
+
+def test_a_state_of_another_computer_is_shown_with_what_is_here(client: Client, at: Any) -> None:
+    asked = {**state(at, shift()), "song": "/elsewhere/a.wav", "bundle": "/elsewhere/bundle"}
+    told = client.http.post(f"/{TOKEN}/api/state", json={"state": asked}).json()
+    assert told["state"] == State.parse(state(at, shift())).plain() and len(told["notes"]) == 2
+    same = client.http.post(f"/{TOKEN}/api/state", json={"state": told["state"]}).json()
+    assert same == {"state": told["state"], "notes": []}
+    for wrong in ({"song": "/elsewhere/none.wav"}, {"edits": [{"file": "/elsewhere", "strength": 1}]}, {"seed": "x"}):
+        answer = client.http.post(f"/{TOKEN}/api/state", json={"state": {**asked, **wrong}})
+        assert answer.status_code == 400 and "\n" not in answer.json()["message"]
 
 
 def test_a_song_cannot_leave_its_folder(at: Any) -> None:
@@ -247,66 +297,6 @@ def test_a_job_that_breaks_leaves_the_worker_alive(capsys: pytest.CaptureFixture
     assert len(told) == 2 and all("boom" in m for m in told)
     worker.close()
     assert "RuntimeError" in capsys.readouterr().err
-
-
-def test_studies_say_what_they_need(client: Client) -> None:
-    for what, word in (("runs", "runs=FOLDER"), ("map", "latents=FILE")):
-        answer = client.http.get(f"/{TOKEN}/api/{what}")
-        assert answer.status_code == 400 and word in answer.json()["message"]
-
-
-@pytest.fixture(scope="module")
-def informed(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Client:
-    """A studio with latents of twelve songs, and two runs with a curve each."""
-    folder = tmp_path_factory.mktemp("informed")
-    rng = np.random.default_rng(0)
-    genre = np.repeat(["drive", "flow", "groove"], 4)
-    mu = (rng.normal(size=(12, 8)) + 4 * np.eye(8)[np.repeat([0, 1, 2], 4)]).astype(np.float32)
-    table = LatentTable(
-        song=np.array([f"s{i}" for i in range(12)]), genre=genre, split=np.full(12, "train"), start_s=np.zeros(12),
-        end_s=np.ones(12), mu=mu, sigma=np.ones_like(mu), spread=np.ones_like(mu), draws=mu[:, None],
-        style=np.zeros((12, 0), np.float32), meta={"side": "music"},
-    )  # fmt: skip
-    table.save(folder / "latents.npz")
-    for name, rate in (("one", 0.1), ("two", 0.2)):
-        run = folder / "runs" / name
-        (run / "csv" / "du_vae").mkdir(parents=True)
-        (run / "run.json").write_text(json.dumps({"stages": ["du_vae"], "state": "done"}))
-        (run / "config.json").write_text(json.dumps({"rate": rate, "seed": 0}))
-        (run / "csv" / "du_vae" / "metrics.csv").write_text(f"batch,val/loss\n0,{rate}\n5,\n9,{2 * rate}\n")
-    return Client(library(tiny_bundle, folder, latents=str(folder / "latents.npz"), runs=str(folder / "runs")))
-
-
-@pytest.mark.parametrize("how", ["pca", "tsne"])
-def test_a_map_has_every_song_and_how_well_genres_part(informed: Client, how: str) -> None:
-    told = informed.http.get(f"/{TOKEN}/api/map?how={how}").json()
-    assert [p["song"] for p in told["points"]] == [f"s{i}" for i in range(12)]
-    assert told["silhouette"]["p"] < 0.05 and told["silhouette"]["null"][1] < told["silhouette"]["value"]
-    assert (told["deviations"] is not None) == (how == "pca")
-    assert informed.http.get(f"/{TOKEN}/api/map?how={how}&side=dance").status_code == 400
-
-
-def test_an_axis_of_the_map_is_the_axis_of_the_slider(informed: Client) -> None:
-    there = informed.http.get(f"/{TOKEN}/api/catalogue").json()
-    told = informed.http.get(f"/{TOKEN}/api/map?how=pca").json()
-    axis = PrincipalAxes(axis=0).fit_on_songs(LatentTable.load(there["latents"]))
-    np.testing.assert_allclose(np.std([p["x"] for p in told["points"]], ddof=1), told["deviations"][0], rtol=1e-6)
-    mu = LatentTable.load(there["latents"]).mu
-    moved = (axis.transform(mu, 1.0) - mu) @ axis.components_[0]
-    np.testing.assert_allclose(moved, told["deviations"][0], rtol=1e-4)
-    edit = {"name": "axes", "axis": 0, "latents": there["latents"], "rows": "all", "strength": 2.0}
-    header, arrays = informed.dance({**state_of(informed), "edits": [edit]})
-    assert np.abs(arrays["target"] - arrays["original"]).max() > 0 and header["versions"][-1] == "target"
-
-
-def test_runs_have_their_differences_and_curves(informed: Client) -> None:
-    told = informed.http.get(f"/{TOKEN}/api/runs").json()
-    assert told["differ"] == ["rate"] and [r["config"] for r in told["runs"]] == [{"rate": 0.1}, {"rate": 0.2}]
-    assert told["runs"][0]["stages"] == {"du_vae": ["val/loss"]}
-    curve = informed.http.get(f"/{TOKEN}/api/curves?run=two&stage=du_vae&key=val/loss").json()
-    assert curve["points"] == [[0.0, 0.2], [9.0, 0.4]]
-    for wrong in ("run=../..&stage=du_vae&key=val/loss", "run=two&stage=x&key=val/loss", "run=two&stage=du_vae&key=y"):
-        assert informed.http.get(f"/{TOKEN}/api/curves?{wrong}").status_code == 400
 
 
 def test_long_or_foreign_requests_are_refused(client: Client) -> None:

@@ -11,12 +11,14 @@ import pytest
 
 from d2m.core.errors import D2MError
 from d2m.dance.dancer import Dancer
+from d2m.edits.directions import EDITS
 from d2m.edits.mean_shift import MeanShift
 from d2m.studio.dances import dance_of
+from d2m.studio.saving import save_direction_of
 from d2m.studio.session import Session
 from d2m.studio.state import State
 from tests.commands import called
-from tests.studio import library, shift, state
+from tests.studio import judged, library, shift, state, write_latents
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +79,48 @@ def test_the_screen_shows_what_is_written_to_the_bit(session: Session, at: Any, 
     np.testing.assert_array_equal(shown.original.dance.versions.draws, written.versions.draws)
 
 
+@pytest.fixture(scope="module")
+def informed(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Session, Any]:
+    """A bundle with a motion classifier, latents of songs, and a direction in a file."""
+    folder = tmp_path_factory.mktemp("informed")
+    bundle = judged(tiny_bundle, folder / "judged" / "bundle")
+    latents = write_latents(folder / "latents.npz", bundle)
+    session, at = Session(str(bundle)), library(bundle, folder, latents=str(latents))
+    edit = State.parse(state(at, {"name": "boundary", "source": "drive", "target": "flow", "latents": str(latents)}))
+    save_direction_of(at.out, session, edit.edits[0])
+    return session, at
+
+
+EVERY_EDIT: dict[str, dict[str, Any]] = {
+    "mean_shift": {"source": "drive", "target": "flow"},
+    "boundary": {"source": "drive", "target": "flow", "latents": ""},
+    "erasure": {"target": "flow", "latents": ""},
+    "transport": {"source": "drive", "target": "flow", "latents": ""},
+    "axes": {"axis": 1, "latents": "", "rows": "all"},
+    "random": {"source": "drive", "target": "flow", "seed": 3, "latents": ""},
+    "optimise": {"source": "drive", "target": "flow", "steps": 3},
+    "file": {},
+}
+
+
+@pytest.mark.parametrize("strength", [0.8, CURVE], ids=["number", "curve"])
+@pytest.mark.parametrize("kind", EVERY_EDIT)
+def test_every_kind_of_edit_is_shown_as_it_is_written_to_the_bit(
+    informed: tuple[Session, Any], kind: str, strength: Any
+) -> None:
+    session, at = informed
+    edit: dict[str, Any] = {**EVERY_EDIT[kind], "strength": strength}
+    edit |= {"file": at.fitted()[0]["path"]} if kind == "file" else {"name": kind}
+    edit |= {"latents": at.latents} if "latents" in edit else {}
+    asked = State.parse(state(at, edit, seed=1))
+    at.check(asked)
+    shown, written = session.show(asked), dance_of(session.dancer, State.parse(json.loads(json.dumps(asked.plain()))))
+    assert set(EVERY_EDIT) == {*EDITS, "file"} and list(shown.poses) == ["original", "neutral", "target"]
+    for name, poses in written.versions.poses.items():
+        np.testing.assert_array_equal(shown.poses[name], poses)
+    assert np.abs(shown.poses["target"] - shown.poses["original"]).max() > 0
+
+
 def test_one_edit_of_a_state_is_that_of_the_command_line(session: Session, at: Any, tiny_bundle: Path) -> None:
     asked = State.parse(state(at, shift(0.5), seed=2))
     plain = Dancer.load(tiny_bundle)(asked.song, seed=2, edit=MeanShift("drive", "flow"), strength=0.5)
@@ -123,8 +167,11 @@ def test_a_provisional_picture_goes_on_from_the_last_pose_and_becomes_the_exact_
 def test_infer_writes_the_dance_of_a_state(session: Session, at: Any, tmp_path: Path) -> None:
     asked = State.parse(state(at, shift(CURVE), shift(0.3, "flow", "groove"), seed=5))
     asked.write(tmp_path / "my state.json")
-    done = called("infer", f"state={tmp_path / 'my state.json'}", f"out={tmp_path / 'out'}", "video=false")
+    done = called(
+        "infer", f"state={tmp_path / 'my state.json'}", f"out={tmp_path / 'out'}", "video=false", "export=[csv]"
+    )
     assert done.returncode == 0, done.stderr
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.csv", "a.json", "a.npz"]
     with np.load(tmp_path / "out" / "a.npz") as file:
         for key, version in (("poses", "target"), ("poses_original", "original"), ("poses_neutral", "neutral")):
             np.testing.assert_array_equal(file[key], session.show(asked).poses[version])

@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from d2m.cli.infer import read_export
 from d2m.core.errors import D2MError
 from d2m.core.files import appear_together, check_out
 from d2m.dance.dancer import Dancer
@@ -40,6 +41,7 @@ def dance_state(cfg: DictConfig) -> Path:
         state = replace(state, song=str(cfg.music))
     if not cfg.out:
         raise D2MError("out=: give out=...; d2m infer --help shows all")
+    export = read_export(cfg)
     dancer = Dancer.load(state.bundle, device=str(cfg.device))
     dance = dance_of(dancer, state)
     out, name = Path(cfg.out), Path(state.song).stem
@@ -47,4 +49,6 @@ def dance_state(cfg: DictConfig) -> Path:
     with appear_together(out, instead_of=(f"{name}.mp4",)) as part:
         for suffix in (".npz", ".mp4", ".json") if cfg.video else (".npz", ".json"):
             dance.save(part / f"{name}{suffix}")
+        if export is not None:
+            export.write(part, name, dance.poses)
     return Path(state.song)

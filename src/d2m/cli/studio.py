@@ -12,6 +12,7 @@ from omegaconf import DictConfig, ListConfig
 from d2m.cli.job import job
 from d2m.core.errors import D2MError
 from d2m.core.files import exit_on_signals
+from d2m.export.formats import FORMATS
 
 #: What ``make demo`` leaves.
 DEMO = Path("outputs/demo")
@@ -24,12 +25,30 @@ def _paths(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(os.path.abspath(str(v)) for v in listed if v))
 
 
+def page_folder(export: object) -> Path | None:
+    """The folder of ``export=``; None if the studio is to be served.
+
+    Raises:
+        D2MError: one of the formats that ``export=`` of ``d2m infer`` takes.
+    """
+    listed = list(export) if isinstance(export, ListConfig) else [] if export is None else [export]
+    if formats := [str(f) for f in listed if str(f) in FORMATS]:
+        raise D2MError(
+            f"export={formats[0]}: here export= is the folder of a page; for files give the state to d2m infer: "
+            f"d2m infer state=FILE export=[{','.join(formats)}] out=DIR"
+        )
+    if len(listed) > 1:
+        raise D2MError(f"export={export}: give one folder for the page")
+    return Path(str(listed[0])) if listed else None
+
+
 @job("studio")
 def main(cfg: DictConfig) -> None:
     """Serve the studio, or write its page."""
     for package in ("starlette", "uvicorn"):
         if find_spec(package) is None:
             raise D2MError(f"d2m studio needs {package}: pip install 'd2m[studio]'")
+    page = page_folder(cfg.export)
     from d2m.studio.library import Library
     from d2m.studio.state import State
 
@@ -49,10 +68,10 @@ def main(cfg: DictConfig) -> None:
     )
     if state is not None:
         library.check(state).write(library.state_path)
-    if cfg.export is not None:
+    if page is not None:
         from d2m.studio.export import export_page
 
-        print(export_page(library, Path(cfg.export), str(cfg.device)))
+        print(export_page(library, page, str(cfg.device)))
         return
     from d2m.studio.serve import serve
 

@@ -2,7 +2,8 @@
 
 Columns: name, genre, audio (may be empty: a dance without music), pose; optional group (recordings that must
 share a split: one song, one dancer), start and end (seconds of the recording to use), licence, and, if recordings
-differ in what their files leave out, source and :data:`STATED`. Others are ignored. Paths are relative to the manifest.
+differ in what their files do not state, source and :data:`STATED`. Other columns are ignored. Paths are relative to the
+manifest.
 """
 
 from __future__ import annotations
@@ -18,18 +19,19 @@ from d2m.core.spreadsheets import plain_text, read_spreadsheet
 MANIFEST = "manifest.csv"
 COLUMNS = ("name", "genre", "audio", "pose")
 OPTIONAL = ("group", "start", "end", "licence")
-#: Of one recording; read by :meth:`d2m.prepare.process.Options.of`.
+#: Columns about one recording; read by :meth:`d2m.prepare.process.Options.of`.
 STATED = ("source", "unit", "up", "fps", "order", "picture", "mirror", "swap_sides", "audio_offset")
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One dance, with its music if it has any.
+    """One dance, with or without music.
 
-    name: unique. genre: as the manifest spells it. audio, pose: files. group: what a split keeps together.
-    start_s, end_s: the part to use, in seconds of the poses; end_s None is the end. offset_s: the second of the poses
-    at which the audio file begins.
-    stated: the columns of :data:`STATED` that are filled in, and their text.
+    name: unique. genre: as the manifest spells it. audio, pose: files. group: recordings with the same group share a
+        split.
+    start_s, end_s: the part to use, in seconds of the poses; end_s None: to the end. offset_s: the second of the poses
+        at which the audio file begins.
+    stated: the non-empty columns of :data:`STATED` and their text.
     """
 
     name: str
@@ -89,12 +91,12 @@ def _seconds(row: dict[str | None, str], column: str, where: str, least: float =
 
 
 def read_manifest(root: str | Path) -> list[Recording]:
-    """Read ``root/manifest.csv``; files it names are not opened here.
+    """Read ``root/manifest.csv`` without opening the files that it names.
 
-    Without a group column, recordings of one audio file form a group, a recording without music its own.
+    Without a group column, recordings with the same audio file form a group, and each recording without music its own.
 
     Raises:
-        D2MError: no manifest, not a CSV, a missing column or value, a name used twice, no recording at all.
+        D2MError: no manifest, not a CSV, a missing column or value, a duplicate name, or no recordings.
     """
     root = Path(root)
     path = root / MANIFEST
@@ -121,7 +123,7 @@ def read_manifest(root: str | Path) -> list[Recording]:
             raise D2MError(f"{where}: more values than columns; quote values that contain a comma")
         if any("\0" in value for value in row.values()):
             raise D2MError(f"{where}: contains a NUL character; save the manifest as plain UTF-8")
-        for column in ("name", "genre", "group", "licence"):  # a line break would tear tables and messages
+        for column in ("name", "genre", "group", "licence"):  # a line break would break tables and messages
             row[column] = " ".join(plain_text(row.get(column, "")).split())
         for column in ("start", "end", "unit", "fps", "audio_offset") if comma else ():
             row[column] = row.get(column, "").replace(",", ".")
@@ -141,7 +143,7 @@ def read_manifest(root: str | Path) -> list[Recording]:
                 genre=row["genre"],
                 audio=_file(root, row["audio"]) if row["audio"] else None,
                 pose=_file(root, row["pose"]),
-                # ./a.mp3 and a.mp3 are one song.
+                # ./a.mp3 and a.mp3 are the same song.
                 group=row["group"] or (os.path.normpath(row["audio"]) if row["audio"] else row["name"]),
                 start_s=start or 0.0,
                 end_s=end,

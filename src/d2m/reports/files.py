@@ -34,7 +34,7 @@ from d2m.prepare.sources.pickles import load_arrays
 @dataclass(frozen=True, eq=False)
 class ReadDance:
     """views: of a file's dance, from every yaw. name: the file's. clip: what its reading filled in. has_song: whether
-    music was found."""
+    there is music."""
 
     name: str
     views: list[DanceToSong]
@@ -170,10 +170,10 @@ def read_dances(
     if not Path(folder).is_dir():
         raise D2MError(f"{key}={folder}: no such folder; give the folder of the dances")
     try:
-        found = find_recordings(folder, options.source)
+        listing = find_recordings(folder, options.source)
     except D2MError as e:
         raise D2MError(f"{key}={e}") from e
-    recordings = found.recordings
+    recordings = listing.recordings
     if not recordings:
         raise D2MError(f"{key}={folder}: no dances; give the folder of the dances")
     if music is not None:

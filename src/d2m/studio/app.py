@@ -20,6 +20,7 @@ from starlette.staticfiles import StaticFiles
 from d2m.core.errors import D2MError
 from d2m.core.files import finite
 from d2m.studio import saving
+from d2m.studio.excerpts import Excerpts
 from d2m.studio.guard import App, Guard
 from d2m.studio.kept import Kept
 from d2m.studio.library import MAX_SONG, Library
@@ -61,7 +62,7 @@ class Studio:
     def __init__(self, library: Library, device: str = "cpu") -> None:
         self.library, self.device = library, device
         self.worker = Worker()
-        self.studies = Studies(library)
+        self.studies, self.excerpts = Studies(library), Excerpts(library)
         self._sessions: Kept[Session] = Kept(MAX_SESSIONS)
 
     def session(self, bundle: str) -> Session:
@@ -96,12 +97,15 @@ class Studio:
     async def save(self, request: Request) -> Response:
         """A state -> its files, as ``d2m infer state=`` writes them; frames: progress, saved."""
         asked = await _json(request)
-        state, video = self.library.check(State.parse(asked.get("state"))), asked.get("video") is True
+        state, also = self.library.check(State.parse(asked.get("state"))), saving.check_also(asked.get("also", []))
 
         def work(job: Job) -> None:
-            files = saving.save(self.library.out, self.session(state.bundle), state, video, job.tick)
+            files = saving.save(self.library.out, self.session(state.bundle), state, also, job.tick)
             job.send(
-                frame("saved", {"files": [f"saved/{f}" for f in files], "folder": str(self.library.out / "saved")})
+                frame(
+                    "saved",
+                    {"files": [f"saved/{f}" for f in files], "folder": str((self.library.out / "saved").absolute())},
+                )
             )
 
         return self._stream(f"save {asked.get('tab')}", work)
@@ -115,7 +119,7 @@ class Studio:
 
         def work(job: Job) -> None:
             folder = saving.save_direction_of(self.library.out, self.session(state.bundle), state.edits[index])
-            job.send(frame("saved", {"files": [], "folder": str(folder)}))
+            job.send(frame("saved", {"files": [], "folder": str(folder.absolute())}))
 
         return self._stream(f"save {asked.get('tab')}", work)
 
@@ -140,6 +144,17 @@ class Studio:
         """Bundles, songs, directions, and the state that the page was in."""
         there = await run_in_threadpool(self.library.catalogue)
         return JSONResponse(finite({**there, "state": await run_in_threadpool(self.library.last_state)}))
+
+    async def open_state(self, request: Request) -> Response:
+        """A state of a file or a link -> as this studio shows it, and what had to be replaced for that."""
+        asked = await _json(request)
+        state, notes = await run_in_threadpool(self.library.adopt, State.parse(asked.get("state")))
+        return JSONResponse({"state": state.plain(), "notes": notes})
+
+    async def excerpt(self, request: Request) -> Response:
+        """Some seconds of a song, to be heard while the pointer is on it."""
+        wav = await run_in_threadpool(self.excerpts.wav, request.query_params.get("song", ""))
+        return Response(wav, media_type="audio/wav", headers={"cache-control": "private, max-age=3600"})
 
     async def add_song(self, request: Request) -> Response:
         """A dropped song; kept if it can be heard."""
@@ -167,8 +182,9 @@ class Studio:
         return JSONResponse({"path": str(path.absolute()), "name": path.name})
 
     async def study(self, request: Request) -> Response:
-        """Runs, their curves and differences, and the map of latents."""
-        of = {"runs": self.studies.runs, "curves": self.studies.curves, "map": self.studies.map}
+        """Runs, their curves, differences and evaluations, and the map of latents."""
+        s = self.studies
+        of = {"runs": s.runs, "curves": s.curves, "evaluations": s.evaluations, "map": s.map}
         what = request.path_params["what"]
         if what not in of:
             raise D2MError(f"{what}: no such study")
@@ -201,6 +217,8 @@ def make_app(library: Library, token: str, hosts: frozenset[str], device: str = 
         Route("/api/dance", studio.dance, methods=["POST"]),
         Route("/api/save", studio.save, methods=["POST"]),
         Route("/api/direction", studio.direction, methods=["POST"]),
+        Route("/api/state", studio.open_state, methods=["POST"]),
+        Route("/api/excerpt", studio.excerpt),
         Route("/api/songs/{name}", studio.add_song, methods=["PUT"]),
         Route("/api/{what}", studio.study),
         Mount("/sounds", StaticFiles(directory=library.out / "sounds")),

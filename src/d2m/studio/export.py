@@ -20,7 +20,7 @@ from d2m.studio.state import FORMAT, State
 
 PAGE = Path(__file__).parent / "page"
 #: What the page consists of; the last one begins.
-MODULES = ("timeline", "edits", "numbers", "player", "stage", "exported")
+MODULES = ("dom", "names", "timeline", "numbers", "player", "stage", "exported")
 SOUND = "song.flac"
 
 _IMPORT = re.compile(r"from '\./(\w+)\.js'")

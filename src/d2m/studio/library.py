@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,16 @@ from d2m.bundle import MOTION_STYLE, read_bundle
 from d2m.core.errors import D2MError
 from d2m.core.files import atomic_path, check_out
 from d2m.core.skeleton import SAMPLE_RATE
+from d2m.dance.table import LatentTable
 from d2m.data.songs import FILM_SUFFIXES, find_songs
 from d2m.edits.direction import INDEX
 from d2m.edits.directions import load_direction
 from d2m.music.audio import AUDIO_SUFFIXES
+from d2m.reports.evaluate.run import bundle_names
 from d2m.studio.state import State
 
-#: Largest song that can be dropped, bytes; sounds kept for the page.
-MAX_SONG, MAX_SOUNDS = 400 * 2**20, 8
+#: Largest song that can be dropped, bytes; how many can be; sounds kept for the page.
+MAX_SONG, MAX_SONGS, MAX_SOUNDS = 400 * 2**20, 200, 8
 
 
 @dataclass
@@ -41,20 +43,21 @@ class Library:
     directions: str | None = None
     runs: str | None = None
     _facts: dict[str, Any] = field(init=False, default_factory=dict)
+    _space: str = field(init=False, default="")
+    _given: list[dict[str, Any]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         """Raises D2MError for a bundle or direction that cannot be read, no songs, or a folder that is not writable."""
         check_out(self.out)
         for name in ("songs", "saved", "sounds"):
             check_out(self.out / name)
-        self._facts = {
-            "bundles": [_bundle_facts(b) for b in self.bundles],
-            "directions": _direction_facts(self.directions),
-        }
+        names = bundle_names([Path(b) for b in self.bundles])
+        self._facts = {"bundles": [_bundle_facts(b, name) for b, name in zip(self.bundles, names, strict=True)]}
+        self._given = _direction_facts(self.directions)
         if self.music is not None:
             find_songs(self.music)
-        if self.latents is not None and not Path(self.latents).is_file():
-            raise D2MError(f"latents={self.latents}: no such file; d2m study extract writes one")
+        if self.latents is not None:
+            self._space = str(LatentTable.load(self.latents).meta.get("space", ""))
         if self.runs is not None and not Path(self.runs).is_dir():
             raise D2MError(f"runs={self.runs}: no such folder; give the one that runs are written to")
 
@@ -64,10 +67,16 @@ class Library:
         dropped = sorted(p for p in (self.out / "songs").iterdir() if p.is_file() and not p.name.startswith("."))
         return [os.path.abspath(p) for p in (*given, *dropped)]
 
+    def fitted(self) -> list[dict[str, Any]]:
+        """The directions that were given, and those that the page saved."""
+        saved = self.out / "directions"
+        return [*self._given, *(_direction_facts(os.path.abspath(saved)) if saved.is_dir() else [])]
+
     def catalogue(self) -> dict[str, Any]:
         """All of it, for the page."""
         songs = [{"path": p, "name": Path(p).name} for p in self.songs()]
-        return {**self._facts, "songs": songs, "latents": self.latents, "runs": self.runs, "out": str(self.out)}
+        given = {"latents": self.latents, "latents_space": self._space, "runs": self.runs}
+        return {**self._facts, **given, "directions": self.fitted(), "songs": songs, "out": os.path.abspath(self.out)}
 
     def check(self, state: State) -> State:
         """A state that names nothing else.
@@ -79,12 +88,29 @@ class Library:
             raise D2MError(f"bundle {state.bundle}: not one that this studio was started with; add it to bundle=[...]")
         if state.song not in self.songs():
             raise D2MError(f"song {Path(state.song).name}: not in this studio; drop it on the page")
-        files = {d["path"] for d in self._facts["directions"]}
+        asked = [e for e in state.edits if "file" in e.request]
+        files = {d["path"] for d in self.fitted()} if asked else set()
         for edit in state.edits:
             for key, known in (("file", files), ("latents", {self.latents})):
                 if key in edit.request and edit.request[key] not in known:
                     raise D2MError(f"{key} {edit.request[key]}: not one that this studio was started with")
         return state
+
+    def adopt(self, state: State) -> tuple[State, list[str]]:
+        """A state of another place or computer as it can be shown here, and a line for everything that was replaced.
+
+        Raises:
+            D2MError: see :meth:`check`.
+        """
+        notes, songs = [], self.songs()
+        alike = [s for s in songs if Path(s).name == Path(state.song).name]
+        if state.song not in songs and len(alike) == 1:
+            state = replace(state, song=alike[0])
+            notes.append(f"the song is this studio's {Path(state.song).name}")
+        if state.bundle not in self.bundles and len(self.bundles) == 1:
+            notes.append(f"danced with this studio's bundle instead of {state.bundle}")
+            state = replace(state, bundle=self.bundles[0])
+        return self.check(state), notes
 
     # -- songs -----------------------------------------------------------------------------------------------------
 
@@ -100,7 +126,10 @@ class Library:
             raise D2MError("a song needs a name of at most 200 letters that does not begin with a dot")
         if suffix not in AUDIO_SUFFIXES and suffix not in FILM_SUFFIXES:
             raise D2MError(f"{plain}: not a song; drop wav, flac, ogg, mp3 or m4a")
-        return self.out / "songs" / plain
+        path = self.out / "songs" / plain
+        if not path.exists() and sum(1 for _ in path.parent.iterdir()) >= MAX_SONGS:
+            raise D2MError(f"{path.parent} holds {MAX_SONGS} songs; delete some before you drop another")
+        return path
 
     def sound(self, wave: NDArray[np.float32]) -> str:
         """The name of a wav file of what the networks hear, below ``sounds``: one clock for every format."""
@@ -133,12 +162,12 @@ class Library:
             return None
 
 
-def _bundle_facts(folder: str) -> dict[str, Any]:
+def _bundle_facts(folder: str, name: str) -> dict[str, Any]:
     bundle = read_bundle(folder)
     c, path = bundle.config, Path(folder)
     return {
         "path": folder,
-        "name": path.parent.name if path.name == "bundle" else path.name,
+        "name": name,
         "genres": list(bundle.genres),
         "means": sorted(bundle.genre_means),
         "style_mode": c["style_mode"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from d2m.core.errors import D2MError
@@ -10,10 +11,15 @@ from d2m.core.files import appear_together, check_out
 from d2m.dance.encoding import space_of
 from d2m.edits.direction import Direction, save_direction
 from d2m.edits.request import EditRequest, build_edit
+from d2m.export.formats import FORMATS, Export
 from d2m.studio.dances import dance_of
 from d2m.studio.session import Session
 from d2m.studio.state import State, StateEdit
 from d2m.studio.worker import Tick
+
+VIDEO = "mp4"
+#: Files that the page links to; OpenPose writes one per frame.
+MAX_LISTED = 20
 
 
 def _free(folder: Path, name: str) -> Path:
@@ -25,8 +31,20 @@ def _free(folder: Path, name: str) -> Path:
     return path
 
 
-def save(out: Path, session: Session, state: State, video: bool, tick: Tick) -> list[str]:
-    """npz, json, with ``video`` mp4, and the state, in a folder of their own below OUT/saved.
+def check_also(also: object) -> tuple[str, ...]:
+    """What is to be saved beside npz, json and the state: "mp4" and formats of ``d2m export``.
+
+    Raises:
+        D2MError: something else.
+    """
+    known = (VIDEO, *FORMATS)
+    if not isinstance(also, list) or any(a not in known for a in also):
+        raise D2MError(f"also={also}: choose from {', '.join(known)}")
+    return tuple(dict.fromkeys(also))
+
+
+def save(out: Path, session: Session, state: State, also: Sequence[str], tick: Tick) -> list[str]:
+    """npz, json, the state and what else is asked for (:func:`check_also`), in a folder of their own below OUT/saved.
 
     Returns:
         Their paths below OUT/saved.
@@ -40,11 +58,15 @@ def save(out: Path, session: Session, state: State, video: bool, tick: Tick) -> 
     folder = _free(out / "saved", name)
     check_out(folder)
     with appear_together(folder) as part:
-        for suffix in (".npz", ".json", ".mp4") if video else (".npz", ".json"):
-            tick("drawing the film" if suffix == ".mp4" else "writing")
-            dance.save(part / f"{name}{suffix}")
+        for suffix in ("npz", "json", *also):
+            tick("drawing the film" if suffix == VIDEO else f"writing {suffix}")
+            if suffix in FORMATS:
+                Export((suffix,)).write(part, name, dance.poses)
+            else:
+                dance.save(part / f"{name}.{suffix}")
         state.write(part / "state.json")
-    return [f"{folder.name}/{p.name}" for p in sorted(folder.iterdir()) if not p.name.startswith(".")]
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return [f"{folder.name}/{p.relative_to(folder).as_posix()}" for p in files[:MAX_LISTED]]
 
 
 def save_direction_of(out: Path, session: Session, edit: StateEdit) -> Path:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from d2m.core.errors import D2MError
 from d2m.dance.table import LatentTable
 from d2m.edits.axes import PrincipalAxes
-from d2m.reports.runs.read import Run, find_run, read_runs
+from d2m.reports.runs.read import Run, read_runs
 from d2m.stats.structure import pca, silhouette, tsne
+from d2m.studio.evaluations import Places, evaluations, weights_digest
 from d2m.studio.kept import Kept
 from d2m.studio.library import Library
 
@@ -36,29 +37,32 @@ class Studies:
         return Path(self.library.runs)
 
     def runs(self, _: Mapping[str, str]) -> dict[str, Any]:
-        """The runs, and of their configs what is not the same in all."""
-        runs = read_runs(self._below())[:MAX_RUNS]
-        keys = sorted({k for r in runs for k in r.config})
-        differ = [k for k in keys if len({repr(r.config.get(k)) for r in runs}) > 1]
+        """The runs: configs, last metrics, names of their curves, and the digest of their bundle's weights."""
         return {
-            "differ": differ,
             "runs": [
                 {
-                    "name": r.name, "state": r.state, "seconds": r.seconds, "metrics": r.metrics,
-                    "config": {k: r.config.get(k) for k in differ}, "stages": _curves_of(r),
+                    "name": r.name, "state": r.state, "seconds": r.seconds, "metrics": r.metrics, "config": r.config,
+                    "stages": _curves_of(r), "space": weights_digest(r.folder.bundle),
                 }
-                for r in runs
+                for r in read_runs(self._below())[:MAX_RUNS]
             ],
         }  # fmt: skip
 
     def curves(self, asked: Mapping[str, str]) -> dict[str, Any]:
         """A curve of a run: [[batch, value], ...]."""
-        run = find_run(asked.get("run", ""), self._below())
+        # By its name alone: a path could lead anywhere.
+        run = next((r for r in read_runs(self._below()) if r.name == asked.get("run")), None)
+        if run is None:
+            raise D2MError(f"{asked.get('run')}: no such run below {self.library.runs}")
         stage, key = asked.get("stage", ""), asked.get("key", "")
         if key not in _curves_of(run).get(stage, []):
             raise D2MError(f"{run.name}: logged no {stage}/{key}")
         points = sorted(run.curve(stage, key).items())
         return {"points": [list(p) for p in points[:: max(1, len(points) // MAX_POINTS)]]}
+
+    def evaluations(self, _: Mapping[str, str]) -> dict[str, Any]:
+        """What ``d2m evaluate`` measured of the bundles and runs: see :func:`d2m.studio.evaluations.evaluations`."""
+        return {"measured": evaluations(Places(self.library.bundles, self.library.runs))}
 
     def map(self, asked: Mapping[str, str]) -> dict[str, Any]:
         """Songs in two dimensions, and how well their genres part, beside shuffled ones.

@@ -1,34 +1,13 @@
 // Sliders: what the bundle and the studio's files can move, and how strongly the state does.
 
+import { element, soft } from './dom.js';
+import { METHODS, label, request, same } from './names.js';
 import { strengthAt } from './timeline.js';
 
-export const METHODS = {
-  mean_shift: 'Mean shift', boundary: 'Boundary', erasure: 'Erasure', transport: 'Transport',
-};
 const AXES = 6;
 
-const same = (a, b) => {
-  const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
-  return [...keys].every((k) => (a[k] ?? null) === (b[k] ?? null));
-};
-
-export const request = ({ strength, ...rest }) => rest;
-
-export function label(edit) {
-  if (edit.file) return edit.file.split('/').pop();
-  if (edit.name === 'axes') return `axis ${edit.axis + 1}`;
-  const way = [edit.source, edit.target].filter(Boolean).join(' → ');
-  return edit.name === 'optimise' ? `optimised ${way}` : `${(METHODS[edit.name] || edit.name).toLowerCase()} ${way}`;
-}
-
-const element = (tag, properties = {}, ...children) => {
-  const e = Object.assign(document.createElement(tag), properties);
-  e.append(...children);
-  return e;
-};
-
 export class Edits {
-  // calls: set(edits, live), curve(request or null), now(), seconds()
+  // calls: state(), now(), strength(request, value, moving), remove(request), curve(request), optimise(request)
   constructor(root, calls) {
     Object.assign(this, { root, calls, rows: [], curve: null });
     this.chosen = { method: 'mean_shift', source: null };
@@ -42,6 +21,7 @@ export class Edits {
   build(there, bundle, state, heard) {
     this.there = there;
     this.bundle = bundle;
+    this.latents = there.latents_space && there.latents_space !== bundle.space ? null : there.latents;
     this.root.replaceChildren();
     this.rows = [];
     const means = bundle.means;
@@ -49,15 +29,15 @@ export class Edits {
     const likely = Object.entries(heard || {}).filter(([g]) => means.includes(g)).sort((a, b) => b[1] - a[1])[0];
     if (!means.includes(this.chosen.source)) this.chosen.source = told ? told.source : (likely || [means[0]])[0];
     if (means.length > 1) this.genres(state);
-    else this.root.append(element('p', { className: 'soft', textContent: 'This bundle has no genre means (d2m study means adds them).' }));
-    if (there.latents) {
-      const axes = Array.from({ length: AXES }, (_, axis) => ({ name: 'axes', axis, latents: there.latents, rows: 'all' }));
-      this.group('Principal axes, in standard deviations', axes, -3, 3);
+    else this.root.append(soft('This bundle has no genre means; d2m study means adds them.'));
+    if (this.latents) {
+      const axes = Array.from({ length: AXES }, (_, axis) => ({ name: 'axes', axis, latents: this.latents, rows: 'all' }));
+      this.group('Principal axes of the songs: standard deviations', axes, -3, 3);
     }
     const files = there.directions.filter((d) => !d.space || d.space === bundle.space);
-    if (files.length) this.group('Directions from files', files.map((d) => ({ file: d.path })), -2, 2);
+    if (files.length) this.group('Directions from files: strength', files.map((d) => ({ file: d.path })), -2, 2);
     const others = state.edits.map(request).filter((r) => !this.rows.some((row) => same(row.request, r)));
-    if (others.length) this.group('Other edits of this state', others, -1, 2);
+    if (others.length) this.group('Other edits of this state: strength', others, -1, 2);
     if (bundle.judge && means.length > 1) this.optimiser(state);
     this.show(state);
   }
@@ -65,8 +45,8 @@ export class Edits {
   genres(state) {
     const methods = element('select', { id: 'method', ariaLabel: 'Method of the genre sliders' });
     for (const [name, text] of Object.entries(METHODS)) {
-      const known = name === 'mean_shift' || this.there.latents;
-      methods.append(element('option', { value: name, textContent: known ? text : `${text} (needs latents=)`, disabled: !known }));
+      const known = name === 'mean_shift' || this.latents;
+      methods.append(element('option', { value: name, textContent: known ? text : `${text} (needs latents= of this bundle)`, disabled: !known }));
     }
     methods.value = this.chosen.method;
     const sources = element('select', { id: 'source', ariaLabel: 'Genre to leave' });
@@ -83,9 +63,10 @@ export class Edits {
     const { method, source } = this.chosen;
     const wanted = this.bundle.means.filter((g) => method === 'erasure' || g !== source).map((target) => {
       const plain = method === 'erasure' ? { name: method, target } : { name: method, source, target };
-      return method === 'mean_shift' ? plain : { ...plain, latents: this.there.latents };
+      return method === 'mean_shift' ? plain : { ...plain, latents: this.latents };
     });
-    this.group('Genres', wanted, -1, 2, element('div', { className: 'row' }, methods, sources), (r) => r.target);
+    const told = soft('0 is the original dance, 1 the whole way to the genre.');
+    this.group('Genres: strength', wanted, -1, 2, element('div', {}, element('div', { className: 'row' }, methods, sources), told), (r) => r.target);
   }
 
   group(title, requests, low, high, before = null, name = label) {
@@ -99,28 +80,36 @@ export class Edits {
     const id = `slider-${this.rows.length}`;
     const slider = element('input', { id, type: 'range', min: low, max: high, step: 0.05, value: 0 });
     slider.dataset.edit = JSON.stringify(wanted);
+    const range = element('span', { className: 'range' }, slider);
+    range.style.setProperty('--zero', -low / (high - low)); // a mark where the dance is the original
     const out = element('output', { htmlFor: id, textContent: '–' });
-    const curve = element('button', { type: 'button', textContent: '∿', title: 'Strength along the song' });
+    const curve = element('button', { type: 'button', textContent: '∿', title: 'Curve: strength along the song' });
     curve.setAttribute('aria-label', `curve of ${name}`);
     curve.setAttribute('aria-pressed', 'false');
     const off = element('button', { type: 'button', textContent: '×', title: 'Take this edit away' });
     off.setAttribute('aria-label', `remove ${name}`);
     slider.addEventListener('input', () => this.calls.strength(wanted, Number(slider.value), true));
     slider.addEventListener('change', () => this.calls.strength(wanted, Number(slider.value), false));
-    curve.addEventListener('click', () => this.calls.curve(wanted, [low, high]));
+    curve.addEventListener('click', () => this.calls.curve(wanted));
     off.addEventListener('click', () => this.calls.remove(wanted));
-    this.rows.push({ request: wanted, slider, out, curve, off });
-    return element('div', { className: 'slider' }, element('label', { htmlFor: id, textContent: name }), slider, out, curve, off);
+    this.rows.push({ request: wanted, range: [low, high], slider, out, curve, off });
+    return element('div', { className: 'slider' }, element('label', { htmlFor: id, textContent: name, title: name }), range, out, curve, off);
   }
 
   optimiser() {
-    const targets = element('select', { ariaLabel: 'Genre to optimise towards', id: 'optimise-target' });
+    const targets = element('select', { id: 'optimise-target' });
     for (const g of this.bundle.means.filter((m) => m !== this.chosen.source)) targets.append(element('option', { textContent: g }));
     const go = element('button', { type: 'button', id: 'optimise', textContent: 'Optimise' });
     go.addEventListener('click', () => this.calls.optimise({ name: 'optimise', source: this.chosen.source, target: targets.value }));
     this.root.append(element('fieldset', {}, element('legend', { textContent: 'Optimiser' }),
-      element('p', { className: 'soft', textContent: 'Descends through the networks towards motion of the genre; it takes a while, and Cancel ends it.' }),
-      element('div', { className: 'row' }, targets, go)));
+      soft('Searches for latents whose dance is of the genre and keeps its choreography. It takes a while; Cancel ends it.'),
+      element('div', { className: 'row' }, element('label', {}, 'Towards ', targets), go)));
+  }
+
+  // Strengths that an edit's slider reaches.
+  rangeOf(wanted) {
+    const row = this.rows.find((r) => same(r.request, wanted));
+    return row ? row.range : [-1, 2];
   }
 
   // Puts the state's strengths at the playhead onto the sliders.

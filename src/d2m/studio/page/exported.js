@@ -1,12 +1,12 @@
 // One dance without a server: what `d2m studio export=DIR` writes. It is embedded in the page as #dance.
 
-import { label } from './edits.js';
+import { $, clock } from './dom.js';
+import { label } from './names.js';
 import { showNumbers } from './numbers.js';
 import { Player } from './player.js';
 import { Panel, draw, fit } from './stage.js';
 import { Timeline } from './timeline.js';
 
-const $ = (id) => document.getElementById(id);
 const look = { onion: false, trails: false, dark: matchMedia('(prefers-color-scheme: dark)').matches };
 const dance = JSON.parse($('dance').textContent);
 const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
@@ -19,13 +19,18 @@ const timeline = new Timeline($('timeline'), { seek: (t) => player.seek(t), loop
 timeline.dance = dance;
 const caption = (v) => (v === 'target' ? dance.state.edits.map(label).join(' + ') || v : v);
 const panels = dance.versions.map((v) => new Panel($('panels'), v, caption(v)));
+$('panels').style.setProperty('--columns', panels.length);
 $('title').textContent = document.title = dance.title;
 $('state').textContent = JSON.stringify(dance.state);
 showNumbers($('numbers'), dance);
 
-const theme = () => { document.documentElement.dataset.theme = look.dark ? 'dark' : 'light'; };
+const theme = () => {
+  document.documentElement.dataset.theme = look.dark ? 'dark' : 'light';
+  $('theme').textContent = look.dark ? 'Light' : 'Dark';
+  $('theme').setAttribute('aria-label', `${look.dark ? 'Light' : 'Dark'} colours`);
+};
 const toggle = () => player.toggle().catch((e) => {
-  $('message').textContent = `the sound cannot be played: ${e.message}`;
+  $('told').textContent = `the sound cannot be played: ${e.message}`;
   $('message').hidden = false;
 });
 theme();
@@ -61,7 +66,6 @@ function frame() {
   panels.forEach((p, i) => draw(p, poses[p.name], dance.boxes[i], dance, view, t * dance.fps, look));
   timeline.loop = player.loop;
   timeline.draw(t);
-  const clock = (s) => `${Math.floor(s / 60)}:${(s % 60).toFixed(1).padStart(4, '0')}`;
   $('time').textContent = `${clock(t)} / ${clock(dance.seconds)}`;
   for (const [name, value] of [['max', dance.seconds], ['now', t]]) $('timeline').setAttribute(`aria-value${name}`, value.toFixed(1));
   $('play').textContent = player.playing ? 'Pause' : 'Play';

@@ -1,52 +1,59 @@
-// Everything by keyboard.
+// Everything by keyboard; ? shows the list.
 
-const SPEEDS = (select) => [...select.options].map((o) => o.value);
+import { $, element, table } from './dom.js';
 
-export function keyboard(c) {
-  const faster = (by) => {
-    const all = SPEEDS(c.speed);
-    c.speed.value = all[Math.min(Math.max(all.indexOf(c.speed.value) + by, 0), all.length - 1)];
-    c.speed.dispatchEvent(new Event('change'));
-  };
-  const end = (k) => {
-    const t = c.player.time;
-    const region = c.player.loop || [0, c.seconds()];
-    const next = k ? [region[0], t] : [t, region[1]];
-    if (next[1] - next[0] > 0.2) c.setLoop(next);
-  };
+const HELP = [
+  ['Space', 'play, pause'], ['← →', 'one second back, on'], [', .', 'one frame back, on'], ['Home', 'start of the song'],
+  ['L', 'loop on, off'], ['[ ]', 'the playhead is the start, the end of the loop'], ['- +', 'slower, faster'],
+  ['O', 'onion skin: the frames around'], ['T', 'trails of hands and feet'], ['W', 'dance beats on the music’s'],
+  ['S', 'new dance: next seed'], ['R', 'redraw the segment at the playhead'], ['K', 'breakpoint of the curve at the playhead'],
+  ['Ctrl+Z', 'undo'], ['Ctrl+Shift+Z', 'redo'], ['1 to 5', 'Edit, Numbers, Map, Compare, Save'], ['?', 'this list'],
+];
+
+function help() {
+  const keys = HELP.map(([keys, what]) => [element('kbd', { textContent: keys }), [what]]);
+  $('keys-list').replaceChildren(table('', ['Key', 'What it does'], keys));
+  $('keys').showModal();
+}
+
+export function keyboard({ player, store, transport, curves, tabs }) {
   const keys = {
-    ' ': () => c.player.toggle().catch(c.complain),
-    ArrowLeft: () => c.player.seek(c.player.time - 1),
-    ArrowRight: () => c.player.seek(c.player.time + 1),
-    ',': () => c.player.step(-1),
-    '.': () => c.player.step(1),
-    Home: () => c.player.seek(0),
-    '[': () => end(0),
-    ']': () => end(1),
-    '-': () => faster(-1),
-    '+': () => faster(1),
-    l: () => c.setLoop(c.player.loop ? null : [c.player.time, Math.min(c.player.time + 8, c.seconds())]),
-    o: () => c.toggle('onion'),
-    t: () => c.toggle('trails'),
-    w: () => c.warp(),
-    s: () => c.reseed(),
-    r: () => c.redraw(),
-    k: () => c.breakpoint(),
+    ' ': () => transport.play(),
+    ArrowLeft: () => player.seek(player.time - 1),
+    ArrowRight: () => player.seek(player.time + 1),
+    ',': () => player.step(-1),
+    '.': () => player.step(1),
+    Home: () => player.seek(0),
+    '[': () => transport.loopEnd(0),
+    ']': () => transport.loopEnd(1),
+    '-': () => transport.faster(-1),
+    '+': () => transport.faster(1),
+    l: () => transport.loop(),
+    o: () => transport.toggle('onion'),
+    t: () => transport.toggle('trails'),
+    w: () => transport.warp(),
+    s: () => transport.reseed(),
+    r: () => transport.redraw(),
+    k: () => curves.point(),
+    '?': help,
   };
+  $('help').addEventListener('click', help);
+  $('keys-close').addEventListener('click', () => $('keys').close());
   addEventListener('keydown', (e) => {
     const on = e.target;
     const key = e.key.length === 1 ? e.key.toLowerCase() : e.key;
+    if ($('keys').open || on.closest('details.menu')) return;
     if ((e.ctrlKey || e.metaKey) && key === 'z') {
       e.preventDefault();
-      if (e.shiftKey) c.store.redo(); else c.store.undo();
+      if (e.shiftKey) store.redo(); else store.undo();
       return;
     }
     if (e.ctrlKey || e.metaKey || e.altKey) return;
     // Keys that a control of the page takes itself stay its own.
-    if (on.matches('input:not([type="range"]), select, textarea')) return;
+    if (on.matches('input:not([type="range"], [type="checkbox"]), select, textarea')) return;
     if (on.matches('input[type="range"]') && /^(Arrow|Home)/.test(key)) return;
-    if (on.matches('button, summary, a') && key === ' ') return;
-    if (/^[1-4]$/.test(key)) c.openTab(Number(key) - 1);
+    if (on.matches('button, summary, a, input[type="checkbox"]') && key === ' ') return;
+    if (/^[1-5]$/.test(key)) tabs.open(Number(key) - 1);
     else if (keys[key]) keys[key]();
     else return;
     e.preventDefault();

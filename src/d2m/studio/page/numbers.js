@@ -1,6 +1,8 @@
 // Energy of every joint and genres by the judges, as bars with their numbers.
 
-const element = (tag, className, text = '') => Object.assign(document.createElement(tag), { className, textContent: text });
+import { element as made } from './dom.js';
+
+const element = (tag, className, text = '') => made(tag, { className, textContent: text });
 
 function bar(value, most, className) {
   const track = element('span', 'track');
@@ -14,7 +16,8 @@ function table(caption, versions, rows, digits, most) {
   const t = element('table', 'bars');
   t.append(element('caption', '', caption));
   const head = t.createTHead().insertRow();
-  for (const name of ['', ...versions]) {
+  head.append(element('td', ''));
+  for (const name of versions) {
     const th = element('th', '', name);
     th.scope = 'col';
     head.append(th);

@@ -3,15 +3,22 @@
 const FRAME = 1 / 15;
 
 export class Player {
-  constructor(audio) {
-    Object.assign(this, { audio, loop: null, seconds: 0, at: 0, from: null });
+  // lost: called once for a sound that cannot be had any more.
+  constructor(audio, lost = () => {}) {
+    Object.assign(this, { audio, loop: null, seconds: 0, at: 0, from: null, missing: null });
+    audio.addEventListener('error', () => {
+      const url = audio.getAttribute('src');
+      if (!url || this.missing === url) return;
+      this.missing = url;
+      lost();
+    });
     audio.preservesPitch = true;
     audio.addEventListener('ended', () => { this.at = this.seconds; });
   }
 
   load(url, seconds) {
     this.seconds = seconds;
-    if (this.audio.getAttribute('src') === url) return;
+    if (this.audio.getAttribute('src') === url && !this.audio.error) return;
     const at = Math.min(this.time, seconds);
     this.audio.src = url;
     this.seek(at < seconds ? at : 0);

@@ -1,35 +1,43 @@
-// The state on the screen, its history, and its place in the address.
+// The state on the screen, its history, and its place in the address: #STATE, or #STATE&with=BUNDLES if some are compared.
 
 const LONGEST = 100;
 
-export const encode = (state) => {
-  const bytes = new TextEncoder().encode(JSON.stringify(state));
-  let text = '';
-  for (const b of bytes) text += String.fromCharCode(b);
-  return btoa(text).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+export const encode = (value) => {
+  const bytes = new TextEncoder().encode(JSON.stringify(value));
+  return btoa(Array.from(bytes, (b) => String.fromCharCode(b)).join('')).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
 };
 
-export const decode = (text) => {
+function decode(text) {
   try {
-    const plain = atob(text.replaceAll('-', '+').replaceAll('_', '/'));
-    return JSON.parse(new TextDecoder().decode(Uint8Array.from(plain, (c) => c.charCodeAt(0))));
+    const bytes = Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0));
+    return JSON.parse(new TextDecoder().decode(bytes));
   } catch {
     return null;
   }
-};
+}
+
+// {state, others} of an address; nulls if it has none.
+export function linked(hash) {
+  const [state, others] = hash.replace(/^#/, '').split('&with=');
+  return { state: state ? decode(state) : null, others: others ? decode(others) : null };
+}
 
 export class Store {
+  // changed(live): called after every change.
   constructor(state, changed) {
-    this.state = state;
-    this.changed = changed;
-    this.past = [];
-    this.future = [];
-    this.committed = JSON.stringify(state);
+    Object.assign(this, { state, changed, others: [], past: [], future: [], committed: JSON.stringify(state) });
     this.remember();
   }
 
   remember() {
-    history.replaceState(null, '', `#${encode(this.state)}`);
+    const more = this.others.length ? `&with=${encode(this.others)}` : '';
+    history.replaceState(null, '', `#${encode(this.state)}${more}`);
+  }
+
+  // Bundles that are compared: part of the link, not of the state.
+  compare(others) {
+    this.others = others;
+    this.remember();
   }
 
   // `live` while a slider moves: nothing to undo yet.

@@ -1,6 +1,9 @@
 // The song on a line: waveform, beats, segments, loop, playhead, and the curve of a strength.
 
+import { colour } from './dom.js';
+
 export const STEP = 0.25; // seconds between the points of a drawn curve
+const [TOP, BOTTOM] = [0.16, 0.72]; // where a curve is drawn, from the top
 
 // Strength at a time: linear between breakpoints, constant beyond them.
 export function strengthAt(strength, t) {
@@ -30,12 +33,15 @@ export function withPoint(strength, t, value, seconds) {
 }
 
 export class Timeline {
-  // calls: seek(seconds), loop([from, to] or null), curve(points, live)
+  // calls: seek(seconds), loop([from, to] or null), curve(points, live). curve: {points, name, range} or null.
   constructor(canvas, calls) {
-    Object.assign(this, { canvas, calls, dance: null, loop: null, curve: null, range: [-1, 2] });
+    Object.assign(this, { canvas, calls, dance: null, loop: null, curve: null });
     this.drawn = null;
     canvas.addEventListener('pointerdown', (e) => this.down(e));
-    canvas.addEventListener('pointermove', (e) => this.held && this.drag(e));
+    canvas.addEventListener('pointermove', (e) => {
+      if (this.held) this.drag(e);
+      else canvas.style.cursor = this.curve && this.height(e) > TOP && this.height(e) < BOTTOM ? 'crosshair' : 'ew-resize';
+    });
     for (const name of ['pointerup', 'pointercancel']) canvas.addEventListener(name, (e) => this.up(e));
   }
 
@@ -44,10 +50,15 @@ export class Timeline {
     return Math.min(Math.max((e.clientX - left) / width, 0), 1) * this.dance.seconds;
   }
 
-  value(e) {
+  // From the top, 0 to 1.
+  height(e) {
     const { top, height } = this.canvas.getBoundingClientRect();
-    const [low, high] = this.range;
-    const share = Math.min(Math.max((e.clientY - top) / height, 0), 1);
+    return (e.clientY - top) / height;
+  }
+
+  value(e) {
+    const [low, high] = this.curve.range;
+    const share = Math.min(Math.max((this.height(e) - TOP) / (BOTTOM - TOP), 0), 1);
     return Math.round((high - share * (high - low)) * 100) / 100;
   }
 
@@ -55,7 +66,8 @@ export class Timeline {
     if (!this.dance || e.button > 0) return;
     this.canvas.setPointerCapture(e.pointerId);
     this.held = { from: this.seconds(e), moved: false, last: null };
-    if (this.curve !== null && !e.shiftKey) this.drawn = this.curve;
+    // Between the beats a curve is drawn; on the beats the playhead is moved.
+    if (this.curve && !e.shiftKey && this.height(e) > TOP && this.height(e) < BOTTOM) this.drawn = this.curve.points;
     this.drag(e, true);
   }
 
@@ -94,14 +106,29 @@ export class Timeline {
     if (this.canvas.hasPointerCapture(e.pointerId)) this.canvas.releasePointerCapture(e.pointerId);
   }
 
+  // Minutes and seconds below the waveform.
+  times(g, x, w, h, ratio) {
+    const step = [1, 2, 5, 10, 15, 30, 60, 120, 300].find((s) => x(s) > 64 * ratio) || 600;
+    g.font = `${11 * ratio}px sans-serif`;
+    g.textAlign = 'center';
+    g.textBaseline = 'bottom';
+    for (let t = step; x(t) < w - 20 * ratio; t += step) {
+      const text = `${Math.floor(t / 60)}:${String(t % 60).padStart(2, '0')}`;
+      g.fillStyle = colour('--card');
+      g.globalAlpha = 0.8;
+      g.fillRect(x(t) - 15 * ratio, 0.87 * h - 13 * ratio, 30 * ratio, 13 * ratio);
+      g.globalAlpha = 1;
+      g.fillStyle = colour('--soft');
+      g.fillText(text, x(t), 0.87 * h);
+    }
+  }
+
   draw(now) {
     const { canvas, dance } = this;
     const ratio = Math.min(window.devicePixelRatio || 1, 2);
     const [w, h] = [Math.round(canvas.clientWidth * ratio), Math.round(canvas.clientHeight * ratio)];
     if (!w || !h) return;
     if (canvas.width !== w || canvas.height !== h) Object.assign(canvas, { width: w, height: h });
-    const style = getComputedStyle(document.documentElement);
-    const colour = (name) => style.getPropertyValue(name).trim();
     const g = canvas.getContext('2d');
     g.fillStyle = colour('--card');
     g.fillRect(0, 0, w, h);
@@ -130,15 +157,23 @@ export class Timeline {
     marks(dance.music_beats, 0, 0.13 * h, '--accent');
     marks(dance.dance_beats, 0.87 * h, h, '--warn');
     marks(dance.edges.slice(1), 0.3 * h, 0.7 * h, '--line');
-    if (this.curve !== null) {
-      const [low, high] = this.range;
-      const y = (v) => ((high - v) / (high - low)) * h;
-      const strength = this.drawn === null ? this.curve : this.drawn;
-      g.strokeStyle = colour('--line');
-      g.beginPath();
-      g.moveTo(0, y(0));
-      g.lineTo(w, y(0));
-      g.stroke();
+    this.times(g, x, w, h, ratio);
+    if (this.curve) {
+      const [low, high] = this.curve.range;
+      const y = (v) => (TOP + ((high - v) / (high - low)) * (BOTTOM - TOP)) * h;
+      const strength = this.drawn === null ? this.curve.points : this.drawn;
+      g.lineWidth = ratio;
+      g.textAlign = 'left';
+      g.textBaseline = 'bottom';
+      for (let v = Math.ceil(low); v <= high; v += 1) {
+        g.strokeStyle = colour('--line');
+        g.beginPath();
+        g.moveTo(0, y(v));
+        g.lineTo(w, y(v));
+        g.stroke();
+        g.fillStyle = colour('--curve');
+        g.fillText(v ? `${v}` : `0 ${this.curve.name}`, 4 * ratio, y(v) - ratio);
+      }
       g.strokeStyle = colour('--curve');
       g.lineWidth = 2 * ratio;
       g.beginPath();

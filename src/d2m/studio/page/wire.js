@@ -16,6 +16,13 @@ export async function get(path) {
   return response.json();
 }
 
+export async function post(path, body) {
+  const response = await fetch(path, { method: 'POST', body: JSON.stringify(body), headers: { 'content-type': 'application/json' } })
+    .catch(() => { throw new Refused('the studio does not answer: is it still running?'); });
+  if (!response.ok) throw new Refused(await message(response));
+  return response.json();
+}
+
 export async function put(path, file) {
   const response = await fetch(path, { method: 'PUT', body: file }).catch(() => { throw new Refused('the studio does not answer: is it still running?'); });
   if (!response.ok) throw new Refused(await message(response));

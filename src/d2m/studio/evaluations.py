@@ -1,0 +1,104 @@
+"""Tables of ``d2m evaluate`` that are about the studio's bundles and runs."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from d2m.bundle import PROVENANCE, WEIGHTS
+from d2m.bundle.run_folder import RunFolder
+from d2m.reports.evaluate.systems import REAL
+
+REPORT = "report.json"
+#: Reports that are read, the size of one in bytes, and how deep below a folder they are looked for, at most.
+MAX_REPORTS, MAX_BYTES, MAX_DEPTH = 100, 2**24, 5
+#: Parts of a run folder that hold no report.
+_SKIPPED = frozenset({"bundle", "checkpoints", "csv", "dances", "latent", "lineage", "tensorboard", "videos", "wandb"})
+#: What the page shows of a figure.
+_SHOWN = ("value", "low", "high", "chance", "better", "unit")
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where reports are looked for.
+
+    bundles: RUN/bundle each: RUN/evaluation, and evaluation beside RUN. runs: all folders below it; None for none.
+    """
+
+    bundles: Sequence[str]
+    runs: str | None = None
+
+    def reports(self) -> Iterator[Path]:
+        """Every report once."""
+        beside = [Path(b).parent for b in self.bundles]
+        found = [RunFolder(folder).evaluation / REPORT for run in beside for folder in (run, run.parent)]
+        if self.runs is not None:
+            found += _below(Path(self.runs))
+        yield from dict.fromkeys(p.resolve() for p in found if p.is_file())
+
+
+def _below(folder: Path) -> list[Path]:
+    found: list[Path] = []
+    for where, folders, files in os.walk(folder, followlinks=True):  # as d2m runs does; depth ends loops
+        deep = len(Path(where).relative_to(folder).parts)
+        folders[:] = sorted(f for f in folders if f not in _SKIPPED and not f.startswith(".") and deep < MAX_DEPTH)
+        if REPORT in files:
+            found.append(Path(where) / REPORT)
+        if len(found) >= MAX_REPORTS:
+            break
+    return found
+
+
+def weights_digest(bundle: Path) -> str:
+    """What names a bundle in reports: the sha256 of its weights, as its provenance says; "" if there is none."""
+    try:
+        digest = json.loads((bundle / PROVENANCE).read_text(encoding="utf-8"))["files"][WEIGHTS]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return str(digest)
+
+
+def evaluations(places: Places) -> list[dict[str, Any]]:
+    """Measured bundles, each as its newest report tells it.
+
+    Returns:
+        Per bundle: "space", the sha256 of its weights; "name" in the report and "report", its path; "songs", "corpus",
+        "splits", "draws" and "seed", what it was measured on; "cards", card -> figure -> value, interval over songs,
+        chance, what is better, unit, and "real", the same figure of the real dances.
+    """
+    newest: dict[str, tuple[float, dict[str, Any]]] = {}
+    for path in places.reports():
+        report = _read(path)
+        for name, facts in report.get("bundles", {}).items():
+            space, when = str(facts.get("sha256")), path.stat().st_mtime
+            if space not in newest or newest[space][0] < when:
+                about = {k: report.get(k) for k in ("corpus", "splits", "draws", "seed")}
+                measured = {"name": name, "space": space, "report": str(path), "songs": len(report.get("songs", ()))}
+                newest[space] = when, {**measured, **about, "cards": _cards(report, name)}
+    return [row for _, row in newest.values()]
+
+
+def _cards(report: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
+    tables = {}
+    for card, table in report.get("cards", {}).items():
+        rows = table.get("rows", {})
+        real = rows.get(REAL, {})
+        tables[card] = {
+            figure: {**{k: of.get(k) for k in _SHOWN}, "real": real.get(figure, {}).get("value")}
+            for figure, of in rows.get(name, {}).items()
+        }
+    return tables
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A report of ``d2m evaluate``; {} of another command's, or of one that cannot be read."""
+    try:
+        report = json.loads(path.read_text(encoding="utf-8")) if path.stat().st_size <= MAX_BYTES else {}
+    except (OSError, ValueError, RecursionError):
+        return {}
+    known = isinstance(report, dict) and isinstance(report.get("bundles"), dict) and "cards" in report
+    return report if known else {}
