@@ -19,7 +19,8 @@ from d2m.core.skeleton import JOINTS, LEFT_HIP, NECK, RIGHT_HIP
 from d2m.motion.kinematics import hip_midpoint, torso_length
 from d2m.prepare.sources import SOURCES, PoseClip
 from d2m.prepare.sources.axes import LEG_CM, UNITS, guess_unit, leg_length, uprightness
-from d2m.prepare.sources.orders import check_joints
+from d2m.prepare.sources.openpose import RATE_FILE
+from d2m.prepare.sources.orders import is_body
 from d2m.prepare.sources.swapped import find_swapped
 from d2m.prepare.stated import Stated, bring
 
@@ -27,6 +28,8 @@ Floats = NDArray[np.float64]
 
 #: Legs in cm, hip to ankle: of a child of four to a giant; and of anybody, if the unit is stated.
 _LEGS_CM, _ANY_LEGS_CM = (45.0, 130.0), (15.0, 250.0)
+#: In space no body is flatter than this share of its torso, from side to side of the file's third axis.
+_DEPTH = 0.05
 #: No torso in a picture is smaller than this many pixels.
 _TORSO_PX = 3.0
 #: Nor does one fill so many pictures. Smaller ones are stated of coordinates in hundredths or the like.
@@ -50,6 +53,7 @@ _MIN_CONFIDENCE = 0.1
 _RATES = (10.0, 12.0, 12.5, 15.0, 20.0, 23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0, 100.0, 120.0, 240.0)
 _ENDS = tuple(JOINTS.index(f"{side}_{joint}") for joint in ("wrist", "ankle") for side in ("right", "left"))
 #: How joints are named, of the sources that name them.
+_LEAVE = "leave the recording out"
 _NAMES = {"npz": "correct its joint_names", "bvh": "name the joints, names={left_wrist:JOINT,...}"}
 #: Options that only some sources read.
 _READ_BY = {
@@ -68,6 +72,13 @@ def check_stated(source: str, stated: Stated) -> None:
     for option in stated.plain():
         if not reads(source, option):
             raise D2MError(f"source={source} does not take {option}=; {', '.join(_READ_BY[option])} do")
+
+
+def assumes_rate(source: str, path: Path, stated: Stated) -> bool:
+    """Whether a recording's rate is neither in its files nor stated."""
+    if source == "openpose":
+        return not stated.fps and not (path / RATE_FILE).is_file()
+    return source == "coco17" and not stated.fps and path.suffix.lower() in (".json", ".npy")
 
 
 def read_pose(source: str, path: Path, stated: Stated) -> PoseClip:
@@ -106,25 +117,35 @@ def look(clip: PoseClip, stated: Stated, where: str, source: str = "npz") -> Non
         warnings.simplefilter("ignore", RuntimeWarning)  # joints that are never seen
         some = x[:: max(1, len(x) // _ENOUGH_FRAMES)]
         if x.shape[-1] == 3:
-            _look_at_unit(some, stated, where)
+            if source == "npz":
+                _look_at_depth(some, where)
+            _look_at_unit(some, stated, where, clip.cm_per_unit)
         else:
             _look_at_pixels(some, stated, where)
-        check_joints(some, _NAMES.get(source, "leave the recording out"), where)
-        _look_at_pairs(some, clip.seconds, where, source)
+        _look_at_limbs(some, clip.seconds, stated, where, source)
         _look_at_up(some, stated, where)
         if x.shape[-1] == 3:
             _look_at_sides(some, stated, where)
         _look_at_rate(x, clip.fps, where, reads(source, "fps"), stated.fps is not None)
 
 
-def _look_at_unit(x: Floats, stated: Stated, where: str) -> None:
+def _look_at_depth(x: Floats, where: str) -> None:
+    depth = np.nanmedian(np.nanmax(x[..., 2], axis=1) - np.nanmin(x[..., 2], axis=1))
+    if depth < _DEPTH * torso_length(x):
+        raise D2MError(
+            f"{where}: a body without depth, its third numbers are no coordinates; save poses of pictures as joints "
+            "(frames, 14, 2) and confidence (frames, 14)"
+        )
+
+
+def _look_at_unit(x: Floats, stated: Stated, where: str, applied: float) -> None:
     leg = leg_length(x)
     low, high = _LEGS_CM if stated.unit is None else _ANY_LEGS_CM
     if not np.isfinite(leg) or low <= leg <= high:
         return
     if stated.unit is None:
-        unit = guess_unit(leg)
-        mend = f"unit={unit}" if unit and UNITS[unit] != 1.0 else f"unit={LEG_CM / max(leg, 1e-9):.4g}"
+        unit = guess_unit(leg / applied)
+        mend = f"unit={unit}" if unit and UNITS[unit] != applied else f"unit={LEG_CM * applied / max(leg, 1e-9):.4g}"
         raise D2MError(f"{where}: its legs would be {leg:.3g} cm long; set {mend}, or unit=auto if recordings differ")
     raise D2MError(
         f"{where}: its legs would be {leg:.3g} cm long with unit={stated.unit}; set unit=auto, or the right one"
@@ -151,18 +172,28 @@ def _look_at_pixels(x: Floats, stated: Stated, where: str) -> None:
         raise D2MError(f"{where}: a torso of {torso:.0f} pixels; its coordinates are pixels: omit picture=")
 
 
-def _look_at_pairs(x: Floats, seconds: float, where: str, source: str) -> None:
-    if (found := find_swapped(x, seconds)) is None:
+def _look_at_limbs(x: Floats, seconds: float, stated: Stated, where: str, source: str) -> None:
+    mend, form = _NAMES.get(source, _LEAVE), "its joints form no body, they are not what they are called"
+    found = find_swapped(x, seconds) if is_body(x) else ((), None)
+    if found is None:
         return
     pairs, span = found
+    width, height = stated.picture or (1.0, 1.0)
+    if width != height:
+        side = f"{max(width, height):g}"
+        raise D2MError(
+            f"{where}: with picture=[{width:g},{height:g}] its limbs are no human's; if both coordinates were divided "
+            f"by one length, set picture=[{side},{side}]"
+        )
+    if not pairs:
+        raise D2MError(f"{where}: {form}; {mend}")
     one, other = (" and ".join(JOINTS[pair[i]] for pair in pairs) for i in (0, 1))
     when = f" from {span[0]:.0f} to {span[1]:.0f} s" if span else ""
     if source == "bvh":
-        names = (f"{JOINTS[p[i]]}:JOINT" for p in pairs for i in (0, 1))
-        mend = f"name them, names={{{','.join(names)}}}"
-    elif source == "npz":
-        mend = "correct its joint_names" if span is None else "correct them there, or prepare the rest (start, end)"
-    else:
+        mend = f"name them, names={{{','.join(f'{JOINTS[j]}:JOINT' for pair in pairs for j in pair)}}}"
+    elif source == "npz" and span is not None:
+        mend = "correct them there, or prepare the rest (start, end)"
+    elif source != "npz":
         mend = "leave it out, or write an npz with joint_names"
     raise D2MError(f"{where}: {one} and {other} are exchanged{when}: no human has such limbs; {mend}")
 

@@ -27,10 +27,16 @@ ORDERS: dict[str, tuple[int, tuple[Place, ...]]] = {
     "body25": (25, (*range(8), *range(9, 15))),  # OpenPose
     "body25b": (25, (0, 17, *_COCO17[2:])),  # OpenPose's train repository: COCO-17, upper neck, head top, feet
     "halpe26": (26, (0, 18, *_COCO17[2:])),  # AlphaPose: COCO-17, head top, neck, hip, feet
+    "halpe136": (136, (0, 18, *_COCO17[2:])),  # its first 26
     "coco133": (133, _COCO17),  # COCO-WholeBody, after its first 17
     "blazepose": (33, (0, (11, 12), 12, 14, 16, 11, 13, 15, 24, 26, 28, 23, 25, 27)),  # MediaPipe
     "smpl22": (22, _SMPL),  # body joints of SMPL, SMPL-X; the head's joint stands for the nose
     "smpl24": (24, _SMPL),
+    "smplh52": (52, _SMPL),  # its first 22 are smpl22's
+    "smplx55": (55, _SMPL),
+    "mpii16": (16, ((8, 9), 7, 12, 11, 10, 13, 14, 15, 2, 1, 0, 3, 4, 5)),  # Andriluka et al., CVPR 2014
+    "panoptic19": (19, (1, 0, 9, 10, 11, 3, 4, 5, 12, 13, 14, 6, 7, 8)),  # Joo et al., "Panoptic Studio", ICCV 2015
+    "kinect25": (25, (3, 20, 8, 9, 10, 4, 5, 6, 16, 17, 18, 12, 13, 14)),  # Kinect 2, NTU RGB+D; the head for the nose
     "d2m": (14, tuple(range(14))),  # d2m.core.skeleton.JOINTS
     "lsp14": (14, (13, 12, 8, 7, 6, 9, 10, 11, 2, 1, 0, 3, 4, 5)),  # Leeds Sports Pose; the head's top for the nose
 }  # fmt: skip
@@ -152,18 +158,9 @@ def check_order(points: NDArray[np.floating], order: str, where: str, sure: NDAr
         )
 
 
-def check_joints(joints: NDArray[np.floating], mend: str, where: str) -> None:
-    """Refuse our 14 joints if they form no body.
-
-    Args:
-        joints: (m, 14, 2 or 3), NaN if unseen.
-        mend: what the user can do about it.
-
-    Raises:
-        D2MError: they do not.
-    """
-    if _is_no_body(*_measure(joints)):
-        raise D2MError(f"{where}: its joints form no body, they are not what they are called; {mend}")
+def is_body(joints: NDArray[np.floating]) -> bool:
+    """Whether our 14 joints (m, 14, 2 or 3), NaN if unseen, may be a human's; True if too little is seen to tell."""
+    return not _is_no_body(*_measure(joints))
 
 
 def _is_no_body(strange: float, apart: float) -> bool:

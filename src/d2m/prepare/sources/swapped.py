@@ -29,6 +29,8 @@ _FEWEST, _ENOUGH = 8, 300
 #: By how much less odd an exchanged body is: in space; in pictures if only legs are exchanged, for every pair, and else
 #: in recordings of at least ``_LONG_S`` and shorter ones. The nose is anywhere at the head: nose and neck need more.
 _SPACE, _HEAD, _LEGS, _LONG, _SHORT, _LONG_S = 0.5, 0.9, 0.6, 1.1, 2.6, 10.0
+#: No real dance is as odd.
+_HUMAN = 7.0
 #: In space pieces of so many seconds or more are looked at as well, at most so many.
 _PIECE_S, _PIECES = 3.0, 6
 
@@ -55,15 +57,16 @@ def find_swapped(joints: Floats, seconds: float) -> tuple[Pairs, tuple[float, fl
         seconds: its length.
 
     Returns:
-        The pairs, and from when to when (seconds; None: throughout); None if there are none.
+        The pairs, and from when to when (seconds; None: throughout); None if there are none. No pairs if the body is
+        none, and no exchange makes it one.
     """
-    if pairs := _swapped(joints, seconds):
+    if (pairs := _swapped(joints, seconds)) is not None:
         return pairs, None
     pieces = min(_PIECES, int(seconds / _PIECE_S)) if joints.shape[-1] == 3 else 0
     if pieces > 1:
         edges = np.linspace(0, len(joints), pieces + 1).astype(int)
         for first, end in pairwise(edges):
-            if pairs := _swapped(joints[first:end], seconds / pieces):
+            if (pairs := _swapped(joints[first:end], seconds / pieces)) is not None:
                 return pairs, (seconds * first / len(joints), seconds * end / len(joints))
     return None
 
@@ -80,10 +83,13 @@ def _swapped(joints: Floats, seconds: float) -> Pairs | None:
     table = np.zeros((3, N_JOINTS, N_JOINTS))
     table[:, _PAIRS[:, 0], _PAIRS[:, 1]] = table[:, _PAIRS[:, 1], _PAIRS[:, 0]] = short, usual, long
     orders, pairs = _exchanges()
-    gain = _oddness(table, np.arange(N_JOINTS)[None], flat) - _oddness(table, orders, flat)
+    odd = _oddness(table, orders, flat)
+    gain = _oddness(table, np.arange(N_JOINTS)[None], flat) - odd
     least = [_least(exchanged, flat, seconds) for exchanged in pairs]
     best = int(np.argmax(gain - least))
-    return pairs[best] if gain[best] > least[best] else None
+    if gain[best] <= least[best]:
+        return None
+    return pairs[best] if odd[best] < _HUMAN else ()
 
 
 def _oddness(table: Floats, orders: NDArray[np.int64], flat: bool) -> Floats:
