@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -188,3 +189,16 @@ def test_the_optimiser_tells_how_far_it_is_and_can_be_cancelled(page: Page) -> N
     page.js("cancel.click()")
     page.until(IDLE)
     assert page.state.edits == () and page.js("return document.querySelectorAll('figure').length") == 1
+
+
+def test_letting_go_while_a_picture_is_on_its_way_ends_with_the_exact_dance(page: Page) -> None:
+    page.slide(0, 0.2)
+    page.until(IDLE)
+    for k in range(6):
+        for m in range(5):
+            page.slide(0, 0.3 + 0.05 * m + 0.01 * k, let_go=False)
+        page.slide(0, 0.9 + 0.01 * k)
+        page.until(IDLE)
+        time.sleep(0.3)
+        page.until(IDLE)
+        assert page.js("return document.querySelectorAll('figure.provisional').length") == 0

@@ -91,8 +91,10 @@ export class Timeline {
     const n = Math.max(1, Math.ceil(Math.abs(t - last[0]) / STEP));
     for (let k = 1; k <= n; k += 1) {
       const u = k / n;
-      const at = Math.round((last[0] + u * (t - last[0])) / STEP) * STEP;
-      this.drawn = withPoint(this.drawn, Math.min(at, this.dance.seconds), last[1] + u * (value - last[1]), this.dance.seconds);
+      let at = Math.round((last[0] + u * (t - last[0])) / STEP) * STEP;
+      if (at <= STEP) at = 0; // the ends are hard to hit
+      if (at >= this.dance.seconds - STEP) at = this.dance.seconds;
+      this.drawn = withPoint(this.drawn, at, last[1] + u * (value - last[1]), this.dance.seconds);
     }
     this.held.last = [t, value];
   }
@@ -171,8 +173,13 @@ export class Timeline {
         g.moveTo(0, y(v));
         g.lineTo(w, y(v));
         g.stroke();
+        const text = v ? `${v}` : `0 ${this.curve.name}`;
+        g.fillStyle = colour('--card');
+        g.globalAlpha = 0.8;
+        g.fillRect(2 * ratio, y(v) - 13 * ratio, g.measureText(text).width + 4 * ratio, 13 * ratio);
+        g.globalAlpha = 1;
         g.fillStyle = colour('--curve');
-        g.fillText(v ? `${v}` : `0 ${this.curve.name}`, 4 * ratio, y(v) - ratio);
+        g.fillText(text, 4 * ratio, y(v) - ratio);
       }
       g.strokeStyle = colour('--curve');
       g.lineWidth = 2 * ratio;
