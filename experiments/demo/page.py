@@ -1,8 +1,9 @@
-"""The demo's page: what was asked, what came out, in numbers, figures and videos."""
+"""The page of the demo: commands, videos, tables and figures."""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,31 @@ _TERMS = (
 )
 
 
+#: Names of columns in the tables, with units.
+_COLUMNS = {
+    "real": f"real dances ({ENERGY_UNIT})",
+    "generated": f"generated dances ({ENERGY_UNIT})",
+    "boundary": "boundary step ratio",
+    "below_threshold": "share of segments too still",
+    "original": f"original ({ENERGY_UNIT})",
+    "neutral": f"neutral ({ENERGY_UNIT})",
+    "edited": f"target ({ENERGY_UNIT})",
+    "pairs": "dances",
+    "share_higher": "share with more energy",
+    "du_vae": "DU-VAE (px)",
+    "hold_last_pose": "last pose held (px)",
+    "mean_pose": "mean pose (px)",
+}
+
+
+def labelled(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of a table with readable column names, in the order of :data:`_COLUMNS` after all others."""
+    order = sorted(row, key=lambda k: (k in _COLUMNS, list(_COLUMNS).index(k) if k in _COLUMNS else 0))
+    return {_COLUMNS.get(k, k.replace("_", " ")): row[k] for k in order}
+
+
 def read_curves(run: RunFolder) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
-    """stage -> "train/term" -> (batches, values) of the csv logger's files."""
+    """Training curves: stage -> "train/term" -> (batches, values), from the CSV files of the run."""
     curves: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
     for stage in run.facts()["stages"]:
         rows: list[dict[str, str]] = []
@@ -59,11 +83,11 @@ def edit_figure(npz: Path, source: str, target: str) -> Any:
 
 
 def evaluation_rows(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
-    """A row per figure, a column per system."""
+    """One row per figure, one column per system."""
     rows = evaluation["cards"]["d2m"]["rows"]
     (mine,) = evaluation["bundles"]
     return [
-        {"figure": name, "best": figure["better"], "dance": figure["value"], "chance": figure["chance"]}
+        {"figure": name, "best": figure["better"], "generated": figure["value"], "chance": figure["chance"]}
         | {system: row[name]["value"] for system, row in rows.items() if system != mine}
         for name, figure in rows[mine].items()
     ]
@@ -81,49 +105,49 @@ def write_demo_page(out: Path, corpus: Corpus, report: dict[str, Any], commands:
     edits = sorted((out / "edits").glob("*.mp4"))
     direction = {p.stem: (high, low) if p.stem.startswith(high) else (low, high) for p in edits}
     sections = [
-        Section("What was run", code="\n".join(f"$ {c}" for c in commands)),
+        Section("Commands", code="\n".join(f"$ {c}" for c in commands)),
         Section(
-            "Dances to songs that were never heard",
-            text=f"The held-out songs of the embedded corpus: {', '.join(report['held_out_songs'])}. "
-            "The dancer's beats are put on the music's.",
+            "Dances to held-out songs",
+            text=f"Songs that were not used for training: {', '.join(report['held_out_songs'])}. "
+            "The beats of the dances are aligned with those of the music.",
             videos=[(v, v.stem) for v in sorted((out / "dances").glob("*.mp4"))],
         ),
         Section(
             "Kinetic energy by genre",
-            table=[{"genre": g, **row} for g, row in energy.items()],
-            table_caption=f"1/2 v² per joint in {ENERGY_UNIT}, mean over frames, joints, seeds and songs. boundary: "
-            "step from unit to unit over step within units. below_threshold: share of segments where every draw "
-            "was too still.",
-            figures=[(bars, "Real dances next to those generated to the same songs.")],
+            table=[labelled({"genre": g, **row}) for g, row in energy.items()],
+            table_caption=f"1/2 v² per joint in {ENERGY_UNIT}, mean over frames, joints, seeds and songs. Boundary "
+            "step ratio: displacement between dance units over that within units; 1 means no seam. Share of segments "
+            "too still: those for which every draw was below the motion threshold.",
+            figures=[(bars, "Real dances, and dances generated to the same songs.")],
         ),
         Section(
-            "One latent edited",
-            text="z_dan - mean(source) is neutral, adding mean(target) gives the target. Noise, accepted draws and "
-            "beats are the original's, so what differs is the edit.",
-            table=[{k: v for k, v in e.items() if k != "strength_0_exact"} for e in report["edits"]],
-            table_caption=f"Mean kinetic energy in {ENERGY_UNIT} over all held-out songs of the source genre and all "
-            "seeds; share_higher: pairs whose energy rose.",
+            "Latent edits",
+            text="z_dan - mean(source) gives the neutral dance; adding mean(target) gives the target. All three dances "
+            "share noise, accepted draws and beats, so they differ only by the edit.",
+            table=[labelled({k: v for k, v in e.items() if k != "strength_0_exact"}) for e in report["edits"]],
+            table_caption="Mean kinetic energy over all held-out songs of the source genre and all seeds, and the "
+            "share of these dances to which the edit gave more energy.",
             figures=[
-                (edit_figure(p.with_suffix(".npz"), *direction[p.stem]), "One song's three dances.") for p in edits
+                (edit_figure(p.with_suffix(".npz"), *direction[p.stem]), "The three dances to one song.") for p in edits
             ],
             videos=[(p, f"{p.stem}: {' to '.join(direction[p.stem])}") for p in edits],
         ),
         Section(
-            "Beside real dances and baselines",
-            text="Two held-out songs of each genre, one dance to each. All songs and draws: d2m evaluate.",
+            "Comparison with real dances and baselines",
+            text="Two held-out songs per genre, one dance to each. d2m evaluate measures all songs, with more dances.",
             table=evaluation_rows(report["evaluation"]),
-            table_caption="Card d2m (docs/metrics.md): value, and of the bundle's dances chance or floor. Distances of "
-            "so few songs are coarse; the floor says how coarse.",
-            figures=[(out / "evaluation" / "d2m.png", "Every figure with its 95 % interval over songs.")],
+            table_caption="Protocol card d2m; docs/metrics.md defines the figures and their units. Chance is that of "
+            "the generated dances (for distances, the floor). Distances between so few songs are coarse.",
+            figures=[(out / "evaluation" / "d2m.png", "Every figure, with its 95 % interval over songs.")],
         ),
         Section(
-            "How well units are reconstructed",
-            table=[report["reconstruction"]],
-            table_caption="Held-out dance units: mean joint position error in px (1 px = 1 cm), next to two baselines.",
+            "Reconstruction of dance units",
+            table=[labelled(report["reconstruction"])],
+            table_caption="Mean joint position error on held-out dance units, next to two baselines (1 px = 1 cm).",
         ),
         Section(
-            "Training",
-            figures=[(training_curves(curves), "Losses without their weights.")] if curves else (),
+            "Training curves",
+            figures=[(training_curves(curves), "Losses before weighting, by batch.")] if curves else (),
         ),
     ]
-    return write_page(out / "index.html", "d2m: the main job on the embedded corpus", sections)
+    return write_page(out / "index.html", "d2m: demo on the embedded corpus", sections)

@@ -1,8 +1,8 @@
-"""The main job on the embedded corpus: train, dance to songs never heard, edit one, write a page.
+"""The demo on the embedded corpus: train, dance to held-out songs, edit them, measure, and write a page.
 
     python -m experiments.demo.run [out=outputs/demo] [seed=0] [experiment=demo]
 
-Called again with the same ``out``, it resumes where it stopped.
+If interrupted, run it again with the same ``out`` and it resumes.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def main() -> None:
         )  # fmt: skip
     print("\nmeasuring on the held-out songs ...", flush=True)
     report = measure_claims(generator, corpus)
-    # A part of what d2m evaluate measures: two songs of each genre, one dance to each.
+    # A reduced d2m evaluate: two songs per genre, one dance to each.
     request = Request((bundle,), out / "evaluation", songs_per_genre=2, draws=1, seed=args["seed"])
     report["evaluation"] = evaluate(request).report
     commands.append(
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def copy_held_out_songs(corpus: Any, folder: Path) -> list[Path]:
-    """The songs that no weight was fitted on, as a user's folder of music."""
+    """Copy the held-out songs to a folder, like a user's folder of music."""
     from d2m.reports.held_out import held_out_songs
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,7 +83,7 @@ def copy_held_out_songs(corpus: Any, folder: Path) -> list[Path]:
 
 
 def summary(report: dict[str, Any]) -> str:
-    """The report's claims, one line each, true or false as measured."""
+    """The claims of the report, one line each, marked true or false as measured."""
     from d2m.motion.kinematics import ENERGY_UNIT
 
     energy, (down, up) = report["energy"], report["edits"]

@@ -86,6 +86,34 @@ def test_what_a_finished_run_has_trained_is_not_trained_once_more(
     assert [row["state"] for row in json.loads(capsys.readouterr().out)] == ["done"] * 3
 
 
+def test_a_refused_run_leaves_nothing(corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it has written by then, unless a batch was trained; a user's own files stay."""
+    trains = False
+
+    def train_stage(cfg: DictConfig, stage: Stage, run: RunFolder, *_: object) -> None:
+        (run.path / ".anything").touch()
+        (run.path / "any").mkdir()
+        (run.path / "any" / "thing").touch()
+        if trains:
+            write_json(run.progress_path(stage.name), {})
+        raise D2MError("refused")
+
+    monkeypatch.setattr("d2m.train.curriculum.train_stage", train_stage)
+    (tmp_path / "used" / "mine").mkdir(parents=True)
+    (tmp_path / "used" / "mine" / "notes.txt").touch()
+    kept = list(tmp_path.rglob("*"))
+    asked = [*TINY, f"data.cache={corpora}"]
+    for folder, wrong, told in (
+        ("used", "seed=0", "error: refused"), ("new", "size.z_dan=0", "z_dan=0; give a whole number"),
+        ("new", "model.mm_gan.optimizer._target_=torch.optim.adamV", "did you mean torch.optim.Adam"),
+    ):  # fmt: skip
+        assert_one_line(called("train", *asked, wrong, f"hydra.run.dir={tmp_path / folder}"), told)
+        assert list(tmp_path.rglob("*")) == kept
+    trains = True
+    assert_one_line(called("train", *asked, f"hydra.run.dir={tmp_path / 'new'}"), "error: refused")
+    assert RunFolder(tmp_path / "new").facts()["state"] == "failed" and (tmp_path / "new" / "train.log").is_file()
+
+
 @pytest.fixture
 def finished(corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], Path, list[str]]:
     """The words of a finished command whose stage a fake trained, its folder, and which stages were trained."""

@@ -173,7 +173,7 @@ def test_silence_stays_finite(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["legacy", "embedding:4@15"])
 def test_who_cannot_say_refuses(name: str) -> None:
-    with pytest.raises(D2MError, match=f"front end '{name}' cannot say what changed sound would give"):
+    with pytest.raises(D2MError, match=f"front end '{name}' cannot be augmented"):
         change_rows(front_end(name), torch.zeros(1, 30, front_end(name).width), change())
     assert set(ANSWERING) == {n for n, hears in FRONT_ENDS.items() if hears.answer is not None}
 

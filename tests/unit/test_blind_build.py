@@ -244,7 +244,7 @@ def test_material_that_cannot_be_shown_is_one_line_and_leaves_nothing(fault: str
         ({"look": Look(seconds=1, size=64)}, "no video of it has sound"),
         ({"page": Page(watch=2)}, "watch=2"),
         ({"page": Page(question=" ")}, "question="),
-        ({"page": Page(question="genre"), "genres": {}}, "no one genre"),
+        ({"page": Page(question="genre"), "genres": {}}, "no single genre"),
         ({"genres": {"songofday": "foxtrot"}, "plan": PLAN}, "genre is not known"),
         ({"genres": dict.fromkeys(SONGS, "foxtrot"), "plan": PLAN}, "nothing to guess"),
         ({"key": "study/key.json"}, "keep it elsewhere"),

@@ -17,8 +17,9 @@ import soundfile as sf
 
 from d2m.core.errors import D2MError
 from d2m.data.manifest import read_manifest
-from d2m.prepare.collect import collect, music_spans, parse_spans, read_rows
+from d2m.prepare.collect import collect, music_spans
 from d2m.prepare.fetch import Fetcher
+from d2m.prepare.songlist import parse_spans, read_rows
 from tests.commands import d2m
 
 RATE = 16000

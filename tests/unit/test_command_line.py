@@ -15,6 +15,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from d2m.bundle.passport import Begun
 from d2m.cli.command_line import one_line, run
 from d2m.cli.commands import COMMANDS, conf_dir
 from d2m.cli.job import job
@@ -22,7 +23,7 @@ from d2m.cli.main import dispatch
 from d2m.cli.overrides import check_types, prepare_overrides, read_settings
 from d2m.cli.train import check_data_root
 from d2m.core.errors import D2MError
-from tests.commands import d2m
+from tests.commands import called, d2m
 
 CONF = str(Path(__file__).parents[2] / "conf")
 NASTY = [
@@ -187,13 +188,29 @@ def test_the_last_of_two_wins() -> None:
         (["import-original"], r"give out=\.\.\. stage1=\.\.\. stage2=\.\.\. style="),
         (["trian"], r"d2m trian: no such command; did you mean d2m train\?"),
         (["study", "paint"], "d2m study paint: no such command"),
+        (["train", "=3"], "'=3': write key=value"),
+        (["train", "~stages"], r"~stages: d2m train reads this key; .*stages=\.\.\."),
+        (["train", "~stage"], r"~stage: no such key.*did you mean stages"),
+        (["train", "hydra.run.dir="], r"hydra\.run\.dir=: give a folder"),
+        (["train", "+hydra.run.dirr=x"], r"\+hydra\.run\.dirr: no such key.*hydra\.run\.dir "),
+        (["train", "-m", "seed=range(5,1)"], r"seed=range\(5,1\): an empty range"),
+        (["train", "hparams_search=optuna", "+hydra.sweeper.sampler.foo=1"], r"sampler\.foo: no such key"),
+        (["train", "launcher=slurm", "+hydra.launcher.partiton=x"], r"did you mean hydra\.launcher\.partition"),
+        (["train", "resume=yes"], "resume=yes: no run in this folder.*or resume=auto"),
+        (["train", "seed=${nope}"], r"'nope' not found \(seed\)$"),
+        (["infer", "hydra.run.dir=x"], r"hydra\.run\.dir: d2m infer writes to out="),
+        (["runs", "ls", "hydra.mode=MULTIRUN"], "-m: the runs of d2m runs ls"),
+        (["runs", "ls", "--resolve"], "--resolve: is a flag of --cfg"),
+        (["runs", "ls", "--run", "--cfg", "job"], "--run --cfg: give one of them"),
+        (["runs", "ls", "--config-path", "/x"], "--config-path=/x: give --config-dir=/x"),
     ],
 )
 def test_what_nothing_reads_is_refused(words: list[str], told: str, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(D2MError, match=told) as refused:
-        d2m(*words)
-    assert "\n" not in str(refused.value) and not list(tmp_path.iterdir())
+    refused = called(words[0], *words[1:])
+    assert refused.returncode == 2 and not list(tmp_path.iterdir())
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith("error: ") and re.search(told, line), line
 
 
 @pytest.mark.parametrize(
@@ -257,7 +274,7 @@ def test_lightning_restarts_the_very_job(tmp_path: Path, monkeypatch: pytest.Mon
 
     seen = []
 
-    def watch(cfg: Any, run_dir: Path, overrides: Any, company: Company) -> Path:
+    def watch(cfg: Any, run_dir: Path, overrides: Any, company: Company, begun: Begun) -> Path:
         # Trials that train the same are the sweep's business; their stages are shared.
         assert company == Company(beside=None, reuse=run_dir.parent, trial=None)
         assert HydraConfig.get().run.dir == str(run_dir)

@@ -15,20 +15,16 @@ from d2m.core.skeleton import FPS
 from d2m.motion.kinematics import kinetic_energy, torso_length
 from d2m.prepare.clean import CleanClip, clean
 from d2m.prepare.filters import (
-    TORSO_PX,
     drop_broken_frames,
     drop_jumps,
     drop_long_limbs,
     fill_gaps,
     long_gaps,
-    normalise_scale,
-    one_euro,
     runs,
-    savitzky_golay,
     scene_cuts,
     seen,
-    to_fps,
 )
+from d2m.prepare.smooth import TORSO_PX, normalise_scale, one_euro, savitzky_golay, to_fps
 from d2m.prepare.sources import SOURCES
 from d2m.prepare.sources.clip import PoseClip, make_clip
 

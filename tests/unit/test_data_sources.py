@@ -12,7 +12,7 @@ from d2m.core.skeleton import FPS, JOINTS
 from d2m.data.manifest import read_manifest
 from d2m.motion.camera import centre, floor_height, project
 from d2m.motion.kinematics import hip_midpoint
-from d2m.prepare.filters import to_fps
+from d2m.prepare.smooth import to_fps
 from d2m.prepare.sources.npz import canonical_joint, read_npz_clip, select_joints
 
 

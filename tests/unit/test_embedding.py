@@ -100,7 +100,7 @@ def test_bad_names(name: str) -> None:
 
 
 def test_sound_alone_is_refused() -> None:
-    with pytest.raises(D2MError, match="cannot hear edited or augmented sound"):
+    with pytest.raises(D2MError, match="cannot be used for edited or augmented sound"):
         features(WAVE, "embedding:6@50")
 
 

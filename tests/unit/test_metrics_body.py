@@ -51,7 +51,7 @@ def test_ranges_of_bones() -> None:
     half = turning() * [0.5, 1.0]
     assert range_errors(bone_ranges(half, 50.0), real)[FOREARM] == pytest.approx(0.5, abs=1e-9)
     np.testing.assert_allclose(bone_ranges(3 * half, 150.0), bone_ranges(half, 50.0))
-    with pytest.raises(D2MError, match="no unit"):
+    with pytest.raises(D2MError, match="not a unit"):
         bone_ranges(half, float("nan"))
 
 

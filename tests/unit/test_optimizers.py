@@ -60,9 +60,12 @@ def test_the_unit_decoders_rate_is_its_own(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"_target_": "torch.optim.Adem"}, r"torch\.optim\.Adem cannot be built"),
+        (
+            {"_target_": "torch.optim.Adem"},
+            r"Adem: not an optimizer; .*did you mean torch\.optim\.Adam\?",
+        ),
         ({"_target_": "torch.nn.ReLU"}, r"torch\.nn\.ReLU"),
-        ({"_target_": "torch.nn.Identity"}, "is not a torch.optim.Optimizer"),
+        ({"_target_": "torch.nn.Identity"}, "not an optimizer; give a class of torch.optim"),
         ({"momentum": 0.9}, "momentum"),
         ({"lr": -1.0}, "Invalid learning rate"),
     ],

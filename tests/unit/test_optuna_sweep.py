@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from d2m.bundle.passport import Passport, now, state
+from d2m.bundle.passport import Begun, now, state
 from d2m.bundle.run_folder import RunFolder
 from d2m.cli import sweepers
 from d2m.cli.optuna_trials import Trials
@@ -25,8 +25,9 @@ from d2m.cli.search_space import split, words
 from d2m.cli.sweepers import judged_by, outcome
 from d2m.core.errors import D2MError, Pruned
 from d2m.core.files import write_json
+from d2m.reports.runs.sweep import Trial
 from d2m.train.callbacks.prune import Prune, SweepTrial
-from d2m.train.study import importances, open_study
+from d2m.train.study import SeededByTrial, has_failed, importances, open_study, tell_failed
 from tests.commands import called
 
 LR = "model.du_vae.optimizer.lr"
@@ -74,7 +75,7 @@ def drawn(folder: Path, n: int, seed: int = 0) -> list[dict[str, str]]:
     with opened:
         while taken := worker.take(1):
             for number, overrides in taken.items():
-                worker.tell(number, "done", float(overrides["lr"]), None)
+                worker.tell(Trial(str(number), folder, {}, "done", float(overrides["lr"])))
                 out.append(overrides)
     return out
 
@@ -91,6 +92,36 @@ def test_no_worker_and_no_session_draws_what_another_drew(tmp_path: Path) -> Non
         assert len({o["lr"] for t in taken for o in t.values()}) == 6
 
 
+@pytest.mark.parametrize(("by_chance", "fewest", "most"), [(False, 0, 8), (True, 9, 20)])
+def test_values_that_fail_are_not_drawn_again_and_again(
+    by_chance: bool, fewest: int, most: int, tmp_path: Path
+) -> None:
+    """The best rate lies beside those that fail, as it does for networks. What fails by chance teaches nothing."""
+    worker, opened = trials(tmp_path, 25)
+    failed = []
+    with opened:
+        while taken := worker.take(1):
+            ((number, overrides),) = taken.items()
+            lr = float(overrides["lr"])
+            failed.append(lr > 1e-3 or overrides["width"] == "b")
+            told = {"state": "failed", "by_chance": by_chance} if failed[-1] else {"state": "done", "value": -lr}
+            worker.tell(Trial(str(number), tmp_path, {}, **told))
+        assert [t.state == "failed" for t in worker.so_far()] == failed and len(failed) == 25
+    assert fewest <= sum(failed[10:]) <= most, failed
+
+
+def test_trials_that_have_all_failed_draw_nobody_near() -> None:
+    """The last two draws are the random sampler's too, although ten trials have been told."""
+    drawn = []
+    for sampler in (optuna.samplers.TPESampler, optuna.samplers.RandomSampler):
+        study = optuna.create_study(sampler=SeededByTrial(lambda seed, kind=sampler: kind(seed=seed), 0))
+        for _ in range(12):
+            tell_failed(study, study.ask(SPACE).number, teaches=True)
+        drawn.append([t.params for t in study.get_trials()])
+        assert all(has_failed(t) for t in study.get_trials())
+    assert drawn[0] == drawn[1]
+
+
 def test_an_abandoned_trial_is_gone_on_with_and_fails_at_last(tmp_path: Path) -> None:
     first, opened = trials(tmp_path, 2)
     with opened:
@@ -98,7 +129,7 @@ def test_an_abandoned_trial_is_gone_on_with_and_fails_at_last(tmp_path: Path) ->
         second, opened_too = trials(tmp_path, 2)
         with opened_too:
             assert list(second.take(2)) == [1]  # the other is the first worker's, who lives
-            second.tell(1, "done", 1.0, None)
+            second.tell(Trial("1", tmp_path / "1", {}, "done", 1.0))
     for _ in range(2):
         worker, opened = trials(tmp_path, 2)
         with opened, RunFolder(tmp_path / "0").lock():
@@ -137,11 +168,12 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[DictConfig]]:
     """Trials that end as OUTCOMES says instead of training; the configs they were given."""
     seen: list[DictConfig] = []
 
-    def train(cfg: DictConfig, folder: RunFolder, overrides: list[str]) -> float | None:
+    def train(cfg: DictConfig, folder: RunFolder, overrides: list[str], new: Begun | None) -> float | None:
         number = len(seen)
         seen.append(cfg)
         assert folder.path.name == str(number)
-        with folder.lock(), Passport(folder, {"overrides": overrides, "stages": list(cfg.stages)}):
+        assert new is not None and folder.in_use()
+        with new.take_over():
             if isinstance(OUTCOMES[number], Exception):
                 raise OUTCOMES[number]
         write_json(folder.done_path("du_vae"), {"metrics": {"val/recon": OUTCOMES[number]}, "seconds": 1})
@@ -168,6 +200,8 @@ def test_no_trial_that_fails_ends_a_sweep(
     assert more.returncode == 0 and len(fake) == 6  # none of its own failed, and no value was taken for another's
     told = json.loads((tmp_path / "sweep.json").read_text())
     assert [t["state"] for t in told["trials"]] == ["failed", "failed", "failed", "pruned", "done", "done"]
+    states = [t.state for t in open_study(tmp_path).get_trials()]
+    assert [s.name for s in states[:4]] == ["PRUNED", "PRUNED", "FAIL", "PRUNED"]  # a full disk teaches nothing
     assert told["best"] == "5" and told["objective"] == "du_vae/val/recon" and told["mode"] == "min"
     drawn_now = [{LR: f"{cfg.model.du_vae.optimizer.lr:.6g}"} for cfg in fake]
     assert [t["params"] for t in told["trials"]] == drawn_now and len({p[LR] for p in drawn_now}) == 6
@@ -177,7 +211,7 @@ def test_no_trial_that_fails_ends_a_sweep(
 def test_a_sweep_that_was_interrupted_goes_on_with_its_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[float] = []
 
-    def train(cfg: DictConfig, folder: RunFolder, overrides: list[str]) -> float:
+    def train(cfg: DictConfig, folder: RunFolder, overrides: list[str], new: Begun | None) -> float:
         seen.append(cfg.model.du_vae.optimizer.lr)
         assert folder.path.name == "0"
         if len(seen) == 1:

@@ -37,9 +37,7 @@ def test_it_is_there_from_the_start_and_beats_with_the_metrics_of_the_last_check
     run = RunFolder(tmp_path)
     with Passport(run, FACTS, beat_seconds=0.02) as passport:
         told = run.facts()
-        assert (
-            told["state"] == "running" == state(run) and told["stage"] == "corpus" and told["overrides"] == ["seed=1"]
-        )
+        assert told["state"] == "running" == state(run) and told["stage"] == "start" and told["overrides"] == ["seed=1"]
         assert told["pid"] == os.getpid() and told["host"] == platform.node()
         passport.identify({"seed": 1}, "s1", corpus="somewhere")
         assert run.config() == {"seed": 1} and run.corpus() == Path("somewhere") and run.facts()["signature"] == "s1"

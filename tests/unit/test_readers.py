@@ -270,11 +270,8 @@ def test_pictures_that_are_not_as_they_should_be(tmp_path: Path, kind: str, seed
     }[kind]
     np.savez(tmp_path / "a.npz", keypoints=file, fps=30)
     right_or_unseen(read_pose("coco17", tmp_path / "a.npz", mend), true, 1.0)
-    if kind == "percent":
-        read_pose("coco17", tmp_path / "a.npz", Stated())  # cannot be known: docs/data.md says so
-    else:
-        with pytest.raises(D2MError, match=r"set (order=h36m|up=|picture=)"):
-            read_pose("coco17", tmp_path / "a.npz", Stated())
+    with pytest.raises(D2MError, match=r"set (order=h36m|up=|picture=)"):
+        read_pose("coco17", tmp_path / "a.npz", Stated())
 
 
 @bounded

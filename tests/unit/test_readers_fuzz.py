@@ -18,8 +18,8 @@ from test_sources_bvh import write as write_bvh
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import JOINTS
 from d2m.data.manifest import MANIFEST, read_manifest
-from d2m.prepare.collect import read_rows
 from d2m.prepare.plausible import read_pose
+from d2m.prepare.songlist import read_rows
 from d2m.prepare.stated import Stated
 
 MUTATIONS = 200

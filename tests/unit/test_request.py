@@ -94,6 +94,20 @@ def test_no_stage_is_trained_for_nothing(
         (["trainer.strategy=fsdp"], r"trainer\.strategy=fsdp"),
         (["style_mode=song"], "style_mode=song: no such mode; choose from windows, legacy, local"),
         (["style_mode=null"], "style_mode=None"),
+        (["trainer.devices=x"], r"trainer\.devices=x: give a whole number of at least 1, auto, or"),
+        (["trainer.devices=0"], r"trainer\.devices=0"),
+        (["trainer.num_nodes=0"], r"trainer\.num_nodes=0"),
+        (["trainer.precision=fp16"], r"trainer\.precision=fp16: give one of auto, 32-true"),
+        (["trainer.accelerator=tpu"], r"trainer\.accelerator=tpu: give one of auto, cpu, gpu"),
+        (["trainer.deterministic=maybe"], r"trainer\.deterministic=maybe: give true, false or warn"),
+        (["torch_threads=0"], "torch_threads=0: give a whole number of at least 1"),
+        (["repeat_batches=0"], "repeat_batches=0: give a whole number of at least 1"),
+        (["data.shift=[1]"], r"data\.shift=\[1\]: give two numbers"),
+        (["model.du_vae.weights.recon=nan"], r"model\.du_vae\.weights\.recon=nan: give a number of at least 0"),
+        (["model.du_vae.anneal_slope=inf"], r"model\.du_vae\.anneal_slope=inf: give a number"),
+        (["model.mm_gan.clip=null"], r"model\.mm_gan\.clip=null: give a number above 0"),
+        (["model.music_style.dropout=1.0"], r"model\.music_style\.dropout=1\.0: give .* below 1"),
+        (["model.generator.recovery_frames=0"], r"recovery_frames=0: give a whole number of at least 1"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(overrides: list[str], says: str, x: Path, tmp_path: Path) -> None:
@@ -180,6 +194,14 @@ def test_an_option_that_lightning_does_not_know_is_one_line() -> None:
     with pytest.raises(D2MError, match=r"trainer: .*'nonsense'") as e:
         trainer_of(MM_GAN, "+trainer.nonsense=1")
     assert "\n" not in str(e.value)
+    with pytest.raises(D2MError, match=r"trainer\.devices=\[0, 1\]: on a CPU give a number of processes"):
+        trainer_of(MM_GAN, "trainer=cpu", "trainer.devices=[0,1]")
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_one_line() -> None:
+    with pytest.raises(D2MError, match=r"trainer\.accelerator=gpu: there is none here; give trainer=cpu"):
+        trainer_of(MM_GAN, "trainer=gpu")
 
 
 def test_genres_are_compared_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -135,7 +135,7 @@ def test_the_best_is_finished_and_is_judged_by_one_metric(outputs: Path, capsys:
     runs = Runs(read_runs(outputs), MONITORS)
     with pytest.raises(D2MError, match="metric=train/loss: give mode=min or mode=max"):
         runs.best("train/loss", None)
-    with pytest.raises(D2MError, match="none of 6 runs is done and has val/x"):
+    with pytest.raises(D2MError, match="metric=val/x: no run has this; "):
         runs.best("val/x", "min")
     with pytest.raises(D2MError, match="mode=least: choose min or max"):
         d2m("runs", "best", folder, "mode=least")
@@ -183,6 +183,14 @@ def test_a_run_is_meant_by_its_folder_its_name_or_its_signature(outputs: Path) -
         find_run("mondey/0", outputs)
     with pytest.raises(D2MError, match=r"sweeps/monday: is a sweep; d2m runs ls folder=.*sweeps/monday shows its runs"):
         find_run("sweeps/monday", outputs)
+    with pytest.raises(D2MError, match=r"sweeps/monday/99: no such run .*; the trials of sweeps/monday are 0 to \d$"):
+        find_run("sweeps/monday/99", outputs)
+    with pytest.raises(D2MError, match=r"checkpoints: is no run's folder; give .*/runs/a1$"):
+        find_run(str(outputs / "runs" / "a1" / "checkpoints"), outputs)
+    with pytest.raises(D2MError, match=r"sweeps: is no run's folder; it holds \d, d2m runs ls folder=.*/sweeps"):
+        find_run("sweeps", outputs)
+    with pytest.raises(D2MError, match=r"metric=val/recn: no run has this; did you mean val/recon"):
+        d2m("runs", "ls", f"folder={outputs}", "metric=val/recn")
 
 
 def test_two_runs_key_by_key(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,7 +61,7 @@ def test_what_is_no_record_of_sizes_is_one_line(change: dict[str, Any], says: st
 def test_a_missing_width_is_named() -> None:
     with pytest.raises(D2MError, match="z_dan missing"):
         Sizes.from_dict({k: v for k, v in SIZES.items() if k != "z_dan"})
-    with pytest.raises(D2MError, match="is no mapping"):
+    with pytest.raises(D2MError, match="is not a mapping"):
         Sizes.from_dict([1, 2])  # type: ignore[arg-type]
 
 

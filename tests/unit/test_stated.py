@@ -143,9 +143,12 @@ def test_few_frames_per_second_that_are_right_are_read(tmp_path: Path) -> None:
     for fps in (3, 5, 10):
         for seed in range(4):
             path = save(tmp_path / "a.npz", dancer(8, 30, seed)[:: 30 // fps], fps=fps)
-            assert read_pose("npz", path, Stated()).fps == fps
+            if fps < 8:
+                with pytest.raises(D2MError, match=rf"too few for a dance; .*\(fps={fps} if it is right\)"):
+                    read_pose("npz", path, Stated())
+            assert read_pose("npz", path, Stated(fps=fps) if fps < 8 else Stated()).fps == fps
     still = np.repeat(dancer(0.1)[:1], 40, axis=0)
-    assert read_pose("npz", save(tmp_path / "a.npz", still, fps=3), Stated()).fps == 3
+    assert read_pose("npz", save(tmp_path / "a.npz", still, fps=9), Stated()).fps == 9
 
 
 @pytest.mark.parametrize("flat", [False, True])
@@ -210,7 +213,7 @@ def test_music_of_another_length_names_a_rate_only_where_one_can_be_stated(tmp_p
 
     song = Recording("a", "x", tmp_path / "a.wav", tmp_path / "a.mp4", "a")
     joints, wave = np.zeros((100, 14, 2), np.float32), np.zeros(8 * 22050, np.float32)
-    for rate, told in ((30.0, "set fps=25"), (None, "max_gap_s=1$")):
+    for rate, told in ((30.0, "set fps=25"), (None, r"max_gap_s=1; if they end together, set audio_offset=-1\.33$")):
         with pytest.raises(D2MError, match=told):
             _match(joints, wave, song, 1.0, rate)
 
@@ -230,6 +233,7 @@ def test_every_statement_that_a_reader_advises_is_translated() -> None:
     for told in (
         "set up=z (or up=y if it does)", "set the right rate, e.g. fps=30", "name them, names={neck:JOINT,...}",
         "omit unit=m", "set up=y, up=x or up=-x", "they may differ by max_gap_s=1",
+        "if they end together, set audio_offset=-1.33",
     ):  # fmt: skip
         keys = [key for key in re.findall(r"(\w+)=", told) if key in STATED]
         spelled = _STATEMENT.sub(r"\1+data.corpus.stated.\2=", told)

@@ -232,7 +232,7 @@ def test_each_half_of_a_song_cut_from_two_is_heard_as_itself(generator: DanceGen
 def test_a_dance_tells_how_and_as_what_its_music_was_heard(tiny_bundle: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "song.wav", halves(music(20), tone(20, SAMPLE_RATE, 3000))[0], SAMPLE_RATE)
     request = {
-        "bundle": str(tiny_bundle), "audio": str(tmp_path / "song.wav"), "seed": 0, "warp": True, "video": False,
+        "bundle": str(tiny_bundle), "music": str(tmp_path / "song.wav"), "seed": 0, "warp": True, "video": False,
         "device": "cpu", "z_dan": None, "edit": {"name": None}, "batch": None, "devices": 1, "state": None,
         "export": [], "lift": "flat", "export_fps": 30,
     }  # fmt: skip

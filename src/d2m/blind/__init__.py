@@ -1,4 +1,4 @@
-"""Blind studies: a page on which people judge dances without knowing who made them, and what their answers say.
+"""Blind studies: a page on which people judge dances without knowing what made them, and scores of their answers.
 
-Files in, files out; dances are drawn by :mod:`d2m.draw`, and what numbers say of dances is in :mod:`d2m.metrics`.
+Files in, files out; dances are drawn by :mod:`d2m.draw`; metrics of dances are in :mod:`d2m.metrics`.
 """

@@ -1,4 +1,4 @@
-"""How far people agree beyond chance."""
+"""Agreement between participants, corrected for chance."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from d2m.core.errors import D2MError
 
 
 def coincidences(values: NDArray[np.int64], n_values: int) -> NDArray[np.float64]:
-    """Answers (raters, units), -1 where there is none -> how often values met in a unit, (n_values, n_values).
+    """Answers (raters, units), -1 if missing -> coincidences of values within units, (n_values, n_values).
 
     Every unit with m >= 2 answers counts as m (Krippendorff 2011, step B). The sum is the number of such answers.
 
@@ -32,7 +32,7 @@ def krippendorff_alpha(values: NDArray[np.int64], n_values: int) -> float:
     alpha = 1 - (n - 1) sum_{c != k} o_ck / sum_{c != k} n_c n_k, with coincidences o (:func:`coincidences`), their row
     sums n_c and their sum n. Source: Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011.
 
-    NaN if no unit has two answers, or if all answers are one value: agreement cannot be told from habit then.
+    NaN if no unit has two answers, or if all answers have the same value.
 
     Raises:
         D2MError: as :func:`coincidences`.
@@ -47,7 +47,7 @@ def krippendorff_alpha(values: NDArray[np.int64], n_values: int) -> float:
 
 
 def agreement(values: NDArray[np.int64], n_values: int) -> float:
-    """The share of pairs of answers to one unit that agree, 0 to 1, units weighted by their answers; NaN without any.
+    """Share of agreeing pairs of answers within units, 0 to 1, units weighted by answers; NaN if there are none.
 
     Raises:
         D2MError: as :func:`coincidences`.

@@ -1,4 +1,4 @@
-"""Files of answers: which count, and why the others do not."""
+"""Files of answers: which of them count, and why the others are excluded."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from d2m.core.errors import D2MError
 
 @dataclass(frozen=True)
 class Rules:
-    """Who is left out. failures: failed attention checks that are forgiven; fastest: the least median time of a
-    participant's answers, as a share of a video's length."""
+    """Rules of exclusion. failures: tolerated failed attention checks; fastest: minimum median time of a participant's
+    answers, as a share of a video's length."""
 
     failures: int = 0
     fastest: float = 0.5
@@ -34,12 +34,12 @@ class Answer:
 
     @property
     def chosen(self) -> str:
-        """The video that a comparison's answer chose."""
+        """The video chosen in a comparison."""
         return self.shown[self.value == "right"]
 
     @property
     def other(self) -> str:
-        """The one that it did not choose."""
+        """The video not chosen."""
         return self.shown[self.value == "left"]
 
 
@@ -49,7 +49,7 @@ class Participant:
 
     file: str
     session: str
-    number: int | None  # that of an invitation, None if it was drawn
+    number: int | None  # as invited, None if the page drew it
     finished: str
     median_s: float
     answers: tuple[Answer, ...]
@@ -67,34 +67,34 @@ def find_answers(answers: str) -> list[Path]:
     """
     path = Path(answers)
     if path.is_dir():
-        found = sorted(path.glob("*.json"))
+        files = sorted(path.glob("*.json"))
     elif path.exists():
-        found = [path]
+        files = [path]
     else:
-        found = sorted(Path(p) for p in glob.glob(answers, recursive=True))
-    if not found:
+        files = sorted(Path(p) for p in glob.glob(answers, recursive=True))
+    if not files:
         raise D2MError(f"answers={answers}: no such file, folder or glob; give the files that participants downloaded")
-    return found
+    return files
 
 
 def read_answers(paths: Sequence[Path], key: Key, rules: Rules) -> tuple[list[Participant], dict[str, str]]:
-    """Participants whose answers count, and file -> why it does not.
+    """Participants whose answers count, and file -> reason for its exclusion.
 
-    Of two files of one session, or of one invitation's number, the one that was finished first counts.
+    Of two files with the same session or participant number, the one finished first counts.
 
     Raises:
-        D2MError: a rule out of its range.
+        D2MError: an invalid rule.
     """
     if rules.failures < 0 or rules.fastest < 0:
         raise D2MError(f"failures={rules.failures} fastest={rules.fastest}: give numbers of at least 0")
     excluded: dict[str, str] = {}
     read: list[Participant] = []
     for path in paths:
-        found = _participant(path, key)
-        if isinstance(found, str):
-            excluded[str(path)] = found
+        outcome = _participant(path, key)
+        if isinstance(outcome, str):
+            excluded[str(path)] = outcome
         else:
-            read.append(found)
+            read.append(outcome)
     kept: list[Participant] = []
     for person in sorted(read, key=lambda p: (p.finished, p.file)):
         same = next((k for k in kept if k.session == person.session), None)
@@ -119,7 +119,7 @@ def read_answers(paths: Sequence[Path], key: Key, rules: Rules) -> tuple[list[Pa
 
 
 def _participant(path: Path, key: Key) -> Participant | str:
-    """A file's answers, or why it has none."""
+    """A file's answers, or the reason why they cannot be used."""
     try:
         plain: Any = json.loads(path.read_text(encoding="utf-8"))
         if plain["format"] != ANSWERS:

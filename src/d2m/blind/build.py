@@ -1,4 +1,4 @@
-"""``d2m blind build``: dances to a folder with a page that asks about them, and a key kept apart."""
+"""``d2m blind build``: writes a folder with a page that asks about dances, and a separate key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from d2m.core.progress import bar
 from d2m.draw.video import probe
 from d2m.music.sound import open_sound
 
-#: question= of conf/blind/build.yaml that have a name.
+#: Named questions (question= in conf/blind/build.yaml).
 QUESTIONS = {
     "music": "Which dance fits the music better?",
     "natural": "Which dance looks more natural?",
@@ -40,7 +40,7 @@ INTRO = (
 
 @dataclass(frozen=True)
 class Page:
-    """What the page says. question: a name of :data:`QUESTIONS` or a text; "{genre}" in it is the song's genre.
+    """Contents of the page. question: a name of :data:`QUESTIONS` or a text; "{genre}" in it is the song's genre.
 
     watch: the share of a video that must have been played before it can be judged.
     """
@@ -58,7 +58,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Look:
-    """How dances are shown. start: second of the song, None for the middle; draw: "auto", "poses" or "video"."""
+    """How dances are shown. start: second of the song; None: the middle; draw: "auto", "poses" or "video"."""
 
     seconds: float = 10.0
     start: float | None = None
@@ -69,10 +69,10 @@ class Look:
 
 
 def read_clips(a: dict[str, Any]) -> list[Clip]:
-    """The dances that a request names, by ``results`` or ``manifest``.
+    """The dances of a request, from ``results`` or ``manifest``.
 
     Raises:
-        D2MError: both or none of them, or what they name cannot be read.
+        D2MError: both or neither are given, or they cannot be read.
     """
     if bool(a["results"]) == bool(a["manifest"]):
         raise D2MError("give results=FOLDER (of folders that d2m infer wrote) or manifest=FILE.csv, and not both")
@@ -83,15 +83,15 @@ def read_clips(a: dict[str, Any]) -> list[Clip]:
 
 
 def build(clips: list[Clip], out: Path, key: Path | None, plan: Plan, page: Page, look: Look, seed: int) -> Key:
-    """Write the study's folder and its key; the folder appears whole or not at all.
+    """Write the study's folder (atomically) and its key.
 
     Args:
         clips: as :func:`d2m.blind.material.complete` returns them.
-        key: default: OUT-key.json beside the folder. If it is there it must be this study's own, and the folder comes
-            out the same to the byte.
+        key: default: OUT-key.json next to the folder. If it exists, it must be the key of this study, and the folder
+            is reproduced to the byte.
 
     Raises:
-        D2MError: a request that cannot be met, before anything is written; or files that cannot be written.
+        D2MError: an invalid request, before anything is written; or files that cannot be written.
     """
     key = key or out.parent / f"{out.name}-key.json"
     _check_places(out, key)
@@ -130,7 +130,7 @@ def build(clips: list[Clip], out: Path, key: Path | None, plan: Plan, page: Page
         written = []
         heard = {song: sound_of(open_sound(path), parts[song]) for song, path in sounds.items()}
         with bar(len(names), "encoding") as step:
-            for s in sorted(shown, key=names.__getitem__):  # so that not even their order on the disk says anything
+            for s in sorted(shown, key=names.__getitem__):  # so that their order on disk reveals nothing
                 clip, target = clip_of[s], temp / "media" / f"{names[s]}.mp4"
                 sound = heard.get(clip.song)
                 write_clip(target, clip, parts[clip.song], drawn=drawn, frozen=s.frozen, sound=sound)
@@ -174,7 +174,7 @@ def _check_page(page: Page, look: Look) -> None:
 
 
 def _guessed(clips: list[Clip], systems: list[str]) -> tuple[tuple[str, ...], list[int]]:
-    """Genres to choose from, and the systems whose dances are guessed: all but neutral versions, which have none."""
+    """Genres to choose from, and the systems whose genre is guessed: all but neutral versions, which have no genre."""
     guessed = []
     for k, system in enumerate(systems):
         own = [c for c in clips if c.system == system]
@@ -193,7 +193,7 @@ def _guessed(clips: list[Clip], systems: list[str]) -> tuple[tuple[str, ...], li
 
 
 def _drawn(clips: list[Clip], look: Look) -> bool:
-    """Whether dances are drawn from their poses: all or none, since their looks would tell them apart.
+    """Whether dances are drawn from their poses: all or none, since otherwise their look would reveal the system.
 
     Raises:
         D2MError: some have no poses and some no video, or a video shows more than one dance.
@@ -246,7 +246,7 @@ def _video(clip: Clip) -> Path:
 def _write_page(
     folder: Path, key: Key, slots: list[Slot], page: Page, asked: dict[Shown, str | None], names: dict[Shown, str]
 ) -> None:
-    """The page's files. Its data are a script: a page that is opened from a disk may not read other files."""
+    """The page's files. Its data are a script, because a page opened from disk may not read other files."""
     genre_of = {names[s]: genre for s, genre in asked.items()}
     told = []
     for slot in slots:

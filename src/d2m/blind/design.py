@@ -1,7 +1,6 @@
-"""Who sees what, where and when: comparisons and guesses dealt to participants so that nothing depends on place.
+"""The experimental design: assigns comparisons and guesses to participants, balanced over sides and order.
 
-Everything is drawn from one generator, and dances are numbers here: which system is which is not known to the design
-but for its number.
+Everything is drawn from one generator. Dances are numbers here, so the design does not depend on the names of systems.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from d2m.core.errors import D2MError
 
 
 class Shown(NamedTuple):
-    """A dance on the page: whose, to which song, and whether it is held still."""
+    """A dance on the page: its system, its song, and whether it is a still picture."""
 
     system: int
     song: int
@@ -27,8 +26,8 @@ class Shown(NamedTuple):
 class Trial(NamedTuple):
     """One question. shown: (left, right) of a comparison, the only dance of a guess.
 
-    kind: "choice", a comparison that counts; "repeat", one of them again with sides swapped; "check", a dance beside
-    itself held still; "genre", a guess.
+    kind: "choice", a comparison that counts; "repeat", one of them with sides swapped; "check", a dance next to a still
+    picture of itself; "genre", a guess.
     """
 
     kind: str
@@ -37,7 +36,7 @@ class Trial(NamedTuple):
 
 @dataclass(frozen=True)
 class Slot:
-    """What one participant sees, in this order; ``options``: the order of the genres' buttons."""
+    """The trials of one participant, in order; ``options``: the order of the genres' buttons."""
 
     trials: tuple[Trial, ...]
     options: tuple[int, ...]
@@ -54,10 +53,10 @@ class Plan:
     genre_trials: int
 
     def fitted(self, n_systems: int, n_songs: int, n_guessed: int) -> Plan:
-        """The plan with no more trials than there are comparisons and dances to guess.
+        """The plan, limited to the number of comparisons and dances to guess.
 
         Raises:
-            D2MError: a number out of its range, or nothing to show.
+            D2MError: a number out of range, or nothing to show.
         """
         for name, low, high in (
             ("participants", 1, 10_000), ("trials", 0, 500), ("repeats", 0, 100), ("checks", 0, 20),
@@ -79,9 +78,9 @@ class Plan:
 
 
 def williams_row(n: int, row: int) -> list[int]:
-    """An order of n things: row of a Williams design (Williams 1949, Aust. J. Sci. Res. A 2, 149).
+    """An order of n items: a row of a Williams design (Williams 1949, Aust. J. Sci. Res. A 2, 149).
 
-    Over n rows every thing stands once in every place; over n rows (2 n if n is odd) every thing also follows every
+    Over n rows, every item occurs once at every position; over n rows (2 n if n is odd), every item also follows every
     other equally often.
     """
     zigzag = [(k + 1) // 2 if k % 2 else (n - k // 2) % n for k in range(n)]
@@ -95,10 +94,10 @@ def deal(
     """The slots of a fitted plan.
 
     Comparisons (pair of systems, song) lie on a ring in which neighbours have different songs, and participants take
-    ``plan.trials`` of them one after the other, so that no comparison is shown more than once more often than another.
+    ``plan.trials`` of them one after the other, so that the counts of any two comparisons differ by at most one.
     In every round of the ring the sides of each comparison are swapped, and within a round a pair's sides alternate
     over its songs. The order within a participant is a row of a Williams design. Guesses are dealt in the same way.
-    Whether comparisons or guesses come first alternates over participants, as the side of a check's right answer does.
+    Whether comparisons or guesses come first alternates over participants, as does the side of a check's right answer.
 
     Args:
         guessed: systems whose dances' genre is guessed.
@@ -137,7 +136,7 @@ def deal(
 
 
 def _insert_checks(trials: list[Trial], checks: list[Shown], turn: int, rng: np.random.Generator) -> list[Trial]:
-    """Checks among the trials, one in each of as many equal stretches, never first."""
+    """Insert checks at random, one in each of equally long parts of the trials, never first."""
     out: list[Trial] = []
     places = {}
     for j, dance in enumerate(checks):

@@ -1,4 +1,4 @@
-"""The key of a study: the secret behind its names, and which video shows what; kept apart from the page."""
+"""The key of a study: the secret behind its names and the contents of its videos; kept apart from the page."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ ANSWERS = "d2m-blind-answers-1"
 
 
 def new_secret() -> bytes:
-    """32 random bytes, which no one can guess."""
+    """32 random bytes."""
     return os.urandom(32)
 
 
 def keyed(secret: bytes, *parts: object) -> bytes:
-    """HMAC-SHA256 of some parts under the secret: without it, nothing can be said of them."""
+    """HMAC-SHA256 of some parts under the secret, without which they cannot be recovered."""
     return hmac.new(secret, json.dumps([str(p) for p in parts]).encode(), hashlib.sha256).digest()
 
 
@@ -37,15 +37,15 @@ def token(secret: bytes, seed: int, clip: Clip, frozen: bool) -> str:
 
 
 def generator(secret: bytes, seed: int) -> np.random.Generator:
-    """What the design is drawn from: a seed that is easily guessed would give the design away, and with it the key."""
+    """The generator of the design, which includes the secret, as a guessable seed alone would reveal the design."""
     return np.random.default_rng(int.from_bytes(keyed(secret, "design", seed), "big"))
 
 
 @dataclass(frozen=True)
 class Key:
-    """What :mod:`d2m.blind.score` needs to read answers.
+    """The information that :mod:`d2m.blind.score` needs to read answers.
 
-    study: the page's id. secret, seed: what rebuilds it. question, genres, seconds: as on the page. videos: name on
+    study: the page's id. secret, seed: reproduce it. question, genres, seconds: as on the page. videos: name on
     the page -> {system, song, genre, frozen}. slots: of every participant, its trials as [kind, names shown].
     """
 
@@ -64,7 +64,7 @@ class Key:
         return sorted({v["system"] for v in self.videos.values()})
 
     def write(self, path: Path) -> None:
-        """Write it; whole or not at all.
+        """Write it atomically.
 
         Raises:
             D2MError: it cannot be written.
@@ -74,7 +74,7 @@ class Key:
 
     @classmethod
     def read(cls, path: Path) -> Key:
-        """Raises D2MError: missing, or no key."""
+        """Raises D2MError if it is missing or invalid."""
         try:
             plain = json.loads(path.read_text(encoding="utf-8"))
             if plain.pop("format") != FORMAT:
@@ -88,7 +88,7 @@ class Key:
 
 
 def named(slots: list[Slot], names: dict[Shown, str]) -> list[list[tuple[str, tuple[str, ...]]]]:
-    """Slots with the names of videos in place of dances."""
+    """Slots with names of videos instead of dances."""
 
     def one(trial: Trial) -> tuple[str, tuple[str, ...]]:
         return trial.kind, tuple(names[s] for s in trial.shown)

@@ -1,4 +1,4 @@
-"""What a study shows: one system's dance to one song, as poses or as a video, and the song's sound."""
+"""The material of a study: dances of each system to each song, as poses or videos, and the songs' audio."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from d2m.core.errors import D2MError
 from d2m.core.files import csv_rows
 from d2m.music.audio import AUDIO_SUFFIXES
 
-#: Versions of an edited dance, as ``d2m infer`` stores them; "target" is also the only one of an unedited dance.
+#: Versions of an edited dance, as stored by ``d2m infer``; an unedited dance only has "target".
 VERSIONS = ("original", "neutral", "target")
 
 
@@ -20,8 +20,8 @@ VERSIONS = ("original", "neutral", "target")
 class Clip:
     """One system's dance to one song.
 
-    poses: npz file, of which ``version`` is shown; video: mp4 file; at least one is there. genre: what the dance is
-    meant to be, if that is known; asked: the genre that an edit was asked for.
+    poses: npz file, of which ``version`` is shown; video: mp4 file; at least one is there. genre: the intended
+    genre of the dance, if known; asked: the target genre of an edit.
     """
 
     system: str
@@ -32,11 +32,11 @@ class Clip:
     version: str = "target"
     video: Path | None = None
     several_dances: bool = False  # whether the video shows more than this dance
-    music: str | None = None  # what tells its song from others, to see that all systems dance to one
+    music: str | None = None  # identifies the song file, to check that all systems use the same one
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """Name in messages."""
         return f"{self.system}/{self.song}"
 
 
@@ -57,10 +57,10 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 
 
 def read_manifest(path: Path) -> list[Clip]:
-    """Videos of anybody's: a CSV file (system,song,genre,video[,asked]); genre may be empty, paths are relative to it.
+    """Videos from any source: a CSV file (system,song,genre,video[,asked]) with relative paths; genre may be empty.
 
     Raises:
-        D2MError: unreadable, a file that is not there, or a system with two dances to one song.
+        D2MError: unreadable, a missing file, or a system with two dances to one song.
     """
     clips = []
     for row in read_table(path, ("system", "song", "video")):
@@ -73,12 +73,12 @@ def read_manifest(path: Path) -> list[Clip]:
 
 
 def read_results(root: Path, systems: Iterable[str], genre_of: Mapping[str, str]) -> list[Clip]:
-    """What ``d2m infer`` wrote: a folder per system, in each NAME.npz, NAME.mp4 and NAME.json of every song.
+    """Results of ``d2m infer``: a folder per system, with NAME.npz, NAME.mp4 and NAME.json for every song.
 
     Args:
         root: the folder of the systems' folders.
         systems: "FOLDER" or "FOLDER:VERSION" (:data:`VERSIONS`), which is also the system's name; none: all folders.
-        genre_of: song -> genre, for dances that no edit changed.
+        genre_of: song -> genre, for unedited dances.
 
     Raises:
         D2MError: no such folder or version, no dances, or systems that danced to different songs.
@@ -93,7 +93,7 @@ def read_results(root: Path, systems: Iterable[str], genre_of: Mapping[str, str]
             head, _, version = system.rpartition(":")
             folder = root / head
         if not folder.is_dir():
-            raise D2MError(f"systems: {folder} is no folder; give names of folders in {root}, or FOLDER:VERSION")
+            raise D2MError(f"systems: {folder} is not a folder; give names of folders in {root}, or FOLDER:VERSION")
         if version not in VERSIONS:
             raise D2MError(f"systems: {system}: no version '{version}'; choose from {', '.join(VERSIONS)}")
         names = sorted({p.stem for p in folder.iterdir() if p.suffix in (".npz", ".mp4") and p.name[0] != "."})
@@ -128,7 +128,7 @@ def complete(clips: Sequence[Clip]) -> list[Clip]:
     """Clips sorted by system and song, if every system danced once to every song, and to the same music.
 
     Raises:
-        D2MError: naming what is missing or twice.
+        D2MError: naming what is missing or duplicate.
     """
     table: dict[tuple[str, str], Clip] = {}
     for clip in clips:
@@ -147,24 +147,24 @@ def complete(clips: Sequence[Clip]) -> list[Clip]:
 
 
 def asked_genres(clips: Sequence[Clip]) -> dict[str, str]:
-    """Song -> the genre that is asked about: the one that edits went to, else the one that all its dances have.
+    """Song -> the genre in the question: the target of its edits, else the common genre of its dances.
 
     Raises:
         D2MError: a song with none or several.
     """
-    found = {}
+    asked = {}
     for song in dict.fromkeys(c.song for c in clips):
         own = [c for c in clips if c.song == song]
         genres = {c.asked for c in own if c.asked} or {c.genre for c in own if c.genre}
         if len(genres) != 1:
             said = f"of {' and '.join(sorted(genres))}" if genres else "of no known genre"
-            raise D2MError(f"'{song}': dances {said}, so that the question has no one genre; give another question=")
-        found[song] = str(genres.pop())
-    return found
+            raise D2MError(f"'{song}': dances {said}, so there is no single genre to ask about; give another question=")
+        asked[song] = str(genres.pop())
+    return asked
 
 
 def find_sound(song: str, clips: Sequence[Clip], music: Path | None) -> Path:
-    """The file that all videos of a song get their sound from: ``music/SONG.*``, else a dance's video.
+    """The file with the sound for all videos of a song: ``music/SONG.*``, else a dance's video.
 
     Raises:
         D2MError: there is none.

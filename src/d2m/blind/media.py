@@ -1,4 +1,4 @@
-"""Videos that tell nothing but what they show: one codec, length, frame and size in bytes, no metadata."""
+"""Videos that reveal nothing but their content: same codec, length, frame and file size, no metadata."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from d2m.draw.render import THEMES, VIDEO_FPS, Frame, draw_dance
 from d2m.draw.video import probe, write_video
 from d2m.music.sound import Sound
 
-#: The time stamp of every file, 2000-01-01: archives cannot hold 1970.
+#: Time stamp of every file: 2000-01-01, since archives cannot represent 1970.
 STAMP_S = 946_684_800
 
 
@@ -67,7 +67,7 @@ def length_s(clip: Clip, drawn: bool) -> float:
 
 
 def frames_of(clip: Clip, part: Excerpt, drawn: bool, frozen: bool) -> Iterator[Frame]:
-    """The frames of an excerpt at :data:`d2m.draw.render.VIDEO_FPS`; frozen: the one in its middle, all along."""
+    """The frames of an excerpt at :data:`d2m.draw.render.VIDEO_FPS`; frozen: only the middle one, repeated."""
     n = round(part.seconds * VIDEO_FPS)
     if drawn:
         poses, fps = read_poses(clip)
@@ -82,7 +82,7 @@ def frames_of(clip: Clip, part: Excerpt, drawn: bool, frozen: bool) -> Iterator[
 
 
 def _film(clip: Clip, part: Excerpt, n: int) -> Iterator[Frame]:
-    """n frames of a video, by its own time stamps, fitted into the square."""
+    """n frames of a video, by its own time stamps, scaled to fit the square."""
     assert clip.video is not None
     try:
         with av.open(str(clip.video.absolute())) as f:
@@ -104,7 +104,7 @@ def _film(clip: Clip, part: Excerpt, n: int) -> Iterator[Frame]:
 
 
 def _square(image: Frame, size: int) -> Frame:
-    """An image scaled into a square, the rest in the background's colour."""
+    """An image scaled to fit a square, padded with the background colour."""
     height, width = image.shape[:2]
     scale = size / max(height, width)
     small = cv2.resize(
@@ -118,7 +118,7 @@ def _square(image: Frame, size: int) -> Frame:
 
 
 def sound_of(sound: Sound, part: Excerpt) -> tuple[NDArray[np.float32], int]:
-    """The excerpt of a song, (n, channels), and its samples per second; followed by silence if the song ends."""
+    """The excerpt of a song, (n, channels), and its samples per second; padded with silence."""
     low, high = round(part.start_s * sound.rate), round((part.start_s + part.seconds) * sound.rate)
     return np.concatenate(list(sound.blocks(high)), axis=1)[:, low:high].T, sound.rate
 
@@ -137,9 +137,9 @@ def write_clip(
 
 
 def level(files: Sequence[Path], secret: bytes) -> int:
-    """Fill files up to one size with a ``free`` box of noise, which players skip; returns the size in bytes.
+    """Pad files to equal size with a ``free`` box of noise, which players ignore; returns the size in bytes.
 
-    A file's noise depends on the secret and its name, so that two videos of one dance are not the same bytes.
+    The noise depends on the secret and the file name, so that two videos of the same dance differ in their bytes.
     """
     size = 1024 * (max(f.stat().st_size for f in files) // 1024 + 2)
     for file in files:
@@ -151,6 +151,6 @@ def level(files: Sequence[Path], secret: bytes) -> int:
 
 
 def stamp(folder: Path) -> None:
-    """Give everything in a folder, and itself, one time of change."""
+    """Give a folder and everything in it the same modification time."""
     for path in [*sorted(folder.rglob("*"), reverse=True), folder]:
         os.utime(path, (STAMP_S, STAMP_S))

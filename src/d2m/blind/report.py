@@ -1,4 +1,4 @@
-"""``d2m blind score``: answers and a key to report.json, a table and figures."""
+"""``d2m blind score``: turns answers and a key into report.json, a table and figures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def score_study(answers: str, key: Path, out: Path, rules: Rules, samples: int, 
     """Score a study; write ``OUT/report.json`` and figures, and return the report.
 
     Raises:
-        D2MError: no key, no answers that count, a value out of its range, or a folder that cannot be written.
+        D2MError: no key, no valid answers, a value out of range, or a folder that cannot be written.
     """
     if not 1 <= samples <= 100_000:
         raise D2MError(f"samples={samples}: give a whole number from 1 to 100000")

@@ -1,4 +1,4 @@
-"""What answers say: strengths, preferences and guesses against chance, and how far people agree."""
+"""Scores of answers: strengths, preferences and guesses against chance, and agreement."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ _LEVEL = 0.95
 
 
 def score(key: Key, people: Sequence[Participant], samples: int, seed: int) -> dict[str, Any]:
-    """Everything that is measured, as plain values; NaN where it cannot be.
+    """All results, as plain values; NaN if undefined.
 
     Intervals are 95 % percentile intervals of a bootstrap over participants, ``samples`` draws; NaN for fewer than two
-    participants. ``p`` are exact binomial tests over answers, which they take to be independent: two-sided for
-    comparisons; for genres, of more right guesses than by chance. ``q`` is p after Benjamini and Hochberg's correction.
+    participants. ``p`` values are from exact binomial tests over answers, assumed to be independent: two-sided for
+    comparisons; for genres, one-sided for more correct guesses than by chance. ``q`` is p after Benjamini and
+    Hochberg's correction.
 
     Raises:
-        D2MError: comparisons that leave systems unconnected.
+        D2MError: the comparisons do not connect all systems.
     """
     draws = np.random.default_rng(seed).integers(len(people), size=(samples, len(people)))
     out: dict[str, Any] = {}
@@ -60,7 +61,7 @@ def _ratio(hits: NDArray[np.float64], all_: NDArray[np.float64], weights: NDArra
 def _share(
     hits: NDArray[np.float64], of: NDArray[np.float64], chance: float, draws: NDArray[np.int64], side: str = "two-sided"
 ) -> Any:
-    """One share of counts (participants,): its value, interval and test against chance, on this side."""
+    """A share of counts (participants,), with its interval and test against chance on ``side``."""
     low, high = _interval(lambda w: _ratio(hits[:, None], of[:, None], w), draws)[:, 0]
     k, n = int(hits.sum()), int(of.sum())
     return {
@@ -78,7 +79,7 @@ def _choices(key: Key, people: Sequence[Participant], draws: NDArray[np.int64]) 
             wins[k, winner, loser] += 1
     total = wins.sum(0)
     theta = bradley_terry(total, systems)
-    # The whole table goes first, so that pairs that a sample lacks are still known to be comparable.
+    # The full table comes first, so that pairs missing from a sample are still known to be compared.
     low, high = _interval(
         lambda w: bradley_terry(np.concatenate([total[None], np.tensordot(w, wins, 1)]), systems)[1:], draws
     )
@@ -96,7 +97,7 @@ def _choices(key: Key, people: Sequence[Participant], draws: NDArray[np.int64]) 
     for row, q in zip(tested, false_discovery_control([row["p"] for row in tested]), strict=True):
         row["q"] = float(q)
     values = _table(people, "choice", lambda a: (tuple(sorted(a.shown)), int(min(a.shown) != a.chosen)))
-    # Which of two dances is called the first is arbitrary: in both orders, else alpha would depend on names.
+    # The order of two dances is arbitrary; counting both orders makes alpha independent of their names.
     values = np.hstack([values, np.where(values < 0, -1, 1 - values)])
     left = np.array([[sum(a.value == "left" for a in p.of("choice")), len(p.of("choice"))] for p in people], float)
     same = np.array([_again(p) for p in people], float)
@@ -109,14 +110,14 @@ def _choices(key: Key, people: Sequence[Participant], draws: NDArray[np.int64]) 
 
 
 def _again(person: Participant) -> tuple[int, int]:
-    """How many repeated comparisons were answered as the first time, of how many."""
+    """(number of repeated comparisons with the same answer as before, number of repeats)."""
     first = {frozenset(a.shown): a.chosen for a in person.of("choice")}
     repeats = [a for a in person.of("repeat") if frozenset(a.shown) in first]
     return sum(first[frozenset(a.shown)] == a.chosen for a in repeats), len(repeats)
 
 
 def _table(people: Sequence[Participant], kind: str, code: Callable[[Any], tuple[Any, int]]) -> NDArray[np.int64]:
-    """Answers (participants, units), -1 where there is none; ``code`` gives an answer's unit and value."""
+    """Answers (participants, units), -1 if missing; ``code`` gives an answer's unit and value."""
     coded = [{unit: value for unit, value in map(code, p.of(kind))} for p in people]
     units = sorted({unit for row in coded for unit in row})
     table = np.array([[row.get(u, -1) for u in units] for row in coded], np.int64)

@@ -1,4 +1,4 @@
-"""Bradley-Terry strengths of systems that were compared in pairs."""
+"""Bradley-Terry strengths from pairwise comparisons of systems."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def bradley_terry(
 
     Bradley and Terry 1952, Biometrika 39, 324; fitted by Hunter's MM algorithm (2004, Ann. Stat. 32, 384, eq. 3).
     Deviation: ``prior`` wins each way are added to every pair that was compared in any of the tables, so that a system
-    that won always has a finite strength; one half is Jeffreys' prior for two systems. 0 is plain maximum likelihood.
+    that always won has a finite strength; one half is Jeffreys' prior for two systems. 0 gives maximum likelihood.
 
     Args:
         wins: (..., s, s), [i, j] how often i was chosen over j; a tie is half a win for both. Leading dimensions are
@@ -33,7 +33,7 @@ def bradley_terry(
         (..., s).
 
     Raises:
-        D2MError: another shape, negative or not finite; systems that no chain of comparisons connects; or, with prior
+        D2MError: another shape, negative or not finite; systems not connected by comparisons; or, with prior
             0, a system that always or never won against the others.
     """
     w = np.array(wins, np.float64)
@@ -56,7 +56,7 @@ def bradley_terry(
         raise D2MError(f"{sides[0]} was never compared with {sides[1]}, nor by way of others; collect more answers")
     if not prior and any(connected_components(t > 0, connection="strong")[0] > 1 for t in w.reshape(-1, s, s)):
         raise D2MError(
-            "bradley_terry: a system always won or lost against the others, so that its strength is infinite; give a "
+            "bradley_terry: a system always won or lost against the others, so its strength is infinite; give a "
             "prior above 0"
         )
     w += prior * compared

@@ -1,7 +1,7 @@
-"""What a trained system is on disk, and how the reference implementation's checkpoints become one.
+"""Trained systems and runs on disk: bundles, run folders, passports and signatures.
 
-:mod:`d2m.bundle.format` writes and reads bundles; :mod:`d2m.original.read` reads the reference's files;
-``d2m import-original`` is the command.
+:mod:`d2m.bundle.format` writes and reads bundles. Checkpoints of the reference implementation are converted by
+:mod:`d2m.original` (``d2m import-original``).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Lazy: who reads run.json, as d2m runs does, need not wait for torch.
+    # Lazy, so that reading run.json (d2m runs) does not import torch.
     if name in __all__:
         return getattr(importlib.import_module("d2m.bundle.format"), name)
     raise AttributeError(f"module 'd2m.bundle' has no attribute '{name}'")

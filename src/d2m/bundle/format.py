@@ -1,14 +1,14 @@
 """A trained system on disk: seven small files, no pickle, readable without Lightning and Hydra.
 
 config.json          sizes, front end, beat tracker, style mode, motion threshold
-weights.safetensors  every network but the discriminators
+weights.safetensors  all networks except the discriminators
 normalizer.npz       pose and feature mean and standard deviation of the training split
 genres.json          names of the genres, in the order of the style network's classes
 genre_means.npz      genre -> mean z_dan of the training songs
-provenance.json      where it came from, and the sha256 of every other file
+provenance.json      origin, and the sha256 of every other file
 CARD.md              the model card
 
-One more file if stage motion_style was trained (docs/adr/0045-motion-style.md); provenance.json lists it:
+If stage motion_style was trained, there is one more file (docs/adr/0045-motion-style.md), listed in provenance.json:
 
 motion_style.safetensors  the motion classifier; config.json's "motion_style" has its sizes and held-out accuracy
 """
@@ -19,6 +19,7 @@ import errno
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -32,6 +33,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from d2m.bundle.run_folder import RunFolder
+from d2m.bundle.signature import runs_below
 from d2m.core.errors import D2MError
 from d2m.core.files import sha256
 from d2m.data.normalizer import Normalizer
@@ -42,7 +44,7 @@ from d2m.nets.sizes import MotionSizes, Sizes
 FORMAT = 1
 CONFIG, WEIGHTS, NORMALIZER, GENRES = "config.json", "weights.safetensors", "normalizer.npz", "genres.json"
 GENRE_MEANS, PROVENANCE, CARD = "genre_means.npz", "provenance.json", "CARD.md"
-#: Optional, and in no other file: the digest of WEIGHTS names the latent space, which a classifier does not change.
+#: Optional, in a separate file, because the digest of WEIGHTS identifies the latent space, which it does not affect.
 MOTION_STYLE = "motion_style.safetensors"
 _MOTION_KEY = "motion_style"
 FILES = (CONFIG, WEIGHTS, NORMALIZER, GENRES, GENRE_MEANS, PROVENANCE, CARD)
@@ -51,7 +53,7 @@ _CONFIG_KEYS = {"format", "sizes", "front_end", "style_mode", "motion_threshold"
 
 @dataclass(frozen=True)
 class Bundle:
-    """The contents of a bundle, checked."""
+    """The validated contents of a bundle."""
 
     folder: Path
     config: dict[str, Any]
@@ -64,28 +66,28 @@ class Bundle:
 
     @property
     def sizes(self) -> Sizes:
-        """Of the networks; of a bundle that :func:`read_bundle` accepted, always valid."""
+        """Sizes of the networks; always valid for a bundle accepted by :func:`read_bundle`."""
         return Sizes.from_dict(self.config["sizes"])
 
     @property
     def motion_sizes(self) -> MotionSizes | None:
-        """Of the motion classifier; None without one."""
+        """Sizes of the motion classifier; None without one."""
         facts = self.config.get(_MOTION_KEY)
         return None if facts is None else MotionSizes.from_dict(facts["sizes"])
 
     def load_weights_into(self, net: nn.Module) -> None:
-        """Strictly.
+        """Load all tensors; names and shapes must match exactly.
 
         Raises:
-            D2MError: a tensor is missing, extra or misshapen.
+            D2MError: a tensor is missing, extra or has another shape.
         """
         self._load(net, self.state, WEIGHTS)
 
     def load_motion_style_into(self, net: nn.Module) -> None:
-        """Strictly; only if :attr:`motion_style` is not None.
+        """As :meth:`load_weights_into`, for the motion classifier; requires that :attr:`motion_style` is not None.
 
         Raises:
-            D2MError: a tensor is missing, extra or misshapen.
+            D2MError: a tensor is missing, extra or has another shape.
         """
         self._load(net, self.motion_style or {}, MOTION_STYLE)
 
@@ -114,9 +116,9 @@ def _json(path: Path, value: Any) -> None:
 def _tensors(path: Path, state: dict[str, Tensor]) -> None:
     try:
         save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, path)
-    except SafetensorError as e:  # what safetensors makes of a full disk
+    except SafetensorError as e:  # raised by safetensors if the disk is full
         raise OSError(errno.EIO, str(e)) from e
-    os.chmod(path, 0o644)  # safetensors writes for the owner alone
+    os.chmod(path, 0o644)  # safetensors makes files readable by their owner only
 
 
 def write_bundle(
@@ -132,15 +134,15 @@ def write_bundle(
     motion_style: dict[str, Tensor] | None = None,
     extra: Callable[[Path], None] | None = None,
 ) -> Path:
-    """Write a bundle in one piece: it appears whole, by a rename, or not at all. One already there is replaced.
+    """Write a bundle atomically, replacing an existing one.
 
     Args:
         motion_style: tensors of the motion classifier; ``config["motion_style"]`` then has "sizes" and "held_out".
-        extra: called with the folder before it gets its name, to write what goes with the bundle but is not of it.
+        extra: called with the temporary folder, to write further files that go with the bundle but are not part of it.
 
     Raises:
         D2MError: the folder cannot be written; an unknown style mode.
-        ValueError: the config lacks a key that :func:`read_bundle` asks for.
+        ValueError: the config lacks a key that :func:`read_bundle` requires.
     """
     missing = (_CONFIG_KEYS - {"format"}) - config.keys()
     if missing:
@@ -186,10 +188,10 @@ def write_bundle(
 
 
 def _check_style_mode(folder: Path, config: dict[str, Any]) -> None:
-    """See that the style mode is one that is known here.
+    """Check that the style mode is known.
 
     Raises:
-        D2MError: it is not.
+        D2MError: an unknown style mode.
     """
     try:
         check_style_mode(config["style_mode"])
@@ -198,10 +200,10 @@ def _check_style_mode(folder: Path, config: dict[str, Any]) -> None:
 
 
 def _check_sizes(folder: Path, config: dict[str, Any]) -> None:
-    """See that networks can be built.
+    """Check that the networks can be built.
 
     Raises:
-        D2MError: an unknown, missing or impossible width.
+        D2MError: an unknown, missing or invalid width.
     """
     try:
         Sizes.from_dict(config["sizes"])
@@ -212,10 +214,10 @@ def _check_sizes(folder: Path, config: dict[str, Any]) -> None:
 
 
 def _check_width(folder: Path, config: dict[str, Any], normalizer: Normalizer) -> None:
-    """See that networks, normaliser and front end agree on how many features a frame has.
+    """Check that networks, normaliser and front end have the same number of features.
 
     Raises:
-        D2MError: they do not. A front end that is not known here is not compared.
+        D2MError: they differ. An unknown front end is not compared.
     """
     said = {"the normaliser": normalizer.n_features, "the networks": Sizes.from_dict(config["sizes"]).n_features}
     if config["front_end"] in FRONT_ENDS:
@@ -234,8 +236,16 @@ def read_bundle(folder: str | Path) -> Bundle:
     folder = Path(folder)
     if not folder.is_dir():
         raise D2MError(f"{folder}: no such bundle folder; d2m train writes one to <run>/bundle")
-    if RunFolder(folder).bundle.is_dir() and not (folder / CONFIG).is_file():
-        raise D2MError(f"{folder}: a run's folder; give {RunFolder(folder).bundle}")
+    run = RunFolder(folder)
+    if run.bundle.is_dir() and not (folder / PROVENANCE).is_file():
+        raise D2MError(f"{folder}: a run's folder; give {run.bundle}")
+    if run.facts_path.is_file():
+        raise D2MError(
+            f"{folder}: a run that has no bundle (yet); d2m runs show run={shlex.quote(str(folder))} says why"
+        )
+    if not any((folder / name).is_file() for name in FILES):
+        below = next((r.bundle for r in runs_below(folder, 2) if r.bundle.is_dir()), "the folder RUN/bundle")
+        raise D2MError(f"{folder}: not a bundle; give {below}")
     for name in FILES:
         if not (folder / name).is_file():
             raise D2MError(f"{folder / name}: missing from the bundle; copy the whole folder again")

@@ -2,7 +2,7 @@
 
 run.json  state       running, done, failed, pruned (a sweep gave it up), killed or requeued (its job goes on later)
           error       of one that is not done: why, on one line
-          stage       what it is at: "corpus", a stage, "bundle"
+          stage       what it is at: "start", "corpus", a stage, "bundle"
           heartbeat   when the process that trains last said so, every BEAT_SECONDS
           started, resumed, ended   of the first session, the present one and the last (ISO 8601, UTC)
           host, pid, slurm_job, wandb   where it is; W&B's ids by stage
@@ -17,8 +17,8 @@ from __future__ import annotations
 import os
 import platform
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any
@@ -86,7 +86,7 @@ class Passport:
             return self
         self._before = self.run.facts()
         kept = {k: v for k, v in self._before.items() if k not in _LIVE} or self._given
-        session: dict[str, Any] = {"state": "running", "stage": "corpus", "host": platform.node(), "pid": os.getpid()}
+        session: dict[str, Any] = {"state": "running", "stage": "start", "host": platform.node(), "pid": os.getpid()}
         if job := slurm_job():
             session |= {"slurm_job": job, "slurm_restarts": int(os.environ.get("SLURM_RESTART_COUNT") or 0)}
         self._facts = {"started": now(), **kept, **session}
@@ -112,7 +112,8 @@ class Passport:
             mixed = self.run.has_trained() and self._before.get("signature") != signature
             write_json(self.run.config_path, config)
             self._identified = True
-            self.update(**self._given, **facts, signature=None if mixed else signature)
+            given = self._given if self._before else {}  # else it says so already
+            self.update(**given, **facts, signature=None if mixed else signature)
 
     def update(self, **facts: Any) -> None:
         """Say something more in run.json, at once.
@@ -158,6 +159,34 @@ class Passport:
                     self._facts["metrics"] = {"stage": stage, **metrics}
         self._facts["heartbeat"] = now()
         write_json(self.run.facts_path, self._facts)
+
+
+class Begun:
+    """A new run whose folder this process holds, with its passport, from before the libraries are loaded that train it.
+
+    Args:
+        passport: entered.
+        held: what is left, in this order, at the run's end: the passport, then the folder's lock.
+    """
+
+    def __init__(self, passport: Passport, held: ExitStack) -> None:
+        self.passport, self._held = passport, held
+
+    def take_over(self) -> ExitStack:
+        """What the caller has to leave from now on, instead of :func:`begun`."""
+        return self._held.pop_all()
+
+
+@contextmanager
+def begun(run: RunFolder, facts: Mapping[str, Any]) -> Iterator[Begun]:
+    """Hold a new run's folder and write its run.json; both end with the block unless somebody takes them over.
+
+    Raises:
+        D2MError: another process holds the folder, or it cannot be written.
+    """
+    with ExitStack() as held:
+        held.enter_context(run.lock())
+        yield Begun(held.enter_context(Passport(run, facts)), held)
 
 
 def slurm_job() -> str | None:

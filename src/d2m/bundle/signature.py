@@ -1,4 +1,4 @@
-"""What makes two runs the same training: config, corpus and code, without where they lie and what they show."""
+"""Signatures, equal for runs with the same training: config, corpus and code, without paths and display options."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
 from d2m.core.files import sha256
 
-#: What every stage sees, on whichever machine it is trained.
+#: Keys that affect every stage.
 _SEEN = ("model", "fit", "data", "seed", "repeat_batches")
-#: Keys that change nothing that is learned: places, loggers, what is shown. Of ``data`` the corpus's digest says it.
+#: Keys that do not affect training: paths, loggers, display. ``data`` is represented by the digest of the corpus.
 UNSIGNED = (
     "logger", "project", "resume", "rerun", "reuse", "objective", "callbacks.progress_bar", "callbacks.dance_video",
     "callbacks.latent", "callbacks.checkpoint_every_n_epochs", "data.name", "data.root", "data.cache",
     "data.front_end", "data.corpus",
 )  # fmt: skip
-#: Overrides that make no other run of one: a difference in them says nothing.
+#: Overrides that do not distinguish one run from another.
 UNSAID = (
     "callbacks.dance_video", "callbacks.latent", "callbacks.progress_bar", "data.cache", "hydra", "logger", "project",
     "rerun", "resume", "reuse", "torch_threads",
@@ -35,10 +35,10 @@ def is_unsaid(override: str) -> bool:
 
 
 def signature(config: Mapping[str, Any], corpus_digest: str, code: str) -> str:
-    """Sixteen hex digits, equal for two runs that train the same.
+    """Sixteen hex digits, equal for two runs with the same training.
 
-    Of ``model`` and ``fit`` only the stages that are trained count, and of checkpoints in ``init_from`` and
-    ``continue_from`` the contents, not the path.
+    Of ``model`` and ``fit``, only the trained stages count; of checkpoints in ``init_from`` and ``continue_from``, the
+    contents rather than the path.
 
     Args:
         config: the resolved config of ``d2m train``.
@@ -54,21 +54,21 @@ def signature(config: Mapping[str, Any], corpus_digest: str, code: str) -> str:
 def stage_signature(
     config: Mapping[str, Any], stage: str, starts: Mapping[str, Path], corpus_digest: str, code: str
 ) -> str:
-    """Sixteen hex digits, equal for two stages that are trained alike, whatever else their runs train.
+    """Sixteen hex digits, equal for two stages with the same training, regardless of the other stages of their runs.
 
     Args:
         config: the resolved config of ``d2m train``.
-        starts: name -> checkpoint that the stage starts from; what counts is its contents.
+        starts: name -> checkpoint that the stage starts from; its contents count, not its path.
         corpus_digest, code: as for :func:`signature`.
     """
     signed = _signed(config, [stage])
-    for key in ("stages", "style_mode", "init_from", "continue_from"):  # said by the stage and its starts
+    for key in ("stages", "style_mode", "init_from", "continue_from"):  # determined by the stage and its starts
         signed.pop(key, None)
     return _digest([stage, signed, {name: sha256(path) for name, path in starts.items()}], corpus_digest, code)
 
 
 def _signed(config: Mapping[str, Any], stages: Sequence[str]) -> dict[str, Any]:
-    """What of a config says what is learned in these stages."""
+    """The part of a config that affects these stages."""
     signed = copy.deepcopy(dict(config))
     for key in UNSIGNED:
         *above, last = key.split(".")
@@ -78,7 +78,7 @@ def _signed(config: Mapping[str, Any], stages: Sequence[str]) -> dict[str, Any]:
         node.pop(last, None)
     for key in ("model", "fit"):
         signed[key] = {s: v for s, v in signed.get(key, {}).items() if s in stages}
-    # None is no average, as is a config from before there were any.
+    # None means no average; older configs have no such key.
     decays = (signed.get("callbacks") or {}).pop("ema", None) or {}
     if kept := {s: v for s, v in decays.items() if s in stages and v is not None}:
         signed["callbacks"]["ema"] = kept
@@ -91,10 +91,11 @@ def _digest(signed: Any, corpus_digest: str, code: str) -> str:
 
 
 def changed_since(before: Mapping[str, Any], now: Mapping[str, Any], stages: Sequence[str]) -> dict[str, list[Any]]:
-    """Dotted key -> [value before, value now] of what trained stages saw of two configs: model, fit, data, seed
-    and averages.
+    """Dotted key -> [value before, value now] for the settings of trained stages that differ between two
+    configs: model, fit, data, seed and averages.
 
-    Not the Trainer: a run may go on on another machine. Not the style mode: no stage trains differently.
+    The trainer is ignored, since a run may continue on another machine, and so is the style mode, which does not affect
+    training.
 
     Args:
         before, now: resolved configs. stages: those that were trained.
@@ -111,7 +112,7 @@ def _seen(config: Mapping[str, Any], stages: Sequence[str]) -> dict[str, Any]:
 
 
 def flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted key -> value; an empty mapping is a value."""
+    """Dotted key -> value; an empty mapping counts as a value."""
     for key, value in node.items():
         if isinstance(value, dict) and value:
             yield from flat(value, f"{prefix}{key}.")
@@ -120,10 +121,10 @@ def flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 
 def runs_below(folder: Path, depth: int = 4) -> Iterator[RunFolder]:
-    """Every run at or below a folder, in order of path; what cannot be read is passed over.
+    """Every run at or below a folder, in order of path; unreadable ones are skipped.
 
     Args:
-        depth: levels below ``folder`` to look at; no run lies in another.
+        depth: levels below ``folder`` to search; runs are not nested.
     """
     run = RunFolder(folder)
     if run.facts_path.is_file():
@@ -144,5 +145,5 @@ def finished_twin(folder: Path, wanted: str, but: Path) -> Path | None:
             if run.path != but and run.is_finished() and run.facts().get("signature") == wanted:
                 return run.path
         except D2MError:
-            continue  # its run.json is broken: nobody can say what it is
+            continue  # its run.json is damaged
     return None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +15,11 @@ from d2m.core.errors import D2MError
 
 #: Faults of a disk or path that the user can fix.
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR}
+
+#: In Hydra's messages, where D2M_TRACEBACK shows the chain.
+_MERGING = "Error merging override "
+_KEY = re.compile(r"\s*full_key: (\S+)(\s*(reference_type|object_type)=\S+)*")
+_OF_HYDRA = ", set env var HYDRA_FULL_ERROR=1 to see chained exception."
 
 
 def one_line(error: BaseException) -> str:
@@ -25,7 +32,11 @@ def one_line(error: BaseException) -> str:
     for link in chain:
         if isinstance(link, D2MError):
             return str(link)
-    return " ".join(part.strip() for part in str(error).splitlines() if part.strip())
+    text = str(error)
+    if text.startswith(_MERGING) and error.__cause__ is not None:
+        text = f"{text.removeprefix(_MERGING)}: {error.__cause__}"
+    text = _KEY.sub(r" (\1)", text.replace(_OF_HYDRA, ""))
+    return " ".join(part.strip() for part in text.splitlines() if part.strip())
 
 
 @contextmanager
@@ -50,6 +61,9 @@ def user_errors(trial: str | None = None) -> Iterator[None]:
             raise
         print(f"error: {one_line(e)}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:  # whoever reads the output has seen enough, such as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it on its way out
+        sys.exit(128 + signal.SIGPIPE)
     except OSError as e:
         if os.environ.get("D2M_TRACEBACK") or e.errno not in _DISK:
             raise

@@ -7,15 +7,19 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from d2m.bundle.run_folder import RunFolder
 from d2m.cli.cluster import register_token
 from d2m.cli.command_line import user_errors
 from d2m.cli.commands import Command
 from d2m.cli.keys import check_overrides
 from d2m.cli.overrides import expand_home, is_text, prepare_overrides
+from d2m.cli.refused import nothing_left, of_hydra
 from d2m.core.errors import D2MError
 
 #: For commands that write to ``out``: no Hydra folder, no log.
@@ -42,7 +46,7 @@ def job(command: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[DictC
         def checked(cfg: DictConfig) -> Any:
             _BEGUN.append(command)
             # Here, because Hydra prints a job's exceptions itself.
-            with user_errors(_trial()):
+            with user_errors(_trial()), _nothing_left():
                 _expand_homes(cfg)
                 optional = {"raw"} if cfg.get("merge") else {"bundle", "music"} if cfg.get("state") else set()
                 missing = [k for k in sorted(OmegaConf.missing_keys(cfg)) if k not in optional]
@@ -53,6 +57,18 @@ def job(command: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[DictC
         return checked
 
     return decorate
+
+
+def _nothing_left() -> AbstractContextManager[None]:
+    """Around a job that has a folder of Hydra's."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    hydra = HydraConfig.get() if HydraConfig.initialized() else None
+    if hydra is None or hydra.output_subdir is None:
+        return nullcontext()
+    named = hydra.mode == RunMode.MULTIRUN or any(o.startswith("hydra.run.dir=") for o in hydra.overrides.hydra)
+    return nothing_left(RunFolder(Path(hydra.runtime.output_dir)), of_hydra(hydra), named)
 
 
 def _trial() -> str | None:
@@ -100,10 +116,12 @@ def launch(name: str, command: Command, words: Sequence[str], called: Sequence[s
     parser = get_args_parser()
     parser.error = refuse  # type: ignore[assignment,method-assign]
     args = parser.parse_intermixed_args(_without_hyphens(words, parser))
-    if args.multirun and not command.multirun:
+    multirun = args.multirun or any(o.lstrip("+").upper() == "HYDRA.MODE=MULTIRUN" for o in args.overrides)
+    if multirun and not command.multirun:
         raise D2MError(f"-m: the runs of d2m {name} would overwrite each other; call it once per value")
     if args.multirun and (args.cfg is not None or args.info is not None):
         raise D2MError("--cfg and --info show one config; leave -m out, and give one value per key")
+    _check_flags(args)
     flags = [] if args.config_name is None else ["--config-name", args.config_name]
     if args.config_dir is not None:
         args.config_dir = os.path.abspath(expand_home(args.config_dir))
@@ -111,6 +129,8 @@ def launch(name: str, command: Command, words: Sequence[str], called: Sequence[s
             raise D2MError(f"--config-dir={args.config_dir}: no such folder; give the folder of your configs")
         flags += ["--config-dir", args.config_dir]
     overrides = prepare_overrides(args.overrides)
+    if command.quiet and any(o.lstrip("+").startswith("hydra.run.dir=") for o in overrides):
+        raise D2MError(f"hydra.run.dir: d2m {name} writes to out=, and no folder of Hydra's")
     if name == "train":
         from d2m.cli.resume import begin
 
@@ -125,23 +145,46 @@ def launch(name: str, command: Command, words: Sequence[str], called: Sequence[s
         search.prepend("command-line", f"file://{args.config_dir}", SearchPathQuery(provider="schema"))
     GlobalHydra.instance().clear()
     try:
-        Hydra.create_main_hydra2(name.replace(" ", "-"), search)
+        hydra = Hydra.create_main_hydra2(name.replace(" ", "-"), search)
         _use_own_sweeper()
         overrides = check_overrides(overrides, config, name, args.multirun)
+        args.overrides = [*QUIET, *overrides] if command.quiet else overrides
+        _CALLED[:] = [*called, *flags]
+        _BEGUN.clear()
+        shown = args.cfg or args.info or args.hydra_help or args.shell_completion
+        if not command.multirun and not shown:  # the mode is known: Hydra would compose the config to learn it
+            hydra.run(config, command.load(), args.overrides, with_log_configuration=False)
+            return
     finally:
         GlobalHydra.instance().clear()
-    args.overrides = [*QUIET, *overrides] if command.quiet else overrides
-    _CALLED[:] = [*called, *flags]
-    _BEGUN.clear()
     try:
         _run_hydra(args, parser, command.load(), str(command.conf()), config)
     except (OSError, ValueError) as e:
         # Hydra makes the job's folder, and opens its log in it, before the job begins.
         cause = next((link for link in (e, e.__cause__) if isinstance(link, OSError)), None)
-        if _BEGUN or cause is None:
+        if _BEGUN or cause is None or isinstance(cause, BrokenPipeError):
             raise
         where = cause.filename or "hydra.run.dir"
         raise D2MError(f"{where}: cannot write the run here ({cause.strerror}); choose another hydra.run.dir") from e
+
+
+def _check_flags(args: argparse.Namespace) -> None:
+    """See that Hydra's flags go together, and that each does something here.
+
+    Raises:
+        D2MError: they do not.
+    """
+    modes = {"--run": args.run, "--multirun": args.multirun, "--cfg": args.cfg, "--info": args.info}
+    given = [name for name, value in modes.items() if value]
+    if len(given) > 1:
+        raise D2MError(f"{' '.join(given)}: give one of them")
+    for name, value in (("--resolve", args.resolve), ("--package", args.package)):
+        if value and args.cfg is None:
+            raise D2MError(f"{name}: is a flag of --cfg; d2m ... --cfg job {name}")
+    if args.config_path is not None:
+        raise D2MError(
+            f"--config-path={args.config_path}: give --config-dir={args.config_path}, which is looked at first"
+        )
 
 
 def _without_hyphens(words: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:

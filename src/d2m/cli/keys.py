@@ -57,18 +57,33 @@ def _is_read(plain: Any, path: list[str]) -> bool:
     return argument in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
+def _is_hydras(plain: Any, path: list[str]) -> bool:
+    """Whether Hydra, or a plugin of it, reads a key of ``hydra`` that the config lacks."""
+    if path[1] in ("run", "sweep", "job", "launcher"):  # launchers take what their configs list
+        return len(path) > 3
+    if path[1] != "sweeper" or path[2:3] in (["params"], ["default_params"]):
+        return True
+    node = _node(plain, path[:-1])
+    return "_target_" in node and path[-1] in _parameters(node["_target_"])
+
+
 def _parameters(target: str) -> Mapping[str, inspect.Parameter]:
     from hydra.utils import get_object
 
     return inspect.signature(get_object(target)).parameters
 
 
+def _node(plain: Any, path: list[str]) -> Mapping[str, Any]:
+    """What lies at a path; {} if that is no mapping."""
+    for part in path:
+        plain = plain.get(part) if isinstance(plain, dict) else None
+    return plain if isinstance(plain, dict) else {}
+
+
 def _is_switch(plain: Any, path: list[str]) -> bool:
     """Whether an argument of the target above it, absent from the config, is true or false by default."""
-    node = plain
-    for part in path[:-1]:
-        node = node.get(part) if isinstance(node, dict) else None
-    if not isinstance(node, dict) or "_target_" not in node:
+    node = _node(plain, path[:-1])
+    if "_target_" not in node:
         return False
     parameter = _parameters(node["_target_"]).get(path[-1])
     return parameter is not None and isinstance(parameter.default, bool)
@@ -78,7 +93,7 @@ def _refusal(plain: Any, written: str, key: str, command: str) -> D2MError:
     """Why a key that is not in the config cannot be given, and which one is meant."""
     if key.startswith("trainer.") and key.split(".")[1] in ELSEWHERE:
         return D2MError(f"{written}: give {ELSEWHERE[key.split('.')[1]]}")
-    known = [k for k in _walk(plain) if not k.startswith("hydra.")]
+    known = [k for k in _walk(plain) if k.startswith("hydra.") == key.startswith("hydra.")]
     last = key.rpartition(".")[2]
     near = [k for k in known if k.rpartition(".")[2] == last or k == SYNONYMS.get(key)]
     near += get_close_matches(key, known, n=3, cutoff=0.7)
@@ -118,11 +133,12 @@ def check_overrides(overrides: list[str], config_name: str, command: str, multir
     from hydra import compose
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import RangeSweep
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
 
     for argument in overrides:
-        if "=" not in argument and not argument.startswith("~"):
+        if argument.startswith(("=", "@")) or ("=" not in argument and not argument.startswith("~")):
             raise D2MError(f"'{argument}': write key=value; d2m {command} --help shows the keys")
     loader = GlobalHydra.instance().config_loader()
     parser = OverridesParser.create()
@@ -130,6 +146,7 @@ def check_overrides(overrides: list[str], config_name: str, command: str, multir
     values: list[tuple[str, str, Any]] = []
     sweeps: list[str] = []
     nulls: list[str] = []
+    deleted: list[tuple[str, str]] = []
     for argument in overrides:
         try:
             override = parser.parse_override(argument)
@@ -140,6 +157,8 @@ def check_overrides(overrides: list[str], config_name: str, command: str, multir
         if override.is_sweep_override():
             sweeps.append(argument)
         if override.is_delete():
+            if not options:
+                deleted.append((argument, key))
             continue
         if (options or "/" in key or override.package) and not isinstance(override.value(), dict):
             given = _values(override)
@@ -162,6 +181,12 @@ def check_overrides(overrides: list[str], config_name: str, command: str, multir
         group = argument.partition("=")[0]
         if group in plain:
             raise D2MError(f"{argument}: choose from {', '.join(loader.get_group_options(group))}")
+    for argument, key in deleted:
+        path = key.split(".")
+        if not _exists(plain, path):
+            raise _refusal(plain, argument, key, command)
+        if not any("_target_" in _node(plain, p) for p in (path, path[:-1])) and path[0] not in FREE:
+            raise D2MError(f"{argument}: d2m {command} reads this key; give it another value: {key}=...")
     for written, key, override in values:
         path = key.split(".")
         exists = _exists(plain, path)
@@ -177,6 +202,12 @@ def check_overrides(overrides: list[str], config_name: str, command: str, multir
             for value in _values(override):
                 if not isinstance(value, bool) and "${" not in str(value):
                     raise D2MError(f"{written}={value}: expected true or false")
+        if not exists and path[0] == "hydra" and not _is_hydras(plain, path):
+            raise _refusal(plain, written, key, command)
+        if key in ("hydra.run.dir", "hydra.sweep.dir") and override.value() in ("", None):
+            raise D2MError(f"{written}=: give a folder, or leave it out")
+        if isinstance(override.value(), RangeSweep) and not list(override.value().range()):
+            raise D2MError(f"{written}={override.get_value_string()}: an empty range; its start comes first")
         if exists and not key.startswith("hydra."):
             default = OmegaConf.select(base, key)
             default = OmegaConf.to_container(default) if OmegaConf.is_config(default) else default

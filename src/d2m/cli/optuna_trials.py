@@ -20,7 +20,7 @@ from d2m.bundle.signature import is_unsaid, runs_below
 from d2m.cli.search_space import words
 from d2m.core.errors import D2MError
 from d2m.reports.runs.sweep import Trial
-from d2m.train.study import JOURNAL, SeededByTrial, open_study
+from d2m.train.study import JOURNAL, SeededByTrial, has_failed, open_study, tell_failed
 
 #: Workers hold a file here while they live.
 _WORKERS = ".workers"
@@ -29,7 +29,7 @@ _CHOICE = ".choice.lock"
 #: A trial whose process ended without a word so often fails.
 _ATTEMPTS = 3
 _STATES = {
-    TrialState.COMPLETE: "done", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed", TrialState.RUNNING: "running",
+    TrialState.COMPLETE: "done", TrialState.PRUNED: "pruned", TrialState.RUNNING: "running",
     TrialState.WAITING: "running",
 }  # fmt: skip
 
@@ -97,35 +97,43 @@ class Trials:
             for trial in (t for t in trials if t.state == TrialState.RUNNING and self._abandoned(t)):
                 attempts = int(trial.user_attrs.get("attempts", 1)) + 1
                 if attempts > _ATTEMPTS:
-                    self.tell(trial.number, "failed", None, f"its process ended without a word, {_ATTEMPTS} times")
+                    error = f"its process ended without a word, {_ATTEMPTS} times"
+                    self.tell(Trial(str(trial.number), self._folder(trial), {}, "failed", error=error))
                 elif len(taken) < n and trial.params.keys() == self.space.keys():
                     self._mine(optuna.trial.Trial(self.study, trial._trial_id), attempts)
                     taken[trial.number] = self._overrides(trial.params)
                 elif trial.params.keys() != self.space.keys():  # killed while it was drawn
-                    self.tell(trial.number, "failed", None, "its process ended before it began")
+                    error = "its process ended before it began"
+                    self.tell(Trial(str(trial.number), self._folder(trial), {}, "failed", None, error, by_chance=True))
             while len(taken) < n and len(self.study.get_trials(deepcopy=False)) < self.n_trials:
                 drawn = self.study.ask(self.space)
                 self._mine(drawn, 1)
                 taken[drawn.number] = self._overrides(drawn.params)
         return taken
 
-    def tell(self, number: int, state: str, value: float | None, error: str | None) -> None:
-        """What became of a trial: "done", "pruned" or "failed"."""
-        (trial,) = (t for t in self.study.get_trials(deepcopy=False) if t.number == number)
-        if error is not None:
-            optuna.trial.Trial(self.study, trial._trial_id).set_user_attr("error", error)
-        states = {"done": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
-        self.study.tell(number, value, state=states[state])
+    def tell(self, ended: Trial) -> None:
+        """What became of a trial, which is named by its number: done, pruned or failed."""
+        (trial,) = (t for t in self.study.get_trials(deepcopy=False) if t.number == int(ended.name))
+        if ended.error is not None:
+            optuna.trial.Trial(self.study, trial._trial_id).set_user_attr("error", ended.error)
+        if ended.state == "failed":
+            tell_failed(self.study, trial.number, teaches=not ended.by_chance)
+        else:
+            states = {"done": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
+            self.study.tell(trial.number, ended.value, state=states[ended.state])
 
     def so_far(self) -> list[Trial]:
         """All trials of the study, other workers' too."""
         return [
             Trial(
-                str(t.number), self.folder / str(t.number), words(t.params), _STATES[t.state],
+                str(t.number), self._folder(t), words(t.params), "failed" if has_failed(t) else _STATES[t.state],
                 t.value if t.state == TrialState.COMPLETE else None, t.user_attrs.get("error"),
             )
             for t in self.study.get_trials(deepcopy=False)
         ]  # fmt: skip
+
+    def _folder(self, trial: FrozenTrial) -> Path:
+        return self.folder / str(trial.number)
 
     def _overrides(self, params: Mapping[str, Any]) -> dict[str, str]:
         return {**self.fixed, **words(params)}
@@ -136,7 +144,7 @@ class Trials:
 
     def _abandoned(self, trial: FrozenTrial) -> bool:
         worker = trial.user_attrs.get("worker")
-        if worker == self._worker or RunFolder(self.folder / str(trial.number)).in_use():
+        if worker == self._worker or RunFolder(self._folder(trial)).in_use():
             return False
         held = self.folder / _WORKERS / str(worker)
         if worker is None or not held.is_file():

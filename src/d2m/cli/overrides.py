@@ -42,6 +42,7 @@ NULL_TYPES: dict[str, Any] = {
     "start": 1.0,
     "songs_per_genre": 1,
     "batch": 1,
+    "audio_offset": 1.0,
 }
 #: Lightning takes more types than the default's here, and checks them itself.
 _ANY_TYPE = ("trainer.devices", "trainer.deterministic", "trainer.fast_dev_run")

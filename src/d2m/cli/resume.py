@@ -98,7 +98,8 @@ def resumed_overrides(overrides: list[str]) -> list[str]:
         run_dir = Path(asked)
     saved = saved_overrides(RunFolder(run_dir))
     if saved is None:
-        raise D2MError(f"resume={asked}: no run in this folder; give a folder that holds .hydra and checkpoints")
+        there = f"d2m runs ls folder={asked} shows those below it" if run_dir.is_dir() else "or resume=auto"
+        raise D2MError(f"resume={asked}: no run in this folder; give the one that holds its run.json, {there}")
     kept = [o for o in saved if not o.startswith(_RESUME)]
     return prepare_overrides([*kept, *rest, quote_override(f"{_RUN_DIR}{run_dir}")])
 

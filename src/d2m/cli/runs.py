@@ -18,6 +18,8 @@ def ls(cfg: DictConfig) -> None:
     from d2m.reports.runs.show import print_json, print_runs, rows
 
     runs = _runs(cfg).by(cfg.sort)
+    if cfg.metric is not None:
+        runs.check_metric(str(cfg.metric))
     if cfg.json:
         print_json(rows(runs, cfg.metric))
     elif not runs.runs:

@@ -60,14 +60,24 @@ def outcome(name: str, run: RunFolder, params: Mapping[str, str], returned: JobR
         value = None if judged is None else judged.value
         if told.state != "done":
             error = str(told.facts.get("error") or "its process ended without a word")
-            return Trial(name, run.path, params, "pruned" if told.state == "pruned" else "failed", error=error)
+            state = "pruned" if told.state == "pruned" else "failed"
+            return Trial(name, run.path, params, state, error=error, by_chance=told.state not in ("pruned", "failed"))
     else:
         value = returned._return_value  # return_value would raise, and print a hint of Hydra's
         if returned.status != JobStatus.COMPLETED:
             state = "pruned" if isinstance(value, Pruned) else "failed"
-            return Trial(name, run.path, params, state, error=reason(value))
+            return Trial(name, run.path, params, state, error=reason(value), by_chance=_is_machines(value))
     measured = float(value) if isinstance(value, int | float) and math.isfinite(value) else None
     return Trial(name, run.path, params, "done", measured)
+
+
+def _is_machines(error: BaseException | None) -> bool:
+    """Whether an error comes of a disk, a connection or another process, whatever the trial's values were."""
+    while error is not None:
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            return True
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return False
 
 
 def finish(folder: Path, config: DictConfig, trials: Sequence[Trial], out: bool = True) -> Sweep:
@@ -219,6 +229,14 @@ class OptunaSweeper(Sweeper):
         self.sampler, self.pruner = sampler, pruner
         self.params, self.default_params = dict(params or {}), dict(default_params or {})
 
+    def _check_sampler(self) -> None:
+        try:
+            self.sampler(seed=0)
+        except (TypeError, ValueError) as e:
+            raise D2MError(
+                f"hydra.sweeper.sampler: {' '.join(str(e).split())}; see Optuna's documentation of it"
+            ) from e
+
     def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
         self.config, self.hydra_context = config, hydra_context
         self.launcher = Plugins.instance().instantiate_launcher(
@@ -239,6 +257,7 @@ class OptunaSweeper(Sweeper):
         fixed, space = split([*parser.parse_overrides([f"{k}={v}" for k, v in params.items()]), *given])
         if not space:
             raise D2MError("nothing to sweep: give KEY=interval(LOW,HIGH), KEY=choice(A,B), KEY=range(A,B) or KEY=A,B")
+        self._check_sampler()
         _, mode = judged_by(self.config)
         direction = self.direction or {"min": "minimize", "max": "maximize"}[mode]
         config = self.config
@@ -255,7 +274,7 @@ class OptunaSweeper(Sweeper):
                     ended = outcome(str(n), run, {}, returned)
                     if ended.state == "done" and ended.value is None:
                         ended = replace(ended, state="failed", error=_UNMEASURED)
-                    trials.tell(n, ended.state, ended.value, ended.error)
+                    trials.tell(ended)
                     failed += ended.state == "failed"
                 finish(trials.folder, self.config, trials.so_far(), out=False)
             finish(trials.folder, self.config, trials.so_far())

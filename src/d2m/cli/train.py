@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,11 +12,13 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, ListConfig
 
+from d2m.bundle.passport import Begun, begun
 from d2m.bundle.run_folder import RunFolder
 from d2m.cli.cluster import launched_processes
 from d2m.cli.job import job, restart_as_this_job
 from d2m.cli.resume import check_same_run
 from d2m.core.errors import D2MError
+from d2m.core.machine import is_rank_zero
 from d2m.train.trainer_options import check_options
 
 if TYPE_CHECKING:
@@ -58,27 +59,25 @@ def own_processes() -> Iterator[None]:
                     os.environ[key] = value
 
 
-@contextmanager
-def nothing_left(folder: RunFolder) -> Iterator[None]:
-    """If a run is refused before it began, remove what Hydra and we wrote to its folder."""
-    try:
-        yield
-    except D2MError:
-        files = {p.name for p in folder.path.iterdir()} if folder.path.is_dir() else set()
-        begun = {".hydra", "train.log", ".lock", folder.facts_path.name, folder.config_path.name}
-        if files and files <= begun and not folder.in_use():
-            shutil.rmtree(folder.path, ignore_errors=True)
-        raise
-
-
 @job("train")
 def train(cfg: DictConfig) -> float | None:
     """Returns what a sweeper optimises, see conf/train.yaml's objective."""
     from hydra.core.hydra_config import HydraConfig
 
-    folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
-    with nothing_left(folder):
-        return _train(cfg, folder, list(HydraConfig.get().overrides.task))
+    folder, overrides = RunFolder(Path(HydraConfig.get().runtime.output_dir)), list(HydraConfig.get().overrides.task)
+    with shown(cfg, folder, overrides) as new:
+        return _train(cfg, folder, overrides, new)
+
+
+@contextmanager
+def shown(cfg: DictConfig, folder: RunFolder, overrides: list[str]) -> Iterator[Begun | None]:
+    """Let ``d2m runs ls`` show a new run at once: loading the libraries that train takes seconds. A folder that holds
+    a run is looked at first, by whoever knows whether there is anything to train."""
+    if not is_rank_zero() or folder.facts_path.exists() or folder.has_trained():
+        yield None
+        return
+    with begun(folder, {"overrides": overrides, "stages": list(cfg.stages)}) as new:
+        yield new
 
 
 def runs_beside(cfg: DictConfig, folder: RunFolder) -> Path | None:
@@ -140,13 +139,12 @@ def sweep_trial(cfg: DictConfig, folder: RunFolder) -> SweepTrial | None:
     return SweepTrial(folder.path.parent, int(folder.path.name), None if pruner is None else instantiate(pruner))
 
 
-def _train(cfg: DictConfig, folder: RunFolder, overrides: list[str]) -> float | None:
+def _train(cfg: DictConfig, folder: RunFolder, overrides: list[str], new: Begun | None) -> float | None:
     check_options(cfg.trainer)
     check_data_root(cfg.data)
     # Late: what is wrong above is told at once.
     from hydra.utils import instantiate
 
-    from d2m.core.machine import is_rank_zero
     from d2m.train.callbacks.artifacts import log_objective
     from d2m.train.curriculum import run as run_curriculum
     from d2m.train.identity import Company
@@ -161,7 +159,7 @@ def _train(cfg: DictConfig, folder: RunFolder, overrides: list[str]) -> float | 
     restart_as_this_job()
     with Requeue(), own_processes():
         try:
-            run_curriculum(cfg, folder.path, overrides, company)
+            run_curriculum(cfg, folder.path, overrides, company, new)
         except KeyboardInterrupt:  # between two stages
             if is_rank_zero():
                 print(f"d2m train resume={shlex.quote(str(folder.path))} goes on", file=sys.stderr)

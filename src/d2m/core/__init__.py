@@ -1,1 +1,1 @@
-"""What every room needs: the skeleton and its clock, Gaussians, errors, whole files, seeds, the machine."""
+"""Shared basics: the skeleton and its clock, Gaussians, errors, atomic files, seeds, the machine."""

@@ -1,4 +1,4 @@
-"""Work on threads ahead of whoever takes its results, in order, and no further ahead than memory allows."""
+"""Compute results on threads ahead of their consumer, in order and within a memory limit."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-#: Threads at most: each decodes a file.
+#: Maximum number of threads; each decodes a file.
 MAX_THREADS = 4
 
 
 def ahead(work: Callable[[T], R], items: Sequence[T], size: Callable[[R], int], limit: int) -> Iterator[R]:
-    """``work`` of every item, in order, while the results before it are used.
+    """Yield ``work(item)`` for every item, in order, computed while earlier results are being used.
 
     Args:
-        size: of a result. limit: no item but the next is begun while results of so much wait to be taken.
+        size: the size of a result. limit: while waiting results have this total size, no item but the next is started.
 
     Raises:
-        whatever ``work`` raises, at its item.
+        Any exception that ``work`` raises, when its item is reached.
     """
     held, taken, closed, room = 0, 0, False, threading.Condition()
 
     def run(i: int, item: T) -> tuple[R, int]:
         nonlocal held
-        with room:  # the one that is waited for needs no room
+        with room:  # the item that the consumer waits for is always started
             room.wait_for(lambda: held < limit or i == taken or closed)
         result = work(item)
         with room:
@@ -40,7 +40,7 @@ def ahead(work: Callable[[T], R], items: Sequence[T], size: Callable[[R], int], 
         try:
             for i in range(len(futures)):
                 result, weight = futures[i].result()
-                futures[i] = Future()  # lets go of the result
+                futures[i] = Future()  # releases the result
                 with room:
                     held, taken = held - weight, i + 1
                     room.notify_all()

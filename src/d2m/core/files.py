@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written under a temporary name near the target, then renamed."""
+"""Atomic files: written under a temporary name next to the target, then renamed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def sha256(path: Path) -> str:
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path with the target's suffix, in its folder; renamed to the target if the block succeeds.
 
-    Missing parent folders are made. If the block raises, the temporary file goes and the target stays.
+    Missing parent folders are created. If the block raises, the temporary file is removed and the target is unchanged.
 
     Raises:
         D2MError: the folder cannot be made or written, or the disk is full (any OSError of the block).
@@ -53,14 +53,14 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def appear_together(folder: str | os.PathLike[str], instead_of: Iterable[str] = ()) -> Iterator[Path]:
-    """A temporary folder in ``folder``, which exists: what the block writes to it moves up if the block succeeds.
+    """A temporary folder inside the existing ``folder``, whose contents move to ``folder`` if the block succeeds.
 
-    Files and folders move in the order in which they were written, in place of older ones of their names; then older
-    files named in ``instead_of`` that were not written anew go. If the block raises, ``folder`` is as it was before.
-    What a killed process of this machine left goes, too.
+    Files and folders move in the order in which they were written and replace older ones with the same names; then
+    files named in ``instead_of`` that were not written again are removed. If the block raises, ``folder`` is unchanged.
+    Temporary folders left behind by killed processes of this machine are removed as well.
 
     Raises:
-        D2MError: the disk is full or the folder cannot be written; names of the block's errors are the final ones.
+        D2MError: the disk is full or the folder cannot be written. Errors raised by the block name the final paths.
     """
     target, temp = Path(folder), None
     try:
@@ -69,7 +69,7 @@ def appear_together(folder: str | os.PathLike[str], instead_of: Iterable[str] = 
         yield temp
         written = sorted(temp.iterdir(), key=lambda f: f.stat().st_mtime_ns)
         for file in written:
-            if file.is_dir() and (target / file.name).is_dir():  # a folder cannot move onto another one
+            if file.is_dir() and (target / file.name).is_dir():  # a folder cannot be renamed onto another one
                 os.replace(target / file.name, Path(tempfile.mkdtemp(dir=temp)) / file.name)
             os.replace(file, target / file.name)
         for name in set(instead_of) - {file.name for file in written}:
@@ -84,7 +84,7 @@ def appear_together(folder: str | os.PathLike[str], instead_of: Iterable[str] = 
 
 
 def _mine() -> str:
-    """How the temporary folders of this machine begin: process numbers mean nothing on others that share its disk."""
+    """Prefix of this machine's temporary folders: other machines may share the disk, but not its process numbers."""
     return f".d2m-{hashlib.sha256(platform.node().encode()).hexdigest()[:8]}-"
 
 
@@ -97,12 +97,12 @@ def _remove_left(folder: Path) -> None:
 
 
 def process_runs(process: int) -> bool:
-    """Whether a process of this machine is there; its number may be another's by now."""
+    """Whether a process with this number is running here (possibly a later one with the same number)."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except (OSError, OverflowError):  # it is somebody else's
+    except (OSError, OverflowError):  # it belongs to another user
         return True
     return True
 
@@ -119,7 +119,7 @@ def exit_on_signals() -> None:
 
 
 def finite(value: Any) -> Any:
-    """NaN and infinities as None: JSON has no such numbers."""
+    """Replace NaN and infinities by None, since JSON has no such numbers."""
     if isinstance(value, dict):
         return {k: finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -128,7 +128,7 @@ def finite(value: Any) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Atomically: a reader sees the old file or the new one. NaN becomes null.
+    """Write JSON atomically: a reader sees either the old file or the new one. NaN becomes null.
 
     Raises:
         D2MError: it cannot be written.
@@ -138,10 +138,10 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def check_out(out: Path) -> None:
-    """Make the output folder and see that it can be written.
+    """Create the output folder and check that it is writable.
 
     Raises:
-        D2MError: it cannot.
+        D2MError: it is not.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -153,11 +153,11 @@ def check_out(out: Path) -> None:
 
 
 def csv_rows(path: Path, columns: Sequence[str], called: str | None = None) -> list[dict[str, str]]:
-    """Rows of a CSV file in UTF-8, names and cells without the blanks around them.
+    """Rows of a UTF-8 CSV file, with surrounding blanks stripped from names and cells.
 
     Args:
-        columns: that it should have, for the message.
-        called: the file's name in messages, by default its path.
+        columns: the expected columns, for the error message.
+        called: name of the file in error messages; its path by default.
 
     Raises:
         D2MError: it cannot be read.

@@ -13,7 +13,7 @@ def randn(
 ) -> Tensor:
     """Standard normal noise drawn on the generator's device and moved to ``like``'s device and dtype.
 
-    Drawing on the generator's device makes a seed mean the same dance on a CPU and on a GPU.
+    Drawing on the generator's device gives the same dance for a seed on a CPU and on a GPU.
     """
     source = generator.device if generator is not None else (like.device if like is not None else device)
     noise = torch.randn(*shape, generator=generator, device=source)
@@ -22,7 +22,7 @@ def randn(
 
 @dataclass(frozen=True)
 class DiagonalGaussian:
-    """N(mu, diag(exp(logvar))), any leading shape, last axis the latent's.
+    """N(mu, diag(exp(logvar))) with any leading shape; the last axis is the latent dimension.
 
     The reference calls the log-variance ``std``; we name it what it is.
     """
@@ -39,7 +39,7 @@ class DiagonalGaussian:
     def kl(self) -> Tensor:
         """KL to N(0, I): summed over the latent, averaged over everything else; a scalar in float32 or wider.
 
-        Kept out of bfloat16, whose 8 bits of mantissa would round the small differences away.
+        Not computed in bfloat16, whose 8 bits of mantissa would round small differences away.
         """
         wide = torch.float64 if self.mu.dtype == torch.float64 else torch.float32
         mu, logvar = self.mu.to(wide), self.logvar.to(wide)

@@ -1,4 +1,4 @@
-"""Seeds, precision, provenance: what a run needs to know of the machine, and what it leaves behind about it."""
+"""The machine: devices, precision, provenance, and ranks of processes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import platform
 import subprocess
 from functools import cache
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from d2m.core.errors import D2MError
 
-#: Zero in the first process of a job, under whatever launcher.
+if TYPE_CHECKING:  # imported where it is used: a command should know its rank before torch is loaded
+    import torch
+
+#: Variables that are 0 in the first process of a job, for every launcher.
 _RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 _PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "numpy", "librosa", "scikit-learn")
 
@@ -25,6 +27,8 @@ def check_device(device: torch.device | str) -> None:
     Raises:
         D2MError: an unknown name, or a device that this torch or machine lacks.
     """
+    import torch
+
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as e:
@@ -37,6 +41,8 @@ def best_precision(accelerator: str = "auto") -> str:
 
     A CPU counts if it has AVX512-BF16 or AMX; emulation is slower than float32.
     """
+    import torch
+
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
     return "bf16-mixed" if cpu_has_bf16() else "32-true"
@@ -69,9 +75,9 @@ def git_revision(folder: Path | None = None) -> str:
 
 @cache
 def code_digest() -> str:
-    """Digest of the program's own source files; unlike a revision it changes with every edit, and needs no checkout.
+    """Digest of the program's own source files. Unlike a revision, it changes with every edit and needs no checkout.
 
-    Of a process it stays what it was when first asked for: an edit during a sweep does not reach the program that runs.
+    Within a process it never changes: edits made during a sweep do not affect the running program.
     """
     package = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
@@ -82,7 +88,7 @@ def code_digest() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Python and the packages that decide the numbers."""
+    """Versions of Python and of the packages that affect results."""
     releases = {"python": platform.python_version()}
     for name in ("d2m", *_PACKAGES):
         try:
@@ -93,9 +99,9 @@ def versions() -> dict[str, str]:
 
 
 def is_rank_zero() -> bool:
-    """Whether this process is the first of its job, by what its launcher set.
+    """Whether this process is the first of its job, according to its launcher's environment variables.
 
     torchrun: RANK, LOCAL_RANK, GROUP_RANK. SLURM: SLURM_PROCID. LSF: JSM_NAMESPACE_RANK. Lightning's own launcher sets
-    no RANK: a process is told by NODE_RANK and LOCAL_RANK.
+    no RANK; there, NODE_RANK and LOCAL_RANK decide.
     """
     return all(int(os.environ.get(k, "0") or 0) == 0 for k in _RANKS)

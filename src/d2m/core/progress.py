@@ -1,4 +1,4 @@
-"""Progress bars: one look for all commands, on standard error, and none if that is not a terminal."""
+"""Progress bars of all commands, on standard error; none if that is not a terminal."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Protocol
 
 
 class Update(Protocol):
-    """Tells a bar how far the work is."""
+    """Reports progress to a bar."""
 
     def __call__(self, advance: int = 1, *, done: int | None = None, description: str | None = None) -> None:
-        """Move on by ``advance`` items, or to ``done`` items in all; ``description`` replaces the text on the left."""
+        """Advance by ``advance`` items, or to ``done`` in total; ``description`` replaces the text on the left."""
 
 
 @contextmanager
 def bar(total: int, description: str, unit: str = "", done: int = 0) -> Iterator[Update]:
-    """A bar with the items done, the time taken and the time to go.
+    """A bar with the number of items done, the elapsed and the remaining time.
 
     Args:
-        total: items in all.
-        description: what is being done, at the left.
-        unit: what the items are; the bar then says how many a second.
-        done: items done before, in a resumed run.
+        total: total number of items.
+        description: text on the left.
+        unit: name of the items; if given, the bar shows how many are done per second.
+        done: items already done, in a resumed run.
 
     Yields:
         The function to call after every item.

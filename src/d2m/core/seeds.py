@@ -1,4 +1,4 @@
-"""Seeds that every library here takes."""
+"""Seeds that every library used here accepts."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""From a song to z_dan to poses: the networks' player, noise as an argument, one song's dance, many songs' latents."""
+"""From songs to z_dan to poses: DanceGenerator, Dancer, noise as an argument, dances, latents of many songs."""

@@ -1,4 +1,4 @@
-"""Which frame of a dance is shown when: the beats of its units put on the music's."""
+"""The time map of a dance, which aligns the beats of its units with those of the music."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from d2m.motion.units import fold_period
 
 
 def dance_pulse(music_beats: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Music beats (s) at the rate that dance units were cut at: halved or doubled until a dancer could step to it.
+    """Music beats (s) at the rate at which dance units are cut: halved or doubled until a dancer could step to it.
 
-    The units of a song at 67 beats a minute were cut at 134 (:func:`d2m.motion.units.fold_period`); putting them on 67
-    would dance at half speed.
+    The units of a song at 67 BPM are cut at 134 BPM (:func:`d2m.motion.units.fold_period`); aligned with 67 BPM, they
+    would be danced at half speed.
     """
     beats = np.asarray(music_beats, np.float64)
     if len(beats) < 2:
@@ -32,7 +32,7 @@ def dance_pulse(music_beats: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Clock:
-    """Which frame of the unwarped dance every output frame shows."""
+    """Maps output frames to frames of the unwarped dance."""
 
     dance_beats: NDArray[np.float64]  # frames of the unwarped dance
     song_beats: NDArray[np.float64]  # frames of the song they fall on
@@ -52,13 +52,13 @@ class Clock:
         return warp(poses, self.dance_beats, self.song_beats, self.n_frames).astype(np.float32)
 
     def segment_centres_s(self, n: int) -> NDArray[np.float64]:
-        """When the middles of the n segments of 96 frames are shown, in seconds of the song."""
+        """Times at which the centres of the n segments of 96 frames are shown, in seconds of the song."""
         positions = time_map(self.dance_beats, self.song_beats, self.n_frames)
         middles = SEQUENCE_FRAMES * (np.arange(n) + 0.5)
         return np.asarray(np.interp(middles, positions, np.arange(self.n_frames)) / FPS, np.float64)
 
     def beats_s(self) -> NDArray[np.float64]:
-        """When the dance's beats (frames 3 + 8 k) are shown, in seconds."""
+        """Times at which the dance's beats (frames 3 + 8 k) are shown, in seconds."""
         positions = time_map(self.dance_beats, self.song_beats, self.n_frames)
         beats = dance_beat_frames(self.n_source)
         beats = beats[(beats >= positions[0]) & (beats <= positions[-1])]
@@ -66,23 +66,23 @@ class Clock:
 
 
 def segment_centres_s(n: int) -> NDArray[np.float64]:
-    """When the middles of n segments of 96 frames are shown (n,), in seconds, if a dance is not warped."""
+    """Times of the centres of n segments of 96 frames (n,), in seconds, without a warp."""
     return np.asarray(SEQUENCE_FRAMES * (np.arange(n) + 0.5) / FPS, np.float64)
 
 
 def frames_needed(music_beats: NDArray[np.float64], n_frames: int) -> int:
-    """How many frames of dance units, one after the other, :func:`put_on_beats` reads for ``n_frames`` of a song."""
+    """Number of frames of consecutive dance units that :func:`put_on_beats` needs for ``n_frames`` of a song."""
     return Clock.make(music_beats, n_frames, True).n_source
 
 
 def put_on_beats(units: NDArray[np.float32], music_beats: NDArray[np.float64], n_frames: int) -> NDArray[np.float32]:
-    """Dance units one after the other (m, 14, 2), m >= :func:`frames_needed` -> (n_frames, 14, 2) on the music's beats.
+    """Consecutive dance units (m, 14, 2), m >= :func:`frames_needed` -> (n_frames, 14, 2) on the music's beats.
 
-    What :func:`d2m.dance.together.dance_to` does with what it decoded; for dances that came from elsewhere.
+    The warp of :func:`d2m.dance.together.dance_to`, for dances from other sources.
     """
     return Clock.make(music_beats, n_frames, True).apply(units)
 
 
 def segments_needed(music_beats: NDArray[np.float64], n_frames: int, warp: bool) -> int:
-    """How many z_dan a song takes: one per 96 frames of unwarped dance."""
+    """Number of z_dan for a song: one per 96 frames of unwarped dance."""
     return -(-Clock.make(music_beats, n_frames, warp).n_source // SEQUENCE_FRAMES)

@@ -1,4 +1,4 @@
-"""The short way from a song to a dance: decode it, hear it once, dance to it, keep the result."""
+"""From a song to a dance: decode it, compute features and beats, dance, save the result."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from d2m.music.audio import load_song, n_frames
 from d2m.music.beats import track
 from d2m.music.front_ends import features
 
-#: What can be danced to; see :func:`hear`.
+#: Types of songs; see :func:`hear`.
 Song = str | Path | SongFile | NDArray[np.floating]
 
 
 @dataclass(frozen=True, eq=False)
 class HeardSong:
-    """A song as the networks hear it: wave (n,) at 22,050 Hz, features (t, 28) and beats (s) of the whole of it.
+    """An analysed song: wave (n,) at 22,050 Hz, and its features (t, n_features) and beats (s).
 
     path: of its file; None for a wave, or a part of a file.
     """
@@ -50,18 +50,18 @@ class HeardSong:
 
     @property
     def frames(self) -> int:
-        """Of a dance to the whole song, at 15 fps."""
+        """Number of frames of a dance to the whole song, at 15 fps."""
         return n_frames(len(self.wave))
 
 
 def hear(generator: DanceGenerator, song: Song) -> HeardSong:
-    """Read a song, once, for everything that a bundle does with it.
+    """Decode a song and compute its features and beats, as the bundle needs them.
 
     Args:
         song: an audio file, a part of one, or a wave (n,) at 22,050 Hz, mono, full scale at 1.
 
     Raises:
-        D2MError: unreadable, silent or shorter than 2 s; or a wave, and the front end reads files.
+        D2MError: unreadable, silent or shorter than 2 s; or a wave, if the front end reads files.
     """
     path, start_s = (song.path, song.start_s) if isinstance(song, SongFile) else (None, 0.0)
     if isinstance(song, SongFile):
@@ -79,11 +79,11 @@ def hear(generator: DanceGenerator, song: Song) -> HeardSong:
 
 @dataclass(frozen=True, eq=False)
 class Dance:
-    """A dance to a song, and with an edit the three that belong together; see :meth:`save`.
+    """A dance to a song; with an edit, the original, neutral and target dance. See :meth:`save`.
 
-    song: what was danced to. versions: "original" and, with an edit, "neutral" and "target". edit, strength: as asked
-    for. music_style: genre -> mean vote over the song's windows; music_style_by_segment: the same around the middle of
-    every segment (``versions.centres_s``). facts: of the bundle and the machine, for the json.
+    song: the analysed song. versions: "original" and, with an edit, "neutral" and "target". edit, strength: as
+    requested. music_style: genre -> mean probability over the song's windows; music_style_by_segment: the same around
+    the centre of every segment (``versions.centres_s``). facts: of the bundle and the machine, for the json.
     """
 
     song: HeardSong
@@ -102,12 +102,12 @@ class Dance:
 
     @property
     def poses(self) -> NDArray[np.float32]:
-        """(t, 14, 2) pixels at 15 fps; with an edit the target's."""
+        """(t, 14, 2) pixels at 15 fps; with an edit, those of the target dance."""
         return self.versions.poses[self._shown]
 
     @property
     def z_dan(self) -> NDArray[np.float32]:
-        """(n, z_dan), one per 96 frames of dance; with an edit the target's."""
+        """(n, z_dan), one per 96 frames of dance; with an edit, those of the target dance."""
         return self.versions.z_dan[self._shown]
 
     def save(self, path: str | Path) -> Path:
@@ -124,14 +124,14 @@ def _bytes(song: HeardSong | D2MError) -> int:
 
 
 class Dancer:
-    """Dances to songs: a :class:`d2m.dance.generator.DanceGenerator` and ears.
+    """Dances to songs: a :class:`d2m.dance.generator.DanceGenerator` with audio input.
 
         dancer = Dancer.load("bundle")
         dancer("song.ogg", seed=0).save("dance.mp4")
 
     Args:
         generator: the networks.
-        name: of the bundle, for what is written about its dances.
+        name: of the bundle, for the files written with its dances.
     """
 
     def __init__(self, generator: DanceGenerator, name: str = "") -> None:
@@ -150,11 +150,11 @@ class Dancer:
         return cls(DanceGenerator.load(bundle, device, style_mode), Path(bundle).name)
 
     def hear(self, song: Song) -> HeardSong:
-        """See :func:`hear`: for a song that is danced to more than once."""
+        """See :func:`hear`. For songs that are danced to more than once."""
         return hear(self.generator, song)
 
     def latent(self, song: Song | HeardSong, seed: int = 0) -> NDArray[np.float32]:
-        """The noise-averaged z_dan (d,) of a song, as directions and genre means are made of.
+        """The noise-averaged z_dan (d,) of a song, as used for directions and genre means.
 
         Raises:
             D2MError: see :func:`hear`.
@@ -175,15 +175,15 @@ class Dancer:
         """Dance to a whole song.
 
         Args:
-            song: an audio file, a wave (n,) at 22,050 Hz, or what :meth:`hear` returned.
-            seed: of all noise; two edits with one seed share it.
-            edit: such as ``d2m.MeanShift("drive", "flow")``; one that is not fitted takes the bundle's genre means.
+            song: an audio file, a wave (n,) at 22,050 Hz, or the result of :meth:`hear`.
+            seed: of all noise; edits with the same seed share it.
+            edit: such as ``d2m.MeanShift("drive", "flow")``; if it is not fitted, the bundle's genre means are used.
             strength, warp: see :func:`d2m.dance.together.dance_to`.
             z_dan: (d,) for the whole song, or (n, d), instead of the song's own.
 
         Raises:
-            D2MError: a song that cannot be read, an edit that needs more than genre means, a latent or seed that does
-                not fit.
+            D2MError: a song that cannot be read, an edit that needs more than genre means, or an invalid latent or
+                seed.
         """
         _, dance = next(self.many([song], seed=seed, edit=edit, strength=strength, warp=warp, z_dan=z_dan, batch=1))
         if isinstance(dance, D2MError):
@@ -201,19 +201,20 @@ class Dancer:
         z_dan: NDArray[np.floating] | None = None,
         batch: int | None = None,
     ) -> Iterator[tuple[int, Dance | D2MError]]:
-        """Dance to many songs: those to come are read on threads while others are danced to, together.
+        """Dance to many songs together, while the next ones are read on threads.
 
         Args:
             songs, edit, strength, warp, z_dan: see :meth:`__call__`.
-            seed: of every song, or one for each; two songs with one seed begin with the same noise.
-            batch: dances that are computed together; 1 gives each as :meth:`__call__` does, to the bit. By default
-                as many as memory allows, or 1 for less than four songs. See :func:`d2m.dance.together.dance_stream`.
+            seed: one for all songs, or one for each; songs with the same seed start with the same noise.
+            batch: number of dances computed together; with 1, each is bit-identical to that of :meth:`__call__`. By
+                default as many as memory allows, or 1 for fewer than four songs. See
+                :func:`d2m.dance.together.dance_stream`.
 
         Yields:
-            (number of the song, its dance or what is wrong with it), in the order in which they end.
+            (number of the song, its dance or its error), in the order in which they finish.
 
         Raises:
-            D2MError: a seed, batch or edit that is none.
+            D2MError: an invalid seed, batch or edit.
         """
         seeds = [seed] * len(songs) if isinstance(seed, int) else list(seed)
         for each in seeds:
@@ -229,7 +230,7 @@ class Dancer:
     ) -> Iterator[tuple[int, Dance | D2MError]]:  # fmt: skip
         g, heard, bad = self.generator, dict[int, HeardSong](), deque[tuple[int, D2MError]]()
         facts = {**self._facts, "style_mode": g.style_mode, "z_dan": None if z_dan is None else "given"}
-        numbers: list[int] = []  # of the songs that are danced to
+        numbers: list[int] = []  # of the songs being danced to
 
         def requests() -> Iterator[SongRequest]:
             for i, song in enumerate(ahead(self._try_to_hear, songs, _bytes, MEMORY)):

@@ -1,4 +1,4 @@
-"""z_dan of songs and windows of songs, as the networks give it: many together, their audio noise averaged."""
+"""z_dan of songs and windows of songs: many together, averaged over audio noise."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _STYLE_BATCH, _NOISE_BATCH = 4096, 16384
 class Extraction:
     """How latents are extracted.
 
-    window_s: length of a window in seconds, 2 or more; None for whole songs, as the study does: their latents are of
-        the whole song's style, under style mode "local" as well.
-    n_draws: complete draws kept of every row. n_noise: draws of the audio noise that mu averages over.
-    seed: the noise behind mu is the same for all songs; that behind the draws is every song's own.
+    window_s: length of a window in seconds, at least 2; None for whole songs, as in the study, whose latents use the
+        style of the whole song, with style mode "local" as well.
+    n_draws: complete draws kept per row. n_noise: draws of the audio noise averaged in mu.
+    seed: mu uses the same noise for all songs; complete draws use separate noise for every song.
     """
 
     window_s: float | None = None
@@ -47,7 +47,7 @@ class Extraction:
 
 
 def space_of(generator: DanceGenerator) -> str:
-    """Identity of the latent space: the sha256 of the bundle's weights, or of the networks' if there is no bundle."""
+    """Identity of the latent space: the sha256 of the bundle's weights, or of the networks if there is no bundle."""
     files = generator.provenance.get("files", {})
     if "weights.safetensors" in files:
         return str(files["weights.safetensors"])
@@ -59,9 +59,10 @@ def space_of(generator: DanceGenerator) -> str:
 
 @torch.no_grad()
 def encode_styles(generator: DanceGenerator, slices: Sequence[Tensor]) -> Tensor:
-    """Normalised features (t, n_features) of many songs or windows -> styles (n, style), together.
+    """Normalised features (t, n_features) of many songs or windows -> styles (n, style), in one pass.
 
-    Of one, its own to the bit. Under "local" a whole song has the mean over all its 2 s windows, as under "windows".
+    A single one is bit-identical to its own style. With "local", a whole song has the mean over all its 2 s windows, as
+    with "windows".
     """
     net = generator.net.music_style
     if generator.style_mode == "legacy" or len(slices) == 1:
@@ -94,7 +95,7 @@ def keyed_generator(seed: int, *key: object) -> torch.Generator:
 
 
 def _rows(frames: int, how: Extraction) -> list[tuple[int, int]]:
-    """First and last frame of every row of a song; one shorter than a window is one row."""
+    """First and last frame of every row of a song; a song shorter than a window is one row."""
     if how.window_s is None:
         return [(0, frames)]
     length = round(how.window_s * FPS)
@@ -105,7 +106,7 @@ def _rows(frames: int, how: Extraction) -> list[tuple[int, int]]:
 def encode_songs(
     generator: DanceGenerator, songs: Sequence[tuple[str, str, str, NDArray[np.floating]]], how: Extraction
 ) -> list[LatentTable]:
-    """A table per song of (name, genre, split, raw features (t, 28)); all of them in one pass of the networks."""
+    """A table per song of (name, genre, split, raw features (t, n_features)), in one pass of the networks."""
     spans = [_rows(len(x), how) for *_, x in songs]
     slices = [generator.normalize_features(x)[a:b] for (*_, x), rows in zip(songs, spans, strict=True) for a, b in rows]
     style = encode_styles(generator, slices)
@@ -133,7 +134,7 @@ def encode_songs(
 
 
 def song_latent(generator: DanceGenerator, x: NDArray[np.floating], n_noise: int = 64, seed: int = 0) -> Array:
-    """Raw features (t, 28) of a song -> noise-averaged z_dan (d,); the same noise for every song."""
+    """Raw features (t, n_features) of a song -> noise-averaged z_dan (d,); every song uses the same noise."""
     return np.asarray(encode_songs(generator, [("", "", "", x)], Extraction(None, 1, n_noise, seed))[0].mu[0])
 
 

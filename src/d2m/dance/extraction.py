@@ -1,7 +1,7 @@
 """z_dan of many songs, from their music or from their dances, into one :class:`d2m.dance.table.LatentTable`.
 
-Songs are decoded on threads and encoded together; every finished song is kept in a cache under the digest of all that
-its latents depend on, so that a killed run resumes where it stopped.
+Songs are decoded on threads and encoded together; finished songs are cached under a digest of everything
+that their latents depend on, so that a killed run resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ def extract_music(
 
     Args:
         cache: folder of finished songs.
-        batch: songs that are decoded (on threads) and encoded together.
+        batch: number of songs decoded (on threads) and encoded together.
 
     Returns:
-        The table, rows in the songs' order, and a line for every song that could not be read.
+        The table, with rows in the order of the songs, and a line for every song that could not be read.
 
     Raises:
         D2MError: no song could be read, or the cache cannot be written.
@@ -87,7 +87,7 @@ def extract_music(
                 try:
                     return path, LatentTable.load(path)
                 except D2MError:
-                    pass  # a file that something else broke: extracted again
+                    pass  # a damaged file: extract the song again
             return path, features(song_wave(song), generator.front_end, song.path, song.start_s)
         except D2MError as e:
             return path, e
@@ -119,10 +119,10 @@ def extract_music(
 
 
 def check_hears_alike(generator: DanceGenerator, corpus: Corpus) -> None:
-    """See that a corpus holds the features that a bundle hears.
+    """Check that a corpus has the features that a bundle needs.
 
     Raises:
-        D2MError: it holds those of another front end.
+        D2MError: its features are from another front end.
     """
     if corpus.front_end != generator.front_end:
         raise D2MError(
@@ -142,8 +142,8 @@ def extract_corpus_music(
     """Latents of a corpus's songs from their stored features; no decoding.
 
     Args:
-        recordings: these, in this order, instead of all with music of the splits.
-        batch: songs that are encoded together; with 1 a song's latents do not depend on the others, to the bit.
+        recordings: use these, in this order, instead of all recordings with music in the splits.
+        batch: number of songs encoded together; with 1, a song's latents do not depend on the others, to the bit.
 
     Raises:
         D2MError: another front end, or no song of 2 s.
@@ -164,7 +164,7 @@ def extract_corpus_music(
 def genre_means(generator: DanceGenerator, corpus: Corpus, seed: int = 0) -> dict[str, NDArray[np.float32]]:
     """Genre -> mean noise-averaged z_dan (z_dan,) of a corpus's training songs, in the order of the corpus's genres.
 
-    Songs weigh the same; a genre without a training song has none.
+    Songs have equal weight; genres without training songs are omitted.
 
     Raises:
         D2MError: see :func:`extract_corpus_music`.
@@ -184,13 +184,13 @@ def extract_dance(
 ) -> LatentTable:
     """Latents of a corpus's real dances: the dance encoder on runs of three units, one row per recording.
 
-    Movements enter the dance encoder as (mu, logvar), without noise; mu averages over the sequences of all views.
+    The dance encoder receives movements as (mu, logvar), without noise; mu averages over the sequences of all views.
 
     Args:
-        max_sequences: evenly spaced over a recording, at most.
+        max_sequences: maximum per recording, evenly spaced.
 
     Raises:
-        D2MError: no recording holds three units in a row.
+        D2MError: no recording has three consecutive units.
     """
     starts = np.sort(np.concatenate([corpus.sequence_starts(s) for s in splits]))
     owner = corpus.unit_recording[starts]

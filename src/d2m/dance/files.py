@@ -37,7 +37,7 @@ def read_z_dan(path: str, width: int) -> NDArray[np.float32]:
 
 
 def save_dance(dance: Dance, path: Path) -> Path:
-    """Write a dance in the format of the suffix, whole or not at all.
+    """Write a dance atomically, in the format of the suffix.
 
     Raises:
         D2MError: another suffix, or it cannot be written.
@@ -49,7 +49,7 @@ def save_dance(dance: Dance, path: Path) -> Path:
 
 
 def _arrays(dance: Dance, path: Path) -> None:
-    """With an edit ``poses`` is the target, and ``poses_original`` and ``poses_neutral`` are stored with it."""
+    """With an edit, ``poses`` is the target dance, and ``poses_original`` and ``poses_neutral`` are stored as well."""
     versions = dance.versions
     arrays: dict[str, Any] = {
         "poses": dance.poses,
@@ -70,9 +70,9 @@ def _arrays(dance: Dance, path: Path) -> None:
 
 
 def captions(dance: Dance) -> dict[str, str]:
-    """Dance -> what stands over its picture.
+    """Version -> caption of its picture.
 
-    Which genre the song is of is not known: an edit's source is what was asked for, so that only the target is named.
+    Only the target is named: the song's genre is not known, and an edit's source is merely what was requested.
     """
     if dance.edit is None:
         return {"original": dance.song.path.stem if dance.song.path else "dance"}
@@ -137,5 +137,5 @@ def _facts(dance: Dance, path: Path) -> None:
     write_json(path, describe(dance))
 
 
-#: Suffix -> what writes it.
+#: Suffix -> function that writes it.
 _FORMATS: dict[str, Callable[[Dance, Path], None]] = {".npz": _arrays, ".mp4": _video, ".json": _facts}

@@ -1,8 +1,8 @@
 """The test phase: a song's features -> z_dan -> poses. Torch only; no Lightning, no Hydra.
 
-Lee et al., "Dancing to Music", NeurIPS 2019, section 3.4. Deviations: the style is averaged over 2 s windows, of the
-song or around every segment, instead of read after the whole song; the redraw of frozen dances is bounded and its
-threshold is relative to the training data; all noise is an argument, so that two edits of a song can share it.
+Lee et al., "Dancing to Music", NeurIPS 2019, section 3.4. Deviations: the style is averaged over 2 s windows of the
+song, or around every segment, instead of taken from the state after the whole song; redrawing of frozen dances is
+bounded, with a threshold relative to the training data; all noise is an argument, so that edits of a song can share it.
 """
 
 from __future__ import annotations
@@ -48,15 +48,16 @@ class DanceGenerator:
         net: the networks.
         normalizer: of poses and features, fitted on the training split.
         genres: names of the style network's classes.
-        front_end: which audio features it was trained on, one of :data:`d2m.music.front_ends.FRONT_ENDS`.
+        front_end: name of the music features it was trained on, one of :data:`d2m.music.front_ends.FRONT_ENDS`.
         motion_threshold: a draw is rejected if one of its units has less :func:`motion` than this.
-        max_draws: candidates for a segment; if none passes, the one whose stillest unit moves most is taken.
+        max_draws: candidates per segment; if all are rejected, the one whose stillest unit moves most is taken.
         style_mode: "windows", "legacy" or "local", see :class:`d2m.nets.music_style.MusicStyle`'s ``song_style`` and
             ``segment_styles``.
         genre_means: genre -> (z_dan,) mean of the training songs' noise-averaged z_dan.
         motion_style: the motion classifier; None if stage motion_style was not trained.
-        beat_tracker: the tracker that found its training music's beats, used for new songs as well.
-        motion_style_held_out: what it is worth, see :func:`d2m.train.release.motion_style_accuracy`.
+        beat_tracker: the tracker used for its training music, and therefore for new songs.
+        motion_style_held_out: held-out accuracy of the motion classifier, see
+            :func:`d2m.train.release.motion_style_accuracy`.
     """
 
     net: Composition
@@ -79,7 +80,7 @@ class DanceGenerator:
         """Read a bundle.
 
         Args:
-            style_mode: instead of the bundle's own.
+            style_mode: replaces that of the bundle.
 
         Raises:
             D2MError: a file is missing, altered or does not fit the others; no such device or style mode here.
@@ -115,40 +116,40 @@ class DanceGenerator:
         return next(self.net.parameters()).device
 
     def normalize_features(self, features: np.ndarray | Tensor) -> Tensor:
-        """Raw features (t, 28) -> normalised, on the networks' device and in their dtype."""
+        """Raw features (t, n_features) -> normalised, on the networks' device and in their dtype."""
         x = torch.as_tensor(np.array(features), dtype=next(self.net.parameters()).dtype, device=self.device)
         return self.normalizer.normalize_features(x)
 
     @torch.no_grad()
     def heard_styles(self, songs: Sequence[np.ndarray | Tensor]) -> list[HeardStyle]:
-        """Raw features (t, n_features), t >= 30, of whole songs -> all that the music style network says of each.
+        """Raw features (t, n_features), t >= 30, of whole songs -> all outputs of the music style network.
 
-        One pass over the windows of all; what is said of a song does not depend on the others.
+        One pass over the windows of all songs; the result for a song does not depend on the others.
         """
         return hear_styles(self.net.music_style, [self.normalize_features(x) for x in songs], self.style_mode)
 
     def style(self, features: np.ndarray | Tensor) -> Tensor:
-        """Raw features (t, n_features) of a song, t >= 30 -> the style of the whole of it (style,).
+        """Raw features (t, n_features) of a song, t >= 30 -> the style of the whole song (style,).
 
-        Under "local" the mean over all its windows, as under "windows": what latents of whole songs, genre means and
-        directions are made of. What is danced to: :meth:`segment_styles`.
+        With "local", the mean over all its windows, as with "windows"; used for latents of whole songs, genre means
+        and directions. For dancing, see :meth:`segment_styles`.
         """
         return self.heard_styles([features])[0].song_style()
 
     def segment_styles(self, features: np.ndarray | Tensor, centres_s: np.ndarray | Tensor) -> Tensor:
-        """Raw features (t, n_features) of a song, t >= 30, and the middles (n,) of its segments -> (n, style).
+        """Raw features (t, n_features) of a song, t >= 30, and the centres (n,) of its segments -> (n, style).
 
         Args:
-            centres_s: seconds of the song; one beyond its ends counts as there.
+            centres_s: seconds of the song; those beyond its ends are moved to the ends.
         """
         return self.heard_styles([features])[0].segment_styles(centres_s, self.style_mode)
 
     def genre_probabilities(self, features: np.ndarray | Tensor) -> dict[str, float]:
-        """Raw features (t, 28) -> genre -> mean vote of the music style network over 2 s windows."""
+        """Raw features (t, n_features) -> genre -> mean probability of the music style network over 2 s windows."""
         return self.by_genre(self.heard_styles([features])[0].song_votes())
 
     def by_genre(self, votes: np.ndarray | Tensor) -> dict[str, float]:
-        """Votes (n_genres,) -> genre -> its vote."""
+        """Probabilities (n_genres,) -> genre -> its probability."""
         return dict(zip(self.genres, votes.tolist(), strict=True))
 
     @torch.no_grad()
@@ -164,9 +165,9 @@ class DanceGenerator:
         Args:
             features: raw features (t, n_features), t >= 30.
             generator: source of the noise; fresh entropy if None.
-            n_segments: how many z_dan; by default ceil(t / 96). Under "local" segment i hears what lies around
+            n_segments: number of z_dan; by default ceil(t / 96). With "local", segment i is based on the music around
                 frame 96 (i + 0.5).
-            noise: all noise instead of a generator (its first draw is used), of as many segments as are made.
+            noise: all noise instead of a generator (its first draw is used), for ``n_segments`` segments.
 
         Returns:
             mu, logvar, sample, each (n_segments, z_dan). mu and logvar depend on the style noise, as in the paper.
@@ -196,9 +197,9 @@ class DanceGenerator:
     def draw_noise(
         self, n_segments: int, generator: torch.Generator | None, max_draws: int | None = None
     ) -> DanceNoise:
-        """Noise for one dance, on the CPU, so that a seed means the same dance on every device.
+        """Noise for one dance, drawn on the CPU, so that a seed gives the same dance on every device.
 
-        Without a generator it is the operating system's entropy; torch's global generator is neither read nor reseeded.
+        Without a generator it is seeded by the operating system; torch's global generator is neither used nor reseeded.
         """
         if generator is None:
             generator = torch.Generator()
@@ -209,13 +210,13 @@ class DanceGenerator:
     def choreograph(
         self, z_dan: Tensor, noise: DanceNoise, threshold: float = 0.0, first_pose: Tensor | None = None
     ) -> Choreography:
-        """Dances from z_dan, segment by segment, each from the last pose of the one before.
+        """Decode dances from z_dan, segment by segment, each starting from the last pose of the previous one.
 
         Args:
             z_dan: (b, n, k, z_dan): k candidates for every segment.
-            noise: of the same (b, n, k).
-            threshold: the first candidate whose units all move at least this much (:func:`motion`) is taken; where
-                none does, the one whose stillest unit moves most.
+            noise: for the same (b, n, k).
+            threshold: the first candidate whose units all move at least this much (:func:`motion`) is taken; if
+                there is none, the one whose stillest unit moves most.
             first_pose: (b, 28) normalised; the mean pose (zeros) if None.
         """
         noise = noise.to(self.device)
@@ -231,9 +232,9 @@ class DanceGenerator:
         return Choreography(*(torch.stack(x).to(z_dan.device) for x in zip(*(x.danced() for x in lines), strict=True)))
 
     def dance(self, z_dan: Tensor, noise: DanceNoise) -> Tensor:
-        """What :meth:`choreograph` dances with the first draw, with gradients: z_dan (b, n, z_dan) -> (b, 96 n, 28).
+        """Decode the first draw with gradients: z_dan (b, n, z_dan) -> normalised poses (b, 96 n, 28).
 
-        Segments are equal to those of :meth:`choreograph` up to rounding; poses are normalised.
+        Equal to :meth:`choreograph` up to rounding.
         """
         noise = noise.to(self.device)
         b, n = z_dan.shape[:2]
@@ -256,11 +257,11 @@ class DanceGenerator:
     def genre_of_motion(self, poses: np.ndarray | Tensor) -> dict[str, float]:
         """A dance (t, 14, 2) in pixels at 15 fps, t >= 32 -> genre -> probability, by the judge.
 
-        The judge learned from units whose beats lie on frames 3, 11, 19, 27: dances whose beats were warped elsewhere
-        are foreign to it. What it is worth: :attr:`motion_style_held_out`.
+        The judge was trained on units with beats on frames 3, 11, 19, 27; warped dances are outside its training
+        distribution. Its accuracy is in :attr:`motion_style_held_out`.
 
         Raises:
-            D2MError: no motion classifier, or a dance that is too short or misshapen.
+            D2MError: no motion classifier, or a dance that is too short or has another shape.
         """
         judge = self.motion_classifier()
         x = torch.as_tensor(np.array(poses), dtype=next(judge.parameters()).dtype, device=self.device)
@@ -282,8 +283,8 @@ class DanceGenerator:
         """z_dan (n, z_dan) -> poses (n_frames, 14, 2) in pixels at 15 fps, n_frames <= 96 n.
 
         Args:
-            generator: source of the movements' and initial poses' noise; fresh entropy if None.
-            noise: all noise instead of a generator; edits of one dance are given the same.
+            generator: source of the noise of movements and initial poses; fresh entropy if None.
+            noise: all noise instead of a generator; pass the same to all edits of a dance.
 
         Raises:
             ValueError: z_dan is too short for n_frames, or has another width than the networks'.

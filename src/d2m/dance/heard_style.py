@@ -1,4 +1,4 @@
-"""What the music style network says of songs: one pass over the 2 s windows of all, read in every way that is asked."""
+"""Outputs of the music style network for songs: one pass over the 2 s windows of all, for all uses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WINDOWS = 4096
 
 
 class HeardStyle(NamedTuple):
-    """Of one song: styles (w, style) and votes (w, n_genres) of its w windows, and its length in frames.
+    """Of one song: styles (w, style) and genre probabilities (w, n_genres) of its w windows, and its length in frames.
 
     legacy: (style,) after the whole song, only if the style mode is "legacy".
     """
@@ -34,17 +34,17 @@ class HeardStyle(NamedTuple):
         return self.styles.mean(0) if self.legacy is None else self.legacy
 
     def segment_styles(self, centres_s: np.ndarray | Tensor, mode: StyleMode) -> Tensor:
-        """Middles (n,) in seconds -> (n, style): of the windows around each under "local", else the song's."""
+        """Centres (n,) in seconds -> (n, style): with "local" of the windows around each, otherwise of the song."""
         if mode == "local":
             return mean_around(self.styles, self.frames, _frames(centres_s))
         return self.song_style().expand(len(centres_s), -1)
 
     def song_votes(self) -> Tensor:
-        """(n_genres,) mean vote of the windows."""
+        """(n_genres,) probabilities averaged over the windows."""
         return self.votes.mean(0)
 
     def segment_votes(self, centres_s: np.ndarray | Tensor) -> Tensor:
-        """(n, n_genres) mean votes of the windows within 6.4 s around each middle, whatever the style mode."""
+        """(n, n_genres) probabilities averaged over the windows within 6.4 s around each centre, in any style mode."""
         return mean_around(self.votes, self.frames, _frames(centres_s))
 
 
@@ -53,7 +53,7 @@ def _frames(seconds: np.ndarray | Tensor) -> Tensor:
 
 
 def hear_styles(net: MusicStyle, songs: Sequence[Tensor], mode: StyleMode) -> list[HeardStyle]:
-    """Normalised features (t, n_features), t >= 30, of whole songs, together; each as in any other company, to the bit.
+    """Normalised features (t, n_features), t >= 30, of whole songs, in one pass, independent of each other.
 
     Raises:
         ValueError: a song shorter than 30 frames.
@@ -61,7 +61,7 @@ def hear_styles(net: MusicStyle, songs: Sequence[Tensor], mode: StyleMode) -> li
     parts = [windows(x, STYLE_FRAMES) for x in songs]
     styles = torch.cat([by_rows(net.style, x) for x in torch.cat(parts).split(_WINDOWS)])
     legacy = [net.style(x[None])[0] if mode == "legacy" else None for x in songs]
-    # Copies, because a product's bits may depend on where in a cache line its rows begin. Votes song by song: with as
-    # few columns as genres they depend on the number of rows.
+    # Copies, because the bits of a product may depend on the alignment of its rows. Probabilities are computed song by
+    # song: with as few columns as genres, they depend on the number of rows.
     each = zip((x.clone() for x in styles.split([len(x) for x in parts])), songs, legacy, strict=True)
     return [HeardStyle(s, net.classifier(s).softmax(-1), len(x), whole) for s, x, whole in each]

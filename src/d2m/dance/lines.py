@@ -1,8 +1,8 @@
-"""Dances unrolled side by side, a row each: what the networks compute together, and what they must not notice of it.
+"""Dances unrolled together, one row each, such that results do not depend on the other rows.
 
-A row's bits depend on how many rows a matrix product has: with one, two or three of them the CPU's library takes other
-kernels than with many, and several threads cut few rows into such pieces. Products of a multiple of :data:`ROWS` rows
-give every row the bits that it has in any other such product, wherever it stands (docs/adr/0074-dances-together.md).
+The bits of a row depend on the number of rows of a matrix product: for one, two or three rows, the CPU library uses
+other kernels than for many, and several threads split few rows into such pieces. In products of a multiple of
+:data:`ROWS` rows, every row has the same bits at any position (docs/adr/0074-dances-together.md).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from d2m.core.skeleton import POSE_DIM, SEQUENCE_UNITS
 from d2m.dance.noise import DanceNoise
 from d2m.nets.composition import Composition
 
-#: Products are padded to a multiple of so many rows.
+#: Products are padded to a multiple of this number of rows.
 ROWS = 8
-#: Segments whose movements are decoded at once, at most.
+#: Maximum number of segments whose movements are decoded at once.
 _MOVEMENTS = 512
 
 
@@ -29,13 +29,13 @@ def motion(units: Tensor) -> Tensor:
 
 
 def padded(*rows: Tensor) -> tuple[Tensor, ...]:
-    """Each (m, ...) with rows of zeros up to the next multiple of :data:`ROWS`; the caller drops what comes of them."""
+    """Pad each (m, ...) with zero rows to the next multiple of :data:`ROWS`; the caller drops their results."""
     more = -len(rows[0]) % ROWS
     return tuple(torch.cat([x, x.new_zeros(more, *x.shape[1:])]) for x in rows) if more else rows
 
 
 def by_rows(f: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-    """f of (m, ...), each row to the bit as in any other call."""
+    """f of (m, ...), with rows that are bit-identical to those of any other call."""
     return f(*padded(rows))[: len(rows)]
 
 
@@ -44,15 +44,15 @@ class Choreography(NamedTuple):
 
     poses: Tensor  # (b, 96 n, 28) normalised
     draws: Tensor  # (b, n) the accepted draw of every segment
-    accepted: Tensor  # (b, n) bool: False if no draw moved enough and the liveliest one was taken
+    accepted: Tensor  # (b, n) bool: False if no draw moved enough and the liveliest was taken
 
 
 class Line:
-    """One dance as it unrolls: segment by segment, each from the last pose of the one before.
+    """A dance being unrolled: segment by segment, each from the last pose of the previous one.
 
     Args:
         z_dan: (n, k, z_dan): k candidates for every segment.
-        noise: of the same (1, n, k).
+        noise: for the same (1, n, k).
         threshold: the first candidate whose units all move at least this much (:func:`motion`) is taken; if none does,
             the one whose stillest unit moves most.
         first_pose: (28,) normalised; the mean pose (zeros) if None.
@@ -76,9 +76,9 @@ class Line:
         return self.segment < len(self.z_dan)
 
     def missing(self) -> list[tuple[int, int]]:
-        """The (segment, draw) whose movements should be decoded now.
+        """The (segment, draw) pairs whose movements should be decoded now.
 
-        At first the first draw of every segment; where it is rejected, all others, which are seldom needed.
+        First the first draw of every segment; if it is rejected, all others of the segment, which are rarely needed.
         """
         if not self.unfinished or (self.segment, self.draw) in self.movements:
             return []
@@ -87,9 +87,9 @@ class Line:
         return [(self.segment, j) for j in range(1, self.z_dan.shape[1])]
 
     def take(self, units: Tensor, liveliness: float) -> None:
-        """The units (3, 32, 28) of the candidate at hand, and how much the stillest moves: on to the next one."""
+        """Process the units (3, 32, 28) of the current candidate and the motion of the stillest one, and move on."""
         self._tried.append((liveliness, units))
-        rejected = not liveliness >= self.threshold  # also one that is not finite
+        rejected = not liveliness >= self.threshold  # also if it is not finite
         if rejected and self.draw + 1 < self.z_dan.shape[1]:
             self.draw += 1
             return
@@ -110,13 +110,13 @@ class Line:
 
 
 def advance(net: Composition, lines: Sequence[Line], alone: bool) -> None:
-    """Decode the candidate that every one of these unfinished lines is at, together.
+    """Decode the current candidates of these unfinished lines together.
 
-    A song whose candidate is rejected tries its next one while the others go on, so that lines are of any length and
-    none waits.
+    A song whose candidate is rejected tries the next one while the others continue, so that lines may have any length
+    and none waits.
 
     Args:
-        alone: of one line: unit decoding of one row, which no padding slows down. Its bits are others.
+        alone: for a single line, decode units without padding, which is faster but gives other bits.
     """
     _decode_movements(net, lines)
     rows = [torch.stack(x) for x in zip(*((x.movements[x.segment, x.draw], x.pose) for x in lines), strict=True)]
@@ -127,7 +127,7 @@ def advance(net: Composition, lines: Sequence[Line], alone: bool) -> None:
 
 
 def _decode_movements(net: Composition, lines: Sequence[Line]) -> None:
-    """Movements do not depend on poses: those of many segments at once."""
+    """Decode the movements of many segments at once, as they do not depend on poses."""
     wanted = [(line, s, j) for line in lines for s, j in line.missing()]
     for first in range(0, len(wanted), _MOVEMENTS):
         part = wanted[first : first + _MOVEMENTS]

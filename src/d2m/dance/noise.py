@@ -17,7 +17,7 @@ from d2m.nets.sizes import Sizes
 class DanceNoise:
     """All noise of b dances of n segments with k candidate draws each.
 
-    Sharing one of these between an original and its edits is what makes them comparable.
+    An original and its edits are comparable only if they share it.
     """
 
     audio: Tensor  # (b, n, k, style)
@@ -27,7 +27,7 @@ class DanceNoise:
 
     @classmethod
     def draw(cls, sizes: Sizes, b: int, n: int, k: int, generator: torch.Generator) -> DanceNoise:
-        """Segment after segment, so that a longer song begins with the draws of a shorter one."""
+        """Drawn segment by segment, so that a longer song starts with the draws of a shorter one."""
         shapes = {
             "audio": (b, k, sizes.style),
             "z_dan": (b, k, sizes.z_dan),
@@ -44,12 +44,12 @@ class DanceNoise:
         return DanceNoise(*(x.to(device) for x in self.tensors()))
 
     def pick(self, draws: Tensor) -> DanceNoise:
-        """Only the draws (b, n) of every segment: k becomes 1."""
+        """Select one draw (b, n) for every segment: k becomes 1."""
         return DanceNoise(*(pick_draws(x, draws) for x in self.tensors()))
 
 
 def one_after_the_other(noises: Sequence[DanceNoise]) -> DanceNoise:
-    """Noise of dances of n1, n2, ... segments as that of one of n1 + n2 + ... segments."""
+    """Concatenate the noise of dances of n1, n2, ... segments to that of one dance of n1 + n2 + ... segments."""
     return DanceNoise(*(torch.cat(parts, 1) for parts in zip(*(x.tensors() for x in noises), strict=True)))
 
 

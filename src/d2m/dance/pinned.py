@@ -1,4 +1,4 @@
-"""Draws that were chosen instead of left to the motion threshold: a segment danced again, the others kept."""
+"""Draws chosen explicitly instead of by the motion threshold, to redraw one segment and keep the others."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from d2m.dance.noise import DanceNoise
 
 @dataclass(eq=False)
 class PinnedDraws(DanceGenerator):
-    """A generator whose first segments have their draws chosen.
+    """A generator with chosen draws for the first segments.
 
-    draws: of every segment, 0 to ``max_draws`` - 1; segments beyond them are decided as always. All candidates of a
-    chosen segment are the chosen one, so that its dance says draw 0: :meth:`chosen` says which one that is.
+    draws: one per segment, 0 to ``max_draws`` - 1; later segments are decided by the motion threshold. All candidates
+    of a chosen segment are the chosen draw, so the dance reports draw 0; :meth:`chosen` converts it to the original
+    number.
     """
 
     draws: tuple[int, ...] = ()
@@ -32,7 +33,7 @@ class PinnedDraws(DanceGenerator):
             D2MError: a draw that the bundle does not have.
         """
         if wrong := [d for d in draws if not 0 <= d < generator.max_draws]:
-            raise D2MError(f"draws: {wrong[0]} is none of this bundle's; they go from 0 to {generator.max_draws - 1}")
+            raise D2MError(f"draws: {wrong[0]} is not a draw of this bundle; give 0 to {generator.max_draws - 1}")
         own = {f.name: getattr(generator, f.name) for f in fields(DanceGenerator)}
         return cls(**own, draws=tuple(draws))
 
@@ -48,7 +49,7 @@ class PinnedDraws(DanceGenerator):
         return DanceNoise(*(x[:, rows, which] for x in (noise.audio, noise.z_dan, noise.z_mov, noise.z_ini)))
 
     def chosen(self, draws: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Accepted draws (n,) of a dance of this generator -> their numbers among all the bundle's."""
+        """Accepted draws (n,) of a dance of this generator -> their numbers among all draws of the bundle."""
         out = np.array(draws)
         n = min(len(out), len(self.draws))
         out[:n] = self.draws[:n]

@@ -1,4 +1,4 @@
-"""One dance to one song with its edits: what it holds, what makes edits of it, the latents and noise it is made of."""
+"""A dance to one song with its edits: its data, the protocols of edits, its latents and noise."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from d2m.dance.noise import DanceNoise
 
 
 class Edit(Protocol):
-    """What turns a dance's latents (n, z_dan) into the neutral and the target dance's; a strength for all, or (n,)."""
+    """Maps the latents (n, z_dan) of a dance to those of the neutral and target dance; strength a number or (n,)."""
 
     def neutral(self, z: NDArray[np.floating], strength: float | NDArray[np.floating]) -> NDArray[np.floating]: ...
 
@@ -24,9 +24,9 @@ class Edit(Protocol):
 
 @runtime_checkable
 class DanceEdit(Protocol):
-    """An edit that wants to know the bundle and the noise (1, n, 1) that it dances with, and becomes an Edit then.
+    """An edit that depends on the bundle and the noise (1, n, 1) of a dance, from which it makes an :class:`Edit`.
 
-    What it returns may have a dict ``facts`` after the dance, for :attr:`SongDance.edit_facts`.
+    After the dance, that edit may have a dict ``facts`` for :attr:`SongDance.edit_facts`.
     """
 
     def for_dance(self, generator: DanceGenerator, noise: DanceNoise) -> Edit: ...
@@ -36,10 +36,10 @@ AnyEdit = Edit | DanceEdit
 
 
 def check_edit(edit: object) -> None:
-    """See that something is an edit, or None.
+    """Check that a value is an edit or None.
 
     Raises:
-        D2MError: it is not.
+        D2MError: it is neither.
     """
     made = isinstance(edit, DanceEdit) or all(callable(getattr(edit, k, None)) for k in ("neutral", "transform"))
     if edit is not None and not made:
@@ -63,20 +63,20 @@ class SongDance:
     """The dances to one song; keys are "original" and, with an edit, "neutral" and "target"."""
 
     poses: dict[str, NDArray[np.float32]]  # (t, 14, 2) pixels at 15 fps
-    unwarped: dict[str, NDArray[np.float32]]  # (m, 14, 2): as decoded, before its beats were put on the music's
+    unwarped: dict[str, NDArray[np.float32]]  # (m, 14, 2): as decoded, before the beat warp
     z_dan: dict[str, NDArray[np.float32]]  # (n, z_dan), one per 96 frames of dance
     music_beats: NDArray[np.float64]  # s
     dance_beats: NDArray[np.float64]  # s
     draws: NDArray[np.int64]  # (n,) accepted draw of every segment
     accepted: NDArray[np.bool_]  # (n,)
-    centres_s: NDArray[np.float64]  # (n,) when the middles of the segments are shown, in seconds of the song
-    music_votes: NDArray[np.float32]  # (g,) mean vote of the music style network over 2 s windows
-    music_votes_by_segment: NDArray[np.float32]  # (n, g), of the windows within 6.4 s around each middle
-    edit_facts: dict[str, Any] = field(default_factory=dict)  # what the edit says of itself, plain values
+    centres_s: NDArray[np.float64]  # (n,) times of the segments' centres, in seconds of the song
+    music_votes: NDArray[np.float32]  # (g,) probabilities of the music style network, averaged over 2 s windows
+    music_votes_by_segment: NDArray[np.float32]  # (n, g), averaged over the windows within 6.4 s around each centre
+    edit_facts: dict[str, Any] = field(default_factory=dict)  # facts reported by the edit, plain values
 
 
 def fit_z_dan(z_dan: NDArray[np.floating], n: int, width: int, source: str = "z_dan") -> NDArray[np.float32]:
-    """A given latent (d,), (1, d) or (m >= n, d) as (n, d): one serves the whole song.
+    """A given latent (d,), (1, d) or (m >= n, d) as (n, d); a single one is used for the whole song.
 
     Raises:
         D2MError: another shape or not finite.
@@ -90,7 +90,7 @@ def fit_z_dan(z_dan: NDArray[np.floating], n: int, width: int, source: str = "z_
 
 
 def accepted_noise(generator: DanceGenerator, dance: SongDance, seed: int) -> DanceNoise:
-    """The noise (1, n, 1) of a dance's accepted draws, from the seed it was given."""
+    """The noise (1, n, 1) of a dance's accepted draws, reproduced from its seed."""
     n = len(dance.draws)
     noise = generator.draw_noise(n, torch.Generator().manual_seed(seed))
     return noise.pick(torch.from_numpy(dance.draws)[None])

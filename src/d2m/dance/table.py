@@ -1,10 +1,10 @@
-"""The latents of many songs as one file: a row per song (or window of a song), nothing but arrays and a json.
+"""The latents of many songs in one file: a row per song (or window of a song), only arrays and a json.
 
 mu      (n, d) noise-averaged z_dan: the mean over draws of the audio noise (music), over sequences (dance)
 sigma   (n, d) standard deviation of the posterior, from the mean log-variance
 spread  (n, d) standard deviation of the posterior's mean over that noise, or over sequences
 draws   (n, k, d) complete draws, all noise included and independent between songs
-style   (n, s) what the music style network says; (n, 0) for dances
+style   (n, s) style of the music; (n, 0) for dances
 song, genre, split (n,) strings; start_s, end_s (n,) seconds
 """
 
@@ -68,7 +68,7 @@ class LatentTable:
         return type(self)(**arrays, meta=self.meta)
 
     def training_rows(self) -> Self:
-        """What may be fitted on: the rows of the training split, or everything if there are no splits (own music)."""
+        """The rows that may be used for fitting: the training split, or all rows if there are no splits."""
         train = self.split == "train"
         return self.select(train) if train.any() else self
 
@@ -90,12 +90,12 @@ class LatentTable:
         return type(self)(**arrays, meta=self.meta)
 
     def genre_means(self) -> dict[str, NDArray[np.float32]]:
-        """Genre -> mean mu (d,); songs weigh the same."""
+        """Genre -> mean mu (d,); songs have equal weight."""
         songs = self.by_song()
         return {g: songs.mu[songs.genre == g].mean(0) for g in songs.genres}
 
     def save(self, path: str | Path) -> Path:
-        """Write one npz, whole or not at all.
+        """Write one npz, atomically.
 
         Raises:
             D2MError: it cannot be written.
@@ -125,5 +125,5 @@ class LatentTable:
 
 
 def stack(tables: list[LatentTable], meta: dict[str, Any]) -> LatentTable:
-    """Rows of several tables in one."""
+    """Concatenate the rows of several tables."""
     return LatentTable(**{k: np.concatenate([getattr(t, k) for t in tables]) for k in TEXT + NUMBERS}, meta=meta)

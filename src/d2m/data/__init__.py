@@ -1,1 +1,1 @@
-"""Prepared corpora: the file, its splits and normaliser, batches. Making them is :mod:`d2m.prepare`'s job."""
+"""Prepared corpora: files, splits, normaliser, batches. Corpora are made by :mod:`d2m.prepare`."""

@@ -1,4 +1,4 @@
-"""A prepared corpus, opened from disk: its files are described in :mod:`d2m.data.layout`."""
+"""A prepared corpus on disk; :mod:`d2m.data.layout` describes its files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from d2m.music.beats import BeatTracker, tempo
 
 
 def starts_in_runs(runs: NDArray[np.integer], length: int) -> NDArray[np.int64]:
-    """Every unit that begins ``length`` consecutive units of one run, in order: (R, 2) -> (n,)."""
+    """Units that start ``length`` consecutive units of one run, in order: (R, 2) -> (n,)."""
     counts = np.maximum(runs[:, 1] - length + 1, 0)
     ends = np.cumsum(counts)
     within = np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - counts, counts)
@@ -33,7 +33,7 @@ def starts_in_runs(runs: NDArray[np.integer], length: int) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """A prepared corpus, opened read-only. Arrays stay on disk until indexed; see the module's table."""
+    """A prepared corpus, opened read-only. Arrays stay on disk until indexed; see :mod:`d2m.data.layout`."""
 
     folder: Path
     info: dict[str, Any]
@@ -60,7 +60,7 @@ class Corpus:
         """Open a folder that :func:`d2m.prepare.run.prepare` wrote.
 
         Raises:
-            D2MError: no such corpus, one whose preparation was not finished, another format, a missing or cut file.
+            D2MError: no such corpus, unfinished preparation, another format, or a missing or truncated file.
         """
         folder = Path(folder)
         if not (folder / REPORT).is_file():
@@ -71,7 +71,7 @@ class Corpus:
 
     @classmethod
     def read(cls, folder: Path) -> Corpus:
-        """:meth:`open`, but without checking that preparing was finished."""
+        """As :meth:`open`, without checking that preparation was finished."""
         try:
             if not (folder / INDEX).is_file():
                 raise D2MError(f"{folder}: written by an older version (no {INDEX}); prepare the corpus again")
@@ -93,7 +93,7 @@ class Corpus:
             ) from e
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A memory map pickles as its data: workers open the files instead.
+        # Pickling a memory map would copy its data, so workers open the files themselves.
         return Corpus.open, (self.folder,)
 
     @property
@@ -106,17 +106,17 @@ class Corpus:
 
     @property
     def n_features(self) -> int:
-        """The front end's width."""
+        """Number of features per frame."""
         return int(self.features.shape[1])
 
     @property
     def beat_tracker(self) -> BeatTracker:
-        """The tracker that found the music's beats."""
+        """The tracker that detected the beats of the music."""
         return BeatTracker.of(self.info.get("beat_tracker", self.info["options"].get("beats")))
 
     @cached_property
     def digest(self) -> str:
-        """Hex digest of what the corpus was made from, contents and options; independent of its location."""
+        """Hex digest of the inputs and options of the corpus; independent of its location."""
         if inputs := self.info.get("inputs"):
             return str(inputs)
         small = b"".join((self.folder / name).read_bytes() for name in (INDEX, TABLE, NORMALIZER))
@@ -124,7 +124,7 @@ class Corpus:
 
     @cached_property
     def recordings(self) -> Sequence[RecordingInfo]:
-        """One entry per recording, read from disk when asked for."""
+        """One entry per recording, read from disk on demand."""
         return RecordingTable(self.folder / TABLE)
 
     @cached_property
@@ -167,7 +167,7 @@ class Corpus:
         return np.flatnonzero(wanted[self.unit_recording])
 
     def sequence_starts(self, split: str, length: int = SEQUENCE_UNITS) -> NDArray[np.int64]:
-        """Units of a split that begin ``length`` consecutive units, all views."""
+        """Units of a split that start ``length`` consecutive units, all views."""
         starts = starts_in_runs(np.asarray(self.runs), length)
         mine = self.recording_split[self.unit_recording[starts]] == SPLITS.index(split)
         return np.asarray(starts[mine], np.int64)
@@ -183,23 +183,23 @@ class Corpus:
         return np.asarray(self.beats[first : first + n])
 
     def song_tempo(self, recording: int) -> float:
-        """Tempo of the music in BPM: the raw corpus's own, else by its beats; NaN if neither is known."""
+        """Tempo of the music in BPM: as stated by the raw corpus, else from its beats; NaN if neither is known."""
         said = self.recordings[recording].tempo
         return float(said) if np.isfinite(said) else tempo(self.song_beats(recording))
 
     def span_features(self, start: int, length: int = SEQUENCE_UNITS) -> NDArray[np.float32]:
         """Features of the music over the whole span of ``length`` consecutive units: (frames, f) at 15 fps.
 
-        The frames from the one at the first unit's begin to the one before the last unit's end, as far as there is
-        music; :meth:`d2m.data.sampling.Items.read` draws the 2 s windows and, with ``span_features``, gives
-        these on the units' own clock.
+        From the frame at the start of the first unit to the frame before the end of the last one, as far as there is
+        music; :meth:`d2m.data.sampling.Items.read` draws the 2 s windows and, with ``span_features``, returns
+        these features in the units' own time.
         """
         begin, end = self.unit_span[start, 0], self.unit_span[start + length - 1, 1]
         song = self.song_features(int(self.unit_recording[start]))
         return song[int(np.ceil(begin * FPS - 1e-6)) : int(np.floor(end * FPS + 1e-6))]
 
     def n_views(self, recording: int) -> int:
-        """How many cameras see the recording."""
+        """Number of camera views of the recording."""
         return int(self.pose_bounds[recording, 2])
 
     def song_poses(self, recording: int, view: int = 0) -> NDArray[np.float32]:
@@ -212,7 +212,7 @@ class Corpus:
 
     @cached_property
     def sources(self) -> list[tuple[int, Path | None]]:
-        """How many recordings came from which raw folder, in order; None if this machine does not know it."""
+        """(number of recordings, raw folder) in order; the folder is None if it is not known on this machine."""
         try:
             lines = json.loads((self.folder / SOURCES_LOG).read_text(encoding="utf-8"))
             known = [(int(n), Path(raw) if raw else None) for n, raw in lines]
@@ -227,7 +227,7 @@ class Corpus:
 
     @property
     def raw_root(self) -> Path | None:
-        """The raw folder (of a mixed corpus, the first one's); None if this machine does not know it."""
+        """The raw folder (of a mixed corpus, the first one); None if it is not known on this machine."""
         return self.sources[0][1] if self.sources else None
 
     def _raw_of(self, recording: int) -> Path | None:
@@ -244,7 +244,7 @@ class Corpus:
         return path if path is not None and path.is_file() else None
 
     def song_wave(self, recording: int, frames: int) -> NDArray[np.float32] | None:
-        """The first ``frames`` (15 fps) of the song's sound, mono at 22,050 Hz; None if :meth:`audio_path` is.
+        """The first ``frames`` (15 fps) of the song's audio, mono at 22,050 Hz; None if :meth:`audio_path` is None.
 
         Raises:
             D2MError: the file cannot be decoded.

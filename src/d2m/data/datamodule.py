@@ -1,4 +1,4 @@
-"""Lightning's side of the data: one loader per kind of items; batches are normalised and shifted on the device."""
+"""The Lightning data module: one loader per kind of item; batches are normalised and shifted on the device."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from d2m.nets.rows import Rows
 class KeySampler(Sampler[tuple[int, int]]):
     """Keys (epoch, batch) of the current epoch from batch ``start`` on. Lightning calls ``set_epoch``.
 
-    With ``repeat`` the keys of the first epoch's first ``repeat`` batches, in turn, in every epoch.
+    With ``repeat``, every epoch cycles through the keys of the first ``repeat`` batches of the first epoch.
     """
 
     def __init__(self, steps: int, repeat: int | None = None) -> None:
@@ -37,7 +37,7 @@ class KeySampler(Sampler[tuple[int, int]]):
             yield self.key(self.epoch, batch)
 
     def key(self, epoch: int, batch: int) -> tuple[int, int]:
-        """What an epoch's batch is drawn by."""
+        """The key from which a batch of an epoch is drawn."""
         return (epoch, batch) if self.repeat is None else (0, batch % self.repeat)
 
     def __len__(self) -> int:
@@ -47,7 +47,7 @@ class KeySampler(Sampler[tuple[int, int]]):
 class ResumableLoader(DataLoader[Batch]):
     """A loader over keys that continues after the last batch it handed out; Lightning checkpoints its state.
 
-    Its iterator is lazy: Lightning makes the first one before it sets the epoch.
+    Its iterator is lazy, because Lightning creates the first one before it sets the epoch.
     """
 
     _next: tuple[int, int] = (0, 0)
@@ -78,35 +78,35 @@ class DanceDataModule(pl.LightningDataModule):
     - unit_pairs: ``units1``, ``units2`` (b, 32, 28), two copies of a unit, each shifted as a whole by its own
       draw; ``genre`` (b,).
     - units: ``units`` (b, 32, 28), shifted in training; ``genre`` (b,). No music.
-    - songs: ``features`` (b, 30, f), a 2 s window; ``genre`` (b,); in training ``tempo`` (b,), octaves above 120 BPM,
-      NaN if it is not known.
-    - sequences: ``units`` (b, 3, 32, 28), consecutive; ``features`` (b, 30, f), a 2 s window of
-      their own music (anywhere in their span; in its middle in validation); ``genre`` and ``recording`` (b,); ``unit``
+    - songs: ``features`` (b, 30, f), a 2 s window; ``genre`` (b,); in training also ``tempo`` (b,), octaves above 120
+      BPM, NaN if unknown.
+    - sequences: ``units`` (b, 3, 32, 28), consecutive; ``features`` (b, 30, f), a random 2 s window
+      of the music within their span (in validation, the middle one); ``genre`` and ``recording`` (b,); ``unit``
       (b,), the row in the corpus of the first unit.
 
     Training batches are drawn genre-uniform with replacement, validation is a fixed genre-balanced pass
     (:mod:`d2m.data.sampling`). Use it with ``Trainer(use_distributed_sampler=False)``: each process reads its rows of
-    every batch. Validation batches also hold their ``number`` in the pass, None of those that must not count.
+    every batch. Validation batches also have their ``number`` in the pass, or None if they must not be counted.
 
     Args:
         root: folder of a prepared corpus.
         kind: of the items, one of :data:`d2m.data.sampling.KINDS`.
-        batch_size: of all processes together, a multiple of their number.
-        seed: of the draws.
+        batch_size: total over all processes, a multiple of their number.
+        seed: of the random draws.
         steps_per_epoch: batches per epoch; by default as many as there are items in the training split.
         shift: largest shift in x and y, pixels (unit_pairs, units).
-        num_workers: processes that read batches; the corpus is memory-mapped, 0 is mostly enough.
-        max_val_batches: of all devices together.
-        val_split: the split that validation walks through.
-        span_features: batches of sequences also hold ``span_features`` (b, 96, f), the music under each
-            frame of their units.
-        augment: ranges of :func:`d2m.music.front_ends.augment.draw_change`; None: no augmentation. In training, every
-            row's features and ``tempo`` are then those of changed music, and ``rate`` (b,) is how its tempo changed, in
-            octaves. Ranges left out are ``draw_change``'s own.
-        repeat_batches: train on so many batches only, see :class:`KeySampler`; None: every epoch draws its own.
+        num_workers: processes that read batches; 0 is usually enough, as the corpus is memory-mapped.
+        max_val_batches: total over all devices.
+        val_split: the split used for validation.
+        span_features: batches of sequences also have ``span_features`` (b, 96, f), the features of the music at
+            every frame of their units.
+        augment: ranges of :func:`d2m.music.front_ends.augment.draw_change`; None: no augmentation. In training, the
+            features and ``tempo`` of every row are then those of augmented music, and ``rate`` (b,) is the change of
+            its tempo in octaves. Omitted ranges take the defaults of ``draw_change``.
+        repeat_batches: train on this many batches only, see :class:`KeySampler`; None: every epoch draws new ones.
 
     Raises:
-        D2MError: invalid options; the front end cannot augment.
+        D2MError: invalid options, or a front end that does not support augmentation.
     """
 
     def __init__(
@@ -173,7 +173,7 @@ class DanceDataModule(pl.LightningDataModule):
         items = Items(self.corpus, self.kind, self.val_split, self.span_features)
         if not len(items):
             return []
-        # Of all processes together; Lightning would let each walk through as many.
+        # The total over all processes; Lightning would let each process iterate over this many.
         limit = getattr(self.trainer, "limit_val_batches", None)
         most = limit if isinstance(limit, int) and limit > 0 else None
         batches = ValBatches(items, self.batch_size, self.seed, self.shift, self.max_val_batches, self._rows(), most)

@@ -1,20 +1,20 @@
 """The files of a prepared corpus: whole arrays, mapped into memory, addressed by index.
 
-corpus.json            for people: a table per genre, every recording, kept or left out and why; there last
+corpus.json            for people: a table by genre, and every recording, kept or left out and why; written last
 index.json             for programs: genres, clock, units, joints, front end and its columns, beat tracker, numbers
-                       of rows; small however large the corpus
+                       of rows; its size does not depend on the corpus
 recordings.arrow       one row per recording (Arrow IPC, mapped into memory)
 normalizer.npz         statistics of the training split
 recording_genre.npy    (n,) index into the genres; recording_split (n,) into SPLITS
 units.npy              (N, 32, 28) float32 px; unit_recording, unit_view, unit_genre (N,); unit_span (N, 2) s;
                        unit_beats (N, 4) s, the kinematic beats on frames 3, 11, 19, 27
-runs.npy               (R, 2) first unit and length: units that follow each other without a gap, in one view
+runs.npy               (R, 2) first unit and length of runs of contiguous units in one view
 features.npy           (F, f) float32 at 15 fps, whole songs, not normalised; feature_bounds (n, 2)
 poses.npy              (P, 28) float32 px at 15 fps, view after view; pose_bounds (n, 3): first, frames, views
 beats.npy              (B,) s, of the music; beat_bounds (n, 2); onsets.npy and onset_bounds alike
-sources.log            paths of the raw recordings on this machine, only used to find the songs' files again
+sources.log            paths of the raw recordings on this machine, used only to locate the audio files
 
-Opening reads index.json and the arrays' headers, nothing else.
+Opening a corpus reads only index.json and the headers of the arrays.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ REPORT, INDEX, TABLE, NORMALIZER = "corpus.json", "index.json", "recordings.arro
 SOURCES_LOG = "sources.log"
 
 Layout = dict[str, tuple[tuple[int, ...], DTypeLike]]
-#: What poses are in.
+#: The unit of poses.
 UNITS = "px"
 _LAYOUT: Layout = {
     "recording_genre": ((), np.int64),
@@ -59,7 +59,7 @@ _LAYOUT: Layout = {
 
 
 def layout(n_features: int) -> Layout:
-    """name -> (shape of a row, type) of every array of a corpus whose front end is ``n_features`` wide."""
+    """name -> (shape of a row, dtype) of every array of a corpus with ``n_features`` features per frame."""
     return {**_LAYOUT, "features": ((n_features,), np.float32)}
 
 
@@ -67,10 +67,10 @@ def check_index(folder: Path, info: dict[str, Any]) -> int:
     """Check a corpus's frame rate, units, joints and feature columns against this version's.
 
     Returns:
-        How many features a frame has.
+        Number of features per frame.
 
     Raises:
-        D2MError: they differ. What an older index.json does not record is assumed to match.
+        D2MError: they differ. Fields missing from an older index.json are assumed to match.
     """
     here = FRONT_ENDS.get(info["front_end"])
     expected = {"fps": FPS, "units": UNITS, "joints": list(JOINTS), **({"columns": list(here.columns)} if here else {})}

@@ -16,21 +16,21 @@ from numpy.typing import NDArray
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import POSE_DIM
 
-#: Below these a coordinate is constant in the data (the hips' x after centring, say) and would only amplify
-#: noise.
+#: Lower bounds of standard deviations. Coordinates below them are constant (such as the hips' x after centring), and
+#: dividing by their deviation would only amplify noise.
 POSE_STD_FLOOR = 1.0  # px
-#: Nor may a coordinate's deviation be less than this share of the largest: with the hips centred theirs is 2 px
-#: against a wrist's 26, and an L1 in normalised units would be spent on the trunk instead of the movement.
+#: Lower bound of a coordinate's deviation as a share of the largest one. With centred hips, theirs is 2 px against 26
+#: px for a wrist, so that an L1 in normalised units would be dominated by the trunk instead of the movement.
 POSE_STD_SHARE = 0.2
 FEATURE_STD_FLOOR = 1e-3
 
 
-#: The four statistics, as files and fields call them.
+#: Names of the four statistics in files and fields.
 FIELDS = ("pose_mean", "pose_std", "feature_mean", "feature_std")
 
 
 def mean_and_std(chunks: Iterable[NDArray[np.floating]], floor: float, dim: int) -> tuple[NDArray[np.float32], ...]:
-    """Over all rows of arrays (n, dim), in one pass with float64 sums about the first chunk's mean.
+    """Statistics over all rows of arrays (n, dim), in one pass with float64 sums relative to the first chunk's mean.
 
     Returns:
         mean (dim,) and std (dim,), the latter at least ``floor``; zeros and ones if there are no rows.
@@ -58,7 +58,7 @@ def mean_and_std(chunks: Iterable[NDArray[np.floating]], floor: float, dim: int)
 class Normalizer:
     """Statistics of the training split, float32: poses (28,) in pixels, features (f,) in the front end's unit.
 
-    What it normalises is an array or a tensor. Arrays come out in float32, tensors on their device and in their dtype.
+    Accepts arrays and tensors. Arrays are returned in float32, tensors on their device and in their dtype.
     """
 
     pose_mean: NDArray[np.float32]
@@ -114,12 +114,12 @@ class Normalizer:
             raise D2MError(f"{path}: not a readable normalizer; prepare the corpus or copy the bundle again") from e
 
     def save(self, path: str | Path) -> None:
-        """Write an npz, into a folder that is not yet in its place: bundles and corpora appear whole by a rename.
+        """Write an npz. Not atomic by itself: bundles and corpora are written to a temporary folder and renamed.
 
         Raises:
             OSError: it cannot be written.
         """
-        buffer = io.BytesIO()  # numpy would add a suffix to the name
+        buffer = io.BytesIO()  # numpy.savez would append a suffix to a path
         np.savez(buffer, **{name: getattr(self, name) for name in FIELDS})
         Path(path).write_bytes(buffer.getvalue())
 
@@ -158,11 +158,11 @@ class Normalizer:
         return out.astype(np.float32) if isinstance(out, np.ndarray) else out
 
     def _like(self, name: str, x: Any) -> Any:
-        """The statistic as an array, or as a tensor beside ``x``, moved there once."""
+        """The statistic as an array, or as a tensor on the device of ``x`` (cached)."""
         if not isinstance(x, torch.Tensor):
             return getattr(self, name)
         key = name, x.device, x.dtype
         if key not in self._tensors:
-            with torch.inference_mode(False):  # it may serve a gradient later
+            with torch.inference_mode(False):  # it may be used with gradients later
                 self._tensors[key] = torch.as_tensor(getattr(self, name), dtype=x.dtype, device=x.device)
         return self._tensors[key]

@@ -1,9 +1,9 @@
-"""Batches drawn from a corpus by index, each a pure function of (seed, epoch, batch), whatever the number of processes.
+"""Batches drawn from a corpus by index: pure functions of (seed, epoch, batch) for any number of processes.
 
-Training draws a genre uniformly, then an item of it uniformly, with replacement (Lee et al. 2019; docs of the
-method): rare genres count as much as common ones. Validation walks through its split once, evenly spaced and
-genre-balanced, the same at every epoch. No loop runs over the items of a batch. Every process draws a whole batch, and
-reads its rows of it (docs/adr/0075-one-batch-for-all-processes.md).
+Training draws a genre uniformly, then an item of it uniformly, with replacement (Lee et al. 2019), so that rare genres
+count as much as common ones. Validation goes through its split once, evenly spaced and genre-balanced, in the same way
+every epoch. There is no loop over the items of a batch. Every process draws the whole batch and reads its own rows
+(docs/adr/0075-one-batch-for-all-processes.md).
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from d2m.music.front_ends.augment import Change, draw_change, tempo_margin
 from d2m.nets.rows import ALONE, Rows
 from d2m.stats.within import octaves
 
-#: Kinds of items: single units, drawn in two shifted copies or in one, without music; songs of at least 2 s; and
-#: sequences, units that begin three consecutive ones and have music.
+#: Kinds of items: single units without music, in two shifted copies or one; songs of at least 2 s; and sequences of
+#: three consecutive units with music, identified by the first unit.
 Kind = Literal["unit_pairs", "units", "songs", "sequences"]
 KINDS: tuple[str, ...] = get_args(Kind)
 
 #: Tensors by name, and under "change" a :class:`d2m.music.front_ends.augment.Change` of each row's music.
 Batch = dict[str, Any]
 
-#: Kinds of single units -> how many shifted copies of each.
+#: Kinds of single units -> number of shifted copies.
 _COPIES = {"unit_pairs": 2, "units": 1}
 
-#: Tempi in batches are octaves above this.
+#: Tempi in batches are in octaves above this BPM.
 TEMPO_BPM = 120.0
 
-#: Streams of randomness that never meet.
+#: Independent random streams.
 _TRAIN, _VAL = 0, 1
 
 
 class GenrePools:
-    """Items by genre, to be drawn from.
+    """Items grouped by genre, for drawing.
 
     Args:
         genre: (n,) genre of every item.
@@ -62,10 +62,10 @@ class GenrePools:
         return np.asarray(self._order[self._first[pool] + within], np.int64)
 
     def spread(self, n: int) -> Ints:
-        """(n,) items, evenly spaced within each genre, genres in turn; scarce genres repeat theirs."""
+        """(n,) items, evenly spaced within each genre, alternating between genres; small genres repeat items."""
         pool = np.arange(n) % len(self.genres)
         turn = np.arange(n) // len(self.genres)
-        turns = -(-(n - pool) // len(self.genres))  # how many items this item's genre gives
+        turns = -(-(n - pool) // len(self.genres))  # number of items from this item's genre
         within = turn * self._count[pool] // turns
         return np.asarray(self._order[self._first[pool] + within], np.int64)
 
@@ -73,7 +73,7 @@ class GenrePools:
 class Items:
     """The items of one kind in one split, and how to read them.
 
-    ``genre`` is (n,), an index into the corpus's genres. With ``span_features`` batches of sequences also hold the
+    ``genre`` is (n,), an index into the corpus's genres. With ``span_features``, batches of sequences also have the
     features of their whole span, see :func:`d2m.data.spans.span_rows`.
 
     Raises:
@@ -104,7 +104,7 @@ class Items:
 
     @property
     def size(self) -> int:
-        """How much there is to see: items, or for songs their 2 s windows without overlap."""
+        """Number of items, or for songs, of their 2 s windows without overlap."""
         if self.kind == "songs":
             return int((self.corpus.feature_bounds[self.ids, 1] // STYLE_FRAMES).sum())
         return len(self)
@@ -116,7 +116,7 @@ class Items:
     def wide_windows(self, recording: Ints, start: Ints, margin: int) -> Tensor:
         """Windows from these rows of recordings (b,) and ``margin`` rows more on either side: (b, 30 + 2 margin, f).
 
-        At the ends of the music its first or last frame holds.
+        Beyond the ends of the music, its first or last frame is repeated.
         """
         first, length = self.corpus.feature_bounds[recording].T[..., None]
         rows = start[:, None] + np.arange(-margin, STYLE_FRAMES + margin)
@@ -137,9 +137,9 @@ class Items:
             items: (b,) numbers into :attr:`ids`.
             rng: for shifts and windows.
             shift: largest shift of x and y in pixels (unit_pairs, and units that are not centred).
-            centred: windows in the middle of their span instead of anywhere in it; units without shift.
-            margin: frames that ``features`` extend further on either side.
-            own: the items to read; what is drawn is drawn for all.
+            centred: windows in the middle of their span instead of at random; units without shift.
+            margin: frames by which ``features`` extend further on either side.
+            own: the items to read; random numbers are drawn for all items.
 
         Returns:
             ``genre`` (b,), and by kind: ``units`` and ``shift`` (b, copies, 2) in pixels; or ``features`` (b, 30, f)
@@ -178,13 +178,13 @@ class TrainBatches(Dataset[Batch]):
     """Endless training batches; ``self[epoch, batch]`` is a function of the key and the seed.
 
     Args:
-        batch_size: of all processes together.
-        rows: this process's.
-        augment: ranges of :func:`d2m.music.front_ends.augment.draw_change`. Batches then hold ``change``, a change of
-            each row's music, which is still to be made.
+        batch_size: total over all processes.
+        rows: those of this process.
+        augment: ranges of :func:`d2m.music.front_ends.augment.draw_change`. Batches then have ``change``, a change of
+            each row's music, which has not been applied yet.
 
     Raises:
-        D2MError: no items; or the batch does not divide among the processes.
+        D2MError: no items, or a batch size that is not a multiple of the number of processes.
     """
 
     def __init__(
@@ -210,7 +210,7 @@ class TrainBatches(Dataset[Batch]):
 
     def _read(self, key: tuple[int, int], rows: Rows) -> Batch:
         epoch, batch = key
-        # The zero was the rank: with one process all draws are what they were.
+        # The 0 used to be the rank; it is kept so that the draws of a single process do not change.
         rng = np.random.default_rng([self.seed, _TRAIN, 0, epoch, batch])
         margin, own = tempo_margin(self.augment, STYLE_FRAMES), rows.own(self.batch_size)
         items = self.pools.draw(self.batch_size, rng)
@@ -223,12 +223,12 @@ class TrainBatches(Dataset[Batch]):
 
 
 class ValBatches(Dataset[Batch]):
-    """A fixed, genre-balanced pass over a split, at most ``max_batches`` of it; batches are dealt out to the processes.
+    """A fixed, genre-balanced pass over a split, of at most ``max_batches`` batches, distributed over the processes.
 
-    Whole ones, so that terms which look from row to row see the same rows whatever the number of processes. Each says
-    its ``number`` in the pass. All processes get as many (some repeat the first ones if they do not divide evenly), so
-    that none waits for another; a repeated one has no number, and must not count. Songs are seen in windows without
-    overlap. ``most``: only so many batches of it.
+    Each batch goes to one process as a whole, so that terms which relate rows see the same rows for any number of
+    processes. Batches state their ``number`` in the pass. All processes get equally many, so that none waits for
+    another: if necessary, some repeat the first batches, which then have no number and must not be counted. Songs are
+    seen in windows without overlap. ``most``: maximum number of batches.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What is a song, and which songs a request names: for a dance each, or for study, with a genre each."""
+"""Which files are songs, and which songs a request refers to, with or without genres."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from d2m.core.skeleton import FPS, SAMPLE_RATE, STYLE_FRAMES
 from d2m.data.manifest import MANIFEST, read_manifest
 from d2m.music.audio import AUDIO_SUFFIXES, load_song
 
-#: Suffixes, lower case, of films: they are songs if they hold sound, as downloads of songs often do.
+#: Suffixes (lower case) of films, which count as songs if they have sound.
 FILM_SUFFIXES: frozenset[str] = frozenset((
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".3gp", ".3g2", ".flv", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg",
     ".wmv", ".ogv",
@@ -36,11 +36,11 @@ class SongFile(NamedTuple):
 
 
 def songs_among(files: Iterable[Path]) -> list[Path]:
-    """The songs among some files, sorted; the others are named in one line on standard error.
+    """The songs among ``files``, sorted; the others are named in one line on standard error.
 
     A song has one of :data:`d2m.music.audio.AUDIO_SUFFIXES`, or one of :data:`FILM_SUFFIXES` and sound. Names that
-    begin with a dot (macOS' ``._track.mp3``) and folders are passed over in silence, films of dances that we drew
-    (NAME.mp4 next to NAME.npz and NAME.json) are not danced to again.
+    start with a dot (macOS' ``._track.mp3``) and folders are ignored silently, and so are videos of dances made by d2m
+    (NAME.mp4 next to NAME.npz and NAME.json).
     """
     songs: list[Path] = []
     others: list[str] = []
@@ -68,10 +68,10 @@ def _has_sound(file: Path) -> bool:
 def find_songs(music: str | Path) -> list[Path]:
     """The songs that ``music`` names: a file, a folder's songs, or a glob's (see :func:`songs_among`); sorted.
 
-    In a glob ``**`` is any depth of folders. The leading folders that exist are taken by their names.
+    In a glob, ``**`` matches any depth of folders. Leading folders that exist are taken literally.
 
     Raises:
-        D2MError: there is none.
+        D2MError: there are none.
     """
     path = Path(music)
     if path.is_dir():
@@ -101,14 +101,14 @@ def find_music(music: str | Path) -> list[SongFile]:
             with the columns audio and genre, paths relative to it.
 
     Raises:
-        D2MError: none of these, no song, or a song that is named twice.
+        D2MError: none of these, no songs, or a duplicate name.
     """
     root = Path(music)
     if root.is_file():
         songs = _songs_of_table(root)
     elif (root / MANIFEST).is_file():
-        listed = [r for r in read_manifest(root) if r.audio is not None]
-        songs = [SongFile(r.name, r.genre, r.audio, r.start_s, r.end_s) for r in listed if r.audio is not None]
+        listed = read_manifest(root)
+        songs = [SongFile(r.name, r.genre, r.audio, r.audio_start_s, r.audio_end_s) for r in listed if r.audio]
     elif root.is_dir():
         folders = [f for f in root.iterdir() if f.is_dir() and not f.name.startswith(".")]
         files = songs_among(p for folder in folders for p in folder.rglob("*"))
@@ -135,7 +135,7 @@ def _songs_of_table(path: Path) -> list[SongFile]:
 
 
 def song_wave(song: SongFile) -> NDArray[np.float32]:
-    """The part of a song that is to be used, (n,) at 22,050 Hz.
+    """The selected part of a song, (n,) at 22,050 Hz.
 
     Raises:
         D2MError: unreadable, silent or too short.

@@ -1,4 +1,4 @@
-"""Which rows of the music's features lie under dance units: windows within their span, and a row for each frame."""
+"""Rows of music features that belong to dance units: windows within their span, and a row for each frame."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Ints = NDArray[np.int64]
 
 
 def music_window_bounds(corpus: Corpus, starts: Ints) -> tuple[Ints, Ints]:
-    """First and last feature row at which a 2 s window lies inside the sequences that begin at these units.
+    """First and last feature row from which a 2 s window lies inside the sequences that start at these units.
 
     Returns:
         low, high (n,), rows within the recording; high < low if the music does not cover a window.
@@ -26,11 +26,11 @@ def music_window_bounds(corpus: Corpus, starts: Ints) -> tuple[Ints, Ints]:
 
 
 def span_rows(corpus: Corpus, starts: Ints) -> Ints:
-    """Rows of the corpus's features under every frame of the sequences that begin at these units: (b, 96).
+    """Rows of the corpus's features at every frame of the sequences that start at these units: (b, 96).
 
-    The units' own clock: beat k of a unit is frame 3 + 8 k, time is linear between beats as in
+    In the units' own time, beat k of a unit is frame 3 + 8 k, time is linear between beats as in
     :func:`d2m.motion.units.cut_units`, and each warped frame has the feature frame nearest to it, so that music and
-    movement are paired frame by frame. At the ends of the music its first or last frame holds.
+    movement are paired frame by frame. Beyond the ends of the music, its first or last frame is used.
     """
     units = starts[:, None] + np.arange(SEQUENCE_UNITS)
     times = unit_frame_times(corpus.unit_span[units], corpus.unit_beats[units]).reshape(len(starts), SEQUENCE_FRAMES)
@@ -40,14 +40,14 @@ def span_rows(corpus: Corpus, starts: Ints) -> Ints:
 
 
 def unit_frame_times(span: NDArray[np.floating], beats: NDArray[np.floating]) -> NDArray[np.float64]:
-    """When the 32 frames of units lie in their recordings.
+    """Times of the 32 frames of units in their recordings.
 
     Args:
         span: (..., 2) seconds of frame 0 and of the frame after the last.
         beats: (..., 4) seconds of frames 3, 11, 19, 27.
 
     Returns:
-        (..., 32) seconds. The last interval of a unit ends at its span, which lies five eighths on: time is linear
+        (..., 32) seconds. The last interval of a unit ends with its span, five eighths of a beat later; time is linear
         between these six points.
     """
     known = np.array([0, *BEAT_FRAMES, UNIT_FRAMES])

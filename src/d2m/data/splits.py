@@ -1,4 +1,4 @@
-"""Which recordings train, validate, test: by group, stratified by genre, a function of the seed."""
+"""Splits into training, validation and test: by group, stratified by genre, determined by the seed."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ SPLITS = ("train", "val", "test")
 
 
 def held_out(n: int, fraction: float) -> int:
-    """How many of n groups of a genre to hold out: at least one if the fraction is positive."""
+    """Number of groups to hold out of n groups of a genre: at least one if the fraction is positive."""
     return max(1, int(np.floor(fraction * n + 0.5))) if fraction > 0 else 0
 
 
 def strictest(splits: Sequence[str], links: Sequence[Sequence[Hashable]]) -> list[str]:
-    """Splits after which what is linked shares one: test if any of it was in test, else val if any was, else train.
+    """Give linked recordings a common split: test if any of them was in test, else val if any was, else train.
 
-    So nothing that is held out is ever trained on, and nothing that is tested chose a model.
+    So no held-out recording is trained on, and no test recording is used for model selection.
 
     Args:
         splits: of every recording.
-        links: of every recording, the keys that it shares with those it must stay together with; chains count.
+        links: of every recording, keys that it shares with the recordings it must stay with; links are transitive.
     """
     leader: dict[Hashable, Hashable] = {}
 
@@ -54,9 +54,10 @@ def assign_splits(
 ) -> list[str]:
     """One of :data:`SPLITS` per recording.
 
-    Per genre with n >= 3 groups, ``held_out(n, fraction)`` of them test, as many validate, the others train
-    (one at least); with fewer all train. A group of several genres counts for its most frequent one. The draw
-    of a genre depends on the seed and its own groups only, so adding a genre moves no song of another.
+    In each genre with n >= 3 groups, ``held_out(n, test_fraction)`` of them go to test, ``held_out(n, val_fraction)``
+    to val and the others (at least one) to train; with fewer groups, all go to train. A group with several genres
+    counts for its most frequent one. The draw for a genre depends only on the seed and its own groups, so adding a
+    genre does not move songs of another.
 
     Args:
         genres, groups: of every recording.

@@ -12,8 +12,8 @@ from d2m.core.errors import D2MError
 class RecordingInfo(NamedTuple):
     """A row of recordings.arrow.
 
-    tempo: BPM, nan if unknown. audio: relative to the raw folder, or "". audio_sha256: of that file; "" without
-    music, and in corpora that were prepared before it was recorded.
+    tempo: BPM, nan if unknown. audio: path relative to the raw folder, or "". audio_sha256: digest of that file; ""
+    without music, and in corpora that predate this field.
     """
 
     name: str

@@ -1,1 +1,1 @@
-"""Pictures: skeletons, videos with sound, plots. Arrays in, files out; what they mean is said in :mod:`d2m.reports`."""
+"""Pictures: skeletons, videos with sound, plots. Arrays in, files out; :mod:`d2m.reports` interprets them."""

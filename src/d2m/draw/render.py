@@ -1,7 +1,7 @@
 """Poses to pictures: one or several dancers, side by side, as antialiased stick figures.
 
-Right limbs are orange, left limbs blue (after Okabe and Ito, told apart by every kind of colour vision), so
-that one sees whether the dancer faces us (orange on our left) or turns away. Frames are uint8 RGB, (height,
+Right limbs are orange, left limbs blue (after Okabe and Ito, suitable for all kinds of colour vision), which
+shows whether the dancer faces us (orange on our left) or turns away. Frames are uint8 RGB, (height,
 width, 3).
 """
 
@@ -68,7 +68,7 @@ class _Painter:
     def __init__(self, theme: Theme, torso: float, height: int):
         self.theme = theme
         self.width = int(np.clip(round(0.15 * torso), 2, max(2, height // 24)))
-        rim = max(1, round(self.width / 6))  # a gap that sets crossing limbs apart
+        rim = max(1, round(self.width / 6))  # a gap that separates crossing limbs
         self.edge = self.width + 2 * rim
         self.head = max(int(0.235 * torso * _ONE), _ONE)
         self.halo = self.head + rim * _ONE
@@ -129,7 +129,7 @@ def _stage(view: View, width: int, height: int, theme: Theme) -> Frame:
 
 
 def _legend(image: Frame, text: int, theme: Theme) -> None:
-    """Which colour is which side of the dancer, in the lower left corner."""
+    """Colours of the dancer's sides, in the lower left corner."""
     for side, x in (("right", 1.0), ("left", 4.6)):
         at = (x * text, image.shape[0] - 1.1 * text)
         _write_text(image, side, at, text, getattr(theme, side), image.shape[1], "lm")
@@ -150,7 +150,7 @@ def _scene(
     theme: Theme,
     legend: bool = True,
 ) -> tuple[View, Frame, _Painter]:
-    """The view of all panels, what does not move, and the painter."""
+    """The view of all panels, the static background, and the painter."""
     width, height = size
     if min(width, height) < 32:
         raise D2MError(f"panels of {width}x{height} pixels are too small to draw in; give at least 32x32")
@@ -199,7 +199,7 @@ def draw_dance(
         size: (width, height) of one panel in pixels.
         n_frames_out: frames to draw at ``fps_out``; default: the longest panel's duration.
         theme: "dark", "light" or a Theme.
-        legend: say which colour is which side of the dancer.
+        legend: label the colours of the dancer's sides.
 
     Returns:
         Iterator of ``n_frames_out`` frames (height, width * panels, 3), each an array of its own; frame k
@@ -256,7 +256,7 @@ def still(
     Args:
         path: the .png file; written whole or not at all.
         dances: one dance (t, 14, 2), or a list of them.
-        n: poses a row.
+        n: poses per row.
         captions: one per row.
         seconds: (start, end) of the time shown; default: all of it.
         size: (width, height) of one pose in pixels.

@@ -1,7 +1,8 @@
-"""Text that can be drawn: never a box in place of a letter.
+"""Text in pictures, without boxes for missing characters.
 
-DejaVu Sans, which comes with matplotlib, draws Latin, Greek, Cyrillic, Arabic and more. What it lacks is taken from the
-system's font that has most of the text; what no font has is transliterated (docs/adr/0061-fonts-of-captions.md).
+DejaVu Sans, which comes with matplotlib, draws Latin, Greek, Cyrillic, Arabic and more. For other characters, the
+system font that covers most of the text is used; characters that no font has are transliterated
+(docs/adr/0061-fonts-of-captions.md).
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-#: Tables of fonts with pictures instead of outlines, which cannot be drawn in any size.
+#: Tables of bitmap fonts, which cannot be scaled.
 _PICTURES = {"CBDT", "sbix", "EBDT"}
-# These are laid out right to left, or their letters depend on their neighbours.
+# Scripts written right to left, or with context-dependent letters.
 _JOINING = ("R", "AL", "NSM")
 
 
 def default_font() -> str:
-    """The file of the font that is everywhere."""
+    """The file of the font that is always available."""
     from matplotlib import get_data_path
 
     return os.path.join(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
@@ -44,18 +45,18 @@ def drawable(text: str, fonts: tuple[str, ...] | None = None) -> tuple[str, str]
 
 
 def plain(text: str) -> str:
-    """A text in which the default font has every character; line breaks stay."""
+    """The text with every character available in the default font; line breaks are kept."""
     return text if text.isascii() else "\n".join(_fitted(_visible(line), default_font()) for line in text.split("\n"))
 
 
 def _visible(text: str) -> str:
-    """Without what is never seen: control characters, joiners, variants, bytes that were no text."""
+    """Without invisible characters: control characters, joiners, variation selectors, undecodable bytes."""
     text = "".join(c if c.isspace() or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else "" for c in text)
     return unicodedata.normalize("NFC", "".join(c for c in text if not 0xFE00 <= ord(c) <= 0xFE0F))
 
 
 def _shaped(text: str) -> bool:
-    """Whether Pillow can lay a text out: it needs two libraries for scripts whose letters join or run leftwards."""
+    """Whether Pillow can lay out a text: scripts with joining letters or right-to-left direction need two libraries."""
     from PIL import features
 
     if not any(unicodedata.bidirectional(c) in _JOINING for c in text):
@@ -79,7 +80,7 @@ def _covered(text: str, font: str) -> int:
 
 @cache
 def _characters(font: str) -> frozenset[int]:
-    """The characters that a font has outlines of, none of a font that cannot be read or has pictures."""
+    """The characters for which a font has outlines; empty for unreadable and bitmap fonts."""
     from fontTools.ttLib import TTFont, TTLibError
 
     try:
@@ -91,7 +92,7 @@ def _characters(font: str) -> frozenset[int]:
 
 @cache
 def _system_fonts() -> tuple[str, ...]:
-    """The system's fonts, upright and regular ones first, then by name, so that every run takes the same."""
+    """The system's fonts, upright and regular ones first, then by name, so that all runs agree."""
     from matplotlib.font_manager import findSystemFonts
 
     def rank(font: str) -> tuple[bool, str, str]:

@@ -1,1 +1,1 @@
-"""Every edit of z_dan: directions, their files and strengths, the optimiser, and the request that builds one."""
+"""All edits of z_dan: directions, their files and strengths, the optimiser, and requests for edits."""

@@ -1,4 +1,4 @@
-"""Unsupervised and random directions: what a genre's direction must be compared with.
+"""Unsupervised and random directions, as baselines for genre directions.
 
 Härkönen et al., "GANSpace: Discovering Interpretable GAN Controls", NeurIPS 2020: principal axes of the latents, moved
 along in units of their standard deviation.
@@ -21,11 +21,11 @@ class PrincipalAxes(Direction):
     """Moves along one principal axis of all latents, in standard deviations.
 
     Args:
-        axis: 0 is the axis of largest variance. With source and target and axis None: the one along which the two
+        axis: 0 is the axis with the largest variance. With source and target and axis None: the one along which the two
             genres' means are the most standard deviations apart, pointing from source to target.
-        n_axes: how many to keep, at most.
+        n_axes: maximum number of axes to keep.
 
-    The sign of an axis is that which makes its largest coordinate positive. ``neutral`` at strength 1 removes the
+    The sign of an axis is such that its largest coordinate is positive. ``neutral`` at strength 1 removes the
     coordinate along the axis.
 
     Fitted attributes: ``mean_`` (d,), ``components_`` (k, d), ``deviations_`` (k,), ``axis_``, ``sign_``.
@@ -45,7 +45,7 @@ class PrincipalAxes(Direction):
         """From latents z (n, d); genres (n,) only choose the axis.
 
         Raises:
-            D2MError: no such axis or genre, or latents that are all the same.
+            D2MError: no such axis or genre, or all latents are equal.
         """
         from sklearn.decomposition import PCA
 
@@ -77,15 +77,15 @@ class PrincipalAxes(Direction):
 
 
 class RandomDirection(Direction):
-    """The control: as far as the mean shift from source to target, in a direction that knows no genre.
+    """The control: moves as far as the mean shift from source to target, in a random direction.
 
     Args:
-        source, target: whose means' distance is the length.
+        source, target: the distance of their means is the length.
         seed: of the direction.
         kind: "sphere": uniform in all dimensions. "songs": a Gaussian combination of the centred songs, so that the
-            direction has the songs' own covariance, a stricter control.
+            direction has the covariance of the songs, a stricter control.
 
-    ``neutral`` moves by a second direction of the length of the source's mean.
+    ``neutral`` moves along a second random direction, by the length of the source's mean.
 
     Fitted attributes: ``shift_``, ``neutral_shift_`` (d,).
     """

@@ -3,7 +3,7 @@
 Shen et al., "Interpreting the Latent Space of GANs for Semantic Face Editing" (InterFaceGAN), CVPR 2020: a linear
 classifier's unit normal n is the direction, and the normals of other attributes are projected out of it (section 3.3).
 Deviations: LDA or logistic regression instead of an SVM; strength is in units of the distance between the two genres'
-means along n, so that strengths compare with :class:`d2m.edits.mean_shift.MeanShift`'s.
+means along n, so that strengths are comparable with those of :class:`d2m.edits.mean_shift.MeanShift`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Method = Literal["lda", "logistic"]
 
 
 def boundary_normal(x: Floats, positive: NDArray[np.bool_], method: Method = "lda") -> Floats:
-    """Unit normal (d,) of the linear boundary between x[~positive] and x[positive], pointing to the positive.
+    """Unit normal (d,) of the linear boundary between x[~positive] and x[positive], pointing to the positive side.
 
     "lda": Sigma_within^-1 (mean difference) with Ledoit-Wolf shrinkage. "logistic": L2-regularised logistic
     regression; its solution lies in the span of the rows, where it is solved.
@@ -63,11 +63,11 @@ class LinearBoundary(Direction):
         source, target: the genres.
         method: "lda" or "logistic".
 
-    ``transform`` at strength 1 moves the source's mean onto the target's along the normal and nothing else;
-    ``neutral`` at strength 1 puts every latent onto the boundary, half-way between the means.
+    ``transform`` at strength 1 moves the source's mean by its distance to the target's mean along the normal;
+    ``neutral`` at strength 1 projects every latent onto the boundary, half-way between the means.
 
-    Fitted attributes: ``normal_`` (d,), ``gap_`` distance between the means along it, ``middle_`` position of the
-    boundary along it.
+    Fitted attributes: ``normal_`` (d,), ``gap_``, the distance between the means along it, ``middle_``, the position of
+    the boundary along it.
     """
 
     name = "boundary"
@@ -82,10 +82,10 @@ class LinearBoundary(Direction):
 
         Args:
             attributes: name -> (n,) of another binary attribute; the direction is made orthogonal to the normals of
-                all of them, so that moving along it leaves them alone.
+                all of them, so that moving along it does not change them.
 
         Raises:
-            D2MError: no latent of a genre, an attribute that is not binary, or one that leaves nothing of the genre.
+            D2MError: no latent of a genre, an attribute that is not binary, or attributes that leave no direction.
         """
         x, labels = check_latents(z, genre)
         a, b = of_genre(x, labels, self.source), of_genre(x, labels, self.target)

@@ -1,8 +1,8 @@
-"""Several edits of one dance at once: the sum of what each of them changes.
+"""Several edits of one dance: the sum of their changes.
 
-Every edit sees the original latent, not what the others made of it, so that (but for rounding) the order does not
-matter and each keeps the meaning of its strength. Two edits that move along the same axis therefore add up; erasure
-beside another edit erases what the original had, not what the other put there.
+Every edit is applied to the original latent, not to the result of the others, so that (up to rounding) their order does
+not matter and strengths keep their meaning. Two edits along the same axis therefore add up, and erasure combined with
+another edit erases the genre of the original, not what the other edit adds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Array = NDArray[np.floating]
 
 
 class Strengths:
-    """The strengths of several edits along a song: a number or a curve each."""
+    """The strengths of several edits along a song, each a number or a curve."""
 
     def __init__(self, parts: Sequence[float | Schedule]) -> None:
         self.parts = tuple(parts)
@@ -53,7 +53,7 @@ class Combined:
 
     @property
     def caption(self) -> str:
-        """What stands over its picture."""
+        """Caption of its picture."""
         return f"edited ({' + '.join(e.name for e in self.edits)})"
 
     def for_dance(self, generator: DanceGenerator, noise: DanceNoise) -> _CombinedDance:
@@ -66,7 +66,7 @@ class Combined:
 
 
 class _CombinedDance:
-    """The edits of one dance; :attr:`facts` holds what each says of itself."""
+    """The edits of one dance; :attr:`facts` has the facts that each reports."""
 
     def __init__(self, edits: Sequence[Edit]) -> None:
         self.edits, self.facts = edits, dict[str, Any]()
@@ -78,18 +78,19 @@ class _CombinedDance:
         total = z
         for edit, own in zip(self.edits, s, strict=True):
             if own.any():
-                # One strength is given as a number, with which an edit has the bits that it has alone.
+                # A constant strength is passed as a number, so that the result is bit-identical to that of the edit
+                # alone.
                 amount = float(own[0]) if (own == own[0]).all() else own
                 moved = getattr(edit, method)(z, amount)
                 total = moved if total is z else np.asarray(total + (moved - z), z.dtype)
         return total
 
     def neutral(self, z: Array, strength: float | Array) -> Array:
-        """z (n, z_dan) without what the edits call their genre; with all strengths 0 z itself."""
+        """z (n, z_dan) with the neutral changes of all edits; z itself if all strengths are 0."""
         return self._sum(z, strength, "neutral")
 
     def transform(self, z: Array, strength: float | Array) -> Array:
-        """z (n, z_dan) with all edits; with all strengths 0 z itself."""
+        """z (n, z_dan) with all edits; z itself if all strengths are 0."""
         moved = self._sum(z, strength, "transform")
         told = [getattr(e, "facts", {}) for e in self.edits]
         self.facts = {"parts": told} if any(told) else {}

@@ -1,8 +1,8 @@
 """Edits that add to a latent, fit / transform / neutral, and their files without pickle.
 
 A direction file is a folder with ``direction.safetensors`` (fitted arrays) and ``direction.json`` (class, parameters,
-fitted numbers, the digest of the arrays, the latent space it was fitted in). The json is written last and vouches for
-the arrays.
+fitted numbers, the digest of the arrays, the latent space it was fitted in). The json is written last and seals the
+arrays.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ ARRAYS, INDEX = "direction.safetensors", "direction.json"
 
 
 class Direction(LatentEdit):
-    """An edit that adds something to every latent, whatever the dance.
+    """An edit that adds something to every latent, independently of the dance.
 
-    Subclasses implement :meth:`fit` and :meth:`shift`; those for which "without a genre" means something also
-    :meth:`neutral_shift`.
+    Subclasses implement :meth:`fit` and :meth:`shift`, and :meth:`neutral_shift` if "without a genre" is defined for
+    them.
     """
 
-    #: Attributes that :meth:`fit` sets: arrays, and plain values for the json.
+    #: Attributes set by :meth:`fit`: arrays, and plain values for the json.
     fitted_arrays: ClassVar[tuple[str, ...]]
     fitted_values: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def shift(self, z: Array) -> Array:
-        """What :meth:`transform` adds to z (..., d) at strength 1; broadcastable to z."""
+        """The change that :meth:`transform` adds to z (..., d) at strength 1; broadcastable to z."""
 
     def neutral_shift(self, z: Array) -> Array:
-        """What :meth:`neutral` adds at strength 1; nothing if neutral has no meaning."""
+        """The change that :meth:`neutral` adds at strength 1; zero if neutral is not defined."""
         return np.zeros(z.shape[-1])
 
     def transform(self, z: Array, strength: float | Array = 1.0) -> Array:
@@ -71,8 +71,8 @@ def save_direction(
 
     Args:
         folder: created if it is missing.
-        space: identity of the latent space, a bundle's weights sha256; "" for any.
-        facts: what else to remember (songs, seed), plain values.
+        space: identity of the latent space, the sha256 of a bundle's weights; "" for any.
+        facts: further facts to record (songs, seed), plain values.
 
     Raises:
         D2MError: the folder cannot be written.
@@ -99,7 +99,7 @@ def save_direction(
 
 
 def read_direction(path: str | Path, kinds: dict[str, type[Direction]]) -> tuple[Direction, dict[str, Any]]:
-    """Read what :func:`save_direction` wrote; bit for bit the same edit.
+    """Read a direction written by :func:`save_direction`, bit-identical.
 
     Args:
         path: the folder, or one of its two files.

@@ -1,4 +1,4 @@
-"""All edits by name, and reading one back. A new edit is a class of this folder and its name in :data:`EDITS`."""
+"""All edits by name, and reading directions. A new edit is a class in this folder and its name in :data:`EDITS`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from d2m.edits.mean_shift import MeanShift
 from d2m.edits.optimised_dance import OptimisedEdit
 from d2m.edits.transport import GaussianTransport
 
-#: The one list: configs, ``d2m study fit``, reports and files know an edit by its name here.
+#: The only list: configs, ``d2m study fit``, reports and files use these names.
 EDITS: dict[str, type[LatentEdit]] = {
     kind.name: kind
     for kind in (
         MeanShift, LinearBoundary, Erasure, GaussianTransport, PrincipalAxes, RandomDirection, OptimisedEdit,
     )
 }  # fmt: skip
-#: Those that can be kept in a file.
+#: Edits that can be saved to a file.
 DIRECTIONS: dict[str, type[Direction]] = {n: kind for n, kind in EDITS.items() if issubclass(kind, Direction)}
 
 
@@ -33,8 +33,8 @@ def make_edit(name: str, source: str | None = None, target: str | None = None, *
         options: its other parameters.
 
     Raises:
-        D2MError: an unknown name, a genre that is needed and not given or given and not taken, one genre twice, or
-            an option that the edit does not take.
+        D2MError: an unknown name, a missing or unsupported genre, the same genre twice, or an option that the edit does
+            not have.
     """
     if name not in EDITS:
         raise D2MError(f"unknown edit '{name}'; choose from {', '.join(EDITS)}")
@@ -52,10 +52,10 @@ def make_edit(name: str, source: str | None = None, target: str | None = None, *
 
 
 def make_direction(name: str, source: str | None = None, target: str | None = None, **options: Any) -> Direction:
-    """:func:`make_edit` of those that can be kept in a file.
+    """As :func:`make_edit`, for edits that can be saved to a file.
 
     Raises:
-        D2MError: see there.
+        D2MError: see :func:`make_edit`.
     """
     if name not in DIRECTIONS:
         raise D2MError(f"unknown direction '{name}'; choose from {', '.join(DIRECTIONS)}")
@@ -65,14 +65,14 @@ def make_direction(name: str, source: str | None = None, target: str | None = No
 
 
 def direction_between(name: str, source: str, target: str, **options: Any) -> Direction:
-    """The direction of this name from source to target; one that takes less (erasure has no source) gets less."""
+    """The direction of this name from source to target; genres that it does not take (erasure: source) are dropped."""
     taken = DIRECTIONS[name].parameters()
     genres = {k: v for k, v in (("source", source), ("target", target)) if k in taken}
     return make_direction(name, **genres, **options)
 
 
 def load_direction(path: str | Path) -> tuple[Direction, dict[str, Any]]:
-    """The direction that a folder (or one of its files) holds, and the contents of its json.
+    """The direction saved in a folder (or given by one of its files), and the contents of its json.
 
     Raises:
         D2MError: see :func:`d2m.edits.direction.read_direction`.

@@ -1,4 +1,4 @@
-"""What all edits of z_dan are: named, with parameters, fitted on genre means or on songs, bound to one dance."""
+"""Base class of all edits of z_dan: named, with parameters, fitted on genre means or songs, bound to one dance."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from d2m.dance.table import LatentTable
 class LatentEdit(ABC):
     """An edit of latents, scikit-learn style: parameters in ``__init__``, fitted attributes end in ``_``.
 
-    A new edit is one class: its parameters are the keys of ``conf/edit/NAME.yaml``, and what it needs it declares
-    here. :data:`d2m.edits.directions.EDITS` lists it.
+    A new edit is a class listed in :data:`d2m.edits.directions.EDITS`. Its parameters are the keys of
+    ``conf/edit/NAME.yaml``, and class attributes declare its requirements.
     """
 
-    #: In configs and files.
+    #: Name in configs and files.
     name: ClassVar[str]
     #: Genres that a request must give.
     needs: ClassVar[tuple[str, ...]] = ("source", "target")
-    #: What it is fitted on: genre means will do ("means"), a row per song ("songs"), or their complete draws ("draws").
+    #: Data for fitting: genre means ("means"), a row per song ("songs"), or complete draws of songs ("draws").
     fitted_on: ClassVar[Literal["means", "songs", "draws"]] = "songs"
 
-    #: Where it was fitted, as plain values, for the files written with its dances.
+    #: Origin of the fit, as plain values, for the files written with its dances.
     origin: dict[str, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -43,18 +43,18 @@ class LatentEdit(ABC):
     @property
     @abstractmethod
     def width(self) -> int | None:
-        """d of the latents that it was fitted on; None before."""
+        """Dimension of the latents that it was fitted on; None before fitting."""
 
     @abstractmethod
     def fit(self, z: ArrayLike, genre: ArrayLike) -> Self:
-        """From latents z (n, d) and their genres (n,) of strings."""
+        """Fit on latents z (n, d) and their genres (n,), strings."""
 
     @abstractmethod
     def for_dance(self, generator: DanceGenerator, noise: DanceNoise) -> Edit:
         """The fitted edit for the dance of this bundle with this noise (1, n, 1)."""
 
     def fit_on_songs(self, songs: LatentTable) -> Self:
-        """On mu of a table of one row per song; if complete draws are required, on those.
+        """Fit on mu of a table with one row per song, or on its complete draws if the edit requires them.
 
         Raises:
             D2MError: see :meth:`fit`.
@@ -65,10 +65,10 @@ class LatentEdit(ABC):
         return self.fit(songs.mu.astype(np.float64), songs.genre)
 
     def from_means(self, means: Mapping[str, NDArray[np.floating]]) -> Self:
-        """From genre means (d,) alone, a bundle's for instance.
+        """Fit on genre means (d,) alone, such as those of a bundle.
 
         Raises:
-            D2MError: a genre has no mean, or means are too little for this edit.
+            D2MError: a genre has no mean, or the edit needs more than means.
         """
         raise D2MError(
             f"{self.name} must be fitted on song latents, genre means are not enough: give edit.latents=FILE (d2m "
@@ -76,7 +76,7 @@ class LatentEdit(ABC):
         )
 
     def fitted(self, generator: DanceGenerator) -> Self:
-        """Itself if it is already fitted, else a copy fitted on the bundle's genre means.
+        """The edit itself if it is fitted, else a copy fitted on the bundle's genre means.
 
         Raises:
             D2MError: see :meth:`from_means`; latents of another width than the bundle's.

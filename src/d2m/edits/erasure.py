@@ -1,12 +1,12 @@
-"""Least-squares concept erasure: the smallest change of z after which no linear probe finds the genre.
+"""Least-squares concept erasure: the smallest change of z after which no linear probe detects the genre.
 
 Belrose et al., "LEACE: Perfect linear concept erasure in closed form", NeurIPS 2023, theorem 4.3:
 
     r(x) = x - W^+ P W (x - E x),   W = (Sigma_xx^{1/2})^+,   P the orthogonal projection onto colsp(W Sigma_xz).
 
-With few songs W comes from a shrunk Sigma_xx. For any invertible W the cross-covariance of r(x) and the genre is
-exactly zero on the fitted songs, hence (theorem 3.1) no linear probe beats a constant there; shrinkage only changes
-what "smallest" is measured against. Songs that were not fitted keep what the fit could not see.
+With few songs, W is computed from a shrunk Sigma_xx. For any invertible W, the cross-covariance of r(x) and the genre
+is exactly zero on the fitted songs, so (theorem 3.1) no linear probe beats a constant there; shrinkage only changes the
+norm in which the change is smallest. On other songs, some information about the genre may remain.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from d2m.stats.labels import check_latents, of_genre
 
 
 class Erasure(Direction):
-    """Erases the genre (all of them at once), and can write a target's back.
+    """Erases the genre (all genres at once), and optionally writes a target genre back.
 
     Args:
         target: ``transform`` erases and then writes this genre's mean into the erased subspace, so that every
-            genre's mean lands on the erased mean plus the target's genre part; None: only erases.
+            genre's mean is mapped to the erased mean plus the target's genre part; None: only erase.
         shrinkage: intensity from 0 (the exact LEACE of the sample) to 1; Ledoit-Wolf's if None.
 
     Fitted attributes: ``mean_`` (d,), ``read_`` and ``write_`` (r, d) with r = genres - 1 (the genre part of z is
@@ -70,7 +70,7 @@ class Erasure(Direction):
         return self
 
     def genre_part(self, z: Array) -> Array:
-        """What erasure takes away from z (..., d)."""
+        """The part of z (..., d) that erasure removes."""
         return np.asarray(((np.asarray(z, np.float64) - self.mean_) @ self.read_.T) @ self.write_)
 
     def shift(self, z: Array) -> Array:

@@ -32,7 +32,7 @@ class MeanShift(Direction):
         self.target = target
 
     def fit(self, z: ArrayLike, genre: ArrayLike) -> Self:
-        """Means of the latents z (n, d) whose ``genre`` (n,) is source and target.
+        """Compute the means of the latents z (n, d) whose ``genre`` (n,) is source or target.
 
         Raises:
             D2MError: no latent of a genre.
@@ -41,7 +41,7 @@ class MeanShift(Direction):
         return self.from_means({str(g): x[labels == g].mean(0) for g in np.unique(labels)})
 
     def from_means(self, means: Mapping[str, NDArray[np.floating]]) -> Self:
-        """Take means (d,) that are known already, a bundle's for instance.
+        """Use known means (d,), such as those of a bundle.
 
         Raises:
             D2MError: a genre has no mean, or both are the same.
@@ -60,5 +60,5 @@ class MeanShift(Direction):
         return np.asarray(self.target_mean_ - self.source_mean_)
 
     def neutral_shift(self, z: Array) -> Array:
-        """-mean(source), (d,): the study's neutral latent lies about the origin, not about all songs' mean."""
+        """-mean(source), (d,): the study's neutral latents are centred at the origin, not at the mean of all songs."""
         return -self.source_mean_

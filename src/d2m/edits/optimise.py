@@ -1,12 +1,12 @@
-"""The similarity-constrained optimiser: latents whose dance is of the target genre and still the same choreography.
+"""The similarity-constrained optimiser: finds latents whose dance has the target genre and the same choreography.
 
-The step that Nurlu's *Dancing2Music In Style* names as missing: latent arithmetic knows where a genre lies, not what
-the dance must keep. Starting from arithmetic's result, z_dan is moved by gradients through the frozen decoders to
-minimise, for every song, a weighted sum of
+Nurlu's *Dancing2Music In Style* names this as future work: latent arithmetic moves towards a genre without regard to
+what the dance must keep. Starting from its result, z_dan is moved by gradients through the frozen decoders to minimise,
+for every song, a weighted sum of
 
     target   -log p(target | motion), by a classifier that sees poses only, mean over windows of 32 frames
     content  L1 of poses + 4 x L1 of frame steps to the original dance (normalised units)
-    prior    squared Mahalanobis distance of z, divided by its width: about 1 where latents usually lie
+    prior    squared Mahalanobis distance of z, divided by its dimension: about 1 for typical latents
     beat     kinetic energy on frames 3, 11, 19, 27 of the units over their mean energy: 1 if beats make no difference
 
 Tensors and callables only; see docs/adr/0046-optimiser.md.
@@ -29,7 +29,7 @@ from d2m.stats.covariance import ShrunkCovariance
 
 #: One per term of :class:`DanceTerms`.
 WEIGHTS = {"target": 1.0, "content": 0.5, "prior": 0.1, "beat": 0.1}
-#: Stage 1's balance between poses and their steps (docs/adr/0005-motion-first.md).
+#: Stage 1's weight of frame differences relative to poses (docs/adr/0005-motion-first.md).
 VELOCITY_WEIGHT = 4.0
 #: Keeps the beat term finite when nothing moves (normalised units squared).
 _ENERGY_FLOOR = 1e-6
@@ -63,7 +63,7 @@ class GaussianPrior:
             raise ValueError(f"latents of shape {x.shape}: two different ones are needed for a covariance")
         mean = x.mean(0)
         covariance = ShrunkCovariance.fit(x - mean)
-        # Latents in general position can have intensity 0, and then no variance off their span.
+        # The estimated intensity may be 0, which would leave no variance outside the span of the latents.
         floor = max(covariance.floor, 1e-3 * covariance.trace / x.shape[1])
         kept = (torch.from_numpy(np.asarray(a, np.float32)) for a in (mean, covariance.basis, covariance.extra))
         mean_, basis, extra = kept
@@ -88,7 +88,7 @@ def content_loss(poses: Tensor, original: Tensor) -> Tensor:
 def beat_energy(poses: Tensor) -> Tensor:
     """Dances of whole units (b, 32 u, 28) -> (b,): energy on the units' beats over their mean energy, >= 0.
 
-    Energy is the mean squared central difference. Units of moving dancers that stop on their beats have about 0.
+    Energy is the mean squared central difference. About 0 for dancers who move and stop on their beats.
     """
     energy = (0.5 * (poses[:, 2:] - poses[:, :-2])).square().mean(-1)
     units = torch.nn.functional.pad(energy, (1, 1)).unflatten(1, (-1, UNIT_FRAMES))
@@ -99,7 +99,7 @@ def beat_energy(poses: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class DanceTerms:
-    """The four terms of z (b, n, d) for b songs; keys are those of :data:`WEIGHTS`, values (b,).
+    """The four terms of z (b, n, d) for b songs; keys as in :data:`WEIGHTS`, values (b,).
 
     Args:
         dance: z (b, n, d) -> poses (b, t, 28), normalised and differentiable, with all noise fixed.
@@ -129,8 +129,8 @@ class DanceTerms:
 class Optimised:
     """What :func:`optimise` returns for b songs.
 
-    z: (b, n, d), every song's best. terms: name -> (b,) at z. history: name -> (s, b), row 0 the start; a song that
-    has stopped repeats its last row. steps: (b,) that each song took.
+    z: (b, n, d), the best of every song. terms: name -> (b,) at z. history: name -> (s, b), row 0 is the start; a song
+    that has stopped repeats its last row. steps: (b,) number of steps of each song.
     """
 
     z: Tensor
@@ -149,17 +149,17 @@ def optimise(
     patience: int = 15,
     tolerance: float = 1e-3,
 ) -> Optimised:
-    """Adam on latents, a batch of songs at once, each with its own stop; no song ends worse than it started.
+    """Adam on the latents of a batch of songs, each with its own stopping; no song ends worse than it started.
 
-    Songs do not see each other: the terms of a song may depend on its own latents only. Nothing but z gets a gradient.
+    Songs are independent: the terms of a song may depend only on its own latents. Only z gets gradients.
     Deterministic if ``terms`` is.
 
     Args:
-        start: (b, n, d), arithmetic's result.
+        start: (b, n, d), the result of latent arithmetic.
         terms: z (b, n, d) -> {name: (b,)}.
         weights: one per term.
-        steps: at most; 0 only evaluates.
-        rate: Adam's, and the bound of a step: no latent moves further than this in root mean square over its d.
+        steps: maximum number; 0 only evaluates.
+        rate: Adam's learning rate, and the maximum step of a latent (root mean square over its d dimensions).
         patience: steps without an improvement by ``tolerance`` after which a song stops.
 
     Raises:

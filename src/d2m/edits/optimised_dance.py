@@ -1,4 +1,4 @@
-"""``edit=optimise``: the optimiser of :mod:`d2m.edits.optimise` on a bundle's own networks and a dance's own noise."""
+"""``edit=optimise``: the optimiser of :mod:`d2m.edits.optimise` with a bundle's networks and a dance's noise."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from d2m.stats.labels import check_latents
 
 @contextmanager
 def _differentiable_rnn() -> Iterator[None]:
-    """cuDNN's recurrent networks refuse a backward pass in evaluation mode."""
+    """Disable cuDNN, whose recurrent networks do not support backward in evaluation mode."""
     with torch.backends.cudnn.flags(enabled=False):
         yield
 
@@ -41,7 +41,7 @@ class Settings:
 
 
 class Judged(NamedTuple):
-    """b dances by the terms and by both classifiers. target_probability: "guide", "judge" -> (b,)."""
+    """Loss terms and classifier outputs of b dances. target_probability: "guide", "judge" -> (b,)."""
 
     terms: dict[str, Tensor]
     target_probability: dict[str, Tensor]
@@ -55,13 +55,13 @@ class Judged(NamedTuple):
 
 
 class DanceObjective:
-    """The terms of a batch of dances by a bundle's networks.
+    """The terms of a batch of dances, computed by a bundle's networks.
 
     Args:
         generator: with a motion classifier.
         original: z_dan (b, n, z_dan) of the unedited dances.
-        noise: of their accepted draws, (b, n, 1).
-        target: wanted genre.
+        noise: that of their accepted draws, (b, n, 1).
+        target: the target genre.
         settings: weights, steps, prior.
 
     Raises:
@@ -94,7 +94,7 @@ class DanceObjective:
 
     @torch.no_grad()
     def judge(self, z: Tensor) -> Judged:
-        """What these latents (b, n, z_dan) dance."""
+        """Evaluate the dances of these latents (b, n, z_dan)."""
         poses = self.terms.dance(z)
         guide = self.classifier.guide_log_probabilities(poses).exp().mean(1)
         judge = self.classifier.dance_probabilities(poses)
@@ -106,7 +106,7 @@ def _is_number(value: Any) -> bool:
 
 
 def all_weights(given: Mapping[str, float]) -> dict[str, float]:
-    """These weights over :data:`d2m.edits.optimise.WEIGHTS`.
+    """:data:`d2m.edits.optimise.WEIGHTS`, updated by these weights.
 
     Raises:
         D2MError: an unknown term, or a weight that is not a number of at least 0.
@@ -120,17 +120,17 @@ def all_weights(given: Mapping[str, float]) -> dict[str, float]:
 
 
 class OptimisedEdit(LatentEdit):
-    """From a source genre to a target: mean shift, then the optimiser. "neutral" is the mean shift's.
+    """From a source genre to a target: mean shift, then the optimiser. "neutral" is that of the mean shift.
 
-    Strength s goes the share s of the way from the original to what the optimiser found; 0 returns the original to
-    the bit and optimises nothing. Needs a bundle with stage motion_style.
+    Strength s moves the fraction s of the way from the original to the optimiser's result; 0 returns the original to
+    the bit without optimising. Needs a bundle with stage motion_style.
 
     Args:
         steps, rate: see :func:`d2m.edits.optimise.optimise`.
-        weights: of some of the terms; the others have those of :data:`d2m.edits.optimise.WEIGHTS`.
+        weights: of some terms; the others have the weights in :data:`d2m.edits.optimise.WEIGHTS`.
 
-    Fitted attributes: ``start_``, the mean shift, and ``prior_`` of the target's draws; N(0, I), None, where only genre
-    means are known.
+    Fitted attributes: ``start_``, the mean shift, and ``prior_``, fitted on the target's draws; None, which means
+    N(0, I), if only genre means are known.
 
     Raises:
         D2MError: a setting that is not a number in its range.
@@ -157,7 +157,7 @@ class OptimisedEdit(LatentEdit):
         return None if self.start_ is None else self.start_.width
 
     def from_means(self, means: Mapping[str, NDArray[np.floating]]) -> Self:
-        """The mean shift's; the prior is N(0, I)."""
+        """Fit the mean shift on these means; the prior is N(0, I)."""
         self.start_, self.prior_ = MeanShift(self.source, self.target).from_means(means), None
         return self
 
@@ -186,7 +186,7 @@ class OptimisedEdit(LatentEdit):
             raise D2MError(f"{e}; extract more songs of {self.target}") from e
 
     def fitted(self, generator: DanceGenerator) -> Self:
-        """See the base class; also refuses a bundle whose motion classifier is missing or does not know the target."""
+        """See the base class. Also refuses bundles whose motion classifier is missing or lacks the target."""
         generator.motion_classifier()
         edit = super().fitted(generator)
         if self.target not in generator.genres:
@@ -199,7 +199,7 @@ class OptimisedEdit(LatentEdit):
 
 
 class OptimisedDance:
-    """An :class:`OptimisedEdit` of one dance; :attr:`facts` says afterwards what was reached, and by which judge."""
+    """An :class:`OptimisedEdit` of one dance; afterwards, :attr:`facts` has the results and the judge's accuracy."""
 
     def __init__(self, edit: OptimisedEdit, generator: DanceGenerator, noise: DanceNoise) -> None:
         assert edit.start_ is not None

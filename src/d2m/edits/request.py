@@ -1,4 +1,4 @@
-"""From a request (edit=..., source, target, strength or schedule, file, latents) to an edit that dances take."""
+"""Builds edits from requests (edit=..., source, target, strength or schedule, file, latents)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ ROWS = ("train", "all")
 
 
 def training_songs(table: LatentTable, rows: str = "train") -> LatentTable:
-    """What an edit is fitted on, a row per song: the training rows of a table, or with ``rows="all"`` every one.
+    """The rows that an edit is fitted on, one per song: the training rows of a table, or all with ``rows="all"``.
 
     Raises:
-        D2MError: rows is neither.
+        D2MError: an invalid ``rows``.
     """
     if rows not in ROWS:
         raise D2MError(f"rows={rows}: choose train (all rows if there are no splits) or all")
@@ -33,11 +33,11 @@ def training_songs(table: LatentTable, rows: str = "train") -> LatentTable:
 
 @dataclass(frozen=True)
 class EditRequest:
-    """What a user asks for.
+    """A request for an edit.
 
     name: "none", a key of :data:`d2m.edits.directions.EDITS`. source, target: genres. strength: of the whole dance.
-    schedule: [[seconds, strength], ...] instead. file: a direction fitted before. latents: an extraction to fit one
-    on. rows: which of its rows, "train" or "all". options: the edit's other parameters; null ones take their defaults.
+    schedule: [[seconds, strength], ...] instead. file: a fitted direction. latents: an extraction to fit the edit
+    on. rows: which of its rows, "train" or "all". options: the edit's other parameters; null means the default.
     """
 
     name: str = "none"
@@ -52,7 +52,7 @@ class EditRequest:
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Self:
-        """From a mapping of these keys and of the edit's own; missing ones take their defaults.
+        """From a mapping of these keys and of the edit's parameters; missing keys take their defaults.
 
         Raises:
             D2MError: a strength that is not a finite number.
@@ -85,7 +85,7 @@ class EditRequest:
             raise D2MError(f"edit.{e}") from None
 
     def without_edit(self) -> None:
-        """Raises D2MError if something is asked of an edit and there is none."""
+        """Raise D2MError if edit options are given without an edit."""
         default = EditRequest()
         extra = [
             f.name for f in fields(self) if f.name != "options" and getattr(self, f.name) != getattr(default, f.name)
@@ -95,10 +95,10 @@ class EditRequest:
 
 
 def check_space(space: str, width: int | None, generator: DanceGenerator, source: str) -> None:
-    """Latents of one bundle mean nothing in another.
+    """Check that latents belong to this bundle, as they are meaningless in another.
 
     Raises:
-        D2MError: they are of another bundle, or of another width.
+        D2MError: they come from another bundle, or have another width.
     """
     if width != generator.net.sizes.z_dan:
         raise D2MError(f"{source}: latents of width {width}, this bundle's have {generator.net.sizes.z_dan}")
@@ -107,10 +107,10 @@ def check_space(space: str, width: int | None, generator: DanceGenerator, source
 
 
 def build_edit(request: EditRequest, generator: DanceGenerator) -> LatentEdit | None:
-    """The edit that is asked for, fitted; None for "none" without a file.
+    """The requested edit, fitted; None for "none" without a file.
 
     Raises:
-        D2MError: an unknown edit, genre or option, one that is missing, a file that is broken or of another bundle.
+        D2MError: an unknown or missing edit, genre or option; a file that is broken or belongs to another bundle.
     """
     if request.file is not None:
         return _from_file(request, generator)

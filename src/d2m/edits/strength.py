@@ -1,4 +1,4 @@
-"""How strongly an edit is applied: a number, one per latent, or a schedule over the seconds of a song."""
+"""Strengths of edits: a number, one per latent, or a schedule over the seconds of a song."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Array = NDArray[np.floating]
 class Schedule:
     """Strength over time: linear between breakpoints, constant beyond them.
 
-    seconds: increasing; two equal ones are a jump. strength: one for every breakpoint.
+    seconds: increasing; two equal values make a jump. strength: one value per breakpoint.
     """
 
     seconds: tuple[float, ...]
@@ -45,7 +45,7 @@ class Schedule:
         return np.asarray(np.interp(seconds, self.seconds, self.strength), np.float64)
 
     def table(self) -> list[list[float]]:
-        """What :meth:`parse` reads."""
+        """The inverse of :meth:`parse`."""
         return [list(row) for row in zip(self.seconds, self.strength, strict=True)]
 
     def __str__(self) -> str:
@@ -57,7 +57,7 @@ def blend(z: Array, shift: Array, strength: float | Array) -> Array:
 
     Args:
         z: (..., d).
-        shift: broadcastable to z: what strength 1 adds.
+        shift: the change at strength 1, broadcastable to z.
         strength: a number, or (n,), one for every row of z (..., n, d).
 
     Raises:

@@ -1,12 +1,13 @@
-"""Optimal transport between two genres seen as Gaussians.
+"""Optimal transport between two genres, modelled as Gaussians.
 
-For N(m_s, S) and N(m_t, T) the map that moves one onto the other at least squared distance is
+For N(m_s, S) and N(m_t, T), the map from one to the other with the least squared distance is
 x -> m_t + A (x - m_s), A = S^{-1/2} (S^{1/2} T S^{1/2})^{1/2} S^{-1/2}
-(Dowson and Landau 1982; Peyré and Cuturi, "Computational Optimal Transport", 2019, remark 2.31). Part of the way,
-(1 - s) x + s T(x), is McCann's interpolation, itself optimal. Covariances are shrunk (:mod:`d2m.stats.covariance`) by
-one common intensity, the larger of the two: off the span of the songs the map then only scales by the ratio of the
-genres' overall spreads. Fit it on latents of the kind that it will move: complete draws, where dances are edited. The
-spread of mu is the songs' alone, a fraction of a draw's; its map throws draws far off.
+(Dowson and Landau 1982; Peyré and Cuturi, "Computational Optimal Transport", 2019, remark 2.31). The partial map
+(1 - s) x + s T(x) is McCann's interpolation, which is also optimal. Covariances are shrunk
+(:mod:`d2m.stats.covariance`) by
+a common intensity, the larger of the two: outside the span of the songs, the map then only scales by the ratio of the
+genres' overall spreads. Fit it on latents of the kind that it will move; for editing dances, on complete draws. The
+spread of mu only reflects songs, a fraction of that of draws, and a map fitted on it moves draws too far.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ class GaussianTransport(Direction):
         source, target: the genres, two songs each or more.
         shrinkage: common intensity from 0 to 1; Ledoit-Wolf's if None. 0 needs more songs than dimensions.
 
-    ``neutral`` is the Wasserstein barycentre of the two: half of the way.
+    ``neutral`` moves half-way, to the Wasserstein barycentre of the two.
 
     Fitted attributes: ``source_mean_``, ``target_mean_`` (d,), ``basis_`` (r, d) orthonormal, ``core_`` (r, r),
     ``scale_``: A = scale I + basis.T core basis. ``intensity_``.
     """
 
     name = "transport"
-    #: It maps spreads too, and what is danced to are draws (docs/adr/0049-transport-on-draws.md).
+    #: It also maps spreads, and dances are decoded from draws (docs/adr/0049-transport-on-draws.md).
     fitted_on = "draws"
     fitted_arrays = ("source_mean_", "target_mean_", "basis_", "core_")
     fitted_values = ("scale_", "intensity_")

@@ -1,1 +1,1 @@
-"""Dances for other programs: depth, bones, and writers of the formats that these read. Arrays in, files out."""
+"""Dances for other programs: depth, bones, and file formats. Arrays in, files out."""

@@ -15,7 +15,7 @@ from d2m.core.files import atomic_path
 from d2m.export.rig import NAMES, PARENTS, Floats, pose_rig
 
 _CHANNELS = "CHANNELS 6 Xposition Yposition Zposition Zrotation Xrotation Yrotation"
-#: Length of the bones that no joint ends, cm.
+#: Length (cm) of end sites.
 _END_CM = 5.0
 
 

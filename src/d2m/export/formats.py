@@ -1,4 +1,4 @@
-"""The formats by name, and one way into all of them: poses in pixels, a frame rate, depth."""
+"""All formats by name, with a common interface: poses in pixels, a frame rate, depth."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from d2m.motion.camera import TORSO_CM
 from d2m.motion.kinematics import torso_length
 
 Floats = NDArray[np.float64]
-#: Frame rates that are offered: the dance's own, film's, television's, games'.
+#: Supported frame rates: that of the dance, and those of film, television and games.
 RATES = (15, 24, 30, 60)
 _CANVAS = (64, 4096)
 
@@ -31,11 +31,11 @@ _CANVAS = (64, 4096)
 class Export:
     """How dances are exported.
 
-    formats: of :data:`FORMATS`. lift: one of :data:`d2m.export.lift.LIFTS`. fps: frames a second of what is written.
+    formats: of :data:`FORMATS`. lift: one of :data:`d2m.export.lift.LIFTS`. fps: of the exported files.
     canvas: width and height of OpenPose's picture in pixels.
 
     Raises:
-        D2MError: another value.
+        D2MError: an invalid value.
     """
 
     formats: tuple[str, ...]
@@ -91,9 +91,9 @@ class Exported:
 
 
 def resample_positions(n: int, fps_in: float, fps_out: float) -> Floats:
-    """Positions (m,) among n frames at which frames of another rate lie.
+    """Positions (m,), in frames of the input, of the frames at another rate.
 
-    Both begin together, so that what falls on a second falls on the same one: beats stay where they are.
+    Both start at the same time, so that beats keep their times in seconds.
     """
     m = int(np.floor((n - 1) * fps_out / fps_in + 1e-6)) + 1
     return np.asarray(np.arange(m) * (fps_in / fps_out), np.float64)
@@ -128,7 +128,7 @@ def _csv(dance: Exported, out: Path, name: str) -> Sequence[Path]:
     return [path]
 
 
-#: Name -> what writes it and returns what it wrote.
+#: Name -> function that writes the format and returns the paths of its files.
 FORMATS: dict[str, Callable[[Exported, Path, str], Sequence[Path]]] = {
     "bvh": _bvh, "gltf": _gltf, "openpose": _openpose, "csv": _csv
 }  # fmt: skip

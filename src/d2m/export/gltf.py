@@ -1,7 +1,7 @@
 """glTF 2.0 (Khronos): a skinned figure with an animation, one .glb file for the web, Blender and game engines.
 
-Metres, y up, facing +z, as the format has it. Every limb is a prism whose ends follow its two joints, so that limbs
-that a 2-D dancer shows shorter are drawn shorter.
+In metres, y up, facing +z, as the format requires. Every limb is a prism whose ends follow its two joints, so that
+foreshortened limbs of a 2-D dance are drawn shorter.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def write_gltf(path: Path, joints: Floats, fps: float) -> None:
 
 
 class _Buffer:
-    """The binary part: arrays one after the other, and how the document refers to them."""
+    """The binary part: concatenated arrays, and the accessors by which the document refers to them."""
 
     def __init__(self) -> None:
         self.data = b""
@@ -159,7 +159,8 @@ def _animation(posed: Posed, fps: float, buffer: _Buffer) -> dict[str, Any]:
     channels: list[dict[str, Any]] = []
     for i in range(len(NAMES)):
         turns = Rotation.from_matrix(posed.turns[:, i]).as_quat()
-        # q and -q are one rotation: between neighbours the near one, or players turn the long way round.
+        # q and -q are the same rotation; neighbouring frames take the closer sign, or players would rotate the long
+        # way.
         flips = np.cumprod(np.concatenate([[1.0], np.where((turns[1:] * turns[:-1]).sum(-1) < 0, -1.0, 1.0)]))
         for target, values, kind in (
             ("translation", posed.offsets[:, i], "VEC3"), ("rotation", turns * flips[:, None], "VEC4")

@@ -1,14 +1,14 @@
-"""Depth for 2-D dances: none (``flat``), or what the foreshortening of bones says (``bones``).
+"""Depth for 2-D dances: none (``flat``), or estimated from the foreshortening of bones (``bones``).
 
-Under an orthographic camera a bone of length L that is seen l long reaches sqrt(L^2 - l^2) into the picture or out of
-it (Taylor, "Reconstruction of articulated objects from point correspondences in a single uncalibrated image", CVIU
-2000). The picture does not tell which. Here the signs of a limb's bones are the cheapest path through all frames
-(Viterbi) under three costs, each in squared bone lengths: depths that change from frame to frame; joints that
-bend the wrong way or hands and feet where they rarely are; and, for the trunk, hands and knees that are not before the
-chest and the hips. (Noses say little: dancers in closed hold look over their shoulder.) Depth is smoothed afterwards;
-x and y are left as they are.
+Under an orthographic camera, a bone of length L that appears with length l extends sqrt(L^2 - l^2) into the picture or
+out of it (Taylor, "Reconstruction of articulated objects from point correspondences in a single uncalibrated image",
+CVIU 2000). The picture does not determine which. Here the signs of a limb's bones are the cheapest path through all
+frames (Viterbi) under three costs, each in squared bone lengths: changes of depth from frame to frame; joints that bend
+the wrong way, or hands and feet in unusual places; and, for the trunk, hands and knees that are not in front of chest
+and hips. (The nose is not reliable: dancers in closed hold look over their shoulder.) Depth is smoothed afterwards; x
+and y are not changed.
 
-What this is worth against real 3-D dances: docs/export.md.
+docs/export.md has its error against real 3-D dances.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ Floats = NDArray[np.float64]
 
 _NOSE = JOINTS.index("nose")
 _R_SHOULDER, _L_SHOULDER = JOINTS.index("right_shoulder"), JOINTS.index("left_shoulder")
-#: Least lengths as shares of the torso (neck to hips), from the segment lengths of Drillis and Contini (1966) as given
-#: by Winter, "Biomechanics and Motor Control of Human Movement", 4th ed., figure 4.1, about a third shorter: for bones
-#: that are never in the picture's plane.
+#: Minimum lengths as shares of the torso (neck to hips), from the segment lengths of Drillis and Contini (1966) as
+#: given by Winter, "Biomechanics and Motor Control of Human Movement", 4th ed., figure 4.1, about a third shorter: for
+#: bones that are never in the picture's plane.
 _LEAST = {"shoulders": 0.60, "hips": 0.36, "nose": 0.25, "upper": 0.45, "fore": 0.35, "thigh": 0.60, "shin": 0.60}
-#: A bone's length is this quantile of the lengths at which it is seen. Higher ones bend limbs that hang straight.
+#: A bone's length is this quantile of its projected lengths. Higher quantiles bend limbs that hang straight.
 _QUANTILE = 0.7
 #: Seconds over which depth is smoothed (standard deviation).
 _SMOOTH_S = 0.08
-#: Costs: of a change of depth, of a limb where it rarely is, of chest against hips, of hands and knees against them.
+#: Costs: changes of depth; unusual positions of limbs; chest against hips; hands and knees against chest and hips.
 #: Chosen on twelve ballroom dances; between a quarter and four times as much the error hardly changes.
 _CHANGE, _LIMIT, _TWIST, _FACING = 1.0, 2.0, 0.5, 4.0
 
@@ -94,26 +94,26 @@ def _depths(xy: Floats, fps: float) -> Floats:
 
 
 def _reach(xy: Floats, bones: Sequence[tuple[int, int]], least: float) -> tuple[Floats, float]:
-    """How far bones of one length (both sides' twins) reach out of the picture's plane: (t,) of the first, length."""
+    """Extent of bones of equal length (both sides) out of the picture plane: (t,) for the first one, and the length."""
     seen = [np.linalg.norm(xy[:, b] - xy[:, a], axis=-1) for a, b in bones]
     length = max(least * TORSO_CM, *(float(np.quantile(s, _QUANTILE)) for s in seen))
     return np.sqrt(np.maximum(length**2 - seen[0] ** 2, 0.0)), length
 
 
 def _twins(first: int) -> list[tuple[int, int]]:
-    """The bone that begins at a joint of a limb, and the other side's."""
+    """The bone that starts at a joint of a limb, and its counterpart on the other side."""
     other = first + 3 if JOINTS[first].startswith("right") else first - 3
     return [(first, first + 1), (other, other + 1)]
 
 
 def _facing(xy: Floats, dz: Floats, pair: tuple[int, int]) -> Floats:
-    """Unit vectors (t, 2), x and z, that are forward of a (right, left) pair of joints with depths ``dz`` apart."""
+    """Forward unit vectors (t, 2), x and z, of a (right, left) pair of joints whose depths differ by ``dz``."""
     forward = np.stack([-dz, xy[:, pair[1], 0] - xy[:, pair[0], 0]], axis=-1)
     return np.asarray(forward / np.maximum(np.linalg.norm(forward, axis=-1, keepdims=True), 1e-9), np.float64)
 
 
 def _behind(faces: Floats, x: Floats, z: Floats) -> Floats:
-    """How far (t,) a point is behind, in cm; 0 in front."""
+    """Distance (t,) of a point behind the body, in cm; 0 in front."""
     return np.asarray(np.maximum(-(faces[:, 0] * x + faces[:, 1] * z), 0.0), np.float64)
 
 
@@ -121,7 +121,7 @@ def _behind(faces: Floats, x: Floats, z: Floats) -> Floats:
 
 
 def _cheapest(reaches: Sequence[tuple[Floats, float]], cost: Callable[[Sequence[Floats]], Floats]) -> Floats:
-    """Signs of one bone or of two that hang together, by Viterbi: depths (t,), or (t, 2).
+    """Signs of one bone or of two connected bones, by Viterbi: depths (t,), or (t, 2).
 
     Args:
         reaches: (reach (t,), length) of every bone.
@@ -153,9 +153,9 @@ def _viterbi(own: Floats, step: Floats) -> NDArray[np.int64]:
 
 
 def _trunk(xy: Floats) -> tuple[Floats, Floats]:
-    """By how much (t,) the left shoulder, and the left hip, is nearer to the camera than the right one.
+    """How much (t,) closer to the camera the left shoulder, and the left hip, is than the right one.
 
-    Hands are before the chest, knees before the hips, and chest and hips face about the same way.
+    Assumes hands in front of the chest, knees in front of the hips, and chest and hips facing about the same way.
     """
     pairs = ((_R_SHOULDER, _L_SHOULDER), (RIGHT_HIP, LEFT_HIP))
     chest, hips = (_reach(xy, [p], _LEAST[n]) for p, n in zip(pairs, ("shoulders", "hips"), strict=True))
@@ -177,7 +177,7 @@ def _trunk(xy: Floats) -> tuple[Floats, Floats]:
 def _limb(xy: Floats, first: int, faces: Floats, names: tuple[str, str], bends_forward: bool) -> Floats:
     """Depths (t, 2) of a limb's two bones from where each begins.
 
-    A knee is in front of the line from hip to ankle; a hand is rather before the body than behind it.
+    Assumes a knee in front of the line from hip to ankle, and a hand more likely in front of the body than behind it.
     """
     upper, lower = _reach(xy, _twins(first), _LEAST[names[0]]), _reach(xy, _twins(first + 1), _LEAST[names[1]])
     length = upper[1] + lower[1]

@@ -1,6 +1,6 @@
-"""OpenPose's output: a JSON of 18 keypoints a frame, and a film of skeletons in its colours.
+"""OpenPose's output: a JSON of 18 keypoints per frame, and a video of the skeleton in its colours.
 
-What models that turn poses into films are conditioned on (ControlNet's openpose models and their successors). Points
+Pose-to-video models are conditioned on these (ControlNet's openpose models and their successors). Points
 are in the order of COCO-18, x, y and a confidence each; eyes and ears, which d2m does not have, are 0, 0, 0 as
 OpenPose writes unseen points (OpenPose documentation, "Output").
 """
@@ -87,7 +87,7 @@ def draw(pose: NDArray[np.float64], size: int) -> Frame:
 
 
 def write_skeleton_video(path: Path, poses: NDArray[np.float64], fps: float, size: int) -> None:
-    """Write the film of a dance (t, 14, 2) in pixels of the canvas."""
+    """Write the skeleton video of a dance (t, 14, 2) in pixels of the canvas."""
 
     def frames() -> Iterator[Frame]:
         for pose in poses:

@@ -1,7 +1,7 @@
-"""A dance as bones that turn: a hierarchy from the hips, a rest pose, and each joint's place and orientation.
+"""A dance on a rig: a hierarchy from the hips, a rest pose, and each joint's position and orientation.
 
-Places are exact: every joint carries its own offset from its parent in every frame, because a 2-D dancer's bones are
-seen longer and shorter. Orientations are those of bones of constant length, for programs that read nothing else.
+Positions are exact: every joint has its own offset from its parent in every frame, because the bones of a 2-D dancer
+vary in projected length. Orientations are those of bones of constant length, for programs that ignore offsets.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from d2m.core.skeleton import JOINTS, LEFT_HIP, NECK, RIGHT_HIP
 
 Floats = NDArray[np.float64]
 
-#: Joint of the rig -> its parent, parents first. The names are Mixamo's, which most programs map by themselves.
+#: Joint of the rig -> its parent, parents first. The names are Mixamo's, which most programs recognise.
 PARENTS: dict[str, str | None] = {
     "Hips": None,
     "RightUpLeg": "Hips", "RightLeg": "RightUpLeg", "RightFoot": "RightLeg",
@@ -46,7 +46,7 @@ class Posed:
     """A dance on the rig; joints in the order of :data:`NAMES`, cm, y up.
 
     rest (16, 3): offsets from the parent in the rest pose; hips at their median height. offsets (t, 16, 3): from the
-    parent, in its frame; of the hips, their place. turns (t, 16, 3, 3): orientation in the parent's frame.
+    parent, in its frame; of the hips, their position. turns (t, 16, 3, 3): orientation in the parent's frame.
     """
 
     rest: Floats
@@ -102,7 +102,7 @@ def places(posed: Posed) -> Floats:
 def _places_of(joints: Floats) -> dict[str, Floats]:
     at = {rig: joints[:, JOINTS.index(ours)] for ours, rig in OURS.items()}
     at["Hips"] = 0.5 * (joints[:, RIGHT_HIP] + joints[:, LEFT_HIP])
-    # The nose is seen, the joint that it turns with is not: half-way to the neck.
+    # The head's joint is not observed; it is placed half-way between nose and neck.
     at["Head"] = 0.5 * (joints[:, NECK] + at["Nose"])
     return at
 
@@ -115,7 +115,7 @@ def _unit(v: Floats, otherwise: Floats) -> Floats:
 def _frames(to_left: Floats, up: Floats) -> Floats:
     """Orientations (t, 3, 3) of a trunk whose y axis is ``up`` and whose x axis is nearest to ``to_left``.
 
-    Seen from the side, hips and shoulders lie behind each other and have no direction: the last one holds.
+    In a side view, hips and shoulders coincide and have no direction; the last known one is used.
     """
     y = _unit(up, np.array([0.0, 1.0, 0.0]))
     x = to_left - (to_left * y).sum(-1, keepdims=True) * y
@@ -133,7 +133,7 @@ def _swing(start: Floats, end: Floats) -> Floats:
     k = np.zeros((len(a), 3, 3))
     k[:, [2, 0, 1], [1, 2, 0]], k[:, [1, 2, 0], [2, 0, 1]] = axis, -axis
     turn = np.eye(3) + k + k @ k / np.maximum(1.0 + cosine, _SMALL)
-    # Opposite directions have no smallest one: half a turn about any axis across.
+    # For opposite directions it is not unique: half a turn about any perpendicular axis.
     across = _unit(np.cross(a, np.eye(3)[np.abs(a).argmin(-1)]), a)
     half = 2.0 * across[:, :, None] * across[:, None, :] - np.eye(3)
     return np.where(cosine < -1.0 + 1e-9, half, turn)

@@ -1,1 +1,1 @@
-"""Numbers about dances and classifiers: pure functions of arrays or tensors, each with unit and source."""
+"""Metrics of dances and classifiers: pure functions of arrays or tensors, each with its unit and source."""

@@ -1,4 +1,4 @@
-"""Figures about sets of dances in a space of features: distance to real dances beside its floor, and variety."""
+"""Figures about sets of dances in feature space: distance to real dances, with its floor, and diversity."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from d2m.metrics.distances import (
 from d2m.metrics.figure import Figure, Floats, Ints, SongDraws, unmeasured
 from d2m.stats.bootstrap import percentile_interval
 
-#: Kernel distances see at most this many samples of a set, evenly chosen: time grows with the square.
+#: Maximum number of samples per set for kernel distances, evenly chosen; time is quadratic in it.
 KERNEL_SAMPLES = 2000
 
 
@@ -34,11 +34,11 @@ class Rows(NamedTuple):
     features: list[Floats]
 
     def of(self, songs: Ints) -> Floats:
-        """All rows of some songs, by number."""
+        """All rows of the songs with these numbers."""
         return np.concatenate([self.features[int(i)] for i in songs])
 
     def standardised(self, reference: Rows) -> Rows:
-        """Less the reference's mean, over its standard deviation; a feature that never varies there is only centred."""
+        """Standardised by the reference's mean and standard deviation; features constant there are only centred."""
         rows = np.concatenate(reference.features)
         mean, deviation = rows.mean(0), rows.std(0)
         deviation = np.where(deviation > 1e-9, deviation, 1.0)
@@ -46,7 +46,7 @@ class Rows(NamedTuple):
 
 
 def equal_counts(a: Rows, b: Rows) -> tuple[Rows, Rows]:
-    """Of the same songs: as many rows of each song on both sides, the first ones. Of different songs: as they are."""
+    """For the same songs: the first rows of each song, equally many on both sides. For different songs: unchanged."""
     if a.songs != b.songs:
         return a, b
     counts = [min(len(x), len(y)) for x, y in zip(a.features, b.features)]
@@ -54,7 +54,7 @@ def equal_counts(a: Rows, b: Rows) -> tuple[Rows, Rows]:
 
 
 def interleaved(features: Sequence[Floats]) -> Floats:
-    """Rows of several dances to one song, turn by turn, so that the first n are of all of them."""
+    """Rows of several dances to one song, interleaved, so that the first n rows come from all of them."""
     longest = max(len(x) for x in features)
     return np.stack([x[k] for k in range(longest) for x in features if k < len(x)])
 
@@ -76,16 +76,16 @@ def _halves(dances: Rows, real: Rows, n: int, seed: int) -> list[tuple[Half, Hal
 
 
 class _Kernels:
-    """Sums of the cubic kernel over every pair of songs, (s, s'): kernel distances of any songs cost nothing more.
+    """Sums of the cubic kernel over every pair of songs, (s, s'), from which all kernel distances are computed.
 
-    Songs count alike: of each as many evenly chosen samples, :data:`KERNEL_SAMPLES` a side in all.
+    Songs have equal weight: the same number of evenly chosen samples each, :data:`KERNEL_SAMPLES` per side in total.
     """
 
     def __init__(self, dances: Rows, real: Rows) -> None:
         mine, theirs = (self._thinned(rows) for rows in (dances, real))
         self.counts = [np.array([len(x) for x in side], float) for side in (mine, theirs)]
         self.within = [self._sums(side, side) for side in (mine, theirs)]
-        # Of a sample with itself: no part of an unbiased estimate.
+        # Pairs of a sample with itself are excluded from the unbiased estimate.
         self.own = [np.array([_cube(np.square(x).mean(1)).sum() for x in side]) for side in (mine, theirs)]
         self.across = self._sums(mine, theirs)
 
@@ -124,11 +124,11 @@ def distance_figures(
 
     Median over ``halves`` stratified halves (A, B) of the songs, of the distance from the real dances to A to the
     generated dances to B; the floor is that from real A to real B, with as many samples on each side. So a perfect
-    generator scores the floor, not 0, whatever the sample size.
+    generator scores the floor, not 0, for any sample size.
 
     The interval is a bootstrap over songs of the distance between all real and all generated dances, the songs of
     either side drawn independently, since A and B are different songs too, and within genres, as the halves are.
-    Repeated songs raise distances, so the draws are moved until their median is the value.
+    Repeated songs raise distances, so the draws are shifted such that their median is the value.
 
     Returns:
         "fid", "fid_floor", "kid" (each with the suffix); without values if either side has fewer than two songs, or
@@ -180,7 +180,7 @@ def _frechet_draws(dances: Rows, real: Rows, draws: SongDraws) -> Floats:
 
 
 def diversity_figure(rows: Rows, draws: SongDraws, seed: int, unit: str) -> Figure:
-    """Mean distance of pairs of samples of different songs; the ``real`` row says how varied real dances are."""
+    """Mean distance of pairs of samples of different songs; the ``real`` row gives the diversity of real dances."""
     n = sum(len(x) for x in rows.features)
     if len(rows.songs) < 2:
         return unmeasured(unit, "real", "dances to one song only")

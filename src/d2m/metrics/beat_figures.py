@@ -30,7 +30,7 @@ NO_BEATS = "no beats of the music are known"
 def _scored(
     songs: Songs, rhythms: dict[str, list[Rhythms]], score: Score, shifts: int, draws: SongDraws, seed: int
 ) -> tuple[AgainstShifts, int, Figure]:
-    """A score pooled over dances, how many songs it is of, and a figure that holds its interval."""
+    """A score pooled over dances, the number of songs, and a figure with its interval."""
     all_of = [r for rows in rhythms.values() for r in rows]
     pooled = pooled_against_shifts(score, all_of, shifts, seed)
     # Per song: sum of weighted scores, and of weights.
@@ -49,8 +49,8 @@ def _scored(
     return pooled, bare.n, bare
 
 
-def _figure(found: tuple[AgainstShifts, int, Figure], better: Better, note: str) -> Figure:
-    pooled, n, bare = found
+def _figure(scored: tuple[AgainstShifts, int, Figure], better: Better, note: str) -> Figure:
+    pooled, n, bare = scored
     z = pooled.z if np.isfinite(pooled.z) else None
     return Figure(pooled.value, n, "", better, pooled.chance, bare.low, bare.high, z, note)
 
@@ -74,8 +74,8 @@ def lee_beats(songs: Songs, tolerance_s: float, shifts: int, draws: SongDraws, s
     within = f"within {tolerance_s:g} s; {shifts} circular shifts of the music's beats"
     by_motion, by_music = (lambda k, m: float(len(k))), (lambda k, m: float(len(m)))
     coverage, n, bare = _scored(songs, rhythms(by_music), beat_coverage, 1, draws, seed)
-    # No shift changes how many beats there are: coverage has no chance level.
-    found = {
+    # Shifts do not change the number of beats, so coverage has no chance level.
+    figures = {
         "beat_coverage": Figure(
             coverage.value, n, "", "real", None, bare.low, bare.high, note="dance beats per music beat"
         ),
@@ -87,10 +87,10 @@ def lee_beats(songs: Songs, tolerance_s: float, shifts: int, draws: SongDraws, s
     before = rhythms(by_motion, unwarped=True)
     if any(before.values()):
         note = f"{within}; as decoded, at the units' own tempo: expected at chance"
-        found["beat_hit_unwarped"] = _figure(_scored(songs, before, hits, shifts, draws, seed), "real", note)
+        figures["beat_hit_unwarped"] = _figure(_scored(songs, before, hits, shifts, draws, seed), "real", note)
     else:
-        found["beat_hit_unwarped"] = unmeasured("", "real", "no dances as decoded were given")
-    return found
+        figures["beat_hit_unwarped"] = unmeasured("", "real", "no dances as decoded were given")
+    return figures
 
 
 def _rhythms(d: DanceToSong, weight: Callable[[Floats, Floats], float], unwarped: bool = False) -> Rhythms | None:
@@ -127,9 +127,9 @@ def alignment(songs: Songs, kind: str, sigma_s: float, shifts: int, draws: SongD
         name: [Rhythms(track(d.poses, d.fps), np.asarray(d.music_beats), d.seconds) for d in mine if len(d.music_beats)]
         for name, mine in songs.items()
     }
-    found = _scored(songs, rhythms, lambda k, m: score(k, m, sigma_s), shifts, draws, seed)
+    scored = _scored(songs, rhythms, lambda k, m: score(k, m, sigma_s), shifts, draws, seed)
     note = f"mean over {over} beats, sigma {sigma_s:g} s; {shifts} circular shifts of the music's beats"
-    return {"beat_align": _figure(found, "higher", note)}
+    return {"beat_align": _figure(scored, "higher", note)}
 
 
 def repetition(songs: Songs, beats_per_block: int, shuffles: int, draws: SongDraws, seed: int) -> Figure:

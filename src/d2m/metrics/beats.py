@@ -1,8 +1,8 @@
 """Do the beats of a dance fall on the beats of its music? Scores, and their chance level. Times are in seconds.
 
-A score means little by itself: one that averages over the dance's beats rewards dances with few of them, one that
-averages over the music's beats rewards dances that beat all the time. :func:`against_shifts` says what the same two
-rhythms give when their phase is arbitrary.
+A score means little by itself: one that averages over the dance's beats rewards dances with few beats, one that
+averages over the music's beats rewards dances with many. :func:`against_shifts` gives the score of the same two rhythms
+with an arbitrary phase.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Score = Callable[[Floats, Floats], float]
 
 #: 3 frames at 60 fps: Li et al., "AI Choreographer", ICCV 2021, section 5.2.
 SIGMA_S = 0.05
-#: What counts as a hit: mir_eval's window of a beat; a frame at 15 fps is 0.067 s. Lee et al. 2019 do not say theirs.
+#: Tolerance of a hit: mir_eval's window for beats; a frame at 15 fps is 0.067 s. Lee et al. 2019 do not state theirs.
 TOLERANCE_S = 0.07
 #: Of a motion at 60 fps, in seconds: FACT's minima are the lowest within 10 frames on either side; Bailando smooths
 #: with a Gaussian of 5 frames first.
@@ -100,7 +100,7 @@ def fact_alignment(motion: ArrayLike, music: ArrayLike, sigma_s: float = SIGMA_S
     """Mean over the DANCE's beats of exp(-d^2 / (2 sigma^2)), d to the nearest beat of the music; in [0, 1].
 
     Li et al., ICCV 2021, equation 7 (beat alignment score). Higher is better, 1 if every movement stops on a beat; a
-    dance that hardly ever stops can score 1. nan without beats of the dance, 0 without beats of the music.
+    dance with few beats can score 1. nan without beats of the dance, 0 without beats of the music.
     """
     return _alignment(_beats(motion, "dance"), _beats(music, "music"), sigma_s)
 
@@ -135,9 +135,9 @@ def beat_hit_rate(motion: ArrayLike, music: ArrayLike, tolerance_s: float = TOLE
 
 
 class AgainstShifts(NamedTuple):
-    """A score beside what arbitrary phases give it. z: (value - chance) / deviation of the null; n: shifts drawn.
+    """A score and its null over arbitrary phases. z: (value - chance) / deviation of the null; n: shifts drawn.
 
-    chance and z are nan if the score is undefined or the null does not vary.
+    chance and z are NaN if the score is undefined or the null does not vary.
     """
 
     value: float
@@ -158,7 +158,7 @@ class Rhythms(NamedTuple):
 def shift_null(score: Score, rhythms: Rhythms, n: int = 200, seed: int | np.random.SeedSequence = 0) -> Floats:
     """(n,) the score after the music's beats were shifted circularly by offsets uniform over the song.
 
-    A beat pushed over the song's end comes back at its start; tempo, number of beats and the dance stay.
+    A beat shifted past the end of the song reappears at its start; tempo, number of beats and the dance are unchanged.
 
     Raises:
         D2MError: a song without length, beats outside of it, or no shifts.
@@ -177,8 +177,8 @@ def shift_null(score: Score, rhythms: Rhythms, n: int = 200, seed: int | np.rand
 def pooled_against_shifts(score: Score, songs: Sequence[Rhythms], n: int = 200, seed: int = 0) -> AgainstShifts:
     """The weighted mean of a score over songs beside its null: every song shifted by its own offset in every draw.
 
-    One song's null is wide, since the whole dance keeps its phase; over s songs it narrows by sqrt(s), and so a small
-    surplus in every song shows. Songs in which the score is undefined are left out.
+    The null of one song is wide, since the whole dance keeps its phase; over s songs it narrows by sqrt(s), so that a
+    small effect in every song becomes visible. Songs for which the score is undefined are left out.
     """
     rows = [r for r in songs if r.weight > 0]
     values = np.array([score(_beats(r.motion, "dance"), _beats(r.music, "music")) for r in rows])
@@ -189,7 +189,7 @@ def pooled_against_shifts(score: Score, songs: Sequence[Rhythms], n: int = 200, 
     seeds = np.random.SeedSequence(seed).spawn(len(rows))
     null = np.average([shift_null(score, rows[i], n, seeds[i]) for i in kept], axis=0, weights=weights)
     value, chance, spread = float(np.average(values[kept], weights=weights)), float(null.mean()), float(null.std())
-    # A spread of rounding errors is none: a score that no shift changes has no z.
+    # A spread due to rounding does not count: a score that no shift changes has no z.
     z = (value - chance) / spread if spread > 1e-9 * max(1.0, abs(chance)) else float("nan")
     return AgainstShifts(value, chance, z, n)
 

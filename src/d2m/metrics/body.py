@@ -1,4 +1,4 @@
-"""Is it a body, and does it move like one? Bone lengths, frozen frames, the edge of the stage, feet on the floor."""
+"""Physical plausibility: bone lengths, frozen frames, joints outside the stage, foot contact."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Array = NDArray[np.floating]
 Floats = NDArray[np.float64]
 
 BONES: tuple[str, ...] = tuple(f"{JOINTS[a]} to {JOINTS[b]}".replace("_", " ") for a, b, _ in LIMBS)
-#: Mean joint speed below which nobody dances, torso lengths/s: 2 % of the frames of the ballroom dances.
+#: Mean joint speed (torso lengths/s) below which a frame is frozen; 2 % of the frames of the ballroom dances are.
 FROZEN_SPEED = 0.1
-#: How far beyond what real dances reach a joint has escaped, torso lengths; and what "reach" is.
+#: Distance (torso lengths) outside the range of real dances at which a joint has escaped; and that range (percentiles).
 ESCAPE_MARGIN = 0.5
 REACH_PERCENTILES = (0.1, 99.9)
 #: Rate of the frames between which feet slide in :func:`physical_foot_contact`.
 FOOT_FPS = 30.0
-#: Torso lengths, about 5 cm of a grown dancer: errors of a stiffer bone are relative to this.
+#: Torso lengths, about 5 cm for an adult: lower bound of the real width in relative errors.
 LEAST_WIDTH = 0.1
 
 
@@ -37,7 +37,7 @@ def _poses(poses: Array, at_least: int = 1) -> Floats:
 
 def _scale(scale: float) -> float:
     if not (np.isfinite(scale) and scale > 0):
-        raise D2MError(f"a torso of {scale} px is no unit of length; give the median torso length of the dances")
+        raise D2MError(f"a torso of {scale} px is not a unit of length; give the median torso length of the dances")
     return scale
 
 
@@ -52,8 +52,8 @@ def bone_drift(poses: Array, window: int = UNIT_FRAMES) -> float:
     """How much the bones' lengths change from window to window of a dance (t, 14, 2); 0 for a rigid body in the plane.
 
     Mean over the bones of the coefficient of variation, over windows of ``window`` frames, of the 95th percentile of
-    the projected length (what a bone shows when it lies in the picture's plane). Turning away shortens real bones too,
-    so the best value is real dances'. nan with fewer than two windows.
+    the projected length (the length of a bone that lies in the picture plane). Turning away foreshortens real bones
+    too, so the best value is that of real dances. nan with fewer than two windows.
     """
     lengths = bone_lengths(poses)
     n = len(lengths) // window
@@ -75,7 +75,7 @@ def bone_ranges(poses: Array, scale: float) -> Floats:
 def range_errors(ranges: Floats, real: Floats) -> Floats:
     """|width - real width| / real width of :func:`bone_ranges` (13, 2) each -> (13,); lower is better.
 
-    The real width is at least :data:`LEAST_WIDTH`: nobody sees twice of nothing.
+    The real width is taken to be at least :data:`LEAST_WIDTH`, as ratios to tiny widths are meaningless.
     """
     width, real_width = np.ptp(ranges, axis=1), np.ptp(real, axis=1)
     return np.asarray(np.abs(width - real_width) / np.maximum(real_width, LEAST_WIDTH), np.float64)
@@ -84,7 +84,7 @@ def range_errors(ranges: Floats, real: Floats) -> Floats:
 def frozen_share(poses: Array, fps: float, scale: float, threshold: float = FROZEN_SPEED) -> float:
     """Share of the steps of a dance (t, 14, 2) px with a mean joint speed below ``threshold`` torso lengths/s.
 
-    Near the real value is best: dancers pause.
+    Best is the value of real dances, since dancers pause.
     """
     return float((speed(_poses(poses, 2), fps).mean(1) / _scale(scale) < threshold).mean())
 
@@ -100,7 +100,7 @@ class Canvas(NamedTuple):
         """0.1th to 99.9th percentile of the joints' x and y of real dances, each (t, 14, 2) torso lengths.
 
         Args:
-            dances: gives them anew whenever it is called, see :func:`d2m.stats.percentiles.percentiles`.
+            dances: returns a new iterable on every call, see :func:`d2m.stats.percentiles.percentiles`.
         """
         return cls(*percentiles(lambda: (_poses(d).reshape(-1, 2) for d in dances()), REACH_PERCENTILES))
 
@@ -108,7 +108,7 @@ class Canvas(NamedTuple):
 def canvas_escape(poses: Array, canvas: Canvas, scale: float, margin: float = ESCAPE_MARGIN) -> float:
     """Share of the frames (t, 14, 2) px with a joint more than ``margin`` torso lengths outside the canvas.
 
-    In [0, 1], lower is better. The hips have to be where they are in the dances that the canvas was taken of.
+    In [0, 1], lower is better. Hips must be placed as in the dances from which the canvas was computed.
     """
     p = _poses(poses) / _scale(scale)
     outside = (p < canvas.low - margin) | (p > canvas.high + margin)

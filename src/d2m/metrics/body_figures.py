@@ -27,12 +27,12 @@ RATIO = "ratio to real"
 
 
 def scales(dances: Songs, real: Songs) -> dict[str, float]:
-    """Song -> px per torso length: the real dances' of that song where there are some, else the dances' own."""
+    """Song -> px per torso length: that of the real dances to the song if there are any, else that of the dances."""
     return {song: common_scale([d.poses for d in real.get(song, mine)]) for song, mine in dances.items()}
 
 
 def _per_song(songs: Songs, scale: dict[str, float], measure: Measure) -> Floats:
-    """(s,) mean over the dances to a song; nan where it is undefined for all of them."""
+    """(s,) mean over the dances to a song; NaN if it is undefined for all of them."""
     out = []
     for song, mine in songs.items():
         values = np.array([measure(d, scale[song]) for d in mine])
@@ -46,7 +46,7 @@ def _mean(values: Floats) -> float:
 
 
 def body_figures(dances: Songs, real: Songs, draws: SongDraws) -> dict[str, Figure]:
-    """All figures about the body. Songs weigh the same; ratios are of means over songs, real dances below."""
+    """All figures about the body. Songs have equal weight; ratios are of means over songs, real dances below."""
     mine, theirs = scales(dances, real), scales(real, real)
 
     def mean_of(measure: Measure, unit: str, better: Better, note: str = "") -> Figure:

@@ -1,7 +1,7 @@
-"""Protocol cards: everything that a metric leaves open, pinned in one file, and a table that holds one card only.
+"""Protocol cards, files that fix all settings of the metrics, and tables of a single card.
 
-A card is ``conf/metric/NAME.yaml``; docs/metrics.md says what each figure is. Numbers of two cards, or of one card with
-a pin changed, do not compare, and :class:`Table` refuses to put them side by side.
+A card is ``conf/metric/NAME.yaml``; docs/metrics.md defines the figures. Numbers of two cards, or of one card with a
+changed setting, are not comparable, and :class:`Table` refuses to combine them.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ FEATURES, BEATS = ("embed", "fact", "feet"), ("lee", "fact", "bailando", "none")
 
 @dataclass(frozen=True)
 class Card:
-    """A protocol. Two cards are one only if every pin is the same.
+    """A protocol. Two cards are the same only if all settings are equal.
 
     name: of the file. fps: dances are resampled to it. crop_s: only the first seconds of a dance count; None: all.
     features: "embed" (a motion classifier's, of windows), "fact" (kinetic and geometric, of whole dances), "feet"
     (foot contact alone). window_frames, hop_frames: of "embed", at ``fps``. normaliser: "reference" standardises both
-    sides with the mean and standard deviation of the real dances, "none" leaves features as they are. beats: which
-    score, and whose definition of a dance's beats. tolerance_s of "lee", sigma_s of the others. body: figures about
-    bones and movement, too. beats_per_block: of repetition; None: not measured. halves, shifts, bootstrap: how many.
+    sides with the mean and standard deviation of the real dances, "none" leaves features as they are. beats: the score,
+    and the definition of a dance's beats. tolerance_s of "lee", sigma_s of the others. body: whether to include figures
+    about bones and movement. beats_per_block: of repetition; None: not measured. halves, shifts, bootstrap: how many.
     """
 
     name: str
@@ -61,11 +61,11 @@ class Card:
 
     @property
     def least_frames(self) -> int:
-        """At the card's rate."""
+        """Minimum number of frames of a dance, at the card's rate."""
         return self.window_frames or 8
 
     def windows(self, frames: int) -> int:
-        """How many windows a dance of so many frames has."""
+        """Number of windows in a dance of this many frames."""
         assert self.window_frames and self.hop_frames
         return max(0, (frames - self.window_frames) // self.hop_frames + 1)
 
@@ -79,7 +79,7 @@ def load_card(name: str | Path) -> Card:
     """A card by its name, or from a yaml file.
 
     Raises:
-        D2MError: no such card, a file that is no card, an unknown or missing pin.
+        D2MError: no such card, an invalid file, or an unknown or missing setting.
     """
     path = Path(name)
     if path.suffix != ".yaml":
@@ -109,7 +109,7 @@ class Measured(dict[str, Figure]):
 
 
 class Table:
-    """Rows of one card: what was danced -> its figures. The first row fixes the card unless it is given.
+    """Rows of one card: name of a system -> its figures. The first row determines the card unless it is given.
 
     >>> table = Table(load_card("d2m"))
     >>> table.add("real", measure(table.card, real, real, embed))  # d2m.metrics.measure
@@ -120,10 +120,10 @@ class Table:
         self.rows: dict[str, Measured] = {}
 
     def add(self, name: str, figures: Measured) -> None:
-        """A row more.
+        """Add a row.
 
         Raises:
-            D2MError: figures of another card, or of this card with another pin; figures that do not say; a name twice.
+            D2MError: figures of another card, of this card with other settings, or without a card; a duplicate name.
         """
         if not isinstance(figures, Measured):
             raise D2MError(f"row '{name}': figures that do not say by which card; take what measure returns")
@@ -132,7 +132,7 @@ class Table:
             pins = [f.name for f in fields(Card) if getattr(card, f.name) != getattr(figures.card, f.name)]
             raise D2MError(
                 f"row '{name}' was measured with card {figures.card.name}, this table is of card {card.name} "
-                f"(they differ in {', '.join(pins)}); such numbers do not compare: make a table for each card"
+                f"(they differ in {', '.join(pins)}); such numbers are not comparable: make a table for each card"
             )
         if name in self.rows:
             raise D2MError(f"row '{name}' is in the table already; name each row once")

@@ -1,4 +1,4 @@
-"""Classifiers, judged so that frequent classes do not count for more than rare ones."""
+"""Metrics of classifiers that give frequent and rare classes equal weight."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from torch import Tensor
 
 def confusion(truth: Tensor, predicted: Tensor, n_classes: int) -> Tensor:
     """Labels (n,), (n,) of int64 -> counts (n_classes, n_classes): rows are the truth."""
-    counts = torch.bincount(truth * n_classes + predicted, minlength=n_classes**2)
-    return counts.view(n_classes, n_classes)
+    # Not bincount, which makes the host wait for a GPU.
+    counts = torch.zeros(n_classes**2, dtype=torch.int64, device=truth.device)
+    return counts.index_add_(0, truth * n_classes + predicted, torch.ones_like(truth)).view(n_classes, n_classes)
 
 
 def balanced_accuracy(counts: Tensor) -> Tensor:

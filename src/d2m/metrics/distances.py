@@ -1,4 +1,4 @@
-"""Distances between sets of features: Fréchet and kernel distance, variety, and the halves of songs they are of."""
+"""Distances between sets of features (Fréchet, kernel), diversity, and random halves of songs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Half = tuple[Ints, Ints]
 
 
 class Moments(NamedTuple):
-    """What a Fréchet distance needs of a set of features; sums over disjoint sets add.
+    """Sufficient statistics of a set of features for a Fréchet distance; additive over disjoint sets.
 
     n: number of rows. total: (d,). outer: (d, d), the sum of x x^T.
     """
@@ -72,7 +72,7 @@ def frechet_of_gaussians(mean_a: Floats, cov_a: Floats, mean_b: Floats, cov_b: F
     """Squared 2-Wasserstein distance of two Gaussians (d,), (d, d) each.
 
     |mu_a - mu_b|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2), Dowson and Landau, J. Multivariate Analysis 1982. The root
-    is of a symmetric matrix, so it stays real however singular the covariances are.
+    is of a symmetric matrix, so it stays real even if the covariances are singular.
     """
     root = _root(cov_a)
     cross = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ cov_b @ root), 0)).sum()
@@ -117,8 +117,8 @@ def kernel_distance(a: ArrayLike, b: ArrayLike) -> float:
 
 
 class Floor(NamedTuple):
-    """Distances between halves of the real songs: what a perfect generator gets. Median and 2.5 % to 97.5 % over
-    the halves; n: samples a side, median over the halves."""
+    """Distances between halves of the real songs, which a perfect generator would score. Median, and 2.5 and 97.5 %
+    quantiles over the halves; n: samples per side, median over the halves."""
 
     median: float
     low: float
@@ -135,8 +135,8 @@ class Floor(NamedTuple):
 def song_halves(songs: Sequence[str], genres: Sequence[str], n_halves: int = 50, seed: int = 0) -> list[Half]:
     """Random halves of songs, stratified by genre.
 
-    Every genre is halved; the songs that are left over, at most one a genre, are dealt out alternately, so that the
-    halves differ by one song at most.
+    Every genre is halved; leftover songs, at most one per genre, are assigned alternately, so that the
+    halves differ by at most one song.
 
     Args:
         songs: (s,) names, each once.
@@ -209,7 +209,7 @@ def diversity(features: ArrayLike, seed: int = 0, groups: Sequence[object] | Non
 def multimodality(draws: Sequence[ArrayLike]) -> float:
     """Mean distance of the draws (m, d) to one song, over songs; Lee et al. 2019, section 4.2. Higher is more varied.
 
-    As long as the quality is right, higher is better: 0 is a system that dances to a song in one way only.
+    At equal quality, higher is better: 0 means that a system dances to a song in one way only.
 
     Raises:
         D2MError: no song, or a song with fewer than two draws.

@@ -1,7 +1,7 @@
-"""How good an edit of a dance is: success, content and naturalness, each anchored, and their harmonic mean.
+"""Quality of an edit of a dance: success, content and naturalness, each anchored, and their harmonic mean.
 
-An edit can succeed by destroying the dance and keep it by doing nothing, so one number alone says nothing. Each axis is
-put on a scale by two dances that bound it (:func:`anchored`), and the aggregate is zero if an axis is (Wu et al.,
+An edit can succeed by destroying the dance, or preserve it by doing nothing, so a single axis is not enough. Each axis
+is scaled by two anchors (:func:`anchored`), and the aggregate is zero if any axis is zero (Wu et al.,
 "AxBench: Steering LLMs? Even Simple Baselines Outperform Sparse Autoencoders", ICML 2025, section 4: the harmonic mean
 of three scores). Deviation: AxBench averages over examples what a language model rates 0, 1 or 2; here the axes are
 averaged over songs first, for one song's probability is a coarse number.
@@ -25,11 +25,11 @@ from d2m.music.compiled import librosa
 Floats = NDArray[np.float64]
 Array = NDArray[np.floating]
 
-#: Of :func:`aligned_distance`: how far apart in time two frames may be put together.
+#: Of :func:`aligned_distance`: maximum time (s) between two frames that are aligned.
 WARP_S = 1.0
-#: Of :func:`structure_correlation`: a window is a second, about two beats; one starts every quarter of a second.
+#: Of :func:`structure_correlation`: windows last a second, about two beats, and start every quarter of a second.
 WINDOW_FRAMES, HOP_FRAMES = 15, 4
-#: Of :func:`beat_agreement`: one and a half frames, for a beat is known to a frame.
+#: Of :func:`beat_agreement`: one and a half frames, since beats are known to within a frame.
 BEAT_TOLERANCE_S = 0.1
 
 
@@ -39,7 +39,7 @@ BEAT_TOLERANCE_S = 0.1
 def anchored(value: ArrayLike, zero: ArrayLike, one: ArrayLike) -> Floats:
     """(value - zero) / (one - zero): 0 at one anchor, 1 at the other, not clipped, broadcast.
 
-    Either anchor may be the larger one. nan where they coincide (or are nan): such a scale measures nothing.
+    Either anchor may be the larger one. NaN if they coincide (or are NaN).
     """
     v, low, high = (np.asarray(x, np.float64) for x in (value, zero, one))
     span = high - low
@@ -63,7 +63,7 @@ def objective(judged: float, chance: float, real: float, energy_ratio: float, fi
     """One number for a generator, for sweeps to maximise: in [0, 1], 0 if anything is missing.
 
     The harmonic mean of: the judge's probability of the song's own genre between chance and real dances; the energy
-    ratio r or 1 / r, whichever is below 1; 1 / ``fid_ratio``; 1 / ``seam``. What is better than real counts as real.
+    ratio r or 1 / r, whichever is below 1; 1 / ``fid_ratio``; 1 / ``seam``. Values better than real count as real.
 
     Args:
         judged, chance, real: probability of the song's genre for generated dances, by chance, for real dances.
@@ -81,7 +81,7 @@ def objective(judged: float, chance: float, real: float, energy_ratio: float, fi
     return harmonic_mean([float(anchored(judged, chance, real)), energy, 1 / max(fid_ratio, 1.0), 1 / max(seam, 1.0)])
 
 
-# -- content: is it still this dance? ------------------------------------------------------------------------------
+# -- content: is it still the same dance? ------------------------------------------------------------------------------
 
 
 def _pair(dance: Array, original: Array) -> tuple[Floats, Floats]:
@@ -120,9 +120,9 @@ def aligned_distance(dance: Array, original: Array, warp_s: float = WARP_S, fps:
 
 
 def structure_correlation(dance: Array, original: Array) -> float:
-    """Does it repeat where the original repeats? Correlation of both self-distance matrices, in [-1, 1]; 1 is the same.
+    """Does it repeat when the original repeats? Correlation of the self-distance matrices, in [-1, 1]; 1 is the same.
 
-    Distances are Euclidean, of windows of one second of poses about the hips; pairs that overlap are left out. After
+    Distances are Euclidean, of windows of one second of poses about the hips; overlapping pairs are excluded. After
     Foote, "Visualizing music and audio using self-similarity", 1999. 0 if a dance repeats itself all along.
 
     Raises:
@@ -142,21 +142,21 @@ def structure_correlation(dance: Array, original: Array) -> float:
 def beat_agreement(dance: Array, original: Array, fps: float = FPS, tolerance_s: float = BEAT_TOLERANCE_S) -> float:
     """F-measure of the kinematic beats with the original's, in [0, 1] (mir_eval's); 1 is the same times.
 
-    Two dances without a beat agree; one with and one without do not.
+    Two dances without beats agree; one with beats and one without do not.
     """
     from mir_eval.beat import f_measure
 
-    found, true = kinematic_beats(np.asarray(dance), fps), kinematic_beats(np.asarray(original), fps)
-    if not len(found) or not len(true):
-        return float(len(found) == len(true))
-    return float(f_measure(true, found, f_measure_threshold=tolerance_s))
+    beats, original_beats = kinematic_beats(np.asarray(dance), fps), kinematic_beats(np.asarray(original), fps)
+    if not len(beats) or not len(original_beats):
+        return float(len(beats) == len(original_beats))
+    return float(f_measure(original_beats, beats, f_measure_threshold=tolerance_s))
 
 
 def seam_step(unwarped: Array, scale: float, fps: float = FPS) -> float:
     """Mean speed of the joints (torso lengths/s) from unit to unit of an unwarped dance (t, 14, 2), two units or more.
 
-    Not over the dance's own steps within units: frames in random order would have no seam then. ``scale``: px per torso
-    length.
+    Not divided by the dance's own speed within units, as frames in random order would then have no seam. ``scale``: px
+    per torso length.
 
     Raises:
         ValueError: a dance of one unit.
@@ -172,7 +172,7 @@ def seam_step(unwarped: Array, scale: float, fps: float = FPS) -> float:
 
 
 def pareto_curve(success: ArrayLike, content: ArrayLike) -> Floats:
-    """The points of (success, content) pairs (k,) that no other beats on both, by success upwards: (m, 2)."""
+    """The Pareto-optimal (success, content) pairs of (k,) each, by increasing success: (m, 2)."""
     points = np.stack([np.asarray(success, np.float64), np.asarray(content, np.float64)], axis=-1)
     if points.ndim != 2 or not len(points) or np.isnan(points).any():
         raise ValueError(f"success and content of shape {points.shape[:-1]}: give one number or more of each")
@@ -182,10 +182,10 @@ def pareto_curve(success: ArrayLike, content: ArrayLike) -> Floats:
 
 
 def pareto_area(success: ArrayLike, content: ArrayLike) -> float:
-    """Area under the most content that is kept at each success or more, in [0, 1]; higher is better.
+    """Area under the curve of the highest content at each success or more, in [0, 1]; higher is better.
 
-    Content and success are clipped to [0, 1]. Beyond the furthest success nothing is kept; steps, not slopes: a mixture
-    of two edits is not an edit.
+    Content and success are clipped to [0, 1]. Beyond the highest success the content is 0. The curve has steps rather
+    than slopes, because a mixture of two edits is not an edit.
     """
     curve = np.clip(pareto_curve(success, content), 0.0, 1.0)
     widths = np.diff(np.concatenate([[0.0], curve[:, 0]]))
@@ -193,9 +193,9 @@ def pareto_area(success: ArrayLike, content: ArrayLike) -> float:
 
 
 def strength_at(success: ArrayLike, level: float) -> float:
-    """The place, 0 to k - 1 among strengths, where success (k,) first reaches a level, linearly between two of them.
+    """The fractional index, 0 to k - 1, at which success (k,) first reaches a level, with linear interpolation.
 
-    nan if it never does. For comparisons at matched success: read both edits' content at that place, :func:`at_place`.
+    NaN if it never does. To compare edits at equal success, evaluate their content there with :func:`at_place`.
     """
     x = np.asarray(success, np.float64)
     reached = np.flatnonzero(x >= level)
@@ -206,7 +206,7 @@ def strength_at(success: ArrayLike, level: float) -> float:
 
 
 def at_place(values: ArrayLike, place: float) -> Floats:
-    """values (..., k) at a place between 0 and k - 1, linearly between two -> (...)."""
+    """values (..., k) at a fractional index between 0 and k - 1, linearly interpolated -> (...)."""
     x = np.asarray(values, np.float64)
     low = min(int(place), x.shape[-1] - 1)
     high = min(low + 1, x.shape[-1] - 1)
@@ -216,7 +216,7 @@ def at_place(values: ArrayLike, place: float) -> Floats:
 def log_deviation(value: float, references: Iterable[float]) -> float:
     """|log(value / median of the references)|: 0 is typical, the same for twice and for half as much.
 
-    Values that are not positive count as a millionth of the median, so that a frozen dance is far off and not infinite.
+    Values that are not positive count as a millionth of the median, so that a frozen dance is far off but finite.
 
     Raises:
         ValueError: no reference, or a median that is not positive.

@@ -1,8 +1,8 @@
-"""Kinetic and geometric features of a whole dance, of which AIST++ and its successors take their FID_k, FID_g and Dist.
+"""Kinetic and geometric features of a whole dance, used by AIST++ and its successors for FID_k, FID_g and Dist.
 
 Adapted from 24 joints of SMPL in metres to 14 joints in a picture, (t, 14, 2) px with y down: the horizontal plane is
-x, up is -y, lengths are in torso lengths, angles and directions are those of the picture. The numbers do not compare
-with published ones.
+x, up is -y, lengths are in torso lengths, angles and directions are those in the picture. The numbers are not
+comparable with published ones.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 #: Frames on either side over which velocities are averaged (at 60 fps: 1/30 s).
 WINDOW = 2
 #: Medians of the 3-D ballroom dancers, in torso lengths (neck to hip midpoint): the units of Müller's thresholds,
-#: which a picture foreshortens and so cannot measure in every frame.
+#: which cannot be measured in every frame because of foreshortening.
 UPPER_ARM, SHOULDERS, HIPS = 0.56, 0.55, 0.44
 _UP = np.array([0.0, -1.0])
 
@@ -38,7 +38,7 @@ def _in_torso_lengths(poses: Array) -> Floats:
 
 
 def _windowed_mean(steps: Floats) -> Floats:
-    """Running mean of (n, ...) over 2 WINDOW + 1 rows, over those that exist at the ends."""
+    """Running mean of (n, ...) over 2 WINDOW + 1 rows; at the ends, over those that exist."""
     total = np.concatenate([np.zeros((1, *steps.shape[1:])), np.cumsum(steps, axis=0)])
     at = np.arange(len(steps))
     low, high = np.maximum(at - WINDOW, 0), np.minimum(at + WINDOW + 1, len(steps))
@@ -65,7 +65,7 @@ def kinetic_features(poses: Array, fps: float) -> Floats:
 
 
 class _Body:
-    """The relations that the features are made of, per frame; the first frame has no velocity and is left out."""
+    """Relations between body parts per frame; the first frame has no velocity and is omitted."""
 
     def __init__(self, p: Floats, fps: float) -> None:
         self.fps = fps
@@ -142,12 +142,13 @@ def geometric_features(poses: Array, fps: float = 60.0) -> Floats:
     """(t, 14, 2) px -> (27,): share of the frames in which each of :data:`GEOMETRIC_FEATURES` holds, in [0, 1].
 
     Relational features of Müller, Röder and Clausen, SIGGRAPH 2005, with AIST++'s thresholds, which are in upper-arm
-    lengths, shoulder and hip widths (and those per second). Deviations: planes are lines of the picture; what needs
-    depth is left out (hand moving forwards, foot behind the other leg, root behind the frontal plane: 5 of 32); chest
-    and belly, which these joints lack, are neck and hip midpoint; the floor is the lowest joint of the frame.
+    lengths, shoulder and hip widths (and those per second). Deviations: planes are lines of the picture; features that
+    need depth are omitted (hand moving forwards, foot behind the other leg, root behind the frontal plane: 5 of 32);
+    chest and belly, for which there are no joints, are replaced by neck and hip midpoint; the floor is the lowest joint
+    of the frame.
 
     Args:
-        fps: for the features that are velocities.
+        fps: for features that depend on velocities.
 
     Raises:
         D2MError: as :func:`kinetic_features`.

@@ -1,4 +1,4 @@
-"""What a card takes and gives: dances to songs, and figures with sample size, chance and interval."""
+"""Inputs and outputs of a card: dances to songs, and figures with sample size, chance level and interval."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ NAN = float("nan")
 
 @dataclass(frozen=True, eq=False)
 class DanceToSong:
-    """A dance on the time of its song.
+    """A dance in the time of its song.
 
-    poses: (t, 14, 2) px, y down, the hips where the corpus has them. music_beats: seconds; those beyond the dance are
-    not used. music_features: (t, f) at ``fps``. unwarped: (t', 14, 2) as decoded, before its beats were put on the
+    poses: (t, 14, 2) px, y down, hips placed as in the corpus. music_beats: seconds; those beyond the dance are
+    ignored. music_features: (t, f) at ``fps``. unwarped: (t', 14, 2) before its beats were aligned with the
     music's.
     feet: (t, 5, 3) metres, y up: root, left ankle, left toe, right ankle, right toe (card ``edge``).
     Several dances to one song are draws (generated) or views (real).
@@ -48,7 +48,7 @@ class DanceToSong:
         return len(self.poses) / self.fps
 
     def check(self, at_least: int) -> None:
-        """See that it can be measured at all.
+        """Check that it can be measured.
 
         Raises:
             D2MError: naming the song: wrong shapes, too few frames, numbers that are not finite, no torso.
@@ -77,7 +77,7 @@ class DanceToSong:
             raise D2MError(f"{self.song}: the poses have no torso (neck and hips coincide), so nothing has a unit")
 
     def at(self, fps: float, crop_s: float | None) -> DanceToSong:
-        """Resampled to ``fps`` (cubic spline), its first ``crop_s`` seconds, the beats that lie in it."""
+        """Resampled to ``fps`` (cubic spline) and cropped to the first ``crop_s`` seconds, with the beats inside."""
         poses, features, feet = (None if x is None else self._at(x, fps, crop_s) for x in self._timed())
         assert poses is not None
         beats = np.sort(np.asarray(self.music_beats, np.float64))
@@ -100,10 +100,11 @@ class DanceToSong:
 class Figure:
     """One number of a card.
 
-    value: nan if it cannot be measured; ``note`` says why. n: of what the mean, or the distance on each side, is taken
-    (the note says so where these are not songs). better: whether the best value is high, low, or that of real dances.
-    chance: what luck alone gives (of distances to real dances: what real dances give, the floor). low, high: 95 %
-    bootstrap interval over songs. z: (value - chance) / deviation of chance.
+    value: nan if it cannot be measured; ``note`` says why. n: number of songs in the mean, or on each side of the
+    distance (the note says so if these are not songs). better: whether the best value is high, low, or that of real
+    dances.
+    chance: the expected value by chance (for distances to real dances: that of real dances, the floor). low, high: 95 %
+    bootstrap interval over songs. z: (value - chance) / standard deviation of the null.
     """
 
     value: float
@@ -132,7 +133,7 @@ Songs = Mapping[str, Sequence[DanceToSong]]
 
 
 class SongDraws:
-    """Bootstrap draws of songs of two sets, within genres, whose shares are the study's choice and not chance.
+    """Bootstrap draws of songs of two sets, within genres, whose proportions are fixed by the study.
 
     Args:
         mine, real: the genre of every song of either set.
@@ -156,7 +157,7 @@ class SongDraws:
 
 
 def _within_genres(genres: Sequence[str], rng: np.random.Generator) -> Ints:
-    """As many songs of every genre as there are, with replacement."""
+    """Resample the songs of every genre with replacement."""
     labels = np.asarray(genres)
     mine = (np.flatnonzero(labels == g) for g in sorted(set(genres)))
     return np.concatenate([rng.choice(songs, len(songs)) for songs in mine])

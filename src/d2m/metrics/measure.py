@@ -1,4 +1,4 @@
-"""Dances through a card: prepared, turned into features, measured against real ones."""
+"""Measures dances by a card: resampling, features, comparison with real dances."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from d2m.metrics.song_dances import SongDances
 
 #: Features of the windows of a dance: (t, 14, 2) px -> (w, d).
 Embed = Callable[[Floats], Array]
-#: Features of songs' dances: of every song in turn, and of every dance.
+#: Features of the dances: per song, and per dance.
 Featured = tuple[Rows, dict[str, list[Floats]]]
 
 
@@ -49,17 +49,17 @@ def measure(
     embed: Embed | None = None,
     seed: int = 0,
 ) -> Measured:
-    """A set of dances through a card.
+    """Measure a set of dances by a card.
 
     Args:
         dances: generated or other dances; several to one song are draws.
-        real: the reference; several to one song are views. As ``dances`` it gives the row ``real``, which sits at the
-            floors. For more than one row a :class:`Reference`, of the same card and ``embed``.
-        embed: features of a dance's windows, as many and as far apart as the card says; None leaves out what needs it.
+        real: the reference; several to one song are views. If it equals ``dances``, the result is the row ``real``,
+            which scores the floors. For several rows, pass a :class:`Reference` with the same card and ``embed``.
+        embed: features of a dance's windows, whose length and hop are the card's; None leaves out figures that need it.
         seed: of halves, shifts, shuffles and bootstrap.
 
     Returns:
-        name -> figure; the names depend on the card alone. What cannot be measured is nan with a note.
+        name -> figure; the names depend only on the card. Figures that cannot be measured are NaN with a note.
 
     Raises:
         D2MError: no dances, a dance that is too short, not finite or of another shape, a card whose needs are not met,
@@ -76,22 +76,22 @@ def measure(
     paired = list(measured) == list(truth.songs)
     draws = SongDraws(measured.genres, truth.songs.genres, card.bootstrap, seed, paired)
     features = _features(card, measured, truth.embed)
-    found: dict[str, Figure] = {}
+    figures: dict[str, Figure] = {}
     if card.features == "embed":
-        found |= _embedded(card, features, truth.features, draws, seed)
+        figures |= _embedded(card, features, truth.features, draws, seed)
     else:
-        found |= _fact(card, features, truth.features, draws, seed)
+        figures |= _fact(card, features, truth.features, draws, seed)
     if card.beats == "lee":
         assert card.tolerance_s
-        found |= lee_beats(measured, card.tolerance_s, card.shifts, draws, seed)
+        figures |= lee_beats(measured, card.tolerance_s, card.shifts, draws, seed)
     elif card.beats != "none":
         assert card.sigma_s
-        found |= alignment(measured, card.beats, card.sigma_s, card.shifts, draws, seed)
+        figures |= alignment(measured, card.beats, card.sigma_s, card.shifts, draws, seed)
     if card.beats_per_block:
-        found["repetition"] = repetition(measured, card.beats_per_block, card.shifts, draws, seed)
+        figures["repetition"] = repetition(measured, card.beats_per_block, card.shifts, draws, seed)
     if card.body:
-        found |= body_figures(measured, truth.songs, draws)
-    return Measured(card, found)
+        figures |= body_figures(measured, truth.songs, draws)
+    return Measured(card, figures)
 
 
 def _prepared(card: Card, dances: Sequence[DanceToSong]) -> SongDances:
@@ -108,13 +108,13 @@ def _prepared(card: Card, dances: Sequence[DanceToSong]) -> SongDances:
 
 def _rows(songs: SongDances, of: Callable[[DanceToSong], Floats]) -> Featured:
     each = {name: [of(d) for d in mine] for name, mine in songs.items()}
-    # If the first rows of a song are all that counts, they should not all be of the first camera.
+    # Interleaved, so that the first rows of a song do not all come from the first camera.
     turned = [x[k % len(x) :] + x[: k % len(x)] for k, x in enumerate(each.values())]
     return Rows(list(songs), songs.genres, [interleaved(x) for x in turned]), each
 
 
 def _features(card: Card, songs: SongDances, embed: Embed | None) -> dict[str, Featured]:
-    """Suffix of the figures -> features; {} if the card's classifier is not there."""
+    """Suffix of the figures -> features; {} if the card needs a classifier and there is none."""
     if card.features == "embed":
         return {} if embed is None else {"": _rows(songs, lambda d: _windows(card, d, embed))}
     return {
@@ -141,10 +141,10 @@ def _on_one_scale(card: Card, mine: Rows, reference: Rows) -> tuple[Rows, Rows]:
 
 
 def _embedded(
-    card: Card, ours: dict[str, Featured], theirs: dict[str, Featured], draws: SongDraws, seed: int
+    card: Card, generated: dict[str, Featured], real_features: dict[str, Featured], draws: SongDraws, seed: int
 ) -> dict[str, Figure]:
     unit = "of the classifier's features"
-    if not ours:
+    if not generated:
         names: dict[str, Better] = {
             "fid": "lower",
             "fid_floor": "real",
@@ -153,7 +153,7 @@ def _embedded(
             "multimodality": "higher",
         }
         return {k: unmeasured(unit, better, "no motion classifier was given") for k, better in names.items()}
-    (mine, each), (reference, _) = ours[""], theirs[""]
+    (mine, each), (reference, _) = generated[""], real_features[""]
     mine, reference = _on_one_scale(card, mine, reference)
     return {
         **distance_figures(mine, reference, card.halves, card.bootstrap, seed, unit + ", squared"),
@@ -163,15 +163,15 @@ def _embedded(
 
 
 def _fact(
-    card: Card, ours: dict[str, Featured], theirs: dict[str, Featured], draws: SongDraws, seed: int
+    card: Card, generated: dict[str, Featured], real_features: dict[str, Featured], draws: SongDraws, seed: int
 ) -> dict[str, Figure]:
-    found: dict[str, Figure] = {}
+    figures: dict[str, Figure] = {}
     unit = "standard deviations of real" if card.normaliser == "reference" else ""
-    for suffix in ours:
-        mine, reference = _on_one_scale(card, ours[suffix][0], theirs[suffix][0])
-        found |= distance_figures(mine, reference, card.halves, card.bootstrap, seed, unit + ", squared", suffix)
-        found[f"dist{suffix}"] = diversity_figure(mine, draws, seed, unit)
-    return found
+    for suffix in generated:
+        mine, reference = _on_one_scale(card, generated[suffix][0], real_features[suffix][0])
+        figures |= distance_figures(mine, reference, card.halves, card.bootstrap, seed, unit + ", squared", suffix)
+        figures[f"dist{suffix}"] = diversity_figure(mine, draws, seed, unit)
+    return figures
 
 
 def _feet(card: Card, dances: Sequence[DanceToSong]) -> dict[str, Figure]:

@@ -1,9 +1,9 @@
-"""Numbers about a dance: energy, jerk, expansion, symmetry, verticality, errors and seams.
+"""Metrics of a dance: energy, jerk, expansion, symmetry, verticality, errors and seams.
 
 Poses are (t, 14, 2) in pixels at 15 fps, x right and y down; joints in the order of :data:`d2m.core.skeleton.JOINTS`
-(COCO / OpenPose). Lengths are in torso lengths (neck to hip midpoint), so that a dancer near the camera is no livelier
-than one far away. Dances that are compared (original, neutral, target; real and generated) share one scale,
-:func:`common_scale`. A new number of this kind is a function here and its line in :data:`MOTION_METRICS`.
+(COCO / OpenPose). Lengths are in torso lengths (neck to hip midpoint), so that the distance of the camera does not
+matter. Dances that are compared (original, neutral, target; real and generated) share one scale,
+:func:`common_scale`. A new metric of this kind is a function here and a line in :data:`MOTION_METRICS`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from d2m.motion.kinematics import ENERGY_UNIT, expansion, hip_midpoint, jerk, ki
 Floats = NDArray[np.float64]
 Array = NDArray[np.floating]
 
-#: Left joints in the place of right ones and the other way round.
+#: Indices that exchange left and right joints.
 _SWAP = [JOINTS.index(j.replace("right", "#").replace("left", "right").replace("#", "left")) for j in JOINTS]
 
 
@@ -63,8 +63,8 @@ def mean_energy(poses: Array, scale: float | None = None, fps: float = FPS) -> f
 def symmetry(poses: Array) -> Floats:
     """(t, 14, 2) -> (t,) in [0, 1]: 1 if the pose equals its mirror image about the vertical through the hips.
 
-    1 - |p - mirror(p)| / (2 |p|), p relative to the hip midpoint; of the picture, so a dancer seen from the side is
-    symmetric only if the limbs overlap.
+    1 - |p - mirror(p)| / (2 |p|), p relative to the hip midpoint; it refers to the picture, so a dancer seen from the
+    side is symmetric only if the limbs overlap.
     """
     p = _check(poses)
     p = p - hip_midpoint(p)[:, None]
@@ -88,7 +88,7 @@ class Metric(NamedTuple):
     unit: str
 
 
-#: What every table of dances shows, reports' and evaluation's: means over joints and frames.
+#: Shown in every table of dances, in reports and evaluation: means over joints and frames.
 MOTION_METRICS: dict[str, Metric] = {
     "energy": Metric(lambda p, fps: float(kinetic_energy(p, fps).mean()), ENERGY_UNIT),
     "jerk": Metric(lambda p, fps: float(jerk(p, fps).mean()), "torso lengths/s³"),

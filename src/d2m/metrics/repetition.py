@@ -1,7 +1,7 @@
-"""Choreographic structure: does a dance repeat where its music repeats, or where a real choreography does?
+"""Choreographic structure: does a dance repeat when its music repeats, or when a real choreography does?
 
-Blocks of beats are the units. Every score comes beside a null in which the dance's blocks (or segments) are shuffled,
-and is undefined (nan) where there is too little to tell.
+Dances are cut into blocks of beats. Every score comes with a null in which the dance's blocks (or segments) are
+shuffled, and is undefined (NaN) if there are too few of them.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from d2m.core.errors import D2MError
 Array = NDArray[np.floating]
 Floats = NDArray[np.float64]
 
-#: Blocks nearer than this are alike because time is continuous, not because anything repeats.
+#: Blocks closer than this are similar because motion is continuous, not because anything repeats.
 APART = 2
 #: With fewer blocks there are too few pairs, and too few ways of shuffling them.
 MIN_BLOCKS = 6
 
 
 class AgainstShuffles(NamedTuple):
-    """A score beside what shuffled blocks give. z: (value - chance) / deviation; n: shuffles. nan if undefined."""
+    """A score and its null over shuffled blocks. z: (value - chance) / deviation; n: shuffles. NaN if undefined."""
 
     value: float
     chance: float
@@ -35,7 +35,7 @@ class AgainstShuffles(NamedTuple):
 
     @classmethod
     def undefined(cls, n: int) -> AgainstShuffles:
-        """Too little to tell."""
+        """The result if there are too few blocks."""
         return cls(float("nan"), float("nan"), float("nan"), n)
 
     @classmethod
@@ -49,8 +49,8 @@ class AgainstShuffles(NamedTuple):
 def beat_blocks(values: Array, fps: float, beats: ArrayLike, per_block: int = 4, samples: int = 8) -> Floats:
     """Poses or features on the music's time, cut at its beats: (t, ...) -> (n, per_block * samples * d).
 
-    Every beat interval is sampled at ``samples`` places, linearly between frames, so that blocks compare across changes
-    of tempo; ``per_block`` intervals make a block; an incomplete last block is dropped.
+    Every beat interval is sampled at ``samples`` times, linearly between frames, so that blocks are comparable across
+    changes of tempo; ``per_block`` intervals make a block; an incomplete last block is dropped.
 
     Args:
         beats: (m,) seconds, increasing; those beyond the values are not used.
@@ -127,10 +127,10 @@ def repeats_with_music(dance: Floats, music: Floats, n: int = 200, seed: int = 0
 
 
 def repeats_where(similarity: Floats, labels: Sequence[str], n: int = 200, seed: int = 0) -> AgainstShuffles:
-    """Are blocks (b, b) of one label more alike than others? Area under the ROC curve, in [0, 1]; 0.5 is chance.
+    """Are blocks (b, b) of one label more similar than others? Area under the ROC curve, in [0, 1]; 0.5 is chance.
 
     Higher is better. Over pairs at least two blocks apart; the labels are the figures of a real choreography, or
-    the sections of the music. nan with fewer than six blocks, or if no label or every label comes back.
+    the sections of the music. NaN with fewer than six blocks, or if no two or all pairs share a label.
     """
     s = np.asarray(similarity, np.float64)
     if s.shape != (len(labels), len(labels)):
@@ -147,14 +147,14 @@ def repeats_where(similarity: Floats, labels: Sequence[str], n: int = 200, seed:
 
 
 def novelty_boundaries(similarity: Floats, times: ArrayLike, half_width: int = 4, prominence: float = 0.1) -> Floats:
-    """Where a dance turns to something else: times of the peaks of Foote's novelty, and both ends.
+    """Segment boundaries of a dance: times of the peaks of Foote's novelty, and both ends.
 
     A checkerboard of 2 half_width blocks with a Gaussian taper slides along the diagonal (Foote, ICME 2000).
 
     Args:
         similarity: (n, n) of consecutive blocks, for instance single beats.
         times: (n + 1,) seconds at which the blocks begin, and the last one's end.
-        prominence: of a peak, as a part of the novelty's range.
+        prominence: of a peak, as a fraction of the novelty's range.
 
     Returns:
         (k,) seconds, increasing, k >= 2.
@@ -169,7 +169,7 @@ def novelty_boundaries(similarity: Floats, times: ArrayLike, half_width: int = 4
     padded = np.pad(s, half_width)
     size = 2 * half_width
     novelty = np.array([(padded[i : i + size, i : i + size] * kernel).sum() for i in range(n + 1)])
-    # Beyond the ends there is nothing, which is no novelty.
+    # Values beyond the ends do not count as novelty.
     novelty[:half_width] = novelty[n + 1 - half_width :] = novelty.min()
     peaks, _ = find_peaks(novelty, prominence=max(prominence * float(np.ptp(novelty)), 1e-12))
     inner = at[peaks]
@@ -189,7 +189,7 @@ def boundary_score(
     """F-measure of a dance's boundaries against a reference segmentation, in [0, 1]; higher is better.
 
     mir_eval.segment.detection with the two ends trimmed: a hit lies within ``window_s``. The null puts the dance's own
-    segments in random order. nan if the dance has no inner boundary to shuffle, or the reference none to find.
+    segments in random order. NaN if the dance or the reference has no inner boundary.
 
     Args:
         reference: (k, 2) seconds, consecutive segments.
@@ -211,13 +211,13 @@ def boundary_score(
 
 
 def figure_segments(choreography: Mapping[str, Any], seconds: float) -> tuple[Floats, list[str]]:
-    """A choreography's figures, laid over a dance: intervals (k, 2) in seconds, and their names.
+    """The figures of a choreography distributed over a dance: intervals (k, 2) in seconds, and their names.
 
-    Figures last as many beats as the choreography says; they are placed by their share of all beats, since
-    the recording was cut and its tempo refitted.
+    Figures are placed in proportion to their beats in the choreography, since the recording was cut and its tempo
+    refitted.
 
     Args:
-        choreography: "figures", names, the same name for the same figure, and "beats", how long each lasts.
+        choreography: "figures", their names (the same name for the same figure), and "beats", their durations.
         seconds: of the dance.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Dances by song, read when they are asked for: measuring many holds those of one song at a time."""
+"""Dances by song, read on demand, so that only those of one song are in memory at a time."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from d2m.metrics.figure import DanceToSong
 
 
 class SongDances(Mapping[str, list[DanceToSong]]):
-    """Song -> its dances, songs in alphabetical order: the order in which dances come changes nothing.
+    """Song -> its dances, with songs in alphabetical order, so that the order of the input does not matter.
 
     Args:
-        dances: several to one song are draws or views. A sequence that reads its dances from disk is asked for those of
-            one song together, and for every figure again.
-        prepare: what is done to each dance whenever it is read.
+        dances: several to one song are draws or views. If the sequence reads its dances from disk, those of one song
+            are requested together, again for every figure.
+        prepare: applied to each dance whenever it is read.
 
     Raises:
         D2MError: one song under two genres.

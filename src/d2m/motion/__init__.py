@@ -1,1 +1,1 @@
-"""Arrays of poses: kinematics, dance units, beats on beats, cameras. No files and no networks."""
+"""Arrays of poses: kinematics, dance units, beat alignment, cameras. No files and no networks."""

@@ -1,17 +1,17 @@
 """Warp a choreography in time so that its beats fall on the music's beats.
 
-One continuous, monotone time map says which source frame (a float) every output frame shows: it runs through
-the points (music beat i, dance beat i) and is straight between them; a pose between two source frames is
-interpolated linearly. For beats on whole frames this is the reference's resampling of beat intervals
-(Lee et al., "Dancing to Music", NeurIPS 2019, section 3.3, and its recorded weights) wherever that is right,
-and one formula for every interval; the reference holds the centre frame (4 or 5 frames between beats),
+A continuous, monotone time map gives the (fractional) source frame that each output frame shows. It passes through
+the points (music beat i, dance beat i) and is linear between them; poses between two source frames are
+interpolated linearly. For beats on whole frames, this equals the reference's resampling of beat intervals
+(Lee et al., "Dancing to Music", NeurIPS 2019, section 3.3, and its recorded weights) whenever the latter is correct,
+with one formula for all intervals. The reference holds the centre frame (for 4 or 5 frames between beats),
 swaps two weights (14) or freezes (15 and more).
 
-We deviate at three places. Beats between two frames are used as they are, not rounded to the next frame
-(pass `np.rint(beats)` for the reference's behaviour). Before the first and after the last beat the dance
+We deviate in three ways. Beats between two frames are used as they are, not rounded to the nearest frame
+(pass `np.rint(beats)` for the reference's behaviour). Before the first and after the last beat, the dance
 continues at the tempo of the neighbouring interval; the reference returns to one source frame per output
-frame. And `cover_beats` adds beats at both ends of a song, so that the dance moves from its first frame,
-where the reference holds its first pose until three frames before the first beat.
+frame. And `cover_beats` adds beats at both ends of a song, so that the dance moves from its first frame;
+the reference holds its first pose until three frames before the first beat.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from d2m.core.skeleton import BEAT_OFFSET, BEAT_PERIOD
 
-# Source positions this close to a whole frame are that frame: float noise must not blend two poses.
+# Source positions this close to a whole frame count as that frame, so that rounding errors do not blend two poses.
 _SNAP = 1e-9
-# Beats closer than this (frames) are one beat.
+# Beats closer than this (frames) count as one beat.
 _SAME_BEAT = 1e-6
 
 
@@ -38,23 +38,23 @@ def cover_beats(music_beats_frames: ArrayLike, n_frames: int) -> NDArray[np.floa
     """Add beats before the first and after the last, so that beats cover the song.
 
     They continue at the median of the four nearest intervals; a single beat continues at the dance's own tempo, 8
-    frames a beat. Beats are added after the last until the next would lie beyond the song, and before the
-    first until the dance, whose first beat is on frame 3, fills the song from its first frame: the first beat
-    may lie before the song's start, by less than an interval.
+    frames per beat. Beats are added after the last one until the next would lie beyond the song, and before the
+    first one until the dance, whose first beat is on frame 3, covers the song from its first frame. The first beat
+    may therefore lie before the start of the song, by less than an interval.
 
     Args:
-        music_beats_frames: (m,) beats in frames, need not be whole.
+        music_beats_frames: (m,) beats in frames, possibly fractional.
         n_frames: length of the song.
 
     Returns:
-        (m + added,) strictly increasing beats; none if there were none.
+        (m + added,) strictly increasing beats; empty if there were none.
     """
     beats = _increasing(music_beats_frames, "music_beats_frames")
     if len(beats) == 0:
         return beats
     intervals = np.diff(beats) if len(beats) > 1 else np.array([float(BEAT_PERIOD)])
     before, after = (max(1.0, float(np.median(near))) for near in (intervals[:4], intervals[-4:]))
-    lead = BEAT_OFFSET / BEAT_PERIOD  # the dance begins this share of an interval before its first beat
+    lead = BEAT_OFFSET / BEAT_PERIOD  # the dance starts this share of an interval before its first beat
     n_before = 0
     if beats[0] > lead * intervals[0] + _SNAP:
         n_before = max(1, math.ceil(beats[0] / before - lead - _SNAP))
@@ -67,9 +67,9 @@ def cover_beats(music_beats_frames: ArrayLike, n_frames: int) -> NDArray[np.floa
 def time_map(dance_beats_frames: ArrayLike, music_beats_frames: ArrayLike, n_frames: int) -> NDArray[np.float64]:
     """Source frame shown by every output frame.
 
-    Dance beat i goes to music beat i; what either list has more is not used. Duplicates count once and the
-    order does not matter. Outside the beats the map continues with the slope of the first or last interval; one
-    beat alone shifts the dance; no beat leaves it as it is.
+    Dance beat i is mapped to music beat i; surplus beats of the longer list are ignored. Duplicates count once and the
+    order does not matter. Outside the beats, the map continues with the slope of the first or last interval. A single
+    beat only shifts the dance; without beats, the map is the identity.
 
     Args:
         dance_beats_frames: (k,) beats of the dance, in source frames.
@@ -94,7 +94,7 @@ def time_map(dance_beats_frames: ArrayLike, music_beats_frames: ArrayLike, n_fra
     if n_pairs < 2:
         shift = float(dance[0] - music[0]) if n_pairs else 0.0
         return frames + shift
-    # Interval of every frame; those outside take the first or the last one. Anchored at the nearer beat.
+    # Interval of every frame; frames outside use the first or the last one. Anchored at the nearer beat.
     i = np.clip(np.searchsorted(music, frames, side="right") - 1, 0, n_pairs - 2)
     slope = np.diff(dance) / np.diff(music)
     anchor = np.where(frames >= music[-1], n_pairs - 1, i)
@@ -103,10 +103,10 @@ def time_map(dance_beats_frames: ArrayLike, music_beats_frames: ArrayLike, n_fra
 
 
 def n_source_frames(music_beats_frames: ArrayLike, n_frames: int) -> int:
-    """How many source frames `warp` reads if the dance's beats are on 3 + 8 k.
+    """Number of source frames that `warp` reads if the dance's beats are on frames 3 + 8 k.
 
     Args:
-        music_beats_frames: (m,) beats of the music in frames, as they will be given to `warp`.
+        music_beats_frames: (m,) beats of the music in frames, as passed to `warp`.
         n_frames: output frames.
 
     Returns:
@@ -134,8 +134,8 @@ def warp(
         n_frames: output frames.
 
     Returns:
-        (n_frames, ...) of the dtype of `poses`. If the map asks for frames before the first or after the
-        last pose, that pose is held: as a last resort, which `cover_beats` and `n_source_frames` avoid.
+        (n_frames, ...) with the dtype of `poses`. If the map asks for frames before the first or after the
+        last pose, that pose is held; `cover_beats` and `n_source_frames` avoid this.
 
     Raises:
         ValueError: no poses, or beats that `time_map` refuses.
@@ -165,7 +165,7 @@ def interval_weights(n_out: int, n_in: int = 9) -> NDArray[np.float64]:
 
 
 def _increasing(beats: ArrayLike, name: str) -> NDArray[np.float64]:
-    """Sorted, without duplicates (of beats that all but coincide, the first)."""
+    """Sorted, without duplicates; of beats that nearly coincide, the first is kept."""
     values = np.asarray(beats, dtype=np.float64)
     if values.ndim != 1 or not np.isfinite(values).all():
         raise ValueError(f"{name}: expected finite numbers in one dimension, got shape {values.shape}")

@@ -1,4 +1,4 @@
-"""3-D dancers seen by cameras: orthographic (1 px = 1 cm) or pin-hole; y down, the dancer in the middle."""
+"""Projections of 3-D dancers by orthographic (1 px = 1 cm) or pinhole cameras; y down, the dancer in the centre."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from d2m.core.skeleton import FPS, JOINTS
 from d2m.motion.kinematics import hip_midpoint, torso_length
 
 _ANKLES = (JOINTS.index("right_ankle"), JOINTS.index("left_ankle"))
-#: A floor drifts slower than this; a dancer has a foot down within it.
+#: Seconds. The floor drifts more slowly than this, and a dancer puts a foot down within it.
 _FLOOR_WINDOW_S = 4.0
-#: A pin-hole sees nothing nearer than this.
+#: Distance (cm) below which a pinhole camera sees nothing.
 _NEAR_CM = 10.0
 #: The median torso (neck to hip midpoint) of the ballroom dancers is 50 cm: 2-D motions are scaled to it.
 TORSO_CM = 50.0
@@ -24,8 +24,8 @@ TORSO_CM = 50.0
 def floor_height(joints: NDArray[np.floating], fps: float = FPS) -> NDArray[np.float64]:
     """(t, 14, 3) y up -> (t,): slow lower envelope of the lower ankle.
 
-    Suits and single cameras drift: of the ballroom dances some climb 50 cm in a minute, more than any dancer
-    moves up and down. What changes within a few seconds is left to the dancer.
+    Motion capture suits and single cameras drift: some of the ballroom dances rise 50 cm in a minute, more than any
+    dancer moves up and down. Changes within a few seconds are attributed to the dancer.
     """
     lower: NDArray[np.float64] = joints[:, _ANKLES, 1].min(axis=1).astype(np.float64)
     window = round(_FLOOR_WINDOW_S * fps) | 1
@@ -34,10 +34,10 @@ def floor_height(joints: NDArray[np.floating], fps: float = FPS) -> NDArray[np.f
 
 
 def centre(joints: NDArray[np.floating], fps: float = FPS) -> NDArray[np.float64]:
-    """(t, 14, 3) y up -> the same with the hips' horizontal path and the floor's drift taken out.
+    """(t, 14, 3) y up -> the same without the horizontal path of the hips and the drift of the floor.
 
     x and z are relative to the hip midpoint of the same frame; y is relative to the dancer's median hip
-    height above the floor, so that bounces and drops stay.
+    height above the floor, so bounces and drops are kept.
     """
     joints = np.asarray(joints, np.float64)
     hips = hip_midpoint(joints)
@@ -48,7 +48,7 @@ def centre(joints: NDArray[np.floating], fps: float = FPS) -> NDArray[np.float64
 
 
 def project(centred: NDArray[np.floating], yaws: Sequence[float]) -> NDArray[np.float32]:
-    """Orthographic pictures from cameras that look horizontally at the dancer.
+    """Orthographic projections by cameras that look horizontally at the dancer.
 
     Args:
         centred: (t, j, 3) cm, y up, right-handed.
@@ -66,10 +66,10 @@ def project(centred: NDArray[np.floating], yaws: Sequence[float]) -> NDArray[np.
 def project_pinhole(
     centred: NDArray[np.floating], yaws: Sequence[float], distance_cm: float = 400.0, focal_px: float | None = None
 ) -> NDArray[np.float32]:
-    """Pictures of a pin-hole camera that looks horizontally at the origin: what is nearer is larger.
+    """Perspective projections by pinhole cameras that look horizontally at the origin.
 
-    A point at (x, y, z) in the camera's own axes (x right, y up, z towards the camera) is seen at
-    focal_px * (x, -y) / (distance_cm - z). With the distance going to infinity it becomes :func:`project`.
+    A point at (x, y, z) in the camera's own axes (x right, y up, z towards the camera) is projected to
+    focal_px * (x, -y) / (distance_cm - z). As the distance goes to infinity, this becomes :func:`project`.
 
     Args:
         centred, yaws: as in :func:`project`.
@@ -95,10 +95,10 @@ def project_pinhole(
 
 
 def lift(joints: NDArray[np.floating], torso_cm: float = TORSO_CM) -> NDArray[np.float64]:
-    """Pictures (t, 14, 2), y down -> (t, 14, 3), y up, z = 0, in the lengths of a body whose torso is ``torso_cm``.
+    """Pictures (t, 14, 2), y down -> (t, 14, 3), y up, z = 0, scaled to a body whose torso is ``torso_cm`` long.
 
-    After it, 2-D motions go through :func:`centre` and :func:`project` (yaw 0) as 3-D ones do, and neither the
-    camera's distance nor its place shows in their kinetic energy.
+    The result can be passed to :func:`centre` and :func:`project` (yaw 0) like a 3-D motion, so that kinetic energies
+    depend neither on the distance nor on the position of the camera.
 
     Raises:
         D2MError: a body without extent.

@@ -1,9 +1,8 @@
-"""What a moving body does: speed, kinetic energy, jerk, size, and the beats of a motion. Pure functions of
-arrays.
+"""Speed, kinetic energy, jerk, expansion, and the beats of a motion: pure functions of arrays.
 
 Poses are (t frames, j joints, c coordinates), 2-D or 3-D, in any unit of length; results follow that unit,
-per second. If a body travels, absolute and root-relative numbers differ a lot: these functions measure
-what they are given.
+per second. If a body travels, absolute and root-relative numbers differ a lot; these functions use
+the poses as given.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from d2m.core.skeleton import LEFT_HIP, NECK, RIGHT_HIP
 
 Array = NDArray[np.floating]
 
-#: The unit of every energy shown to users: v^2 / 2 per joint of mass 1, lengths in torsos.
+#: The unit of all energies shown to users: v^2 / 2 per joint of mass 1, with lengths in torso lengths.
 ENERGY_UNIT = "torso lengths²/s²"
 Floats = NDArray[np.float64]
 
@@ -57,10 +56,10 @@ def hip_midpoint(poses: Array) -> Floats:
 
 
 def torso_length(poses: Array) -> float:
-    """(t, 14, c) -> median distance from neck to hip midpoint; frames that are not finite are passed over.
+    """(t, 14, c) -> median distance from neck to hip midpoint; ignoring frames that are not finite.
 
-    nan if there is none. The unit in which differently sized bodies compare. In 2-D a forward bend shortens it; the
-    median forgives that.
+    NaN if there are none. Used as the unit of length, it makes bodies of different sizes comparable. In 2-D, bending
+    forward shortens the torso, which is why the median is used.
     """
     poses = _check(poses, 1)
     length = np.linalg.norm(poses[:, NECK] - hip_midpoint(poses), axis=-1)
@@ -76,12 +75,12 @@ def expansion(poses: Array) -> Floats:
 
 
 def joint_speed(poses: Array, fps: float) -> Floats:
-    """(t, j, c) -> (t, j): speed by central differences, on the frames themselves (one-sided at the ends)."""
+    """(t, j, c) -> (t, j): speed at every frame by central differences (one-sided at the ends)."""
     return np.asarray(np.linalg.norm(np.gradient(_check(poses, 2), axis=0), axis=-1) * fps, np.float64)
 
 
 def motion_envelope(poses: Array, fps: float, smooth_s: float = 0.05) -> Floats:
-    """(t, j, c) -> (t,): mean joint speed on every frame, smoothed by a Gaussian of ``smooth_s`` seconds."""
+    """(t, j, c) -> (t,): mean joint speed at every frame, smoothed by a Gaussian of ``smooth_s`` seconds."""
     mean_speed = joint_speed(poses, fps).mean(axis=1)
     return np.asarray(gaussian_filter1d(mean_speed, smooth_s * fps, mode="nearest"), np.float64)
 
@@ -91,7 +90,7 @@ def parabolic_peaks(x: Array, peaks: NDArray[np.integer]) -> Floats:
 
     Args:
         x: (t,).
-        peaks: indices of local maxima; those at the ends stay unchanged.
+        peaks: indices of local maxima; those at the ends are returned unchanged.
     """
     peaks = np.asarray(peaks)
     inner = np.clip(peaks, 1, max(len(x) - 2, 1))
@@ -104,14 +103,13 @@ def parabolic_peaks(x: Array, peaks: NDArray[np.integer]) -> Floats:
 def kinematic_beats(
     poses: Array, fps: float, prominence: float = 0.1, smooth_s: float = 0.05, min_interval_s: float = 0.2
 ) -> Floats:
-    """Times at which the motion sharply drops: local minima of the mean joint speed (Lee et al. 2019, section
-    3.1).
+    """Kinematic beats: local minima of the mean joint speed (Lee et al. 2019, section 3.1).
 
     Args:
         poses: (t, j, c).
-        prominence: how deep a minimum must be, as a part of the range (5th to 95th percentile) of the speed.
+        prominence: minimum depth of a minimum, as a fraction of the range (5th to 95th percentile) of the speed.
         smooth_s: width of the smoothing in seconds.
-        min_interval_s: of two nearer minima the deeper one counts.
+        min_interval_s: of two minima closer than this, the deeper one counts.
 
     Returns:
         (n,) seconds, increasing; empty if the body stands still.

@@ -1,8 +1,8 @@
-"""Dance units: a motion's beats, and the motion cut and warped so that they fall on frames 3, 11, 19, 27.
+"""Dance units: beats of a motion, and its segmentation into units warped so that beats fall on frames 3, 11, 19, 27.
 
 Lee et al., "Dancing to Music", NeurIPS 2019, sections 3.1 and 3.2. Their beats are the minima of the motion
 alone; ours are the most regular sequence of minima at about one period (dynamic programming of Ellis, "Beat
-Tracking by Dynamic Programming", J. New Music Research 2007), because single minima come and go between
+Tracking by Dynamic Programming", J. New Music Research 2007), because individual minima come and go between
 beats.
 """
 
@@ -21,28 +21,28 @@ from d2m.motion.kinematics import joint_speed, parabolic_peaks
 
 Floats = NDArray[np.floating]
 
-#: A dancer's beat, in seconds; a period outside is doubled or halved until it fits.
+#: Range of a dancer's beat period, in seconds; periods outside are doubled or halved until they fit.
 PERIOD_RANGE_S = (0.35, 0.8)
-#: Intervals outside (4 to 16 frames) are not beats of one dance: a pause, a cut in the recording.
+#: Intervals outside this range (4 to 16 frames) are pauses or cuts rather than beats of a continuous dance.
 INTERVAL_RANGE_S = (0.27, 1.07)
 BEATS_PER_UNIT = len(BEAT_FRAMES)
 
 _GRID_HZ = 60  # beats are tracked on a finer clock than 15 fps
-# Smoothing of the speed (a frame is 0.067 s), of what it is compared with (a beat or so), of what divides.
+# Smoothing (s) of the speed (a frame is 0.067 s), of the local mean it is compared with, and of the divisor.
 _NARROW_S, _LOCAL_S, _USUAL_S = 0.04, 0.35, 0.5
-# Of the period against the strength of the minima (Ellis's alpha). Dancers are freer than drummers, for whom
-# 100 is usual: on the ballroom dances 40 lets intervals vary by 5 %, and the beats lie in deeper minima.
+# Weight of regularity against the strength of the minima (Ellis's alpha). 100 is usual for music, but dancers are less
+# regular: on the ballroom dances, 40 lets intervals vary by 5 %, and the beats lie in deeper minima.
 _TIGHTNESS = 40.0
 
 
 @dataclass(frozen=True, eq=False)
 class UnitCut:
-    """Whole dance units of one recording.
+    """Complete dance units of one recording.
 
     units: (n, 32, d) frames in the units' own time.
     beats: (n, 4) seconds; the beats on frames 3, 11, 19, 27.
     spans: (n, 2) seconds of the recording at frame 0 and at the frame after the last.
-    runs: (r, 2) [first unit, number of units]; units of a run follow each other without a gap.
+    runs: (r, 2) [first unit, number of units]; the units of a run are contiguous.
     """
 
     units: NDArray[np.float32]
@@ -52,7 +52,7 @@ class UnitCut:
 
 
 def fold_period(period_s: float, low: float = PERIOD_RANGE_S[0], high: float = PERIOD_RANGE_S[1]) -> float:
-    """A period doubled or halved until it is within [low, high]; one that is stays as it is."""
+    """Double or halve a period until it is within [low, high]."""
     if not np.isfinite(period_s) or period_s <= 0:
         raise ValueError(f"a period is a positive number of seconds, not {period_s}")
     if low <= period_s <= high:
@@ -62,11 +62,11 @@ def fold_period(period_s: float, low: float = PERIOD_RANGE_S[0], high: float = P
 
 
 def beat_strength(poses: Floats, fps: float = FPS) -> NDArray[np.float64]:
-    """How much every moment is a rest between movements, on a 60 Hz clock.
+    """Strength of the rest between movements at every moment, on a 60 Hz clock.
 
-    How far the mean joint speed lies below its local mean, divided by that mean (quiet passages count as much
-    as wild ones). Above it counts half, negatively: without that penalty a tracker that misses a rest beats
-    on the movement.
+    How far the mean joint speed lies below its local mean, divided by that mean (so that quiet passages count as much
+    as lively ones). Speeds above the mean count negatively, by half; without this penalty, a tracker that misses a
+    rest would place beats on movements.
 
     Args:
         poses: (t, j, c), t >= 2.
@@ -76,7 +76,7 @@ def beat_strength(poses: Floats, fps: float = FPS) -> NDArray[np.float64]:
     """
     mean_speed = joint_speed(poses, fps).mean(axis=1)
     frames = np.arange(int((len(poses) - 1) / fps * _GRID_HZ + 1e-9) + 1) * (fps / _GRID_HZ)
-    # Smooth between frames, so that minima are found there too.
+    # Interpolated smoothly, so that minima between frames are found as well.
     fine = CubicSpline(np.arange(len(mean_speed)), mean_speed)(frames)
     fine = gaussian_filter1d(fine, _NARROW_S * _GRID_HZ, mode="nearest")
     local = gaussian_filter1d(fine, _LOCAL_S * _GRID_HZ, mode="nearest")
@@ -89,7 +89,7 @@ def motion_period(strength: Floats) -> float:
     """The beat period of a motion, in seconds: the best peak of the autocorrelation of :func:`beat_strength`.
 
     Lags from half to double :data:`PERIOD_RANGE_S` are weighted by a log-normal window about its middle, as
-    tempo estimators do, and the winner is folded into the range. The middle itself if nothing repeats.
+    tempo estimators do, and the best one is folded into the range. Without a repetition, the middle is returned.
     """
     middle = float(np.sqrt(PERIOD_RANGE_S[0] * PERIOD_RANGE_S[1]))
     lags = np.arange(int(0.5 * PERIOD_RANGE_S[0] * _GRID_HZ), int(2 * PERIOD_RANGE_S[1] * _GRID_HZ) + 2)
@@ -109,15 +109,15 @@ def motion_period(strength: Floats) -> float:
 def dynamic_beats(strength: Floats, period: float, tightness: float = _TIGHTNESS) -> NDArray[np.int64]:
     """The sequence of samples that best joins strength and regularity (Ellis 2007).
 
-    Maximises sum_i strength(t_i) - tightness * sum_i log((t_i - t_{i-1}) / period)^2 with strength scaled to
-    unit deviation.
+    Maximises sum_i strength(t_i) - tightness * sum_i log((t_i - t_{i-1}) / period)^2, with strength scaled to unit
+    standard deviation.
 
     Args:
         strength: (n,).
         period: in samples.
 
     Returns:
-        Increasing sample indices; empty if nothing stands out.
+        Increasing sample indices; empty if there are no distinct minima.
     """
     deviation = float(np.std(strength, ddof=1)) if len(strength) > 1 else 0.0
     if deviation <= 1e-12:
@@ -126,10 +126,10 @@ def dynamic_beats(strength: Floats, period: float, tightness: float = _TIGHTNESS
     lags = np.arange(max(1, int(np.ceil(period / 2))), max(2, int(2 * period) + 1))
     cost = -tightness * np.square(np.log(lags / period))
     n, reach = len(local), int(lags[-1])
-    # Padded in front by "no beat before": a beat may begin a sequence at no cost, never at a gain.
+    # Padded in front with "no beat before": starting a sequence costs nothing, but gains nothing either.
     total = np.zeros(n + reach)
     previous = np.full(n, -1, np.int64)
-    for t in range(n):  # the one loop that cannot be vectorised: each total depends on those before
+    for t in range(n):  # cannot be vectorised: each total depends on earlier ones
         scores = total[t + reach - lags] + cost
         best = int(np.argmax(scores))
         if scores[best] > 0 and t - lags[best] >= 0:
@@ -148,8 +148,8 @@ def track_beats(poses: Floats, fps: float = FPS, period_s: float | None = None) 
     """Regular kinematic beats of a motion.
 
     Args:
-        poses: (t, j, c); take travel out first (:func:`d2m.motion.camera.centre`), it hides the steps.
-        period_s: the music's beat interval if it is known; doubled or halved to a dancer's. Otherwise the
+        poses: (t, j, c). Remove travel first (:func:`d2m.motion.camera.centre`), since it masks the steps.
+        period_s: the beat interval of the music, if known, which is doubled or halved to fit a dancer. By default, the
             motion's own period.
 
     Returns:
@@ -165,12 +165,12 @@ def track_beats(poses: Floats, fps: float = FPS, period_s: float | None = None) 
 def resample(poses: Floats, positions: Floats) -> NDArray[np.float64]:
     """Poses at fractional frames, band-limited enough for time warps.
 
-    Cubic spline; if the new clock is coarser than the old (r > 1 old frames per new one), the spline's
-    mean over sqrt(r^2 - 1) old frames, exact by its antiderivative, so that fast movement does not alias.
+    Cubic spline. If the new clock is coarser than the old one (r > 1 old frames per new frame), the spline is averaged
+    over sqrt(r^2 - 1) old frames, exactly, by its antiderivative, so that fast movement does not alias.
 
     Args:
         poses: (t, ...), t >= 1.
-        positions: (n,) increasing; beyond the ends the end pose holds.
+        positions: (n,) increasing; beyond the ends, the first or last pose is held.
     """
     x = np.asarray(poses, np.float64)
     last = len(x) - 1
@@ -181,7 +181,7 @@ def resample(poses: Floats, positions: Floats) -> NDArray[np.float64]:
     rate = np.gradient(positions) if len(positions) > 1 else np.ones(1)
     positions = np.clip(positions, 0.0, last)
     half = 0.5 * np.sqrt(np.maximum(np.square(rate) - 1.0, 0.0))
-    half = np.minimum(half, np.minimum(positions, last - positions))  # one-sided means would be late or early
+    half = np.minimum(half, np.minimum(positions, last - positions))  # one-sided means would shift the motion in time
     low, high = positions - half, positions + half
     wide = (high - low) > 1e-3
     out: NDArray[np.float64] = spline(positions)
@@ -202,7 +202,7 @@ def _warp_map(beats: Floats, frames: ArrayLike) -> NDArray[np.float64]:
 def plausible_runs(
     beats: Floats, interval_range_s: tuple[float, float] = INTERVAL_RANGE_S
 ) -> list[NDArray[np.float64]]:
-    """Beats split at intervals that no dancer keeps."""
+    """Split beats at intervals that are implausible for a dancer."""
     beats = np.asarray(beats, np.float64)
     intervals = np.diff(beats)
     breaks = np.flatnonzero((intervals < interval_range_s[0]) | (intervals > interval_range_s[1])) + 1
@@ -212,11 +212,11 @@ def plausible_runs(
 def cut_units(
     poses: Floats, fps: float, beats: Floats, interval_range_s: tuple[float, float] = INTERVAL_RANGE_S
 ) -> UnitCut:
-    """Whole units of a motion, its beats on frames 3 + 8 k.
+    """Cut a motion into complete units, with its beats on frames 3 + 8 k.
 
-    In each run of plausible intervals, warped frame 3 + 8 i is beat i and time is linear between beats; unit
-    k is warped frames 32 k to 32 k + 31, so consecutive units join without a gap. Only what lies inside the
-    recording is used; if the run's first unit would begin before it, the run begins a beat later.
+    In each run of plausible intervals, warped frame 3 + 8 i is beat i, and time is linear between beats. Unit
+    k consists of warped frames 32 k to 32 k + 31, so consecutive units join without a gap. Only the inside of the
+    recording is used; if the first unit of a run would start before it, the run starts a beat later.
 
     Args:
         poses: (t, ...); trailing axes are flattened to d.
@@ -256,14 +256,14 @@ def cut_units(
 
 
 def select_units(cut: UnitCut, keep: ArrayLike) -> UnitCut:
-    """Some units of a cut; leaving one out ends a run.
+    """Select units of a cut; omitting a unit ends a run.
 
     Args:
         keep: (n,) booleans.
     """
     keep = np.asarray(keep, bool)
     run = np.repeat(np.arange(len(cut.runs)), cut.runs[:, 1])
-    # Units of one new run share their old run and the number of units left out before them.
+    # Units in the same new run share the old run and the number of units omitted before them.
     label = np.stack([run, np.cumsum(~keep)], axis=1)[keep]
     first = np.flatnonzero(np.r_[True, (np.diff(label, axis=0) != 0).any(axis=1)]) if len(label) else np.empty(0, int)
     runs = np.stack([first, np.diff(np.r_[first, len(label)])], axis=1).astype(np.int64)

@@ -1,1 +1,1 @@
-"""Sound to arrays: decoding, front ends, beats. librosa only through :mod:`d2m.music.compiled`. No networks."""
+"""From sound to arrays: decoding, front ends, beats. librosa only through :mod:`d2m.music.compiled`. No networks."""

@@ -1,4 +1,4 @@
-"""Sound in: any audio file -> mono waveform at 22,050 Hz. What is heard in it: :mod:`d2m.music.front_ends`."""
+"""Audio input: any audio file -> mono waveform at 22,050 Hz. For features, see :mod:`d2m.music.front_ends`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from d2m.core.skeleton import FPS, SAMPLE_RATE, STYLE_FRAMES
 if TYPE_CHECKING:
     from d2m.music.containers import Blocks
 
-#: Suffixes, lower case, of the files that count as audio in a folder of songs.
+#: Suffixes (lower case) of files that count as audio in a folder of songs.
 AUDIO_SUFFIXES: frozenset[str] = frozenset((
     ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".m4a", ".m4b",
     ".aac", ".aif", ".aiff", ".aifc", ".au", ".caf", ".wma", ".ac3", ".mka", ".w64",
@@ -28,12 +28,12 @@ MIN_SECONDS: float = STYLE_FRAMES / FPS
 #: A song whose peak stays below this (-60 dBFS) is silence.
 SILENCE_PEAK = 1e-3
 
-# No sound goes 40 dB beyond full scale: these are int16 values in a float file, or garbage.
+# Samples 40 dB beyond full scale are int16 values in a float file, or garbage.
 _ABSURD_PEAK = 100.0
 
 
 def n_frames(n_samples: int) -> int:
-    """Dance frames (15 fps) of a song of `n_samples` at 22,050 Hz: the one definition of T."""
+    """Dance frames (15 fps) of a song of `n_samples` at 22,050 Hz; T is defined here only."""
     return round(n_samples / SAMPLE_RATE * FPS)
 
 
@@ -49,7 +49,7 @@ def load_audio(path: str | os.PathLike[str], sample_rate: int = SAMPLE_RATE) -> 
     """Decode any audio file to mono.
 
     Args:
-        path: whatever libsndfile or FFmpeg reads, a video too, on the clock of :mod:`d2m.music.decode`.
+        path: any file that libsndfile or FFmpeg can read, including video, on the clock of :mod:`d2m.music.decode`.
         sample_rate: of the result, in Hz (soxr, high quality).
 
     Returns:
@@ -69,7 +69,7 @@ def load_audio(path: str | os.PathLike[str], sample_rate: int = SAMPLE_RATE) -> 
 
 
 def _mono(blocks: Blocks, file: Path, sample_rate: int) -> NDArray[np.float32]:
-    """(n,) at ``sample_rate``; nothing but the result is kept in memory."""
+    """(n,) at ``sample_rate``; only the result is kept in memory."""
     import soxr
 
     parts: list[NDArray[np.float32]] = []
@@ -89,11 +89,11 @@ def _mono(blocks: Blocks, file: Path, sample_rate: int) -> NDArray[np.float32]:
 
 
 def _in_long_blocks(blocks: Blocks) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """The mean of the channels, in blocks of a second or more: coded frames are so short that calls cost most."""
+    """The mean of the channels, in blocks of at least a second: decoded frames are short, and calls costly."""
     waiting: list[NDArray[np.float32]] = []
     n = rate = 0
     for rate, planes in blocks:
-        with np.errstate(invalid="ignore"):  # infinities: the caller looks
+        with np.errstate(invalid="ignore"):  # infinities are checked by the caller
             waiting.append(planes.mean(axis=0, dtype=np.float32))
         n += len(waiting[-1])
         if n >= rate:

@@ -1,8 +1,8 @@
 """Beats and onsets of a song, in seconds.
 
 Method: dynamic programming over the onset strength (Ellis, "Beat Tracking by Dynamic Programming", Journal of
-New Music Research 36(1), 2007), as in librosa 0.11. Ours are the tempo prior, the correction of the tracker's
-latency, the trimming of the ends, and that sound without a beat has none.
+New Music Research 36(1), 2007), as in librosa 0.11. We change the tempo prior, correct the tracker's
+latency, trim the ends, and return no beats for sound without a beat.
 """
 
 from __future__ import annotations
@@ -22,23 +22,22 @@ from d2m.core.files import sha256
 from d2m.core.skeleton import BEAT_PERIOD, FPS, SAMPLE_RATE
 from d2m.music.compiled import librosa
 
-#: Where the tracker looks for a tempo first: the dance unit's own, 8 frames a beat. At librosa's 120 waltzes
-#: and rumbas come out at 3/2 or twice their tempo: of 45 ballroom songs of known tempo 27 were right at 120,
-#: 38 here.
+#: The tempo prior: that of the dance unit, 8 frames per beat. With librosa's 120, waltzes and rumbas are detected at
+#: 3/2 or twice their tempo: of 45 ballroom songs with known tempo, 27 were correct with 120, and 38 with this value.
 START_BPM = 60.0 * FPS / BEAT_PERIOD
-#: Names the weights file of a tracker that needs one, if no checkpoint is given.
+#: Environment variable with the path of a tracker's weights, if no checkpoint is given.
 WEIGHTS_VARIABLE = "D2M_BEAT_WEIGHTS"
 _HOP = 512  # 23 ms
 _N_FFT = 2048
 _BLOCK = 2048  # frames
-# An attack shows in the onset strength once it has moved into the window: 14 to 24 ms late on pulse trains.
+# An attack raises the onset strength only once it is inside the window: 14 to 24 ms late for pulse trains.
 _LATENCY = 0.75 * _HOP / SAMPLE_RATE
-# A beat's strength is the largest onset within +-2 frames (46 ms). No beat: steady tones stay below 0.2 dB,
-# steady noise below 1.35 of its own median; the weakest of 28 real songs had 1.4 dB and 1.6.
+# A beat's strength is the largest onset within +-2 frames (46 ms). Thresholds for sound without beats: steady tones
+# stay below 0.2 dB, steady noise below 1.35 times its median; the weakest of 28 real songs had 1.4 dB and 1.6.
 _REACH = 2
 _MIN_STRENGTH_DB = 0.3
 _MIN_CONTRAST = 1.4
-# Beats at the ends are kept from the first to the last of at least this share of the median strength.
+# Beats at the ends are dropped until one reaches this share of the median strength.
 _END_STRENGTH = 0.2
 
 
@@ -47,12 +46,12 @@ def music_beats(wave: ArrayLike, start_bpm: float = START_BPM) -> NDArray[np.flo
 
     Args:
         wave: (n,) mono at 22,050 Hz.
-        start_bpm: the tempo in beats per minute around which the tracker looks first.
+        start_bpm: the tempo prior in beats per minute.
 
     Returns:
-        (m,) seconds, strictly increasing, inside the song; empty if no beat is heard (silence, a steady
-        tone or noise, a sound too short). The tracker continues in silence: its beats before the first and
-        after the last that is heard are dropped.
+        (m,) seconds, strictly increasing, inside the song; empty if there is no beat (silence, a steady
+        tone or noise, a sound too short). The tracker continues in silence; its beats before the first and
+        after the last audible one are dropped.
     """
     return beats_from(onset_strength(wave), len(np.asarray(wave)), start_bpm)
 
@@ -85,7 +84,7 @@ def beats_from(
 
 @dataclass(frozen=True)
 class BeatTracker:
-    """Who finds the music's beats, as corpora and bundles record it.
+    """The beat tracker, as recorded in corpora and bundles.
 
     name: one of :data:`BEAT_TRACKERS`. weights: sha256 of its checkpoint's bytes; "" for none or an unknown one.
     """
@@ -95,7 +94,7 @@ class BeatTracker:
 
     @classmethod
     def of(cls, recorded: BeatTracker | Mapping[str, str] | str | None) -> BeatTracker:
-        """From a record's JSON, a name, or None for records that do not say: those are all librosa's."""
+        """From the JSON of a record, a name, or None for older records, which all used librosa."""
         if isinstance(recorded, BeatTracker):
             return recorded
         if isinstance(recorded, Mapping):
@@ -103,7 +102,7 @@ class BeatTracker:
         return cls(recorded or "librosa")
 
     def plain(self) -> dict[str, str]:
-        """As JSON holds it."""
+        """As plain JSON values."""
         return asdict(self)
 
 
@@ -122,15 +121,15 @@ def track(
     Args:
         wave: (n,) mono at 22,050 Hz.
         tracker: as a corpus or a bundle records it, or a name.
-        checkpoint: weights of `beat_this`, which would otherwise download them; by default the file that the
-            environment's ``D2M_BEAT_WEIGHTS`` names.
+        checkpoint: weights of `beat_this`, which would otherwise download them; by default, the file named by the
+            environment variable ``D2M_BEAT_WEIGHTS``.
         envelope: the song's :func:`onset_strength`, if already computed.
 
     Returns:
         (m,) seconds, strictly increasing, inside the song.
 
     Raises:
-        D2MError: no such tracker, its extra is not installed, no or a bad checkpoint, or another one than recorded.
+        D2MError: unknown tracker, missing extra, missing or invalid checkpoint, or a checkpoint other than recorded.
     """
     mono = np.asarray(wave, np.float32)
     tracked = _tracker(BeatTracker.of(tracker), checkpoint)(mono, envelope)
@@ -139,7 +138,7 @@ def track(
 
 
 def check_tracker(tracker: BeatTracker, checkpoint: str | Path | None = None) -> None:
-    """See that a tracker can work here, before the songs.
+    """Check that a tracker can be used, before any song is processed.
 
     Raises:
         D2MError: as :func:`track`.
@@ -197,14 +196,14 @@ def onsets(wave: ArrayLike) -> NDArray[np.float64]:
         wave: (n,) mono at 22,050 Hz.
 
     Returns:
-        (m,) seconds, strictly increasing, inside the song; empty if nothing begins.
+        (m,) seconds, strictly increasing, inside the song; empty if there are none.
     """
     return onsets_from(onset_strength(wave), len(np.asarray(wave)))
 
 
 def onsets_from(envelope: NDArray[np.float32] | None, n_samples: int) -> NDArray[np.float64]:
     """:func:`onsets` of a given :func:`onset_strength`, for a song of ``n_samples``."""
-    # librosa scales the strength to its own maximum, and would find onsets in the ripple of a steady tone.
+    # librosa normalises by the maximum, and would detect onsets in the ripple of a steady tone.
     if envelope is None or envelope.max() < _MIN_STRENGTH_DB:
         return np.zeros(0)
     onset_frames = librosa("onset").onset_detect(
@@ -227,7 +226,7 @@ def tempo(beats: ArrayLike) -> float:
 
 
 def onset_strength(wave: ArrayLike) -> NDArray[np.float32] | None:
-    """(frames,) dB a frame, at 22,050 / 512 Hz; None for silence and sounds of less than two windows."""
+    """(frames,) dB per frame, at 22,050 / 512 Hz; None for silence and sounds of less than two windows."""
     mono = np.asarray(wave, dtype=np.float32)
     if len(mono) < 2 * _N_FFT or not mono.any():
         return None
@@ -236,7 +235,7 @@ def onset_strength(wave: ArrayLike) -> NDArray[np.float32] | None:
 
 
 def _mel(wave: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n,) -> (128, 1 + n // 512), librosa's mel spectrogram a block at a time: whole, 2 h take 4 GB."""
+    """(n,) -> (128, 1 + n // 512), librosa's mel spectrogram, computed in blocks; as a whole, 2 h would take 4 GB."""
     melspectrogram = librosa("feature.spectral").melspectrogram
     frames = 1 + len(wave) // _HOP
     mel = np.empty((128, frames), np.float32)

@@ -1,11 +1,11 @@
-"""librosa, its compiled parts loaded by one process at a time.
+"""Imports librosa such that only one process at a time compiles it.
 
 librosa compiles its inner loops with Numba when one of its modules is first imported, and keeps them on disk. Two
 processes that do so at once (two workers on a new machine, the ranks of a job on a shared file system) can leave a
-cache in which the halves of a function do not fit each other, and every later process that loads it dies of a
-segmentation fault (numba issue 10128). So nothing in d2m imports librosa but through here.
+corrupt cache, and every later process that loads it dies of a segmentation fault (numba issue 10128). Therefore d2m
+imports librosa only through this module.
 
-Numba does not work without a cache. If it can write nowhere (a read-only environment, no home), it gets a temporary
+Numba requires a cache. If it has no writable place (a read-only environment, no home folder), it gets a temporary
 folder.
 """
 
@@ -23,7 +23,7 @@ from typing import Any
 
 from d2m.core.errors import D2MError
 
-# What the others compile on: librosa would import these late, at a call, outside the lock.
+# Modules that librosa would otherwise import lazily, outside the lock.
 _SHARED = ("util.utils", "core.audio", "core.pitch")
 LOCK_NAME = "d2m-librosa.lock"
 # Compiling takes about 10 s. A process that has waited this long continues without the lock.
@@ -35,7 +35,7 @@ def librosa(module: str) -> Any:
     """``librosa.<module>``, such as ``beat``, imported and compiled. After three minutes of waiting, without the lock.
 
     Raises:
-        D2MError: Numba, which insists on a cache, finds no folder that can be written, not even a temporary one.
+        D2MError: no folder for Numba's cache is writable, not even a temporary one.
     """
     from filelock import FileLock
 
@@ -60,7 +60,7 @@ def _writable() -> Path:
         except OSError:
             raise D2MError("librosa needs a folder to compile to; set NUMBA_CACHE_DIR to a writable one") from None
     os.environ["NUMBA_CACHE_DIR"] = str(own)
-    if (numba := sys.modules.get("numba")) is not None:  # it has read the environment already
+    if (numba := sys.modules.get("numba")) is not None:  # it has already read the environment
         numba.config.CACHE_DIR = str(own)
     return own
 
@@ -75,7 +75,7 @@ def _can_write(folder: Path) -> bool:
 
 
 def _is_of_another(folder: Path) -> bool:
-    """Whether others can change what a folder holds: its compiled code would run as ours."""
+    """Whether other users can write to a folder, whose compiled code would run with our rights."""
     status = folder.lstat()
     return hasattr(os, "getuid") and (
         status.st_uid != os.getuid() or bool(status.st_mode & 0o022) or folder.is_symlink()

@@ -23,9 +23,15 @@ def first_plan(file: Path) -> Plan:
         with sf.SoundFile(file) as sound:
             kind, frames, rate = sound.format, sound.frames, sound.samplerate
     except (sf.SoundFileError, RuntimeError, TypeError, ValueError):  # TypeError: it takes .raw for headerless sound
+        _check_riff(file)
         return Plan(ffmpeg=True)
     if kind == "OGG":
-        links, alone = _ogg_links(file)
+        links, alone, ended = _ogg_links(file)
+        if alone and not ended:
+            raise D2MError(
+                f"{file}: is cut off: its last page does not end it; copy or export it again, or re-encode the rest "
+                "(ffmpeg -i OLD NEW.wav)"
+            )
         return Plan(ffmpeg=not alone, links=links if len(links) > 1 else ())
     if kind in ("WAV", "WAVEX"):
         _check_riff(file)
@@ -47,10 +53,11 @@ def _stated_seconds(file: Path) -> float | None:
         return None
 
 
-def _ogg_links(file: Path) -> tuple[tuple[tuple[int, int], ...], bool]:
-    """Offsets in bytes of the Ogg files in a chain, and whether none has a stream other than sound."""
+def _ogg_links(file: Path) -> tuple[tuple[tuple[int, int], ...], bool, bool]:
+    """Offsets in bytes of the Ogg files in a chain, whether none has a stream other than sound, and whether the last
+    page is whole and says that it is the last."""
     starts: list[int] = []
-    alone, in_head = True, False
+    alone, in_head, ended = True, False, False
     size = file.stat().st_size
     with open(file, "rb") as stream:
         at = 0
@@ -69,7 +76,8 @@ def _ogg_links(file: Path) -> tuple[tuple[tuple[int, int], ...], bool]:
                 starts.append(at)
             in_head = first
             at += 27 + head[26] + sum(stream.read(head[26]))
-    return tuple(zip(starts, [*starts[1:], size], strict=True)), alone
+            ended = bool(head[5] & 4) and at <= size
+    return tuple(zip(starts, [*starts[1:], size], strict=True)), alone, ended
 
 
 def _check_riff(file: Path) -> None:

@@ -22,7 +22,7 @@ Block = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Sound:
-    """Sound that can be read once or many times; ``channels`` is 1 or 2. plan: how a file is read."""
+    """Sound that can be read once or many times; ``channels`` is 1 or 2. plan: how a file is decoded."""
 
     source: Path | NDArray[np.float32]
     rate: int
@@ -36,7 +36,7 @@ class Sound:
         return self.n_samples / self.rate
 
     def blocks(self, n_samples: int | None = None) -> Iterator[Block]:
-        """Blocks (channels, n), float32 in [-1, 1], of ``n_samples`` in all: cut, or filled with silence.
+        """Blocks (channels, n), float32 in [-1, 1], with ``n_samples`` in total: truncated, or padded with silence.
 
         Raises:
             D2MError: the file can no longer be decoded.
@@ -64,11 +64,11 @@ class Sound:
 def open_sound(audio: ArrayLike | str | os.PathLike[str] | Sound, sample_rate: int = SAMPLE_RATE) -> Sound:
     """Sound of a waveform, (n,) or (n, channels) at ``sample_rate``, or of a file at the file's own rate.
 
-    Files are read as the model's own audio is (:mod:`d2m.music.decode`), once from end to end. More than two channels
-    become their mean.
+    Files are decoded like the model's input (:mod:`d2m.music.decode`), once in full. More than two channels are
+    averaged.
 
     Raises:
-        D2MError: a file that cannot be decoded to its end; a waveform of a wrong shape; no sample at all.
+        D2MError: a file that cannot be decoded to its end; a waveform with an invalid shape; no samples.
     """
     if isinstance(audio, Sound):
         return audio

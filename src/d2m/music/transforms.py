@@ -1,4 +1,4 @@
-"""Sound edited: tempo, pitch, loudness, the balance of harmonic and percussive parts, two songs cut into one.
+"""Edits of audio: tempo, pitch, loudness, balance of harmonic and percussive parts, joining halves of two songs.
 
 Waves are (n,) float32 mono at 22,050 Hz, full scale at 1. Results may exceed full scale; nothing is clipped.
 """
@@ -18,7 +18,7 @@ Wave = NDArray[np.float32]
 
 
 def change_tempo(wave: Wave, rate: float) -> Wave:
-    """The song ``rate`` times as fast at its own pitch: (n,) -> (about n / rate,). Phase vocoder of librosa."""
+    """Play the song ``rate`` times as fast at the same pitch: (n,) -> (about n / rate,). librosa's phase vocoder."""
     if not 0.1 <= rate <= 10:
         raise D2MError(f"tempo rate {rate:g}: give 0.1 to 10 (1 keeps the tempo)")
     if rate == 1:
@@ -27,7 +27,7 @@ def change_tempo(wave: Wave, rate: float) -> Wave:
 
 
 def separate(wave: Wave) -> tuple[Wave, Wave]:
-    """Harmonic and percussive part, (n,) each; they add up to the song but for the soft mask's rounding.
+    """Harmonic and percussive part, (n,) each; they add up to the song, up to rounding of the soft mask.
 
     Fitzgerald, "Harmonic/Percussive Separation using Median Filtering", DAFx 2010.
     """
@@ -36,7 +36,7 @@ def separate(wave: Wave) -> tuple[Wave, Wave]:
 
 
 def remix(wave: Wave, harmonic: float = 1.0, percussive: float = 1.0) -> Wave:
-    """The song with its harmonic and its percussive part at these gains, at the song's own RMS."""
+    """Mix the harmonic and the percussive part with these gains, and restore the song's RMS."""
     tonal, drums = separate(wave)
     mixed = harmonic * tonal + percussive * drums
     power = float(np.sqrt(np.mean(np.square(mixed, dtype=np.float64))))
@@ -46,19 +46,19 @@ def remix(wave: Wave, harmonic: float = 1.0, percussive: float = 1.0) -> Wave:
 
 
 def change_pitch(wave: Wave, semitones: float) -> Wave:
-    """The song transposed, at its own tempo and length."""
+    """Transpose the song, keeping tempo and length."""
     if semitones == 0:
         return wave
     return np.asarray(librosa("effects").pitch_shift(wave, sr=SAMPLE_RATE, n_steps=semitones), np.float32)
 
 
 def change_loudness(wave: Wave, decibels: float) -> Wave:
-    """The song louder by ``decibels``."""
+    """Raise the level by ``decibels``."""
     return np.asarray(wave * 10 ** (decibels / 20), np.float32)
 
 
 def _cut(wave: Wave, beats: NDArray[np.floating] | None) -> int:
-    """The sample of the beat (s) nearest to the middle of a wave; of its middle without beats."""
+    """The sample at the beat (s) nearest to the middle of a wave, or at its middle if there are no beats."""
     middle = len(wave) / 2
     if beats is None or not len(beats):
         return int(middle)
@@ -76,16 +76,16 @@ def halves(
     """A song that changes its character: the first half of one song, then the second half of another.
 
     Args:
-        a, b: waves; levels are left as they are.
-        beats_a, beats_b: seconds; each song is cut at its beat nearest to its middle, so that the second goes on from a
-            beat. Without them, in the middle.
-        fade_s: of the crossfade around the cut, of equal power, seconds.
+        a, b: waves; their levels are not changed.
+        beats_a, beats_b: seconds; each song is cut at the beat nearest to its middle, so that the second continues on a
+            beat. Without beats, it is cut in the middle.
+        fade_s: duration of the equal-power crossfade at the cut, in seconds.
 
     Returns:
-        the wave, as long as both halves together, and the second at which one turns into the other.
+        the wave, as long as both halves together, and the time of the cut in seconds.
 
     Raises:
-        D2MError: a song too short to be faded at its cut.
+        D2MError: a song that is too short for the crossfade.
     """
     half = round(fade_s * SAMPLE_RATE / 2)
     cuts = _cut(a, beats_a), _cut(b, beats_b)

@@ -1,4 +1,4 @@
-"""Blocks that the networks share."""
+"""Building blocks shared by the networks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def mlp(sizes: Sequence[int]) -> nn.Sequential:
 def window_starts(t: int, length: int, device: torch.device | None = None) -> Tensor:
     """First frames (n,), increasing, of windows of ``length`` frames that overlap by at least half and cover all t.
 
-    If t is a multiple of ``length``, every other window begins at one.
+    If t is a multiple of ``length``, every other window starts at a multiple of ``length``.
 
     Raises:
         ValueError: fewer frames than one window.
@@ -36,7 +36,7 @@ def window_starts(t: int, length: int, device: torch.device | None = None) -> Te
 
 
 def windows(x: Tensor, length: int) -> Tensor:
-    """(..., t, f) -> (..., n, length, f): the windows that begin at :func:`window_starts`.
+    """(..., t, f) -> (..., n, length, f): the windows that start at :func:`window_starts`.
 
     Raises:
         ValueError: fewer frames than one window.
@@ -46,7 +46,7 @@ def windows(x: Tensor, length: int) -> Tensor:
 
 
 class GaussianHead(nn.Module):
-    """Two linear maps of a feature to (mu, logvar)."""
+    """Two linear layers from features to (mu, logvar)."""
 
     def __init__(self, n_in: int, n_latent: int) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class GaussianHead(nn.Module):
 class SequenceEncoder(nn.Module):
     """GRU with a learned initial state; one vector for a sequence (b, t, f) -> (b, hidden * directions).
 
-    Forward direction: the last step's output. Backward direction, if there is one: the first step's.
+    The output of the last step of the forward direction and, if bidirectional, of the first step of the backward one.
     """
 
     def __init__(self, n_in: int, hidden: int, bidirectional: bool = False) -> None:
@@ -78,7 +78,7 @@ class StatisticsEncoder(nn.Module):
     """Mean and standard deviation over time, one linear layer and tanh: (b, t, f) -> (b, hidden), for any t >= 1.
 
     The statistics pooling of x-vectors (Snyder et al., "X-vectors: Robust DNN embeddings for speaker recognition",
-    ICASSP 2018) without the layers before it. The order of frames is lost.
+    ICASSP 2018), without the layers before it. The order of frames is lost.
     """
 
     def __init__(self, n_in: int, hidden: int) -> None:
@@ -87,18 +87,18 @@ class StatisticsEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         centred = x - x.mean(1, keepdim=True)
-        # The floor keeps the gradient of a constant column finite.
+        # The lower bound keeps the gradient of a constant column finite.
         deviation = (centred.square().mean(1) + 1e-6).sqrt()
         out: Tensor = self.linear(torch.cat([x.mean(1), deviation], dim=-1)).tanh()
         return out
 
 
 class ConstantInputDecoder(nn.Module):
-    """GRU that is fed one latent at each of n steps, its initial state a linear map of a condition.
+    """GRU with the same latent as input at every step, whose initial state is a linear map of a condition.
 
     ``forward(x (b, d), condition (b, c), steps) -> (b, steps, hidden)``, a view of (steps, b, hidden) in memory. The
     reference reshapes the initial state of a decoder with more than one layer to (layers, b, hidden) directly, which
-    mixes layers and batch; here each layer gets its own block. With one layer, the default, both are the same.
+    mixes layers and batch; here each layer gets its own part. With one layer, the default, both agree.
     """
 
     def __init__(self, n_in: int, n_condition: int, hidden: int, num_layers: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""The networks of stage 2 together: the forward pass that trains them and the closed loop that dances."""
+"""All networks of stage 2: the forward pass for training and the closed loop for dancing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from d2m.nets.sizes import Sizes
 
 
 class CompositionNoise(NamedTuple):
-    """All noise of one stage-2 batch of b sequences of u units; one draw serves every update of the batch."""
+    """All noise of one stage-2 batch of b sequences of u units, drawn once and shared by all updates of the batch."""
 
     z_ini: Tensor  # (b u, z_ini)
     z_dan: Tensor  # (b, z_dan)
@@ -23,15 +23,15 @@ class CompositionNoise(NamedTuple):
     audio: Tensor  # (b, style)
     fake_z_dan: Tensor  # (b, z_dan)
     fake_mov: Tensor  # (b, u, z_mov): used if the music branch is decoded to poses
-    inferred: Tensor = torch.empty(0)  # (b, style): of the noise behind the real dance, if stage 2 infers it
+    inferred: Tensor = torch.empty(0)  # (b, style): samples the noise behind the real dance, if stage 2 infers it
 
     def rows(self, own: slice, n: int) -> CompositionNoise:
-        """The noise of some of the batch's ``n`` sequences."""
+        """The noise of the sequences ``own`` of a batch of ``n``."""
         return CompositionNoise(*(x.unflatten(0, (n, -1))[own].flatten(0, 1) for x in self))
 
 
 class RealUnits(NamedTuple):
-    """What the frozen encoders say of a real batch; no gradient flows into it."""
+    """Outputs of the frozen encoders on a real batch; without gradients."""
 
     units: Tensor  # (b, u, 32, 28)
     z_ini: DiagonalGaussian  # (b u, z_ini)
@@ -58,13 +58,13 @@ class MusicBranch(NamedTuple):
 
 
 class Composition(nn.Module):
-    """Every network that a trained system needs: the discriminators are the only ones left out."""
+    """All networks of a trained system, that is, all but the discriminators."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         self.sizes = s = sizes
         self.initial_pose_encoder = InitialPoseEncoder(s.z_ini)
-        self.initial_pose_decoder = InitialPoseDecoder(s.z_ini)  # used by no stage after the first, kept for study
+        self.initial_pose_decoder = InitialPoseDecoder(s.z_ini)  # not used after stage 1, kept for study
         self.movement_encoder = MovementEncoder(s.z_mov, s.movement_hidden)
         self.unit_decoder = UnitDecoder(s.z_ini, s.z_mov, s.unit_hidden)
         self.music_style = MusicStyle(s.n_genres, s.n_features, s.style, s.style_network)
@@ -95,10 +95,10 @@ class Composition(nn.Module):
     def read_real(
         self, units: Tensor, features: Tensor, noise: CompositionNoise, z_mov: DiagonalGaussian | None = None
     ) -> RealUnits:
-        """Units (b, u, 32, 28) and their music (b, t, n_features), 2 s of it or more, through the frozen networks.
+        """Encode units (b, u, 32, 28) and their music (b, t, n_features), at least 2 s, with the frozen networks.
 
         Args:
-            z_mov: (b, u, z_mov) of the units, if they are known.
+            z_mov: (b, u, z_mov) of the units, if already computed.
         """
         b, u = units.shape[:2]
         flat = units.flatten(0, 1)
@@ -119,23 +119,23 @@ class Composition(nn.Module):
         return DanceBranch(z_dan, sample, self.dance_decoder(sample, real.units.shape[1]))
 
     def compose(self, real: RealUnits, noise: CompositionNoise, movements: bool = True) -> MusicBranch:
-        """z_dan, and ``movements`` if they are asked for, from the music's style and noise."""
+        """z_dan, and optionally ``movements``, from the style of the music and noise."""
         z_dan = self.style_to_dance(real.style, noise.audio)
         sample = z_dan.sample(noise.fake_z_dan)
         return MusicBranch(z_dan, sample, self.dance_decoder(sample, real.units.shape[1]) if movements else None)
 
     def decode_units(self, real: RealUnits, mov: DiagonalGaussian, noise: CompositionNoise) -> Tensor:
-        """Reconstructed movements with every unit's own first pose (open loop): (b, u, 32, 28)."""
+        """Decode movements in open loop, each unit from its own real first pose: (b, u, 32, 28)."""
         samples = mov.reshape(-1).sample(noise.recon_mov)
         out: Tensor = self.unit_decoder(real.z_ini_samples, samples)
         return out.reshape_as(real.units)
 
     def unroll(self, z_mov: Tensor, pose: Tensor, z_ini_noise: Tensor) -> Tensor:
-        """Closed loop: every unit starts from the last pose of the one before it.
+        """Decode in closed loop: every unit starts from the last pose of the previous one.
 
         Args:
             z_mov: (b, u, z_mov) sampled movements.
-            pose: (b, 28) normalised pose that the first unit's z_ini is encoded from.
+            pose: (b, 28) normalised pose from which the z_ini of the first unit is encoded.
             z_ini_noise: (b, u, z_ini).
 
         Returns:

@@ -16,7 +16,7 @@ from d2m.nets.blocks import ConstantInputDecoder, GaussianHead, SequenceEncoder,
 from d2m.nets.products import Linear
 from d2m.nets.sizes import Sizes
 
-#: Frames of a unit that the initial-pose autoencoder sees after the first.
+#: How many frames of a unit, besides the first, the initial-pose autoencoder is trained on.
 SINGLE_FRAMES = 4
 
 
@@ -68,7 +68,7 @@ class UnitDecoder(nn.Module):
 
     def forward(self, z_ini: Tensor, z_mov: Tensor) -> Tensor:
         h = self.body(z_mov, torch.cat([z_ini, z_mov], dim=-1), UNIT_FRAMES)
-        # The head treats every frame by itself: in the order in which the frames lie in memory.
+        # The head works on single frames, so they are processed in memory order.
         out: Tensor = self.head(h.transpose(0, 1)).transpose(0, 1).contiguous()
         return out
 
@@ -82,13 +82,13 @@ class DUVAENoise(NamedTuple):
     frames: Tensor  # (4,) int64: the single frames, shared by the batch
 
     def rows(self, own: slice, n: int) -> DUVAENoise:
-        """The noise of some of the batch's ``n`` units."""
+        """The noise of the units ``own`` of a batch of ``n``."""
         ini, mov, single = (x.unflatten(0, (-1, n))[:, own].flatten(0, 1) for x in self[:3])
         return DUVAENoise(ini, mov, single, self.frames)
 
 
 class DUVAEOutput(NamedTuple):
-    """Everything that the stage-1 losses read. Pairs hold copy 1 and copy 2; tensors of 2b rows, copy 1 first."""
+    """Inputs of the stage-1 losses. Pairs are (copy 1, copy 2); tensors with 2b rows have copy 1 first."""
 
     z_ini: DiagonalGaussian  # (2b, z_ini)
     z_mov: DiagonalGaussian  # (2b, z_mov)
@@ -133,7 +133,7 @@ class DUVAE(nn.Module):
         z_mov = self.movement_encoder(both)
         ini, mov = z_ini.sample(noise.z_ini), z_mov.sample(noise.z_mov)
         swapped = torch.cat([mov[b:], mov[:b]])
-        # One pass of the decoder for recon and cross: a GRU's cost is in its steps, not in its rows.
+        # One pass of the decoder for recon and cross: the cost of a GRU depends on its steps more than on its rows.
         poses = self.unit_decoder(torch.cat([ini, ini]), torch.cat([mov, swapped]))
         first = self.initial_pose_decoder(ini)
         singles = units1[:, noise.frames].transpose(0, 1).reshape(-1, units1.shape[-1])

@@ -1,9 +1,9 @@
-"""A GRU that counts what this program asks of it: nn.GRU's parameters, fewer and larger products.
+"""A faster GRU for this program's use: the parameters of nn.GRU, but fewer and larger matrix products.
 
-nn.GRU multiplies the input at every step even if it is the same at each (a decoder's latent), adds up weight gradients
-step by step, casts its weights to bfloat16 at every step (Lightning opens autocast with its cache off), and keeps what
-gradients need when none are asked for. Here the input is multiplied once, weight gradients are a product over many
-steps, weights are cast once a call, and dancing keeps nothing. See docs/adr/0073-own-gru.md.
+nn.GRU multiplies the input at every step even if it is always the same (a decoder's latent), accumulates weight
+gradients step by step, casts its weights to bfloat16 at every step (Lightning disables the cache of autocast), and
+saves tensors for backward even without gradients. Here the input is multiplied once, weight gradients are products over
+many steps, weights are cast once per call, and inference saves nothing. See docs/adr/0073-own-gru.md.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _backend: Backend = "auto"
 
 
 def set_backend(name: object) -> None:
-    """Choose what computes every GRU of this process from now on.
+    """Choose the implementation of all GRUs in this process from now on.
 
     Raises:
         D2MError: an unknown name.
@@ -49,10 +49,10 @@ def backend(name: Backend) -> Iterator[None]:
 
 
 class GRU(nn.GRU):
-    """nn.GRU with ``batch_first`` and biases, computed as :func:`set_backend` says; parameters are nn.GRU's.
+    """nn.GRU with ``batch_first`` and biases, computed by the backend of :func:`set_backend`.
 
-    Its own arithmetic differs from nn.GRU's by rounding only. A gradient's gradient is refused by the own backend
-    (RuntimeError); nn.GRU has it.
+    The parameters are those of nn.GRU, and results differ from it only by rounding. The backend "own" does not support
+    double backward (RuntimeError); "torch" does.
     """
 
     def __init__(self, n_in: int, hidden: int, num_layers: int = 1, *, bidirectional: bool = False) -> None:
@@ -62,8 +62,8 @@ class GRU(nn.GRU):
     def forward(self, x: Tensor, h0: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """(b, t, f), (layers * directions, b, h) -> states (b, t, directions * h), last states as ``h0``.
 
-        First states (layers * directions, 1, h) are those of every row. The states are a view of time-major ones: what
-        treats every frame by itself had better transpose them back.
+        Initial states of shape (layers * directions, 1, h) are shared by all rows. The returned states are a view of a
+        time-major tensor: frame-wise operations are faster if they transpose them back.
         """
         if not _is_own(x):
             out: tuple[Tensor, Tensor] = super().forward(x, h0.expand(-1, len(x), -1).contiguous())
@@ -71,7 +71,7 @@ class GRU(nn.GRU):
         return self._layers(x.transpose(0, 1).contiguous(), h0, None)
 
     def repeat(self, x: Tensor, h0: Tensor, steps: int) -> Tensor:
-        """(b, f), the same at each of ``steps`` steps, and first states as in :meth:`forward` -> (b, steps, h)."""
+        """As :meth:`forward`, with the same input (b, f) at each of ``steps`` steps -> (b, steps, h)."""
         if not _is_own(x):
             every = h0.expand(-1, len(x), -1).contiguous()
             out: Tensor = super().forward(x.unsqueeze(1).expand(-1, steps, -1), every)[0]
@@ -98,10 +98,10 @@ class GRU(nn.GRU):
         return x.transpose(0, 1), torch.stack(lasts)
 
     def _by_columns(self, name: str) -> Tensor:
-        """This weight, column after column in memory: a product of one row then reads it 1.2 times as fast.
+        """The weight in column-major order, which makes the product of a single row 1.2 times as fast.
 
-        Kept until the weight changes; for training, on a GPU, and for inference tensors, which do not say when they
-        change, the weight itself.
+        Cached until the weight changes. In training, on a GPU, and for inference tensors (which have no version
+        counter), the weight itself.
         """
         weight: Tensor = getattr(self, name)
         if torch.is_grad_enabled() or weight.device.type != "cpu" or weight.is_inference():

@@ -1,6 +1,6 @@
 """Stage 2: composition. Dance encoder and decoder over movements, the music branch, two discriminators.
 
-Lee et al., "Dancing to Music", NeurIPS 2019, section 3.3. The noise encoder is ours.
+Lee et al., "Dancing to Music", NeurIPS 2019, section 3.3. The noise encoder is not in the paper.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class DanceDecoder(nn.Module):
         self.head = GaussianHead(hidden, z_mov)
 
     def forward(self, z_dan: Tensor, n_units: int = SEQUENCE_UNITS) -> DiagonalGaussian:
-        # As in UnitDecoder: in the order of memory.
+        # In memory order, as in UnitDecoder.
         units: DiagonalGaussian = self.head(self.mix(self.body(z_dan, z_dan, n_units).transpose(0, 1)))
         return DiagonalGaussian(*(x.transpose(0, 1).contiguous() for x in (units.mu, units.logvar)))
 
@@ -63,7 +63,7 @@ class NoiseEncoder(nn.Module):
     """z_dan (b, z_dan) of a dance and the style (b, style) of its music -> N(the noise behind it) (b, style).
 
     With it, :class:`StyleToDance` is the decoder of a conditional VAE (Sohn et al., NeurIPS 2015). Not in the paper,
-    and only there while stage 2 trains (docs/adr/0066-the-noise-behind-a-dance.md).
+    and used only while stage 2 trains (docs/adr/0066-the-noise-behind-a-dance.md).
     """
 
     def __init__(self, z_dan: int, style: int) -> None:
@@ -91,7 +91,7 @@ class StyleRegressor(nn.Module):
 class Discriminator(nn.Module):
     """A latent (b, n_in) and the mean music features (b, n_features) -> one logit (b,).
 
-    The latent's layers are ``hidden``, a half and a quarter of it wide (the paper's: 1024).
+    The layers on the latent have widths ``hidden``, ``hidden`` / 2 and ``hidden`` / 4 (paper: ``hidden`` is 1024).
     """
 
     def __init__(self, n_in: int, n_features: int, hidden: int = 1024) -> None:

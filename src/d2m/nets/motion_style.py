@@ -1,8 +1,8 @@
 """Genre from motion alone: poses in, genre logits out; no music, no z_dan, no style network.
 
-Not in the paper. Two networks of different build see the same motion: the *guide*, whose gradient an optimiser may
-follow, and the *judge*, which no optimiser sees and which therefore can say whether a dance changed or only fooled the
-guide (docs/adr/0045-motion-style.md).
+Not in the paper. Two networks with different architectures see the same motion: the *guide*, whose gradient an
+optimiser may follow, and the *judge*, which no optimiser uses and which can therefore tell whether a dance changed or
+only fooled the guide (docs/adr/0045-motion-style.md).
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from d2m.nets.blocks import SequenceEncoder, windows
 from d2m.nets.products import Linear
 from d2m.nets.sizes import MotionSizes
 
-#: Frame steps of normalised poses are about a quarter of the poses; the networks should see both alike.
+#: Frame differences of normalised poses are about a quarter as large as the poses; this scales both alike.
 STEP_GAIN = 4.0
 
 
 def with_steps(units: Tensor) -> Tensor:
-    """(b, 32, 28) -> (b, 31, 56): poses and the steps to the next frame, the latter times :data:`STEP_GAIN`."""
+    """(b, 32, 28) -> (b, 31, 56): poses, and the differences to the next frame times :data:`STEP_GAIN`."""
     return torch.cat([units[:, :-1], STEP_GAIN * units.diff(dim=1)], dim=-1)
 
 
 class ConvMotion(nn.Module):
-    """Temporal convolutions on poses and steps; smooth, so that its gradient leads somewhere. (b, 32, 28) -> (b, g)."""
+    """Temporal convolutions on poses and differences, smooth for the sake of its gradient. (b, 32, 28) -> (b, g)."""
 
     def __init__(self, n_genres: int, hidden: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class ConvMotion(nn.Module):
 
 
 class RecurrentMotion(nn.Module):
-    """A GRU on poses and steps, its last state classified. (b, 32, 28) -> (b, g)."""
+    """A GRU on poses and differences, whose last state is classified. (b, 32, 28) -> (b, g)."""
 
     def __init__(self, n_genres: int, hidden: int) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class MotionStyle(nn.Module):
         return out
 
     def dance_probabilities(self, poses: Tensor) -> Tensor:
-        """Dances (b, t, 28), t >= 32 -> (b, n_genres): the judge's mean vote over windows."""
+        """Dances (b, t, 28), t >= 32 -> (b, n_genres): the judge's probabilities, averaged over windows."""
         x = windows(poses, UNIT_FRAMES)
         out: Tensor = self.judge(x.flatten(0, 1)).softmax(-1).unflatten(0, x.shape[:2]).mean(1)
         return out

@@ -17,15 +17,15 @@ from d2m.nets.products import Linear
 
 StyleMode = Literal["windows", "legacy", "local"]
 STYLE_MODES: tuple[StyleMode, ...] = get_args(StyleMode)
-#: What "local" hears around the middle of a segment: as much as the segment lasts, 6.4 s.
+#: Frames around the middle of a segment that "local" uses: as many as the segment has (6.4 s).
 LOCAL_FRAMES = SEQUENCE_FRAMES
 
 
 def check_style_mode(mode: object) -> StyleMode:
-    """The style mode of a config, if it is one.
+    """Validate the name of a style mode.
 
     Raises:
-        D2MError: it is not.
+        D2MError: an unknown style mode.
     """
     if mode not in STYLE_MODES:
         raise D2MError(f"style_mode={mode}: no such mode; choose from {', '.join(STYLE_MODES)}")
@@ -33,15 +33,15 @@ def check_style_mode(mode: object) -> StyleMode:
 
 
 def mean_around(per_window: Tensor, frames: int, middles: Tensor) -> Tensor:
-    """Means of what a song's 2 s windows say, over the windows that lie within :data:`LOCAL_FRAMES` of its parts.
+    """Means of a song's outputs per 2 s window, over the windows within :data:`LOCAL_FRAMES` around each position.
 
     Args:
         per_window: (w, d), a row per window of :func:`d2m.nets.blocks.window_starts`.
-        frames: of the song. The context is shifted inwards at its ends; a song shorter than one is all context.
-        middles: (n,) of the parts, in frames.
+        frames: length of the song. At its ends the context is shifted inwards; a shorter song is used as a whole.
+        middles: (n,) positions in frames.
 
     Returns:
-        (n, d); each row depends on its own middle alone.
+        (n, d); each row depends on its own position only.
     """
     span = min(LOCAL_FRAMES, frames)
     begin = (middles - span / 2).round().long().clamp(0, frames - span).to(per_window.device)
@@ -54,13 +54,13 @@ def mean_around(per_window: Tensor, frames: int, middles: Tensor) -> Tensor:
     return picked.sum(1) / inside.sum(1, keepdim=True)
 
 
-#: ``Sizes.style_network`` -> what reads a window of features; "gru" is the paper's. The names are also in
+#: ``Sizes.style_network`` -> encoder of a window of features; "gru" is the paper's. The names are also in
 #: :data:`d2m.nets.sizes.CHOICES`.
 NETWORKS: dict[str, type[nn.Module]] = {"gru": SequenceEncoder, "statistics": StatisticsEncoder}
 
 
 class MusicStyle(nn.Module):
-    """Normalised features (b, t, n_features) -> style (b, style), and genre logits (b, n_genres) of it.
+    """Normalised features (b, t, n_features) -> style (b, style), and from it genre logits (b, n_genres).
 
     ``network`` is one of :data:`NETWORKS` (docs/adr/0068-a-style-that-hears.md).
     """
@@ -90,9 +90,9 @@ class MusicStyle(nn.Module):
         """(t, n_features) of a whole song -> (style,).
 
         "windows" averages the style over 2 s windows, the length that the network was trained on; so does "local",
-        which differs by segment only (:meth:`segment_styles`). "legacy" is the reference's: the state after the last
-        frame of the whole song, which mostly tells its last seconds and drifts outside of what training saw; with
-        "statistics", it is that of all frames at once.
+        which only differs per segment (:meth:`segment_styles`). "legacy" is the reference's: the state after the last
+        frame of the whole song, which mostly reflects its last seconds and may leave the training distribution; with
+        the network "statistics", it uses the statistics of all frames.
         """
         if mode == "legacy":
             return self.style(features.unsqueeze(0))[0]
@@ -102,20 +102,20 @@ class MusicStyle(nn.Module):
         """(t, n_features) of a whole song and the middles (n,) of its segments, in frames -> (n, style).
 
         "local" averages the style over the song's 2 s windows that lie within 6.4 s around the middle
-        (:func:`mean_around`); the other modes give every segment the song's. docs/adr/0064-style-per-segment.md.
+        (:func:`mean_around`); the other modes give every segment the song's style. docs/adr/0064-style-per-segment.md.
         """
         if mode != "local":
             return self.song_style(features, mode).expand(len(middles), -1)
         return mean_around(self.style(windows(features, STYLE_FRAMES)), len(features), middles)
 
     def song_probabilities(self, features: Tensor) -> Tensor:
-        """(t, n_features) of a whole song -> (n_genres,): the mean vote of its 2 s windows."""
+        """(t, n_features) of a whole song -> (n_genres,): probabilities averaged over its 2 s windows."""
         return self.forward(windows(features, STYLE_FRAMES)).softmax(-1).mean(0)
 
     def segment_probabilities(self, features: Tensor, middles: Tensor) -> Tensor:
         """(t, n_features) of a whole song and the middles (n,) of its segments, in frames -> (n, n_genres).
 
-        The mean vote of the windows that ``segment_styles(..., "local")`` hears.
+        Probabilities averaged over the windows that ``segment_styles(..., "local")`` uses.
         """
         votes = self.forward(windows(features, STYLE_FRAMES)).softmax(-1)
         return mean_around(votes, len(features), middles)

@@ -1,9 +1,8 @@
-"""In which arithmetic matrices are multiplied: the tensors' own, or autocast's.
+"""The arithmetic of matrix products: that of the tensors, or that of autocast.
 
-Under autocast, operands are rounded to bfloat16 and products are added up in float32. A CPU without bfloat16
-instructions does that 7 to 70 times as slowly as float32 (torch 2.13, AVX2): there, operands are rounded as autocast
-would round them, and multiplied as float32. The numbers mean the same, so that a run of ``bf16-mixed`` can be tried on
-any machine.
+Under autocast, operands are rounded to bfloat16 and products are accumulated in float32. A CPU without bfloat16
+instructions does this 7 to 70 times as slowly as float32 (torch 2.13, AVX2). There, operands are rounded as autocast
+would round them and multiplied in float32, with equivalent results, so that ``bf16-mixed`` can be tried on any machine.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from d2m.core.machine import cpu_has_bf16
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """What operands of a product are rounded to.
+    """How the operands of a product are rounded.
 
     Attributes:
-        rounded: the type that autocast would cast them to, or None: they stay as they are.
-        emulated: they are rounded, and then multiplied as float32.
+        rounded: the dtype that autocast would cast them to, or None if they are not cast.
+        emulated: operands are rounded and then multiplied in float32.
     """
 
     rounded: torch.dtype | None = None
@@ -33,7 +32,7 @@ class Arithmetic:
 
     @classmethod
     def of(cls, x: Tensor) -> Arithmetic:
-        """That of ``x`` here and now: autocast's inside its region, for what autocast would cast."""
+        """The arithmetic for ``x`` in the current context: that of autocast if it is enabled and would cast ``x``."""
         kind = x.device.type
         if not torch.is_autocast_enabled(kind) or x.dtype == torch.float64:
             return cls()
@@ -41,7 +40,7 @@ class Arithmetic:
         return cls(rounded, kind == "cpu" and rounded == torch.bfloat16 and not cpu_has_bf16())
 
     def operand(self, x: Tensor) -> Tensor:
-        """``x`` as it enters a product."""
+        """``x`` converted to an operand of a product."""
         if self.rounded is None:
             return x
         low = x.to(self.rounded)
@@ -49,9 +48,9 @@ class Arithmetic:
 
 
 def accumulate(out: Tensor, a: Tensor, b: Tensor, fresh: bool = False) -> None:
-    """out += a @ b, in place; operands (n, k), (k, m) of one type, the sum (n, m) perhaps of a wider one.
+    """out += a @ b, in place; operands (n, k), (k, m) of one dtype, the sum (n, m) possibly of a wider one.
 
-    If ``fresh``, out = a @ b: what it held does not count.
+    If ``fresh``, out = a @ b, ignoring its old contents.
     """
     if fresh and out.dtype == a.dtype:
         torch.mm(a, b, out=out)
@@ -62,7 +61,7 @@ def accumulate(out: Tensor, a: Tensor, b: Tensor, fresh: bool = False) -> None:
 
 
 def add_product(base: Tensor, a: Tensor, b: Tensor, out: Tensor) -> None:
-    """out = base + a @ b, as :func:`accumulate` has it; ``out`` may be ``base``."""
+    """out = base + a @ b, with the dtypes of :func:`accumulate`; ``out`` may be ``base``."""
     if out.dtype == a.dtype:
         torch.addmm(base, a, b, out=out)
     else:
@@ -70,7 +69,7 @@ def add_product(base: Tensor, a: Tensor, b: Tensor, out: Tensor) -> None:
 
 
 class _RoundedLinear(torch.autograd.Function):
-    """F.linear of (n, f), as autocast computes it and its gradients, on a CPU that cannot multiply bfloat16."""
+    """F.linear of (n, f) and its gradients as computed by autocast, on a CPU without bfloat16 instructions."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor | None, rounded: torch.dtype) -> Tensor:
@@ -98,9 +97,9 @@ class _RoundedLinear(torch.autograd.Function):
 
 
 class Linear(nn.Linear):
-    """nn.Linear with the same parameters; every input is one matrix, and a CPU's bfloat16 is fast.
+    """nn.Linear that flattens its input to one matrix, and is fast under autocast on any CPU.
 
-    nn.Linear makes a product per row of the first axis of an input that is not contiguous.
+    For an input that is not contiguous, nn.Linear computes a product per row of the first axis.
     """
 
     def forward(self, x: Tensor) -> Tensor:

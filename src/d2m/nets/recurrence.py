@@ -1,4 +1,4 @@
-"""One direction of one layer of a GRU: its steps, and their gradients, as few and as large products as there can be.
+"""One direction of one layer of a GRU: its steps and their gradients, in few large products.
 
 The equations are those of nn.GRU (Cho et al., EMNLP 2014, in cuDNN's form):
 
@@ -23,7 +23,7 @@ _ROWS = 2048
 
 
 class Weights(NamedTuple):
-    """Parameters of a layer's direction: (3 h, f), (3 h, h), (3 h,), (3 h,), rows r, z, n."""
+    """Parameters of one direction of a layer: (3 h, f), (3 h, h), (3 h,), (3 h,), rows r, z, n."""
 
     input: Tensor
     state: Tensor
@@ -32,10 +32,10 @@ class Weights(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """How a layer's direction is computed.
+    """How one direction of a layer is computed.
 
-    steps: None if every step has an input of its own (t, b, f), else how many see the one input (b, f).
-    shared: all rows begin in one state (1, h), whose products are those of one row.
+    steps: None if every step has its own input (t, b, f), otherwise the number of steps that share the input (b, f).
+    shared: all rows start from the same state (1, h), so that its products are computed for one row only.
     """
 
     steps: int | None
@@ -44,7 +44,7 @@ class Plan(NamedTuple):
     arithmetic: Arithmetic
 
     def blocks(self, t: int, b: int) -> list[range]:
-        """Steps in the order in which they are computed, by the block of about :data:`_ROWS` rows."""
+        """Steps in the order of computation, in blocks of about :data:`_ROWS` rows."""
         size = max(1, _ROWS // max(b, 1))
         order = range(t - 1, -1, -1) if self.reverse else range(t)
         return [order[k : k + size] for k in range(0, t, size)]
@@ -57,7 +57,7 @@ def _slots(gates: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _parts(gates: Tensor) -> tuple[Tensor, ...]:
-    """(..., 4 h) -> what a step writes: r, z and q (..., 3 h), r and z (..., 2 h), and those of :func:`_slots`."""
+    """(..., 4 h) -> views written by a step: r, z and q (..., 3 h), r and z (..., 2 h), and those of :func:`_slots`."""
     hidden = gates.shape[-1] // 4
     return gates[..., : 3 * hidden], gates[..., : 2 * hidden], *_slots(gates)
 
@@ -67,9 +67,9 @@ def _extent(steps: range) -> slice:
 
 
 def _forward(x: Tensor, h0: Tensor, w: Weights, plan: Plan, keep: bool) -> tuple[Tensor, Tensor | None]:
-    """States (t + 1, b, h), ``h0`` among them, and the gates of all steps (t, b, 4 h) if they are to be kept.
+    """States (t + 1, b, h), including ``h0``, and if ``keep`` the gates of all steps (t, b, 4 h).
 
-    Both have one index per step; the state before step k is k, and after it k + 1; in reverse k + 1 and k.
+    The state before step k has index k, and the one after it k + 1; in reverse, k + 1 and k.
     """
     hidden = w.state.shape[1]
     t, b = (plan.steps, len(x)) if plan.steps is not None else x.shape[:2]
@@ -77,7 +77,7 @@ def _forward(x: Tensor, h0: Tensor, w: Weights, plan: Plan, keep: bool) -> tuple
     states[t if plan.reverse else 0] = h0
     operand = plan.arithmetic.operand
     w_input, w_state = operand(w.input).mT, operand(w.state).mT
-    # r and z need the sum of their biases only.
+    # r and z only need the sum of their biases.
     bias = torch.cat([w.input_bias[: 2 * hidden] + w.state_bias[: 2 * hidden], w.state_bias[2 * hidden :],
                       w.input_bias[2 * hidden :]])  # fmt: skip
 
@@ -94,7 +94,7 @@ def _forward(x: Tensor, h0: Tensor, w: Weights, plan: Plan, keep: bool) -> tuple
         constant_rzq, constant_n = constant[:, : 3 * hidden], constant[:, 3 * hidden :]
     room = t if keep else 1 if constant is not None else len(blocks[0])
     gates = states.new_empty(room, b, 4 * hidden)
-    # Few rows are as quick as their calls: views of all steps are made at once.
+    # With few rows, call overhead dominates: all views are created at once.
     every_state, every_step = states.unbind(0), [part.unbind(0) for part in _parts(gates)]
     for block in blocks:
         here = _extent(block)
@@ -117,7 +117,7 @@ def _forward(x: Tensor, h0: Tensor, w: Weights, plan: Plan, keep: bool) -> tuple
 
 
 class _Recurrence(torch.autograd.Function):
-    """One direction of one layer: input and first state -> states of all steps (t, b, h), and the last one (b, h)."""
+    """One direction of one layer: input and initial state -> states of all steps (t, b, h), and the last one (b, h)."""
 
     @staticmethod
     def forward(ctx: Any, plan: Plan, x: Tensor, h0: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -137,8 +137,8 @@ class _Recurrence(torch.autograd.Function):
         _, need_x, need_h0, *need_weights = ctx.needs_input_grad
         x, states, gates, w_input, w_state = ctx.saved_tensors
         with torch.autocast(x.device.type, enabled=False):
-            found = _backward(ctx.plan, x, states, gates, w_input, w_state, grad, grad_last, need_x, any(need_weights))
-        dx, dh0, *dw = found
+            grads = _backward(ctx.plan, x, states, gates, w_input, w_state, grad, grad_last, need_x, any(need_weights))
+        dx, dh0, *dw = grads
         return (None, dx, dh0 if need_h0 else None, *(g if need else None for g, need in zip(dw, need_weights)))
 
 
@@ -146,7 +146,7 @@ def _backward(
     plan: Plan, x: Tensor, states: Tensor, gates: Tensor, w_input: Tensor, w_state: Tensor,
     grad: Tensor | None, grad_last: Tensor | None, need_x: bool, need_weights: bool,
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
-    """Gradients of input, first state and the four parameters, from those of all states and of the last."""
+    """Gradients of input, initial state and the four parameters, from those of all states and of the last state."""
     t, b, width = gates.shape
     hidden = width // 4
     after = 0 if plan.reverse else 1
@@ -156,11 +156,11 @@ def _backward(
     dh = states.new_zeros(b, hidden) if grad_last is None else grad_last.clone()
     dw_input, dw_state = torch.empty_like(w_input), torch.empty_like(w_state)
     d_bias = states.new_zeros(width)
-    total = states.new_zeros(b, width)  # over steps that see one input
+    total = states.new_zeros(b, width)  # summed over steps that share the input
     dx = states.new_empty(x.shape) if need_x else None
 
     def of_inputs(rows: Tensor, d: Tensor, out: Tensor | None, fresh: bool) -> None:
-        """Gates' gradients (n, 4 h) of inputs (n, f): of the input's weights, the first if ``fresh``, and of inputs."""
+        """From the gates' gradients (n, 4 h): those of the input weights (added unless ``fresh``) and inputs (n, f)."""
         parts = (d[:, : 2 * hidden], slice(None, 2 * hidden)), (d[:, 3 * hidden :], slice(2 * hidden, None))
         for gate, where in parts:
             if need_weights:
@@ -168,7 +168,7 @@ def _backward(
             if out is not None:
                 accumulate(out, gate, wi[where], fresh=where.start is None)
 
-    of_all = None  # gates' gradients of the step after a shared state, added up over rows
+    of_all = None  # gates' gradients of the step after a shared state, summed over rows
     blocks = plan.blocks(t, b)
     room = states.new_empty(len(blocks[0]), b, width, dtype=rounded if low else states.dtype)
     wide = states.new_empty(b, width) if low else None
@@ -221,7 +221,7 @@ def _backward(
 
 
 def run(plan: Plan, x: Tensor, h0: Tensor, w: Weights) -> tuple[Tensor, Tensor]:
-    """States of all steps (t, b, h) and the last (b, h); what gradients need is kept only if one is asked for."""
+    """States of all steps (t, b, h) and the last (b, h); saves tensors for backward only if gradients are needed."""
     if torch.is_grad_enabled() and any(v.requires_grad for v in (x, h0, *w)):
         out: tuple[Tensor, Tensor] = _Recurrence.apply(plan, x, h0, *w)
         return out

@@ -1,8 +1,8 @@
-"""Which rows of a batch this process holds, and what the rows of the other processes say.
+"""Which rows of a batch this process has, and access to the rows of other processes.
 
-A batch of training belongs to all processes together (docs/adr/0075-one-batch-for-all-processes.md): each holds as many
-rows of it, in the order of the ranks. Losses that are means over rows need nothing from here: the mean over the
-processes' means is the batch's. What looks from one row at another, or divides by a count, does.
+A training batch is shared by all processes (docs/adr/0075-one-batch-for-all-processes.md): each has the same number of
+rows, in the order of ranks. Losses that are means over rows do not need this module, since the mean of the processes'
+means is the mean of the batch. Losses that relate rows to each other, or divide by a count, do.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from torch import Tensor
 
 
 class _Gather(torch.autograd.Function):
-    """Rows of all processes; backward keeps this process's.
+    """Gathers the rows of all processes; backward returns this process's rows.
 
-    Times the number of processes: what is computed of the whole batch is the same in each of them, and the mean over
-    their gradients must be the gradient, not its part.
+    They are multiplied by the number of processes: all of them compute the same loss of the whole batch, and the
+    average over their gradients must be its full gradient.
     """
 
     @staticmethod
@@ -34,7 +34,7 @@ class _Gather(torch.autograd.Function):
 
 
 class Rows(NamedTuple):
-    """The place of this process's rows: those of process ``rank`` of ``world``."""
+    """The rows of process ``rank`` out of ``world``."""
 
     rank: int = 0
     world: int = 1
@@ -60,5 +60,5 @@ class Rows(NamedTuple):
         return total / self.world
 
 
-#: A batch that no other process has a part of.
+#: A batch that is not shared with other processes.
 ALONE = Rows()

@@ -1,4 +1,4 @@
-"""Every width of the networks, said once (docs/adr/0052-sizes.md)."""
+"""All widths of the networks, defined once (docs/adr/0052-sizes.md)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, Self
 
 from d2m.core.errors import D2MError
 
-#: Fields that are not widths -> what they may be.
+#: Fields that are not widths -> their choices.
 CHOICES: dict[str, tuple[str, ...]] = {"style_network": ("gru", "statistics")}
 
 
 @dataclass(frozen=True)
 class Widths:
-    """A record of whole numbers of at least 1, and of names from :data:`CHOICES`.
+    """A record of integers of at least 1, and of names from :data:`CHOICES`.
 
-    It travels as a plain dict: in hparams, config.json and conf.
+    It is stored as a plain dict in hparams, config.json and conf.
     """
 
     def __post_init__(self) -> None:
@@ -33,13 +33,13 @@ class Widths:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of :meth:`to_dict`. A width with a default may be missing: files older than it have that one.
+        """The inverse of :meth:`to_dict`. A missing width that has a default takes it, for files older than the width.
 
         Raises:
             D2MError: one line that names an unknown, missing or invalid width, or an unknown choice.
         """
         if not isinstance(values, Mapping):
-            raise D2MError(f"sizes: {values!r} is no mapping of names to whole numbers")
+            raise D2MError(f"sizes: {values!r} is not a mapping of names to whole numbers")
         known = {f.name: f.default is MISSING for f in fields(cls)}
         unknown = sorted(str(k) for k in values.keys() - known.keys())
         if unknown:
@@ -52,16 +52,16 @@ class Widths:
 
 @dataclass(frozen=True)
 class Sizes(Widths):
-    """Widths of the networks that dance; a stage that has only some of them (stage 1) ignores the others.
+    """Widths of the networks that dance; a stage with only some of them (stage 1) ignores the others.
 
     Attributes:
         n_genres: classes of the music style network.
         z_ini, z_mov, z_dan: latents (the paper's: 10, 512, 512).
         movement_hidden, unit_hidden, dance_encoder_hidden, dance_decoder_hidden: GRUs (the paper's: 1024).
-        n_features: music features of a frame, the corpus's.
-        style: the style of music, and the noise that joins it (the paper's: 30).
+        n_features: music features per frame, as in the corpus.
+        style: width of the music style, and of the noise concatenated to it (the paper's: 30).
         discriminator_hidden: first layer of both discriminators (the paper's: 1024).
-        style_network: not a width, but which network reads the music, one of :data:`d2m.nets.music_style.NETWORKS`
+        style_network: not a width, but the network that encodes the music, one of :data:`d2m.nets.music_style.NETWORKS`
             (the paper's: gru).
     """
 
@@ -81,16 +81,16 @@ class Sizes(Widths):
 
 @dataclass(frozen=True)
 class MotionSizes(Widths):
-    """Widths of the motion classifier, which no other network shares: classes, and the width of guide and judge."""
+    """Widths of the motion classifier, which shares none with other networks: classes, and width of guide and judge."""
 
     n_genres: int
     hidden: int
 
 
 def sizes_in(hparams: Mapping[str, Any]) -> dict[str, Any]:
-    """The plain sizes among a checkpoint's hparams; before docs/adr/0052-sizes.md each width was an hparam of its own.
+    """The sizes in a checkpoint's hparams; before docs/adr/0052-sizes.md, each width was a separate hparam.
 
-    For :meth:`Sizes.from_dict`, which judges them.
+    To be passed to :meth:`Sizes.from_dict`, which validates them.
     """
     if "sizes" in hparams:
         return dict(hparams["sizes"])

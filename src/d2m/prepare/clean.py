@@ -20,21 +20,17 @@ from d2m.core.errors import D2MError
 from d2m.core.skeleton import FPS, JOINTS
 from d2m.motion.kinematics import torso_length
 from d2m.prepare.filters import (
-    TORSO_PX,
     drop_broken_frames,
     drop_jumps,
     drop_long_limbs,
     fill_gaps,
     long_gaps,
     mend_sides,
-    normalise_scale,
-    one_euro,
     runs,
-    savitzky_golay,
     scene_cuts,
     seen,
-    to_fps,
 )
+from d2m.prepare.smooth import TORSO_PX, normalise_scale, one_euro, savitzky_golay, to_fps
 from d2m.prepare.sources.clip import PoseClip
 
 SMOOTHINGS = ("auto", "savgol", "one_euro", "none")

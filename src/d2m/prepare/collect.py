@@ -20,10 +20,8 @@ import hashlib
 import io
 import json
 import os
-import re
 import sys
-import unicodedata
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +35,7 @@ from d2m.data.manifest import MANIFEST
 from d2m.music.audio import MIN_SECONDS
 from d2m.music.sound import Sound, open_sound
 from d2m.prepare.fetch import Fetcher
+from d2m.prepare.songlist import Row, Span, read_rows
 
 #: Options and their defaults. silence_db: below this RMS (dBFS) a 50 ms window is silent. min_silence_s: shorter
 #: silences are music. min_s: shorter stretches are left out. The rest: :class:`d2m.prepare.fetch.Fetcher`.
@@ -47,105 +46,6 @@ OPTIONS: dict[str, Any] = {
 _FIELDS = ("name", "genre", "audio", "pose", "group", "start", "end", "licence", "title", "source")
 _WINDOW_S = 0.05
 _STATE = ".collected"
-
-Span = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the CSV: a file or address, and what to take of it (seconds of the file)."""
-
-    name: str
-    source: str
-    local: bool
-    genre: str
-    title: str = ""
-    start: float = 0.0
-    end: float | None = None
-    licence: str = ""
-    not_music: tuple[Span, ...] = ()
-    group: str = ""
-    pose: str = ""
-
-
-def parse_spans(text: str, where: str) -> tuple[Span, ...]:
-    """``12.0-15.5;80-90`` -> ((12.0, 15.5), (80.0, 90.0)).
-
-    Raises:
-        D2MError: anything else.
-    """
-    spans: list[Span] = []
-    for part in filter(None, (p.strip() for p in text.split(";"))):
-        match = re.fullmatch(r"(\d+(?:\.\d*)?)\s*-\s*(\d+(?:\.\d*)?)", part)
-        if not match or float(match[2]) <= float(match[1]):
-            raise D2MError(f"{where}: not_music holds '{part}'; write seconds as 12.0-15.5;80-90")
-        spans.append((float(match[1]), float(match[2])))
-    return tuple(spans)
-
-
-def _slug(text: str) -> str:
-    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "_", ascii_text).strip("_")[:60]
-
-
-def read_rows(path: str | Path) -> list[Row]:
-    """Read the CSV.
-
-    Raises:
-        D2MError: no file, no CSV, missing column or value, bad seconds, a name used twice, no row.
-    """
-    path = Path(path)
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as f:
-            reader = csv.DictReader(f)
-            reader.fieldnames = header = [h.strip() for h in reader.fieldnames or ()]
-            lines = [{k: (v or "").strip() for k, v in row.items() if isinstance(k, str)} for row in reader]
-    except FileNotFoundError as e:
-        raise D2MError(f"{path}: no such file; give a CSV with the columns url or path, and genre") from e
-    except (OSError, UnicodeDecodeError, csv.Error) as e:
-        raise D2MError(f"{path}: not readable as CSV ({e}); save it in UTF-8 with commas") from e
-    if "genre" not in header or not {"url", "path"} & set(header):
-        raise D2MError(f"{path}: the first line must name genre, and url or path")
-    rows: list[Row] = []
-    for number, line in enumerate(lines, start=2):
-        if any(line.values()):
-            rows.append(_row(line, f"{path} line {number}", path.parent))
-    if not rows:
-        raise D2MError(f"{path}: lists no songs; add one line per song")
-    for name in {r.name for r in rows}:
-        if sum(r.name == name for r in rows) > 1:
-            raise D2MError(f"{path}: the name '{name}' is used twice; fill in the column name, or change the titles")
-    return rows
-
-
-def _row(line: dict[str, str], where: str, folder: Path) -> Row:
-    url, local = line.get("url", ""), line.get("path", "")
-    if bool(url) == bool(local):
-        raise D2MError(f"{where}: give either url or path")
-    if not line["genre"]:
-        raise D2MError(f"{where}: genre is empty; every song needs one")
-    seconds: list[float | None] = []
-    for column in ("start", "end"):
-        text = line.get(column, "")
-        try:
-            value = float(text) if text else None
-        except ValueError:
-            value = -1.0
-        if value is not None and not 0 <= value < float("inf"):
-            raise D2MError(f"{where}: {column} is '{text}'; write seconds (0 or more) or leave it empty")
-        seconds.append(value)
-    start, end = seconds[0] or 0.0, seconds[1]
-    if end is not None and end <= start:
-        raise D2MError(f"{where}: end {end:g} is not after start {start:g}; correct the times")
-    key = hashlib.sha256((url or local).encode()).hexdigest()[:8]
-    name = line.get("name") or _slug(line.get("title", "")) or f"song_{key}"
-    if not re.fullmatch(r"[^/\\\0]+", name) or name.startswith("."):
-        raise D2MError(f"{where}: the name '{name}' is not a valid file name; use letters, digits, _ and -")
-    return Row(
-        name, url or str(folder / local), not url, line["genre"], line.get("title", ""), start, end,
-        line.get("licence", ""), parse_spans(line.get("not_music", ""), where), line.get("group") or name,
-        str(folder / line["pose"]) if line.get("pose") else "",
-    )  # fmt: skip
 
 
 def loud_windows(sound: Sound, silence_db: float) -> NDArray[np.bool_]:

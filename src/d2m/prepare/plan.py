@@ -127,13 +127,14 @@ def make_plan(
     for recording, reason in everything[number::count]:
         try:
             own = options.of(recording)
+            begins = recording.beginning(own.stated.audio_offset or 0.0).audio_start_s
         except D2MError as e:
             raise D2MError(f"{raw / MANIFEST}: {recording.name}: {e}") from e
         key = "" if reason else part_key(recording, own, hashes)
         audio = os.path.relpath(recording.audio, raw) if recording.audio else ""
         sound = hashes.of(recording.audio) if key and recording.audio else ""
         lines.append(
-            Line(recording.name, recording.genre, recording.group, recording.start_s, audio, recording.licence, key,
+            Line(recording.name, recording.genre, recording.group, begins, audio, recording.licence, key,
                  reason, "" if sound == MISSING else sound)
         )  # fmt: skip
         if key:

@@ -19,13 +19,17 @@ from d2m.core.skeleton import JOINTS, LEFT_HIP, NECK, RIGHT_HIP
 from d2m.motion.kinematics import hip_midpoint, torso_length
 from d2m.prepare.sources import SOURCES, PoseClip
 from d2m.prepare.sources.axes import LEG_CM, UNITS, guess_unit, leg_length, uprightness
-from d2m.prepare.sources.orders import check_joints
+from d2m.prepare.sources.openpose import RATE_FILE
+from d2m.prepare.sources.orders import is_body
+from d2m.prepare.sources.swapped import find_swapped
 from d2m.prepare.stated import Stated, bring
 
 Floats = NDArray[np.float64]
 
 #: Legs in cm, hip to ankle: of a child of four to a giant; and of anybody, if the unit is stated.
 _LEGS_CM, _ANY_LEGS_CM = (45.0, 130.0), (15.0, 250.0)
+#: In space no body is flatter than this share of its torso, from side to side of the file's third axis.
+_DEPTH = 0.05
 #: No torso in a picture is smaller than this many pixels.
 _TORSO_PX = 3.0
 #: Nor does one fill so many pictures. Smaller ones are stated of coordinates in hundredths or the like.
@@ -40,11 +44,16 @@ _TOO_FAST = 7.0
 #: Of a motion with fewer frames per second than this, hands and feet move faster, or not at all: poses at 30 frames
 #: per second that are taken for 3 do neither.
 _FEW_FPS, _TOO_SLOW, _STILL = 12.0, 0.45, 0.02
+#: No dance is recorded at fewer frames per second: the file, or what reads it, is wrong, unless the user says so.
+_FEWEST_FPS = 8.0
+#: Numbers that end here are shares, those that end at a hundred percentages, of a picture's sides.
+_SHARE, _PERCENT = 1.3, 100.0
 _FEWEST_FRAMES, _ENOUGH_FRAMES = 8, 600
 _MIN_CONFIDENCE = 0.1
 _RATES = (10.0, 12.0, 12.5, 15.0, 20.0, 23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0, 100.0, 120.0, 240.0)
 _ENDS = tuple(JOINTS.index(f"{side}_{joint}") for joint in ("wrist", "ankle") for side in ("right", "left"))
 #: How joints are named, of the sources that name them.
+_LEAVE = "leave the recording out"
 _NAMES = {"npz": "correct its joint_names", "bvh": "name the joints, names={left_wrist:JOINT,...}"}
 #: Options that only some sources read.
 _READ_BY = {
@@ -63,6 +72,13 @@ def check_stated(source: str, stated: Stated) -> None:
     for option in stated.plain():
         if not reads(source, option):
             raise D2MError(f"source={source} does not take {option}=; {', '.join(_READ_BY[option])} do")
+
+
+def assumes_rate(source: str, path: Path, stated: Stated) -> bool:
+    """Whether a recording's rate is neither in its files nor stated."""
+    if source == "openpose":
+        return not stated.fps and not (path / RATE_FILE).is_file()
+    return source == "coco17" and not stated.fps and path.suffix.lower() in (".json", ".npy")
 
 
 def read_pose(source: str, path: Path, stated: Stated) -> PoseClip:
@@ -101,24 +117,35 @@ def look(clip: PoseClip, stated: Stated, where: str, source: str = "npz") -> Non
         warnings.simplefilter("ignore", RuntimeWarning)  # joints that are never seen
         some = x[:: max(1, len(x) // _ENOUGH_FRAMES)]
         if x.shape[-1] == 3:
-            _look_at_unit(some, stated, where)
+            if source == "npz":
+                _look_at_depth(some, where)
+            _look_at_unit(some, stated, where, clip.cm_per_unit)
         else:
             _look_at_pixels(some, stated, where)
-        check_joints(some, _NAMES.get(source, "leave the recording out"), where)
+        _look_at_limbs(some, clip.seconds, stated, where, source)
         _look_at_up(some, stated, where)
         if x.shape[-1] == 3:
             _look_at_sides(some, stated, where)
-        _look_at_rate(x, clip.fps, where, reads(source, "fps"))
+        _look_at_rate(x, clip.fps, where, reads(source, "fps"), stated.fps is not None)
 
 
-def _look_at_unit(x: Floats, stated: Stated, where: str) -> None:
+def _look_at_depth(x: Floats, where: str) -> None:
+    depth = np.nanmedian(np.nanmax(x[..., 2], axis=1) - np.nanmin(x[..., 2], axis=1))
+    if depth < _DEPTH * torso_length(x):
+        raise D2MError(
+            f"{where}: a body without depth, its third numbers are no coordinates; save poses of pictures as joints "
+            "(frames, 14, 2) and confidence (frames, 14)"
+        )
+
+
+def _look_at_unit(x: Floats, stated: Stated, where: str, applied: float) -> None:
     leg = leg_length(x)
     low, high = _LEGS_CM if stated.unit is None else _ANY_LEGS_CM
     if not np.isfinite(leg) or low <= leg <= high:
         return
     if stated.unit is None:
-        unit = guess_unit(leg)
-        mend = f"unit={unit}" if unit and UNITS[unit] != 1.0 else f"unit={LEG_CM / max(leg, 1e-9):.4g}"
+        unit = guess_unit(leg / applied)
+        mend = f"unit={unit}" if unit and UNITS[unit] != applied else f"unit={LEG_CM * applied / max(leg, 1e-9):.4g}"
         raise D2MError(f"{where}: its legs would be {leg:.3g} cm long; set {mend}, or unit=auto if recordings differ")
     raise D2MError(
         f"{where}: its legs would be {leg:.3g} cm long with unit={stated.unit}; set unit=auto, or the right one"
@@ -126,14 +153,49 @@ def _look_at_unit(x: Floats, stated: Stated, where: str) -> None:
 
 
 def _look_at_pixels(x: Floats, stated: Stated, where: str) -> None:
-    torso = torso_length(x)
+    torso, largest, least = torso_length(x), float(np.nanmax(np.abs(x))), float(np.nanmin(x))
     if torso < _TORSO_PX:
+        square = f"{100 / torso:.3g}"
+        shares = f"set picture=[{square},{square}] (both coordinates divided by one length)"
+        if largest < _SHARE:
+            shares = (
+                "set picture=[WIDTH,HEIGHT], its size in pixels, e.g. picture=[1280,720], if they are shares of its "
+                f"sides (0 to 1, -1 to 1); if both were divided by one length, e.g. picture=[{square},{square}]"
+            )  # fmt: skip
+        raise D2MError(f"{where}: a torso of {torso:.2g} pixels, so its coordinates are no pixels; {shares}")
+    if stated.picture is None and least >= 0 and largest <= _PERCENT and torso > 0.1 * largest:
         raise D2MError(
-            f"{where}: a torso of {torso:.2g} pixels; if its coordinates are shares of the picture (0 to 1), "
-            "set picture=[WIDTH,HEIGHT], its size in pixels, e.g. picture=[1280,720]"
-        )  # fmt: skip
+            f"{where}: its coordinates end at {largest:.0f}: if they are percentages of a picture's sides, "
+            "set picture=[12.8,7.2] for one of 1280 x 720; if they are pixels, picture=[1,1]"
+        )
     if stated.picture is not None and torso > _PICTURES * max(*stated.picture, _SMALLEST_PX):
         raise D2MError(f"{where}: a torso of {torso:.0f} pixels; its coordinates are pixels: omit picture=")
+
+
+def _look_at_limbs(x: Floats, seconds: float, stated: Stated, where: str, source: str) -> None:
+    mend, form = _NAMES.get(source, _LEAVE), "its joints form no body, they are not what they are called"
+    found = find_swapped(x, seconds) if is_body(x) else ((), None)
+    if found is None:
+        return
+    pairs, span = found
+    width, height = stated.picture or (1.0, 1.0)
+    if width != height:
+        side = f"{max(width, height):g}"
+        raise D2MError(
+            f"{where}: with picture=[{width:g},{height:g}] its limbs are no human's; if both coordinates were divided "
+            f"by one length, set picture=[{side},{side}]"
+        )
+    if not pairs:
+        raise D2MError(f"{where}: {form}; {mend}")
+    one, other = (" and ".join(JOINTS[pair[i]] for pair in pairs) for i in (0, 1))
+    when = f" from {span[0]:.0f} to {span[1]:.0f} s" if span else ""
+    if source == "bvh":
+        mend = f"name them, names={{{','.join(f'{JOINTS[j]}:JOINT' for pair in pairs for j in pair)}}}"
+    elif source == "npz" and span is not None:
+        mend = "correct them there, or prepare the rest (start, end)"
+    elif source != "npz":
+        mend = "leave it out, or write an npz with joint_names"
+    raise D2MError(f"{where}: {one} and {other} are exchanged{when}: no human has such limbs; {mend}")
 
 
 def _look_at_up(x: Floats, stated: Stated, where: str) -> None:
@@ -178,7 +240,10 @@ def _look_at_sides(x: Floats, stated: Stated, where: str) -> None:
     )
 
 
-def _look_at_rate(x: Floats, fps: float, where: str, may_state: bool) -> None:
+def _look_at_rate(x: Floats, fps: float, where: str, may_state: bool, is_stated: bool) -> None:
+    if fps < _FEWEST_FPS and not is_stated:
+        mend = f"set the right rate, e.g. fps=30 (fps={fps:g} if it is right)" if may_state else "leave it out"
+        raise D2MError(f"{where}: {fps:g} frames per second are too few for a dance; {mend}")
     step = max(1, round(0.1 * fps))
     about = x[:, _ENDS] - hip_midpoint(x)[:, None]
     torso = torso_length(x)

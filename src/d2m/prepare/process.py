@@ -146,13 +146,14 @@ def process(recording: Recording, options: Options) -> Prepared:
     Raises:
         D2MError: its files cannot be used.
     """
+    recording = recording.beginning(options.of(recording).stated.audio_offset or 0.0)
     cleaned, joints, wave = read_recording(recording, options)
     hears = front_end(options.front_end)
     song_features, beats, onsets = np.empty((0, hears.width), np.float32), np.empty(0), np.empty(0)
     length, bpm = len(joints) / FPS, float("nan")
     if wave is not None:
         envelope = onset_strength(wave)
-        song_features, length = hears.features(wave, recording.audio, recording.start_s), seconds(wave)
+        song_features, length = hears.features(wave, recording.audio, recording.audio_start_s), seconds(wave)
         beats = track(wave, options.beats, options.checkpoint, envelope)
         onsets, bpm = onsets_from(envelope, len(wave)), tempo(beats)
     body = body_of(joints)
@@ -185,9 +186,10 @@ def read_recording(
         D2MError: as :func:`process`.
     """
     options = options.of(recording)
+    recording = recording.beginning(options.stated.audio_offset or 0.0)
     clip = read_pose(options.source, recording.pose, options.stated)
     cleaned = clean(clip, **{"name": str(recording.pose), **options.clean})
-    joints = _excerpt(cleaned.joints, recording, FPS)
+    joints = _excerpt(cleaned.joints, recording.start_s, recording.end_s, FPS)
     wave = _song(recording)
     if wave is not None:
         rate = clip.fps if reads(options.source, "fps") else None
@@ -211,15 +213,21 @@ def pictures(body: NDArray[np.floating], flat: bool, options: Options) -> NDArra
     return project(body, (0.0,)) if flat else CAMERAS[options.camera](body, options.yaws)
 
 
-def _excerpt(x: NDArray[Any], recording: Recording, rate: int) -> NDArray[Any]:
-    end = None if recording.end_s is None else round(recording.end_s * rate)
-    return x[round(recording.start_s * rate) : end]
+def _excerpt(x: NDArray[Any], start_s: float, end_s: float | None, rate: int) -> NDArray[Any]:
+    return x[round(start_s * rate) : None if end_s is None else round(end_s * rate)]
 
 
 def _song(recording: Recording) -> NDArray[np.float32] | None:
     if recording.audio is None or (recording.audio == recording.pose and not _has_sound(recording.audio)):
         return None
-    return np.asarray(_excerpt(load_song(recording.audio), recording, SAMPLE_RATE), np.float32)
+    wave = load_song(recording.audio)
+    part = np.asarray(_excerpt(wave, recording.audio_start_s, recording.audio_end_s, SAMPLE_RATE), np.float32)
+    if not len(part):
+        raise D2MError(
+            f"{recording.audio}: its {seconds(wave):.1f} s end before the part to use begins, at "
+            f"{recording.audio_start_s:.1f} s; correct start or audio_offset"
+        )
+    return part
 
 
 def _has_sound(video: Path) -> bool:
@@ -245,8 +253,11 @@ def _match(
         frames = min(len(joints), int(song * FPS + 0.5))
         return joints[:frames], wave[: round(frames / FPS * SAMPLE_RATE)]
     if abs(motion - song) > max_gap_s:
-        whole = recording.start_s == 0.0 and recording.end_s is None
-        hint = likely_rate(fps, motion, song) if whole and fps is not None else ""
+        offset = recording.offset_s
+        whole = recording.start_s == max(0.0, offset) and recording.end_s is None
+        hint = likely_rate(fps, motion, song) if whole and fps is not None and not offset else ""
+        if whole:
+            hint += f"; if they end together, set audio_offset={motion - song + offset:.2f}"
         raise D2MError(
             f"{recording.pose}: {motion:.1f} s of motion but {song:.1f} s of music ({recording.audio}); "
             f"they may differ by max_gap_s={max_gap_s:g}{hint}"

@@ -8,17 +8,20 @@ from __future__ import annotations
 import math
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from d2m.core.errors import D2MError
+from d2m.data.manifest import Recording
 from d2m.music.beats import BeatTracker, check_tracker
 from d2m.prepare.assemble import is_whole
 from d2m.prepare.build import build, build_shard, merge, refuse_foreign
 from d2m.prepare.discover import find_recordings
 from d2m.prepare.parts import HASHES, Hashes, unwritable
 from d2m.prepare.plan import SplitOptions, make_plan, parse_shard
+from d2m.prepare.plausible import assumes_rate
 from d2m.prepare.process import YAWS, Options
 from d2m.prepare.stated import STATED, read_stated
 
@@ -36,6 +39,15 @@ def _workers(asked: int | None, recordings: int) -> int:
     if asked < 1:
         raise D2MError(f"workers={asked}: give 1 or more")
     return asked
+
+
+def _say_assumed(recordings: Sequence[Recording], options: Options) -> None:
+    """Name on standard error what nothing can check: rates that are assumed, of recordings without music."""
+    silent = [r for r in recordings if r.audio is None]
+    assumed = [r.name for r in silent if assumes_rate((own := options.of(r)).source, r.pose, own.stated)]
+    if assumed:
+        more = f" and {len(assumed) - 1} more" if len(assumed) > 1 else ""
+        print(f"taken to have 30 frames per second: {assumed[0]}{more}; state another with fps=", file=sys.stderr)
 
 
 def prepare(
@@ -89,6 +101,7 @@ def prepare(
         raise unwritable(out, e) from e
     hashes = Hashes(out / HASHES)
     plan, jobs = make_plan(raw, found, options, splits, hashes)
+    _say_assumed(found.recordings, options)
     hashes.save()
     target = out / f"corpus-{plan.digest[:16]}"
     if not is_whole(target, plan.digest):
@@ -127,6 +140,7 @@ def prepare_into(
     found = find_recordings(source, options.source, group_by, groups, licence, skip=target)
     hashes = Hashes(target / HASHES)
     plan, jobs = make_plan(source, found, options, splits, hashes, number)
+    _say_assumed(found.recordings, options)
     workers = _workers(workers, len(jobs))
     if number[1] > 1:
         usable = build_shard(target, source, plan, jobs, options, number, workers, strict, retry=True)

@@ -1,4 +1,4 @@
-"""What the user states about poses if their file does not: unit, up axis, rate, order of points, picture size, sides.
+"""What the user states if files do not: poses' unit, up axis, rate, order of points, picture size, sides; their sound.
 
 Everything is None by default: the format's own convention then applies (docs/data.md), and
 :mod:`d2m.prepare.plausible` checks whether it can be right.
@@ -41,6 +41,8 @@ class Stated:
         sees in the mirrored film; in space x is turned over, as in a left-handed file. False says that it is right.
     swap_sides: exchange the names left and right.
     names: our joint -> the rig's, for BVH.
+    audio_offset: the second of the poses at which the audio file begins, as FFmpeg's -itsoffset has it; below 0 if the
+        audio began first.
     """
 
     unit: str | float | None = None
@@ -51,6 +53,7 @@ class Stated:
     mirror: bool | None = None
     swap_sides: bool | None = None
     names: Mapping[str, str] = field(default_factory=dict)
+    audio_offset: float | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.unit, str) and self.unit not in (*UNITS, "auto"):
@@ -71,6 +74,8 @@ class Stated:
         for key in ("mirror", "swap_sides"):
             if not isinstance(getattr(self, key), bool | None):
                 raise D2MError(f"{key}={getattr(self, key)}: give true or false")
+        if self.audio_offset is not None and not _number(self.audio_offset, -1e5, 1e5):
+            raise D2MError(f"audio_offset={self.audio_offset}: give the second of the poses at which the sound begins")
         if not isinstance(self.names, Mapping):
             raise D2MError(f"names={self.names}: map our joints to the rig's, as in names={{left_wrist:Hand_L}}")
         if strangers := [str(k) for k in self.names if k not in JOINTS]:
@@ -109,7 +114,7 @@ def _cell(key: str, text: str) -> Any:
         return {"true": True, "false": False}.get(text.lower(), text)
     if key == "picture":
         return [_plain_number(n) for n in text.strip("[]").replace("x", ",").split(",")]
-    return _plain_number(text) if key in ("unit", "fps") else text
+    return _plain_number(text) if key in ("unit", "fps", "audio_offset") else text
 
 
 def _plain_number(text: str) -> float | str:

@@ -1,1 +1,1 @@
-"""Readings, what is written about dances and latents, and the pages that show them."""
+"""Analyses of dances and latents ("readings"), evaluation, and the pages that show them."""

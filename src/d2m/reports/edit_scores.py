@@ -1,4 +1,4 @@
-"""Edited dances on the axes of :mod:`d2m.metrics.edit_axes`: what is measured, and the real dances that anchor it."""
+"""Scores of edited dances on the axes of :mod:`d2m.metrics.edit_axes`: raw measures, and anchors from real dances."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ Poses = NDArray[np.floating]
 Floats = NDArray[np.float64]
 
 AXES = ("success", "content", "naturalness")
-#: name -> (of (dance, original), what an unedited dance has).
+#: name -> (function of (dance, original), its value for an unedited dance).
 CONTENT = {
     "poses": (pose_correlation, 1.0),
     "poses in time": (aligned_distance, 0.0),
     "structure": (structure_correlation, 1.0),
     "beats": (beat_agreement, 1.0),
 }
-#: How far from real dances of the target genre, on a logarithmic scale: jerk, how fast the bones' projected lengths
-#: change (their drift over windows would be smaller, not larger, of shuffled frames), the network's features, the steps
-#: from unit to unit.
+#: Distance from real dances of the target genre, on a logarithmic scale: jerk, rate of change of the projected bone
+#: lengths (their drift over windows would decrease, not increase, for shuffled frames), features of the network, and
+#: displacement between units.
 NATURALNESS = ("jerk", "bones", "features", "seams")
-#: A judge to whom real dances are less than this above random edits cannot tell success, and a part of naturalness
-#: whose anchors are nearer than this (a tenth of a natural logarithm) tells nothing.
+#: Success cannot be measured by a judge that scores real dances less than this above random edits, nor naturalness by a
+#: measure whose anchors are closer than this (a tenth of a natural logarithm).
 LEAST_GAP = 0.1
-#: What the parts need: structure three seconds, a seam two units.
+#: Minimum duration: structure needs three seconds, a seam two units.
 LEAST_SECONDS = 3.0
-#: Views of every training recording that the references are made of, at most.
+#: Maximum number of views per training recording used for references.
 _VIEWS = 2
 
 
 def content_of(dance: Poses, original: Poses) -> dict[str, float]:
-    """Every part of the axis content, raw, of dances (t, 14, 2); the longer one is cut."""
+    """All raw measures of the axis content, for dances (t, 14, 2); the longer one is truncated."""
     n = min(len(dance), len(original))
     return {k: f(dance[:n], original[:n]) for k, (f, _) in CONTENT.items()}
 
 
 def content_axis(raw: Mapping[str, float], zeros: Mapping[str, float]) -> float:
-    """Mean over the parts between another song's dance (``zeros``) and the unedited dance."""
+    """Mean over the measures, scaled from another song's dance (0, ``zeros``) to the unedited dance (1)."""
     return float(np.mean([anchored(raw[k], zeros[k], one) for k, (_, one) in CONTENT.items()]))
 
 
@@ -101,7 +101,7 @@ def reference_of(corpus: Corpus, genre: str, judges: Judges, frames: int) -> Gen
 def naturalness_of(
     poses: Poses, unwarped: Poses, scale: float, features: Floats, reference: GenreReference
 ) -> dict[str, float]:
-    """Every part of the axis naturalness, raw: lower is nearer to real.
+    """All raw measures of the axis naturalness; lower is closer to real dances.
 
     Args:
         poses: (t, 14, 2) px on the song's time. unwarped: as decoded. scale: px per torso length.
@@ -114,7 +114,7 @@ def naturalness_of(
 def real_row(
     corpus: Corpus, i: int, frames: int, judges: Judges, reference: GenreReference, seed: int
 ) -> dict[str, dict[str, float] | list[list[float]]]:
-    """A real dance as an anchor: "judged", and naturalness raw as it is ("real") and with its frames "shuffled"."""
+    """A real dance as an anchor: "judged", and raw naturalness unchanged ("real") and with "shuffled" frames."""
     scale = real_scale(corpus, i)
     poses = np.asarray(corpus.song_poses(i)[:frames])
     shuffled = poses[np.random.default_rng([seed, i]).permutation(len(poses))]
@@ -129,20 +129,20 @@ Anchors = dict[str, tuple[float, float]]
 
 
 def natural_anchors(rows: Sequence[Mapping[str, Mapping[str, float]]]) -> Anchors:
-    """Part -> (zero, one), means over real dances of a genre (:func:`real_row`), without parts that tell nothing."""
+    """Measure -> (zero, one), means over real dances of a genre (:func:`real_row`), without uninformative measures."""
     pairs = {k: tuple(float(np.mean([r[kind][k] for r in rows])) for kind in ("shuffled", "real")) for k in NATURALNESS}
     return {k: (zero, one) for k, (zero, one) in pairs.items() if zero - one >= LEAST_GAP}
 
 
 def naturalness_axis(raw: Mapping[str, float], anchors: Anchors) -> float:
-    """Mean over the parts that have anchors; nan if none has."""
+    """Mean over the measures with anchors; NaN if there are none."""
     return float(np.mean([anchored(raw[k], *pair) for k, pair in anchors.items()])) if anchors else float("nan")
 
 
 def success_by_judge(p: ArrayLike, random: ArrayLike, random_mean: ArrayLike, real: ArrayLike) -> Floats:
     """(judges,) (p - random) / (real - random_mean): probabilities of the target genre by every judge.
 
-    nan for a judge to whom real dances are less than :data:`LEAST_GAP` above random edits.
+    NaN for a judge that scores real dances less than :data:`LEAST_GAP` above random edits.
 
     Args:
         p: of the edited dance. random: of the same dance moved as far at random. random_mean: the same, over songs.
@@ -154,7 +154,7 @@ def success_by_judge(p: ArrayLike, random: ArrayLike, random_mean: ArrayLike, re
 
 
 def known_mean(values: ArrayLike) -> float:
-    """Mean of what is not nan; nan if nothing is."""
+    """Mean ignoring NaN; NaN if there are no values."""
     x = np.asarray(values, np.float64)
     x = x[~np.isnan(x)]
     return float(x.mean()) if len(x) else float("nan")

@@ -1,4 +1,4 @@
-"""The songs that a study's arguments name, and their latents."""
+"""The songs selected by a study's arguments, and their latents."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def source_of(a: dict[str, Any], *keys: str) -> str:
     """The one of these keys that is given.
 
     Raises:
-        D2MError: none or several.
+        D2MError: none or several are given.
     """
     given = [k for k in keys if a[k] is not None]
     if len(given) != 1:
@@ -30,7 +30,7 @@ def source_of(a: dict[str, Any], *keys: str) -> str:
 
 
 def how_of(a: dict[str, Any]) -> Extraction:
-    """How to extract."""
+    """The extraction options in the arguments."""
     return Extraction(a["window"], a["draws"], a["noise"], a["seed"])
 
 

@@ -34,7 +34,7 @@ from d2m.prepare.sources.pickles import load_arrays
 @dataclass(frozen=True, eq=False)
 class ReadDance:
     """views: of a file's dance, from every yaw. name: the file's. clip: what its reading filled in. has_song: whether
-    music was found."""
+    there is music."""
 
     name: str
     views: list[DanceToSong]
@@ -176,10 +176,10 @@ def read_dances(
     if not Path(folder).is_dir():
         raise D2MError(f"{key}={folder}: no such folder; give the folder of the dances")
     try:
-        found = find_recordings(folder, options.source)
+        listing = find_recordings(folder, options.source)
     except D2MError as e:
         raise D2MError(f"{key}={e}") from e
-    recordings = found.recordings
+    recordings = listing.recordings
     if not recordings:
         raise D2MError(f"{key}={folder}: no dances; give the folder of the dances")
     if music is not None:
@@ -204,6 +204,7 @@ def _with_songs(recordings: list[Recording], songs: Songs, music: str | Path) ->
 
 
 def _read(recording: Recording, options: Options, genres: Mapping[str, tuple[str, str]]) -> ReadDance:
+    begins = recording.beginning(options.of(recording).stated.audio_offset or 0.0)
     clip, joints, wave = read_recording(recording, options)
     poses = pictures(body_of(joints), joints.shape[-1] == 2, options)
     aist = AIST_NAME.match(recording.pose.name)
@@ -215,7 +216,7 @@ def _read(recording: Recording, options: Options, genres: Mapping[str, tuple[str
     if wave is not None:
         tracker = BeatTracker(options.beats)
         beats = track(wave, tracker, options.checkpoint, onset_strength(wave))
-        features = front_end(options.front_end).features(wave, recording.audio, recording.start_s)
+        features = front_end(options.front_end).features(wave, recording.audio, begins.audio_start_s)
     views = [DanceToSong(name, genre, view, FPS, beats, features) for view in poses]
     return ReadDance(recording.name, views, clip, wave is not None)
 
@@ -226,7 +227,8 @@ def _with_feet(read: ReadDance, recording: Recording, options: Options) -> ReadD
     feet = read_feet(own.source, recording.pose, own.stated)
     if feet is None:
         return read
-    first, fps = round(recording.start_s * read.clip.native_fps), read.clip.native_fps
+    start_s = recording.beginning(own.stated.audio_offset or 0.0).start_s
+    first, fps = round(start_s * read.clip.native_fps), read.clip.native_fps
     n = min(len(feet) - first, round(read.views[0].seconds * fps))
     at = np.arange(n) * (FPS / fps)
     view = read.views[0]  # feet are the same from everywhere

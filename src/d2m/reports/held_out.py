@@ -1,4 +1,4 @@
-"""Held-out recordings of a corpus: which they are, dances to them, and the real dances' scale and energy."""
+"""Held-out recordings of a corpus, dances to them, and the scale and energy of the real dances."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HELD_OUT = ("val", "test")
 
 
 def held_out_songs(corpus: Corpus) -> list[int]:
-    """Recordings with music of the validation and test splits; no weight was fitted or chosen on them."""
+    """Recordings with music in the validation and test splits."""
     return [int(i) for split in HELD_OUT for i in corpus.recordings_in(split, with_music=True)]
 
 
@@ -27,8 +27,8 @@ def held_out_songs(corpus: Corpus) -> list[int]:
 def reconstruction_error(generator: DanceGenerator, corpus: Corpus) -> dict[str, float]:
     """Held-out dance units through the DU-VAE (posterior means), joint position error in pixels.
 
-    Only units with a predecessor in their run, so that every row is over the same units: "hold_last_pose" repeats
-    the last pose of the unit before, "mean_pose" the training split's mean.
+    Uses only units with a predecessor in their run, so that all values are over the same units: "hold_last_pose"
+    repeats the last pose of the previous unit, "mean_pose" the mean of the training split.
     """
     runs = np.asarray(corpus.runs)
     follows = np.zeros(len(corpus.units), bool)

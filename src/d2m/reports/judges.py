@@ -1,8 +1,8 @@
-"""Judges of the genre of a dance, fitted on real training dances of a corpus and on nothing else.
+"""Judges of the genre of a dance, fitted only on real training dances of a corpus.
 
-No stage of any bundle sees them, and one pair judges every bundle of a comparison. Two kinds, so that one network's
-taste is not the truth: a recurrent network on poses, and a logistic regression on statistics of windows. Both read
-windows of 32 frames of a dance on the song's time, as a spectator sees it: tempo is part of what they judge.
+No stage of any bundle uses them, and the same pair judges all bundles of a comparison. There are two kinds, so that
+results do not depend on a single model: a recurrent network on poses, and a logistic regression on statistics of
+windows. Both see windows of 32 frames in song time, as a spectator does, so that tempo is part of their judgement.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ Poses = NDArray[np.floating]
 Floats = NDArray[np.float64]
 
 HOP_FRAMES = UNIT_FRAMES // 2
-#: Of the network: what the motion classifier of a bundle is trained with (conf/model/motion_style.yaml).
+#: Hyperparameters of the network, as for a bundle's motion classifier (conf/model/motion_style.yaml).
 HIDDEN, BATCH, STEPS, LABEL_SMOOTHING, SIZE_JITTER = 48, 64, 500, 0.05, 0.05
-#: Windows of a training recording that the logistic regression is fitted on, over all its views.
+#: Number of windows per training recording for the logistic regression, over all views.
 WINDOWS_PER_RECORDING = 60
 
 
 class Judge(Protocol):
-    """name: in tables. genres: in the order of its probabilities. held_out: what it is worth on real dances."""
+    """name: in tables. genres: in the order of its probabilities. held_out: its accuracy on real dances."""
 
     name: str
     genres: tuple[str, ...]
     held_out: dict[str, float]
 
     def probabilities(self, poses: Poses) -> Floats:
-        """A dance (t, 14, 2) px at 15 fps on the song's time, t >= 32 -> (g,): the mean vote of its windows."""
+        """A dance (t, 14, 2) px at 15 fps on the song's time, t >= 32 -> (g,): probabilities averaged over windows."""
         ...
 
 
@@ -115,10 +115,10 @@ Judges = tuple[NetworkJudge, FeatureJudge]
 
 
 def window_features(poses: Poses, hop: int) -> Floats:
-    """(t, 14, 2) px -> (w, 115): what a glance at every window shows, in the dance's own torso lengths.
+    """(t, 14, 2) px -> (w, 115): statistics of every window, in torso lengths of the dance.
 
-    Mean and deviation of every coordinate, mean absolute velocity of every coordinate and acceleration of every joint,
-    and the spectrum of the mean joint speed, whose peaks are the tempo of the steps.
+    Mean and standard deviation of every coordinate, mean absolute velocity of every coordinate and acceleration of
+    every joint, and the spectrum of the mean joint speed, whose peaks show the tempo of the steps.
     """
     x = dance_windows(in_torso_lengths(poses), hop).astype(np.float64).reshape(-1, UNIT_FRAMES, N_JOINTS, 2)
     velocity = np.diff(x, axis=1) * FPS
@@ -133,7 +133,7 @@ def fit_judges(corpus: Corpus, seed: int = 0, cache: Path | None = None) -> Judg
     """Both judges of a corpus, fitted on its training split; a few seconds to a minute.
 
     Args:
-        cache: a file that keeps the network: read if it was made of this corpus with this seed, else written.
+        cache: a file for the network; read if it was made from this corpus with this seed, else written.
 
     Raises:
         D2MError: no training recording of a genre, or none of 32 frames.
@@ -160,10 +160,11 @@ def fit_judges(corpus: Corpus, seed: int = 0, cache: Path | None = None) -> Judg
 
 
 def held_out_accuracy(judge: Judge, corpus: Corpus) -> dict[str, float]:
-    """What a judge is worth: mean votes over real dances of the validation and test splits, all views of one together.
+    """Accuracy of a judge on real dances of the validation and test splits, averaged over the views of each.
 
     Returns:
-        "balanced_accuracy", "own_genre" (mean probability of the true genre, genres alike), "chance", "n_songs".
+        "balanced_accuracy", "own_genre" (mean probability of the true genre, equal weight per genre), "chance",
+        "n_songs".
     """
     ids = [int(i) for split in HELD_OUT for i in corpus.recordings_in(split)]
     ids = [i for i in ids if corpus.pose_bounds[i, 1] >= UNIT_FRAMES]
@@ -185,7 +186,7 @@ def held_out_accuracy(judge: Judge, corpus: Corpus) -> dict[str, float]:
 
 
 def _read(net: RecurrentMotion, cache: Path | None, facts: dict[str, str]) -> bool:
-    """Fill the network from a cache of the same facts."""
+    """Load the network from a cache with the same facts; False if there is none."""
     if cache is None or not cache.is_file():
         return False
     try:
@@ -201,7 +202,7 @@ def _read(net: RecurrentMotion, cache: Path | None, facts: dict[str, str]) -> bo
 def _batches(
     corpus: Corpus, rows: Sequence[Sequence[int]], rng: np.random.Generator
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-    """Normalised windows (b, 32, 28) and genres (b,) without end: a genre, one of its dances, a view, a moment."""
+    """Normalised windows (b, 32, 28) and genres (b,), endlessly: a random genre, dance, view and time."""
     while True:
         genres = rng.integers(0, len(rows), BATCH).tolist()
         windows = np.empty((BATCH, UNIT_FRAMES, corpus.poses.shape[1]), np.float32)
@@ -239,7 +240,7 @@ def _train(net: RecurrentMotion, corpus: Corpus, rows: Sequence[Sequence[int]], 
 
 
 def _regress(corpus: Corpus, rows: Sequence[Sequence[int]], seed: int) -> Pipeline:
-    """Every recording weighs the same within its genre, and genres weigh the same."""
+    """Fit with equal weight per genre, and per recording within a genre."""
     rng = np.random.default_rng(seed)
     x, y, weight = [], [], []
     for g, mine in enumerate(rows):

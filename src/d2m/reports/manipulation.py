@@ -1,4 +1,4 @@
-"""What a half-trained system makes of edits: genre means, the arithmetic's dances, figures. Arrays in, files out."""
+"""The latent study of a system in training: genre means, edited dances, figures. Arrays in, files out."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def mean_scalars(means: dict[str, NDArray[np.float32]]) -> dict[str, float]:
 
 @dataclass
 class Study:
-    """What :func:`study` found.
+    """Results of :func:`study`.
 
     rows: of the table, "video" a path. figures: name -> PNG; "contact" is a strip of poses.
     """
@@ -75,7 +75,7 @@ class Study:
 
 
 def _towards(genre: str, source: str, target: str) -> str:
-    """Where a song is edited to."""
+    """The genre towards which a song is edited."""
     return source if genre == target else target
 
 
@@ -103,16 +103,16 @@ def study(
     permutations: int = 99,
     judges: Judges | None = None,
 ) -> Study:
-    """Edit the dances to some songs and read them.
+    """Edit the dances to some songs and measure them.
 
-    Songs of the target genre are edited towards the source, all others towards the target; every song's own genre is
-    what is subtracted. The three dances of a song share all noise, and so do two calls with one seed.
+    Songs of the target genre are edited towards the source, all others towards the target; the mean of the song's own
+    genre is subtracted. The three dances of a song share all noise, as do two calls with the same seed.
 
     Args:
         songs: recordings to dance to. table: latents whose training rows give the means and whose rows are shown.
         seconds: of every song. size: of a video, pixels.
         out: folder for figures/, videos/ and contact.png.
-        judges: of the corpus; with them and dances of three seconds the mean shift's axes (:func:`edit_scores`).
+        judges: of the corpus; if given, and dances last three seconds, the mean shift is scored (:func:`edit_scores`).
 
     Raises:
         D2MError: dances that cannot be read or drawn (not finite, no torso), a full disk.
@@ -128,7 +128,7 @@ def study(
     for i, request, danced in zip(songs, asked, dance_all(generator, asked, rows=rows), strict=True):
         info, n, poses = corpus.recordings[i], request.n_frames, danced.poses
         to = _towards(info.genre, source, target)
-        # The judge knows dances before the warp.
+        # The judge was trained on dances before the warp.
         judged = danced.unwarped if generator.motion_style is not None and n >= UNIT_FRAMES else None
         by_genre.setdefault(info.genre, []).append(poses)
         music = {f"music_{g}": p for g, p in generator.by_genre(danced.music_votes).items()}
@@ -180,7 +180,7 @@ def study(
         result.scalars["probe"] = shape.numbers["probe"]["value"]
         result.scalars["probe_p"] = shape.numbers["probe"]["p"]
         result.scalars["silhouette"] = shape.numbers["silhouette"]["value"]
-    except D2MError as e:  # too few songs for a structure: the rest is still worth logging
+    except D2MError as e:  # too few songs for structure figures; still log the rest
         result.skipped.append(str(e))
     for reading in read:
         names = [name.removesuffix("_music") for name in reading.figures]

@@ -1,4 +1,4 @@
-"""The mean shift of a half-trained system on the axes of an edit, so that two runs compare by four numbers."""
+"""Scores of the mean shift for a system in training: four numbers by which runs can be compared."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from d2m.reports.edit_scores import (
 from d2m.reports.held_out import real_scale
 from d2m.reports.judges import Judges
 
-#: Random directions that success is measured from.
+#: Number of random directions for the zero of success.
 _RANDOM = 4
 
 
@@ -51,16 +51,16 @@ def edit_scores(
 ) -> dict[str, float]:  # fmt: skip
     """Success, content, naturalness of the mean shift at strength 1, and their harmonic mean, "aggregate".
 
-    Songs of the target go to the source, all others to the target. Anchors as in experiments/edit_benchmark, of few
-    dances: four random directions; real validation dances, or training ones where there are none. Songs that are
-    shorter are danced to whole.
+    Songs of the target genre are edited towards the source, all others towards the target. Anchors are as in
+    experiments/edit_benchmark, but from fewer dances: four random directions; real validation dances, or training
+    dances if there are none. Shorter songs are used as a whole.
 
     Args:
-        songs: recordings, two or more: each one's content is measured between the others' dances and its own.
+        songs: recordings, two or more; content is scaled between the dances of other songs and a song's own.
         means: genre -> (z_dan,). seconds: of every dance, :data:`d2m.reports.edit_scores.LEAST_SECONDS` or more.
 
     Returns:
-        The four; only those that are known.
+        The four scores that could be computed.
     """
     asked = [_request(corpus, i, seconds, seed) for i in songs]
     originals = dance_all(generator, asked, rows=rows_for(len(asked), generator.net.sizes))
@@ -84,13 +84,13 @@ def edit_scores(
             content_axis(content_of(poses, s.dance.poses["original"]), zeros),
             naturalness_axis(raw, natural),
         ))  # fmt: skip
-    found = {k: known_mean([a[n] for a in axes]) for n, k in enumerate(AXES)}
-    known = {k: v for k, v in found.items() if not np.isnan(v)}
-    return {**known, "aggregate": harmonic_mean(list(found.values()))} if len(known) == len(AXES) else known
+    scores = {k: known_mean([a[n] for a in axes]) for n, k in enumerate(AXES)}
+    known = {k: v for k, v in scores.items() if not np.isnan(v)}
+    return {**known, "aggregate": harmonic_mean(list(scores.values()))} if len(known) == len(AXES) else known
 
 
 def _request(corpus: Corpus, i: int, seconds: float, seed: int) -> SongRequest:
-    """A dance to the first seconds of a song; every song has a noise of its own."""
+    """A dance to the first seconds of a song; every song has its own noise."""
     features, beats = corpus.song_features(i), corpus.song_beats(i)
     n = min(int(seconds * FPS), len(features))
     return SongRequest(features, beats[beats < n / FPS], n, seed + i)
@@ -100,7 +100,7 @@ def _edited(
     generator: DanceGenerator, corpus: Corpus, i: int, dance: SongDance, means: Mapping[str, NDArray[np.float32]],
     source: str, target: str, seed: int,
 ) -> _Song:  # fmt: skip
-    """A song's dance, edited and moved as far at random."""
+    """A song's dance, edited, and moved equally far in random directions."""
     genre = corpus.recordings[i].genre
     to = source if genre == target else target
     z = dance.z_dan["original"]
@@ -121,7 +121,7 @@ def _other_songs(originals: Sequence[NDArray[np.float32]]) -> dict[str, float]:
 def _anchors(
     corpus: Corpus, to: int, judges: Judges, frames: int, seed: int
 ) -> tuple[GenreReference, NDArray[np.float64], Anchors]:
-    """The target genre's reference, what real dances of it are judged as (judges,), and their naturalness."""
+    """The target genre's reference, the judges' probabilities for its real dances (judges,), and anchors."""
     genre = corpus.genres[to]
     reference = reference_of(corpus, genre, judges, frames)
     own = next(r for s in ("val", "train") if len(r := corpus.recordings_in(s, genre)))

@@ -17,7 +17,7 @@ def check_target(bundle: Bundle, out: Path) -> list[Path]:
     """Files in ``out`` that are not part of a bundle and must stay, such as an import's checkpoints to resume from.
 
     Raises:
-        D2MError: it is no bundle, or is another one with something beside it that would be lost.
+        D2MError: it is not a bundle, or it is another bundle with further files that would be lost.
     """
     foreign = out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / "provenance.json").is_file())
     if foreign:
@@ -31,11 +31,11 @@ def check_target(bundle: Bundle, out: Path) -> list[Path]:
 
 
 def write_means(bundle: Bundle, out: Path, table: LatentTable, keep: bool) -> dict[str, int]:
-    """The bundle with the means of a table's songs, whole and newly sealed; returns genre -> songs.
+    """Write the bundle with the means of a table's songs, atomically and with a new seal; returns genre -> songs.
 
     Args:
         out: may be the bundle itself.
-        keep: also the genres that the bundle has.
+        keep: also keep means of the bundle's other genres.
 
     Raises:
         D2MError: see :func:`check_target`, or it cannot be written.
@@ -74,7 +74,7 @@ def write_means(bundle: Bundle, out: Path, table: LatentTable, keep: bool) -> di
 
 
 def _card(card: str, counts: dict[str, int], kept: list[str]) -> str:
-    """The model card with one true line about genre means, in the place of the one that was there."""
+    """The model card with its line about genre means replaced."""
     listed = ", ".join(f"{g} ({n} songs)" for g, n in counts.items())
     line = f"- Genre means: {listed}, the user's own (d2m study means)" + (f"; kept: {', '.join(kept)}" if kept else "")
     if _CARD_LINE.search(card):

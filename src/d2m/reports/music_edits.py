@@ -1,6 +1,6 @@
 """Editing the music instead of the latent, the study's closing idea: how far does each edit move z_dan towards a genre?
 
-The edits of sound are in :mod:`d2m.music.transforms`; here they are measured.
+Measures the edits of :mod:`d2m.music.transforms`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def along(delta: NDArray[np.floating], direction: Direction, origin: NDArray[np.
     """How far a displacement delta (d,) from a latent ``origin`` (d,) goes along a direction.
 
     Returns:
-        "along": share of the direction's own strength-1 shift that is covered (1: all the way to the other genre);
-        "aside": length of the rest, in the same unit; "cosine" with the direction.
+        "along": displacement along the direction, in units of its shift at strength 1 (1: all the way to the other
+        genre); "aside": length of the orthogonal rest, in the same unit; "cosine" with the direction.
     """
     unit = np.asarray(direction.shift(np.asarray(origin, np.float64)), np.float64)
     length = float(np.linalg.norm(unit))
@@ -42,7 +42,7 @@ def measure_music_edits(
     direction: Direction,
     edits: Mapping[str, Callable[[Wave], Wave]] | None = None,
 ) -> list[dict[str, Any]]:
-    """Encode a song and its edits, and read each displacement along the direction.
+    """Encode a song and its edits, and measure each displacement along the direction.
 
     Args:
         encode: wave -> noise-averaged z_dan (d,), the same noise for all waves.
@@ -50,7 +50,7 @@ def measure_music_edits(
         edits: label -> function; :data:`d2m.music.transforms.MUSIC_EDITS` by default.
 
     Returns:
-        A row per edit: "edit" and what :func:`along` gives.
+        A row per edit: "edit" and the values of :func:`along`.
     """
     base = np.asarray(encode(wave), np.float64)
     rows = []

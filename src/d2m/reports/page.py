@@ -1,4 +1,4 @@
-"""One HTML page that needs nothing else: text, tables, figures and videos; style and pictures are inside."""
+"""A self-contained HTML page of text, tables, figures and videos; styles and pictures are embedded."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ EMBED_BYTES = 4_000_000
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it, in this order.
+    """A heading and its contents, shown in this order.
 
     Args:
         heading: plain text.
-        text: paragraphs, parted by blank lines; plain text.
-        code: commands or output, shown as they are.
+        text: plain-text paragraphs, separated by blank lines.
+        code: commands or output, shown verbatim.
         table: rows; the columns are the keys, in order of appearance. Numbers are shown to four digits.
-        table_caption: what the table shows, with units.
+        table_caption: describes the table, with units.
         figures: (PNG file or matplotlib Figure, caption).
         videos: (mp4 file, caption); each shows its middle frame until it is played.
     """
@@ -63,7 +63,7 @@ p { max-width: 46rem; margin: .5rem 0; }
 nav a { color: inherit; margin-right: 1rem; } nav { color: var(--soft); font-size: .9rem; }
 pre { overflow-x: auto; padding: .8rem 1rem; background: var(--card); border: 1px solid var(--line);
   border-radius: 6px; font-size: .85rem; }
-.wide { overflow-x: auto; }
+.wide { overflow-x: auto; } .dense { font-size: .78rem; } .dense th, .dense td { padding: .3rem .45rem; }
 table { border-collapse: collapse; font-size: .92rem; margin: .8rem 0; }
 caption { caption-side: bottom; text-align: left; color: var(--soft); font-size: .85rem; padding-top: .4rem; }
 th, td { padding: .35rem .8rem; border-bottom: 1px solid var(--line); text-align: left; }
@@ -85,7 +85,7 @@ def write_page(
     embed_videos: bool = False,
     embed_bytes: int = EMBED_BYTES,
 ) -> Path:
-    """Write the page; it appears whole or not at all.
+    """Write the page atomically.
 
     Args:
         path: the .html file.
@@ -146,7 +146,7 @@ def _figcaption(caption: str) -> str:
 
 
 def _table(rows: Sequence[Mapping[str, Any]], caption: str) -> str:
-    """Columns of numbers are set to the right; a missing or NaN cell is a dash."""
+    """Columns of numbers are right-aligned; a missing or NaN cell is a dash."""
     columns = list(dict.fromkeys(k for row in rows for k in row))
     numeric = {c: all(_is_number(row[c]) for row in rows if row.get(c) is not None) for c in columns}
     mark = {c: ' class="n"' if numeric[c] else "" for c in columns}
@@ -156,7 +156,8 @@ def _table(rows: Sequence[Mapping[str, Any]], caption: str) -> str:
         for row in rows
     ]
     note = f"<caption>{html.escape(caption)}</caption>" if caption else ""
-    table = f"<table>{note}<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    dense = ' class="dense"' if len(columns) > 8 else ""
+    table = f"<table{dense}>{note}<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
     return f'<div class="wide">{table}</div>'
 
 
@@ -165,7 +166,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _cell(value: Any) -> str:
-    """Whole numbers as they are, others to four digits; a dash for nothing."""
+    """Integers in full, other numbers to four digits (rounding errors around 0 as 0), a dash for None and NaN."""
     if value is None:
         return "–"
     if not _is_number(value):
@@ -173,6 +174,8 @@ def _cell(value: Any) -> str:
     number = float(value)
     if math.isnan(number):
         return "–"
+    if abs(number) < 1e-12:
+        return "0"
     if math.isfinite(number) and (number.is_integer() or abs(number) >= 10_000) and abs(number) < 1e15:
         return f"{round(number):,}"
     return f"{number:.4g}"

@@ -1,4 +1,4 @@
-"""``d2m study report``: everything that can be said of some songs, as figures, report.json and a page."""
+"""``d2m study report``: all analyses of some songs, as figures, report.json and a page."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def furthest_genres(table: LatentTable) -> tuple[str, str]:
 
 
 def two_genres(table: LatentTable, source: str | None, target: str | None) -> tuple[str, str]:
-    """Source and target: as given, else the genres furthest apart; if one is given, the other differs from it.
+    """Source and target: as given, else the two genres furthest apart; a missing one differs from the given one.
 
     Raises:
-        D2MError: fewer than two genres, an unknown one, or one genre twice.
+        D2MError: fewer than two genres, an unknown one, or the same genre twice.
     """
     known = table.genres
     for key, genre in (("source", source), ("target", target)):
@@ -65,7 +65,7 @@ def two_genres(table: LatentTable, source: str | None, target: str | None) -> tu
 
 
 def write_report(generator: DanceGenerator, a: dict[str, Any], out: Path) -> int:
-    """``OUT/index.html``, ``OUT/report.json``, ``OUT/figures`` and the latents; returns how many figures.
+    """``OUT/index.html``, ``OUT/report.json``, ``OUT/figures`` and the latents; returns the number of figures.
 
     Args:
         a: the command's arguments, checked.
@@ -110,7 +110,7 @@ def write_report(generator: DanceGenerator, a: dict[str, Any], out: Path) -> int
 def _heard(
     generator: DanceGenerator, songs: list[SongFile], direction: Direction, source: str, target: str, a: dict[str, Any]
 ) -> Iterator[tuple[str, Reading]]:
-    """What needs the sound of the source genre's songs: edits of it, and dances to it."""
+    """Analyses that need the audio of the source genre's songs: edits of it, and dances to it."""
     chosen = _spread(songs, a["edits"])
     if chosen:
         encode = wave_encoder(generator, how_of(a))

@@ -1,4 +1,4 @@
-"""``d2m score``: other people's dances, measured by a protocol card beside real ones."""
+"""``d2m score``: measures dances made by any program by a protocol card, next to real ones."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ REFERENCE_SPLITS: dict[str, tuple[str, ...]] = {"held_out": HELD_OUT, "all": SPL
 
 @dataclass(frozen=True)
 class ScoreRequest:
-    """What is scored, and how it is read; the keys of conf/measure/score.yaml.
+    """The dances to score and how to read them; the keys of conf/measure/score.yaml.
 
-    stated: what is said of the poses, :class:`d2m.prepare.stated.Stated`. yaws: from where 3-D dances are seen; None is
-    from where the corpus's are, or else from the front.
+    stated: what the user states about the poses, :class:`d2m.prepare.stated.Stated`. yaws: cameras for 3-D dances;
+    None: those of the corpus, or else from the front.
     """
 
     poses: str
@@ -53,10 +53,10 @@ class ScoreRequest:
     max_gap_s: float | None = 1.0
 
     def options(self, source: str, corpus: Corpus | None, stated: Mapping[str, Any] | None = None) -> Options:
-        """How files of a source are read; music is heard as the corpus hears it.
+        """Options for reading files of a source, with the corpus's front end and beat tracker.
 
         Raises:
-            D2MError: a wrong value, or something stated that the source does not take.
+            D2MError: an invalid value, or a statement that the source does not accept.
         """
         seen = corpus.info["options"]["yaws"] if corpus is not None and self.yaws is None else self.yaws or (0.0,)
         hears = "rhythm" if corpus is None else corpus.front_end
@@ -68,7 +68,7 @@ class ScoreRequest:
 
 
 def corpus_dances(corpus: Corpus, splits: Sequence[str]) -> list[DanceToSong]:
-    """The real dances of a corpus that have music, every view, as ``d2m evaluate`` has them.
+    """The real dances of a corpus with music, in all views, as in ``d2m evaluate``.
 
     Raises:
         D2MError: no dance in these splits.
@@ -82,7 +82,7 @@ def corpus_dances(corpus: Corpus, splits: Sequence[str]) -> list[DanceToSong]:
 
 @dataclass(frozen=True, eq=False)
 class RealDances:
-    """Real dances: of a corpus, or of files. known: as ``genres`` of :func:`d2m.reports.files.read_dances`."""
+    """Real dances of a corpus or from files. known: as ``genres`` of :func:`d2m.reports.files.read_dances`."""
 
     name: str
     dances: list[DanceToSong]
@@ -98,7 +98,7 @@ def open_reference(request: ScoreRequest, feet: bool) -> RealDances | None:
         feet: whether the card measures feet.
 
     Raises:
-        D2MError: no such folder, a damaged corpus, no dances, an unknown split, feet of a corpus.
+        D2MError: no such folder, a damaged corpus, no dances, an unknown split, or feet requested from a corpus.
     """
     if request.split not in REFERENCE_SPLITS:
         raise D2MError(f"split={request.split}: choose from {', '.join(REFERENCE_SPLITS)}")
@@ -130,7 +130,7 @@ def same_songs(real: Sequence[DanceToSong], dances: Sequence[DanceToSong]) -> li
 
 
 class Scored(NamedTuple):
-    """table: of the card; its row ``name`` are the scored dances."""
+    """table: of the card; its row ``name`` has the scored dances."""
 
     table: Table
     name: str
@@ -139,12 +139,12 @@ class Scored(NamedTuple):
 def score(request: ScoreRequest) -> Scored:
     """Measure the dances, and the real ones beside them, by the request's card; writes ``OUT/report.json``.
 
-    If all songs that were danced to are the reference's, only its dances to them are the reference: both sides are then
-    of the same songs, and of the same mix of genres.
+    If the reference has dances to all scored songs, only these are used, so that both sides have the same songs and
+    the same mix of genres.
 
     Raises:
-        D2MError: an unknown card, or one whose needs the dances lack; a dance that cannot be read or has no song in
-            ``music``; no dance; a reference without dances. Nothing was written.
+        D2MError: an unknown card, or one whose requirements the dances do not meet; a dance that cannot be read or has
+            no song in ``music``; no dances; a reference without dances. Nothing is written then.
     """
     card = load_card(request.card)
     needs_feet = card.features == "feet"
@@ -178,13 +178,13 @@ def score(request: ScoreRequest) -> Scored:
 def _measured(
     reference: Reference, dances: Sequence[DanceToSong], beside: Sequence[DanceToSong], judges: Judges | None, seed: int
 ) -> Measured:
-    """With the judges' votes, if all dances are to songs that the reference has."""
-    found = measure(reference.card, dances, reference, seed=seed)
+    """Including the judges' figures, if the reference has all songs of the dances."""
+    figures = measure(reference.card, dances, reference, seed=seed)
     if judges and {d.song for d in dances} <= {d.song for d in beside}:
         by_song = sorted(dances, key=lambda d: d.song)
         rows = song_rows(by_song, judges, SongScales.of(sorted(beside, key=lambda d: d.song)))
-        found = Measured(reference.card, found | judged_figures(rows, 1 / len(judges[0].genres), seed))
-    return found
+        figures = Measured(reference.card, figures | judged_figures(rows, 1 / len(judges[0].genres), seed))
+    return figures
 
 
 def _report(
@@ -197,7 +197,7 @@ def _report(
     dances: Sequence[DanceToSong],
     judges: Judges | None,
 ) -> dict[str, Any]:
-    """What is in report.json; names of folders, no paths of this machine."""
+    """The contents of report.json, with names of folders instead of paths."""
     said = {k: v for k, v in request.stated.items() if v is not None}
     beside = None
     if reference is not None:

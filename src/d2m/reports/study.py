@@ -1,4 +1,4 @@
-"""What the commands of the latent laboratory do; their arguments are checked in :mod:`d2m.cli.study`."""
+"""The ``d2m study`` commands; :mod:`d2m.cli.study` checks their arguments."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def fit(a: dict[str, Any]) -> str:
 
 
 def means(a: dict[str, Any]) -> str:
-    """The bundle with new genre means, rewritten whole with a new seal."""
+    """Rewrite the bundle with new genre means and a new seal."""
     bundle, out = read_bundle(a["bundle"]), Path(a["out"])
     generator = DanceGenerator.load(a["bundle"], a["device"])
     check_target(bundle, out)  # before hours of extraction
@@ -69,7 +69,7 @@ def means(a: dict[str, Any]) -> str:
 
 
 def report(a: dict[str, Any]) -> str:
-    """Everything that can be said of these songs, as figures, report.json and a page."""
+    """All analyses of these songs, as figures, report.json and a page."""
     source_of(a, "music", "corpus")
     generator, out = DanceGenerator.load(a["bundle"], a["device"]), Path(a["out"])
     check_out(out)

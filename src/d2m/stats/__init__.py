@@ -1,1 +1,1 @@
-"""Statistics of latents and their labels, each with its null: arrays in, numbers out. Nothing here moves a latent."""
+"""Statistics of latents and labels, each with its null distribution: arrays in, numbers out; no edits."""

@@ -1,4 +1,4 @@
-"""Intervals and tests over songs: a song, not a frame or a window, is what a study drew at random."""
+"""Intervals and tests over songs, which are the sampling unit of a study (not frames or windows)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from d2m.stats.nulls import permutation_p
 
 Floats = NDArray[np.float64]
-#: Song numbers, drawn with replacement -> a number; nan where a draw leaves it undefined.
+#: Song numbers, drawn with replacement -> a number; NaN if it is undefined for a draw.
 Statistic = Callable[[NDArray[np.int64]], float]
 
 
@@ -53,7 +53,7 @@ def percentile_interval(draws: ArrayLike, level: float = 0.95) -> Interval:
 def song_bootstrap(statistic: Statistic, n_songs: int, n: int = 500, level: float = 0.95, seed: int = 0) -> Interval:
     """Percentile bootstrap interval of a statistic over songs.
 
-    Draws for which the statistic is nan are passed over; with fewer than two songs the interval is nan.
+    Draws for which the statistic is NaN are ignored; with fewer than two songs, the interval is NaN.
 
     Args:
         statistic: song numbers (n_songs,) drawn with replacement -> a number.
@@ -69,9 +69,9 @@ def song_bootstrap(statistic: Statistic, n_songs: int, n: int = 500, level: floa
 def paired_difference(
     a: ArrayLike, b: ArrayLike, n: int = 2000, level: float = 0.95, seed: int = 0
 ) -> tuple[float, Interval, float]:
-    """Two systems on the same songs: mean of a - b, its bootstrap interval, and whether it could be 0.
+    """Two systems on the same songs: mean of a - b, its bootstrap interval, and a p-value.
 
-    The p-value is two-sided, of the sign-flip test (Fisher, The Design of Experiments, 1935): under the null either
+    The p-value is two-sided, from the sign-flip test (Fisher, The Design of Experiments, 1935): under the null either
     system could have made either dance, so the signs of the differences are arbitrary. (1 + b) / (1 + n) of
     n random flips, see :func:`d2m.stats.nulls.permutation_p`. s songs cannot give a p below 2^(1 - s).
 

@@ -1,9 +1,9 @@
-"""Covariances of few songs in many dimensions: shrunk, kept as a scaled identity plus a low-rank part.
+"""Shrunk covariances of few songs in many dimensions, stored as a scaled identity plus a low-rank part.
 
 n songs span at most n - 1 of the 512 dimensions; a sample covariance is singular there and its inverse meaningless.
 Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", J. Multivariate Analysis 88
-(2004), give the intensity, scikit-learn computes it. The shrunk matrix itself, d x d in scikit-learn, is never formed:
-a permutation test fits thousands of probes, and in this form its powers cost n d.
+(2004), give the shrinkage intensity, which scikit-learn computes. The shrunk d x d matrix is never formed: a
+permutation test fits thousands of probes, and in this form powers of it cost n d.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def ledoit_wolf_intensity(x: Floats) -> float:
 class ShrunkCovariance:
     """floor * I + basis.T @ diag(extra) @ basis, with orthonormal rows of ``basis`` (r, d).
 
-    intensity: how much of it is the identity's, 0 to 1.
+    intensity: share of the identity, 0 to 1.
     """
 
     floor: float

@@ -1,8 +1,8 @@
-"""Is the dance latent one space? z_dan from music against z_dan from dance, of the same recordings.
+"""Is the dance latent a joint space? z_dan from music compared with z_dan from dance, of the same recordings.
 
-The study assumed that both encoders land in one space. Retrieval asks whether a song finds its own dance, CKA whether
-both sides arrange the songs alike, MMD whether they are the same distribution, and the cosine whether a genre's
-direction found on one side is the one on the other.
+The study assumes that both encoders map to one space. Retrieval tests whether a song is matched with its own dance, CKA
+whether both sides arrange the songs alike, MMD whether they have the same distribution, and the cosine whether the
+direction between two genres is the same on both sides.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ def own_is_nearest(
 ) -> NDArray[np.bool_]:
     """Whether a query's (n, d) nearest of the gallery (n, d) by cosine is its own row: (1 + permutations, n).
 
-    Row 0 is what was found; in the others it was shuffled within genres (n,) which row of the gallery is whose. That
-    null keeps all that genres explain, so what lies above it knows the song. The sides are taken as they are: centre
-    them first. A tie for the nearest is no hit.
+    Row 0 is the observation; in the others, the rows of the gallery were shuffled within genres (n,). This null keeps
+    everything that genres explain, so exceeding it is evidence of information about the song. The sides are not centred
+    here; do so first. A tie for the nearest is not a hit.
     """
     x, y = _pair(queries, gallery)
     x, y = (v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-300) for v in (x, y))
@@ -87,7 +87,7 @@ def own_is_nearest(
 
 
 def linear_cka(a: ArrayLike, b: ArrayLike) -> float:
-    """Debiased linear CKA of two (n, d) sides: 1 for rotated copies, about 0 for independent ones whatever n and d.
+    """Debiased linear CKA of two (n, d) sides: 1 for rotated copies, about 0 for independent ones, for any n and d.
 
     Kornblith et al., "Similarity of Neural Network Representations Revisited", ICML 2019, with the unbiased HSIC of
     Song et al., "Feature Selection via Dependence Maximization", JMLR 2012, equation 5. Can be slightly negative.
@@ -109,8 +109,8 @@ def linear_cka(a: ArrayLike, b: ArrayLike) -> float:
 def cka_test(a: ArrayLike, b: ArrayLike, permutations: int = 999, seed: int = 0) -> Tested:
     """:func:`linear_cka` with its permutation null: the songs of one side shuffled. Chance is the null's mean, about 0.
 
-    Few songs scatter widely: twelve unrelated songs a side may have a CKA of 0.4. Says that the sides arrange the
-    songs alike, not that they do so within a genre.
+    Estimates from few songs vary widely: twelve unrelated songs per side may have a CKA of 0.4. It shows that the sides
+    arrange the songs alike, not that they do so within a genre.
 
     Raises:
         D2MError: see :func:`linear_cka`.
@@ -179,14 +179,15 @@ def direction_cosine(
 ) -> Tested:
     """Cosine between mean(target) - mean(source) of the music's latents and of the dances', in [-1, 1].
 
-    The null shuffles the two genres among the songs of the music side: latents in few dimensions have large cosines by
-    accident, which it contains. One-sided: larger is more alike. A small p says that the directions are related, not
-    that genres relate them: if the sides agree song by song, *any* split of the same songs has a large cosine.
+    The null shuffles the two genres among the songs of the music side; it accounts for the large cosines that occur by
+    chance among latents in few dimensions. One-sided: larger is more similar. A small p means that the directions are
+    related, but not necessarily by genre: if the sides agree song by song, *any* split of the same songs has a large
+    cosine.
 
     Args:
         music, dance: (n, d) and (m, d); the rows need not match.
         together: the same songs in the same rows on both sides; the null then gives both sides the same shuffled
-            genres. A small p says that genres agree better than other splits of these songs.
+            genres. A small p means that genres agree better than other splits of these songs.
 
     Raises:
         D2MError: a side lacks a genre, or ``together`` and the sides' genres differ.

@@ -1,4 +1,4 @@
-"""Latents and the labels that go with them, checked."""
+"""Validation of latents and their labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def check_latents(z: ArrayLike, genre: ArrayLike) -> tuple[NDArray[np.float64], 
     """z (n, d) as float64 and genre (n,) as strings.
 
     Raises:
-        D2MError: another shape, a number that is not finite, nothing at all.
+        D2MError: another shape, numbers that are not finite, or no rows.
     """
     x, labels = np.asarray(z, np.float64), np.asarray(genre).astype(str)
     if x.ndim != 2 or not x.size or labels.shape != x.shape[:1]:
@@ -28,7 +28,7 @@ def of_genre(x: NDArray[np.float64], labels: NDArray[np.str_], name: str, at_lea
     """The latents (m, d) of one genre.
 
     Raises:
-        D2MError: fewer than ``at_least``, naming the genres there are.
+        D2MError: an unknown genre (naming the known ones), or fewer than ``at_least`` latents.
     """
     rows: NDArray[np.float64] = x[labels == name]
     if not len(rows):
@@ -41,7 +41,7 @@ def of_genre(x: NDArray[np.float64], labels: NDArray[np.str_], name: str, at_lea
 def song_labels(genre: ArrayLike, song: ArrayLike | None = None) -> tuple[list[str], Ints, Ints]:
     """Genre names, the song (0 to s - 1) of every row (n,), the genre (0 to c - 1) of every song (s,).
 
-    Without names every row is a song of its own, in the rows' order.
+    Without names, every row is a separate song, in the order of the rows.
 
     Raises:
         D2MError: a song with two genres, fewer than two genres, or lengths that differ.

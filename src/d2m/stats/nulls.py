@@ -1,4 +1,4 @@
-"""Permutation nulls: what the same numbers say when the genres mean nothing.
+"""Permutation nulls: the distribution of a statistic if genres carry no information.
 
 A song has one genre, so labels are shuffled between songs, never between the windows or draws of one.
 """

@@ -11,18 +11,18 @@ from d2m.core.errors import D2MError
 
 Floats = NDArray[np.float64]
 
-#: Intervals of the histogram in which the values next to a percentile are looked for.
+#: Number of histogram bins used to locate the values next to a percentile.
 _BINS = 4096
 
 
 def percentiles(blocks: Callable[[], Iterable[NDArray[np.floating]]], q: Sequence[float]) -> Floats:
     """``np.percentile(np.concatenate(blocks()), q, axis=0)``, without the concatenation.
 
-    The blocks are read three times: for their range, for a histogram, and for the values of the few intervals in which
-    the percentiles lie. Only these values are held, about one in 4,096 of numbers that are spread evenly.
+    The blocks are read three times: for their range, for a histogram, and for the values in the few bins that contain
+    the percentiles. Only these values are held in memory, about one in 4,096 of evenly spread numbers.
 
     Args:
-        blocks: gives the blocks (n_i, c) anew whenever it is called.
+        blocks: returns a new iterable of the blocks (n_i, c) on every call.
         q: percentages.
 
     Returns:
@@ -55,7 +55,7 @@ def percentiles(blocks: Callable[[], Iterable[NDArray[np.floating]]], q: Sequenc
     out = np.empty((len(places), columns))
     for c in range(columns):
         values = np.sort(np.concatenate(held[c]))
-        # Those of the intervals below that are not held.
+        # Values in lower bins, which are not held.
         fewer = np.cumsum(np.where(wanted[c], 0, counts[c]))
         for k, place in enumerate(places):
             below, above = int(np.floor(place)), int(np.ceil(place))

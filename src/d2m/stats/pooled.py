@@ -1,7 +1,7 @@
-"""Numbers of songs that several runs held out: a song counts once, however many runs measured it.
+"""Pools measurements of held-out songs over several runs, so that every song counts once.
 
-Runs with different splits hold out some songs in common. Their rows are no independent evidence, so a song's rows are
-averaged over the runs first, and every mean, null and p-value is then over distinct songs.
+Runs with different splits hold out some songs in common. Their rows are not independent, so a song's rows are first
+averaged over runs, and every mean, null and p-value is over distinct songs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class SongRows:
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, Any]]) -> Self:
-        """From mappings with "song", "genre", "split" and numbers; a value that a row lacks is NaN in it."""
+        """From mappings with "song", "genre", "split" and numbers; missing values are NaN."""
         shapes: dict[str, tuple[int, ...]] = {}
         for row in rows:
             shapes |= {k: np.shape(v) for k, v in row.items() if k not in ("song", "genre", "split")}
@@ -54,7 +54,7 @@ class SongRows:
         return type(self)(self.song[rows], self.genre[rows], self.split[rows], values)
 
     def per_song(self) -> Self:
-        """One row per distinct song: the mean of its rows that have a number."""
+        """One row per distinct song: the mean of its rows, ignoring NaN."""
         names, first, of_row = np.unique(self.song, return_index=True, return_inverse=True)
         member = np.arange(len(names))[:, None] == of_row  # (s, n)
 
@@ -69,9 +69,10 @@ class SongRows:
 
 
 def by_split(rows: SongRows, statistic: Callable[[SongRows], float]) -> dict[str, float]:
-    """A statistic of distinct songs on "test", on "validation", and "pooled"; NaN where there is no song.
+    """A statistic of distinct songs on "test", on "validation", and "pooled"; NaN if there is no song.
 
-    A song that one run tested on and another validated on is in both columns, and once in the pooled one.
+    A song that was in the test split of one run and in the validation split of another is in both columns, and once in
+    the pooled one.
     """
     parts = {
         "test": rows.select(rows.split == "test"), "validation": rows.select(rows.split == "val"), "pooled": rows,
@@ -80,7 +81,7 @@ def by_split(rows: SongRows, statistic: Callable[[SongRows], float]) -> dict[str
 
 
 def genre_mean(value: ArrayLike, genre: ArrayLike) -> dict[str, float]:
-    """Genre -> mean over its songs that have a number, genres sorted; one without any is left out."""
+    """Genre -> mean over its songs, ignoring NaN, sorted by genre; genres without a value are left out."""
     x, labels = np.asarray(value, np.float64), np.asarray(genre).astype(str)
     known = np.isfinite(x)
     return {str(g): float(x[known & (labels == g)].mean()) for g in np.unique(labels[known])}
@@ -94,8 +95,8 @@ def pooled_accuracy(
     Args:
         song, genre, predicted: (n,) a row per run and song (or window of one); a song's hits are averaged.
 
-    Shuffled are the genres of distinct songs, so that two runs' rows of a song move together: shuffling within every
-    run apart would take them for independent.
+    The null shuffles the genres of distinct songs, so that the rows of a song from two runs move together; shuffling
+    within each run would treat them as independent.
     """
     said = np.asarray(predicted).astype(str)
     names, row_song, of_song = song_labels(genre, song)

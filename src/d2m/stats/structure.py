@@ -1,7 +1,7 @@
-"""Is there structure of genres in the latents? Each number with its null.
+"""Genre structure in latents, each number with its null distribution.
 
-62 points in 512 dimensions always look spread out and are always separable: a flat explained-variance curve, a t-SNE
-with islands and a perfect training accuracy say nothing by themselves.
+A few dozen points in 512 dimensions always look spread out and are always separable: a flat explained-variance curve, a
+t-SNE with islands and a perfect training accuracy mean nothing by themselves.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from d2m.stats.covariance import Floats, ShrunkCovariance
 from d2m.stats.labels import Ints, song_labels
 from d2m.stats.nulls import permutation_p, shuffles
 
-#: Permutations are scored in blocks of so many, which bounds the memory.
+#: Number of permutations scored together, which bounds memory.
 _BLOCK = 256
 
 
 @dataclass(frozen=True, eq=False)
 class Tested:
-    """A statistic, its permutation null and p-value ((1 + b) / (1 + m)), and what chance gives."""
+    """A statistic, its permutation null and p-value ((1 + b) / (1 + m)), and the level of chance."""
 
     value: float
     null: Floats
@@ -137,7 +137,7 @@ def _silhouettes(distance: Floats, labels: Ints, c: int) -> Floats:
 
 
 def song_folds(n_songs: int, folds: int, seed: int) -> Ints:
-    """(s,) fold of every song, chosen without looking at genres, so that a shuffled genre is treated alike."""
+    """(s,) fold of every song, chosen independently of genres, so that shuffled genres are treated in the same way."""
     order = np.random.default_rng(seed).permutation(n_songs)
     fold = np.empty(n_songs, np.int64)
     fold[order] = np.arange(n_songs) % folds
@@ -163,8 +163,8 @@ def linear_probe(
         folds: at most the number of songs.
         permutations: 0 gives a p-value of 1.
 
-    After exact erasure on the very songs that are probed, this lies *below* chance: the means of the training folds
-    then mirror those of the held-out fold.
+    After exact erasure on the same songs that are probed, the accuracy is *below* chance: the means of the training
+    folds then mirror those of the held-out fold.
     """
     x = np.asarray(z, np.float64)
     names, row_song, of_song = song_labels(genre, song)
@@ -199,7 +199,8 @@ def linear_probe(
 def _nearest_mean(a: Floats, labels: Ints, b: Floats, c: int) -> NDArray[np.int64]:
     """Genre of b (q, d) by the nearest mean of a (n, d) under each labelling (m, n) -> (m, q).
 
-    A mean of few rows is longer by its noise; that expectation is taken off, or rare genres would never be chosen.
+    Noise makes the mean of few rows longer; its expected contribution is subtracted, as rare genres would otherwise
+    never be chosen.
     """
     onehot = np.eye(c)[labels].transpose(0, 2, 1)  # (m, c, n)
     count = onehot.sum(-1)

@@ -1,4 +1,4 @@
-"""Where the variance of z_dan comes from: genres, songs within genres, or the noise of every draw.
+"""Variance components of z_dan: genres, songs within genres, and the noise of each draw.
 
 Nested random effects, z_gsk = m + G_g + S_gs + e_gsk; the components are estimated by equating mean squares with their
 expectations (Searle, Casella and McCulloch, "Variance Components", 1992, section 3.6), for genres of unequal size.
@@ -38,7 +38,7 @@ class VarianceComponents:
         return {k: v / total for k, v in parts.items()}
 
     def __add__(self, other: VarianceComponents) -> VarianceComponents:
-        """Components of two runs together, for shares of several; the p-value of the two is not known."""
+        """Sum of the components of two runs, for shares over several runs; it has no p-value."""
         return VarianceComponents(
             self.genre + other.genre, self.song + other.song, self.noise + other.noise, float("nan")
         )
@@ -64,8 +64,8 @@ class VarianceComponents:
 def jackknife(statistic: Callable[[NDArray[np.str_]], ArrayLike], songs: ArrayLike) -> tuple[Floats, Floats, Floats]:
     """(value, low, high) of a statistic of songs: 95 % by leaving out one song at a time (Efron and Stein 1981).
 
-    Not the bootstrap: a song drawn twice makes a pair of songs that do not differ, which with two songs a genre takes
-    half of the variance between songs away.
+    The bootstrap is not used, because a song drawn twice makes a pair that does not differ, which with two songs per
+    genre removes half of the variance between songs.
 
     Args:
         statistic: names of the songs to use -> a number or (k,).

@@ -1,4 +1,4 @@
-"""What moves within genres: the axis of a covariate, such as the log-tempo of songs, that genres do not explain."""
+"""Axes within genres: the direction of a covariate, such as the log tempo of songs, that genres do not explain."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from d2m.stats.nulls import permutation_p
 class WithinAxis:
     """z regressed on a covariate, both centred by genre.
 
-    axis: (d,) of unit length. slope: latent units per unit of the covariate along it, as fitted; above the truth, for
-    the axis was chosen on the same noise. held_out_slope: each song's displacement along the axis of all others,
-    regressed on its covariate; no such bias. p: of the fitted slope, covariates shuffled within genres.
+    axis: (d,) of unit length. slope: latent units per unit of the covariate along it, as fitted; biased upwards,
+    because the axis was fitted on the same noise. held_out_slope: each song's displacement along the axis fitted on all
+    other songs, regressed on its covariate; without this bias. p: p-value of the fitted slope, with covariates shuffled
+    within genres.
     """
 
     axis: Floats
@@ -29,7 +30,7 @@ class WithinAxis:
 
 
 def centred_within(x: ArrayLike, genre: ArrayLike) -> Floats:
-    """x (n, ...) less the mean of its genre."""
+    """x (n, ...) minus the mean of its genre."""
     z, labels = np.array(x, np.float64), np.asarray(genre).astype(str)
     for g in np.unique(labels):
         z[labels == g] -= z[labels == g].mean(0)
@@ -39,7 +40,7 @@ def centred_within(x: ArrayLike, genre: ArrayLike) -> Floats:
 def within_axis(
     z: ArrayLike, covariate: ArrayLike, genre: ArrayLike, permutations: int = 999, seed: int = 0
 ) -> WithinAxis:
-    """Least squares of z (n, d) on one covariate (n,) within genres (n,); of one regressor, so that none is shrunk.
+    """Least squares of z (n, d) on one covariate (n,) within genres (n,); a single regressor needs no shrinkage.
 
     Raises:
         D2MError: the covariate is not finite, or does not vary within any genre.
@@ -70,7 +71,7 @@ def within_axis(
 
 
 def shuffle_within(genre: NDArray[np.str_], rng: np.random.Generator) -> NDArray[np.int64]:
-    """An order (n,) of the rows in which every row has one of its own genre in its place."""
+    """A random permutation (n,) of the rows within each genre."""
     order = np.arange(len(genre))
     for g in np.unique(genre):
         own = np.flatnonzero(genre == g)
@@ -79,9 +80,9 @@ def shuffle_within(genre: NDArray[np.str_], rng: np.random.Generator) -> NDArray
 
 
 def octaves(bpm: ArrayLike, group: ArrayLike) -> NDArray[np.float64]:
-    """log2 of tempi (n,), each in the octave around its group's median: trackers take half or double the beat.
+    """log2 of tempi (n,), each in the octave around its group's median, as trackers may halve or double the beat.
 
-    The groups are (n,). What is no tempo is NaN.
+    The groups are (n,). Invalid tempi give NaN.
     """
     known = np.asarray(bpm, np.float64)
     out = np.log2(np.where(known > 0, known, np.nan))

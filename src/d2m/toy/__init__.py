@@ -1,4 +1,4 @@
-"""The embedded corpus: procedurally made songs and dances with known beats, genre and energy.
+"""The embedded corpus: procedurally generated songs and dances with known beats, genre and energy.
 
 `write_corpus` writes a raw folder in the same layout as real data, so that the same reader reads both.
 """

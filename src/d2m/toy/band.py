@@ -24,7 +24,7 @@ class Band:
         self.swing = float(rng.uniform(*genre.swing))
 
     def seconds(self, beats: np.ndarray) -> np.ndarray:
-        """When (fractional) beats are played: off-beat eighths are swung, all are a little human."""
+        """Times at which (fractional) beats are played: off-beat eighths are swung, and all have human timing."""
         whole, part = np.floor(beats), beats % 1
         swung = np.where(part < 0.5, part * 2 * self.swing, self.swing + (part - 0.5) * 2 * (1 - self.swing))
         human = self.rng.standard_normal(beats.shape).clip(-2, 2) * TIMING_S
@@ -44,7 +44,7 @@ class Band:
 def bar_grid(n_bars: int, pattern: dict[float, float], gain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Beats (k,) and levels (k,) of a one-bar pattern {beat: level} played in every bar at its gain.
 
-    Bars of many notes have the power of bars of few: how dense a genre is must not be heard as a level.
+    Bars with many notes have the same power as bars with few, so that the density of a genre does not affect its level.
     """
     places, levels = np.array(list(pattern)), np.array(list(pattern.values()))
     levels /= np.sqrt(0.5 * np.square(levels).sum())

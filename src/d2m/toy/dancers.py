@@ -28,22 +28,22 @@ from d2m.toy.moves import (
 #: Keys are laid this many beats before the first and after the last frame.
 MARGIN_BEATS = 4
 PHRASE_BARS = 4
-#: A foot whose place on the floor changes by less than this (cm) stays where it is.
+#: A foot whose target on the floor moves by less than this (cm) does not move.
 STEP_CM = 5.0
-#: At least one foot is no higher than this.
+#: Maximum height (cm) of the lower foot.
 HOP_CM = 4.0
 #: Columns of a key: both arms; feet, hips and travel.
 ARMS = [*range(RIGHT_ARM.start, RIGHT_ARM.stop), *range(LEFT_ARM.start, LEFT_ARM.stop)]
 FEET = [*range(RIGHT_FOOT.start, LEFT_FOOT.stop), *range(HIPS.start, HIPS.stop), TRAVEL]
-#: Tempo at which movements have the size of the tables; at others it goes with the root of the beat's length.
+#: Tempo (BPM) at which movements have the size in the tables; otherwise it scales with the root of the beat's length.
 USUAL_BPM = 110.0
-#: Movements are scaled by no more than this, and no arm points further inward or higher: wrists would cross.
+#: Maximum scale of movements, and limits of arm angles, beyond which wrists would cross.
 LARGEST = 1.4
 ELEVATIONS = [RIGHT_ARM.start, LEFT_ARM.start]
 RAISED_DEG = 165.0
 AZIMUTHS = [RIGHT_ARM.start + 1, LEFT_ARM.start + 1]
 FORWARD_DEG = 85.0
-#: Elbows neither lock nor fold flat, whatever an individual adds to a key.
+#: Limits of elbow angles, for any individual variation.
 ELBOWS = [RIGHT_ARM.start + 2, LEFT_ARM.start + 2]
 ELBOW_DEG = (8.0, 130.0)
 
@@ -62,7 +62,7 @@ class Dancer:
     stance: float  # half of the ankle distance, cm
     bounce: float  # cm
     habit: np.ndarray  # (ROW,) constant offset of every key
-    noise: float  # how much two performances of a key differ
+    noise: float  # variation between performances of a key
     facing: np.ndarray  # (4,) offset, amplitude (radians), rate (per beat), phase of the facing's drift
     repertoire: tuple[str, ...]
 
@@ -97,7 +97,7 @@ def draw_dancer(genre: Genre, character: Character, rng: np.random.Generator) ->
     """An individual dancer of a genre, who dances to a song of this character."""
     body = draw_body(rng)
     habit = rng.standard_normal(ROW).clip(-2, 2) * _spread(4.0, 0.0, 0.0, 2.0)
-    habit[TORSO.start + 1] = habit[TORSO.start + 2] = 0  # nobody leans or turns aside all evening
+    habit[TORSO.start + 1] = habit[TORSO.start + 2] = 0  # no constant lean or turn to the side
     habit[RIGHT_ARM.start] += 8 * character.lead
     habit[LEFT_ARM.start] += 8 * character.lead
     return Dancer(
@@ -186,7 +186,7 @@ def _plant(targets: np.ndarray) -> np.ndarray:
 def _ankles(places: np.ndarray, raised: np.ndarray, position: np.ndarray, snap: float) -> np.ndarray:
     """Ankles (t, 2, 3), over the floor, of feet on places (k, 2, 2), held up by `raised` (k, 2).
 
-    Feet stop dead on the beat whatever the genre, and in between lift by a share of their step.
+    Feet stop on the beat in every genre, and lift in between by a fraction of their step.
     """
     index = np.clip(np.floor(position).astype(int), 0, len(places) - 2)
     step = np.linalg.norm(places[index + 1] - places[index], axis=-1)

@@ -1,4 +1,4 @@
-"""The embedded corpus through the same reader as real data: written as raw files, then prepared."""
+"""The embedded corpus, written as raw files and prepared like real data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def prepare_embedded(
     val_fraction: float = 0.15,
     test_fraction: float = 0.15,
 ) -> Path:
-    """Write the procedural songs and dances under ``out_root`` if they are not there, and prepare them.
+    """Write the procedural songs and dances under ``out_root`` if they are missing, and prepare them.
 
     Args: see :func:`d2m.toy.write_corpus` and :func:`d2m.prepare.run.prepare`.
 

@@ -3,7 +3,7 @@
 The names are descriptions, not claims about real styles. `FLOWING` is smooth and of low energy, `ENERGETIC` sharp and
 of high energy; the third lies between. A genre is a rhythm (how the beat is divided, the drum pattern) and a texture
 (what the chords play); its tempi overlap with the others', and keys, harmony, instruments, room and loudness are drawn
-from one pool for all (docs/adr/0063). Within a genre a song has a character of its own, which its dancer shares.
+from a common pool (docs/adr/0063). Within a genre, every song has its own character, which its dancer shares.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: Genre names with a promise: every test of "more energy" compares these two.
+#: Names of the calmest and the most energetic genre, which tests of energy compare.
 FLOWING = "flow"
 ENERGETIC = "drive"
 
@@ -22,10 +22,10 @@ class Genre:
     """Ranges from which a song and its dancer are drawn; (low, high) pairs are uniform ranges."""
 
     name: str
-    tempo: tuple[float, float]  # beats per minute; doubled or halved, none is a tempo that dancers step to
+    tempo: tuple[float, float]  # beats per minute; half or double of these is outside the range of dancers
     division: int  # parts of a beat: 3 is a compound (12/8) metre, 2 eighths, 4 sixteenths
-    swing: tuple[float, float]  # where the off-beat eighth falls within the beat
-    through: float  # share of a steady velocity that a movement keeps on the beat (0: it stops)
+    swing: tuple[float, float]  # position of the off-beat eighth within the beat
+    through: float  # fraction of a steady velocity kept on the beat (0: movements stop)
     snap: float  # 0: even easing between beats; 1: a fast move between two holds
     amplitude: float  # scale of a dancer's movement around the middle of each move
     stance: tuple[float, float]  # ankle-to-ankle width, share of body height
@@ -35,7 +35,7 @@ class Genre:
 
 @dataclass(frozen=True)
 class Character:
-    """What tells the songs of a genre apart, in their sound and in their dances; each number is from -1 to 1."""
+    """Differences between songs of a genre, in sound and dance; each number is between -1 and 1."""
 
     intensity: float  # drums loud and busy: the dancer moves large and bounces
     articulation: float  # notes short, with sharp attacks: the dancer moves in snaps and stops on the beat
@@ -43,7 +43,7 @@ class Character:
 
 
 def draw_character(rng: np.random.Generator) -> Character:
-    """A character, whatever the genre."""
+    """A random character, independent of genre."""
     return Character(*(float(x) for x in rng.uniform(-1, 1, 3)))
 
 

@@ -71,7 +71,7 @@ def _pad(band: Band, gain: np.ndarray, chords: list[np.ndarray], table: np.ndarr
 
 
 def play_harmony(band: Band, gains: dict[str, np.ndarray], key: int, n_bars: int) -> None:
-    """Bass, chords and melody; which of bass and melody leads, and how short the notes are, is the song's character."""
+    """Bass, chords and melody; the song's character decides whether bass or melody leads, and the length of notes."""
     rng, articulation, lead = band.rng, band.character.articulation, band.character.lead
     scale, progression = HARMONY[rng.integers(len(HARMONY))]
     degrees = [progression[bar % 4] for bar in range(n_bars)]
@@ -97,7 +97,7 @@ def _plucked(band: Band) -> Callable[[float], np.ndarray]:
 
 
 def _texture(band: Band, gain: np.ndarray, chords: list[np.ndarray], n_bars: int) -> None:
-    """What the chords do above the pad: an arpeggio in triplets, off-beat stabs, or a pattern of sixteenths."""
+    """The chords above the pad: an arpeggio in triplets, off-beat stabs, or a pattern of sixteenths."""
     rng, division, make = band.rng, band.genre.division, _plucked(band)
     if division == 2:
         beats, level = bar_grid(n_bars, STABS[rng.integers(len(STABS))], gain)

@@ -74,7 +74,7 @@ def pluck(hz: float, decay_s: float, brightness: float, attack_s: float) -> np.n
     t = time_axis(min(4 * decay_s, 2.5))
     n_partials = max(1, min(8, int(0.45 * SAMPLE_RATE / hz)))
     level = brightness ** np.arange(n_partials) / np.sqrt(np.arange(1, n_partials + 1))
-    # Each partial is the one before, turned once more and damped a little more: a polynomial in `step`.
+    # Each partial is the previous one, rotated and damped further: a polynomial in `step`.
     turn = np.exp(2j * np.pi * hz * t)
     step = turn * np.exp(-0.35 * t / decay_s)
     wave = np.full(len(t), level[-1], dtype=np.complex128)
@@ -115,7 +115,7 @@ def tone(table: np.ndarray, hz: float, n: int, detune_cents: float, phase: float
 
 
 def reverb(wave: np.ndarray, seconds: float, rng: np.random.Generator) -> np.ndarray:
-    """What a room adds to a wave (n,): an exponentially decaying, darkening tail (60 dB in `seconds`)."""
+    """The reverberation of a wave (n,): an exponentially decaying, darkening tail (60 dB in `seconds`)."""
     t = time_axis(seconds)
     noise = rng.standard_normal(len(t))
     tail = (0.5 * noise + filtered(noise, "lowpass", 2500)) * 10 ** (-3 * t / seconds)

@@ -27,7 +27,7 @@ TRAVEL = 23
 
 @dataclass(frozen=True)
 class Key:
-    """One pose of the table; what is left out is neutral."""
+    """One pose of the table; omitted parts are neutral."""
 
     right: Arm
     left: Arm

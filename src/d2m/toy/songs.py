@@ -23,9 +23,9 @@ SECTIONS: dict[str, tuple[tuple[float, ...], float]] = {
 }
 #: RMS of a song, dBFS.
 LOUDNESS_DB = (-22.0, -14.0)
-#: Where the chords' and the melody's spectrum falls off.
+#: Cutoff frequency of chords and melody.
 TONE_HZ = (4500.0, 8000.0)
-#: Time for the room's tail to fall by 60 dB.
+#: Reverberation time (60 dB decay).
 REVERB_S = (0.5, 1.0)
 
 
@@ -59,10 +59,10 @@ def _sections(n_bars: int, rng: np.random.Generator) -> list[str]:
 
 
 def _mix(band: Band) -> np.ndarray:
-    """Tracks to one wave: tone, ducking, room, a soft ceiling, then the wanted RMS; all drawn, whatever the genre."""
+    """Tracks to one wave: tone, ducking, room, soft clipping, then the target RMS; all drawn independently of genre."""
     rng, tracks = band.rng, band.tracks
     music = inst.filtered(tracks["chords"] + tracks["melody"], "lowpass", float(np.exp(rng.uniform(*np.log(TONE_HZ)))))
-    # The pumping of a kick that pushes everything else down.
+    # Ducking: the kick lowers the level of everything else.
     depth = rng.uniform(0, 0.4)
     phase = band.clock.beat_at(np.arange(band.n) / SAMPLE_RATE) % 1
     music = music * (1 - depth * (1 - np.minimum(phase / 0.6, 1)))

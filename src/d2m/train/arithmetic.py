@@ -14,7 +14,7 @@ PRECISIONS = ("highest", "high", "medium")
 
 
 def check_arithmetic(cfg: DictConfig) -> None:
-    """See that ``cfg.gru`` and ``cfg.matmul_precision`` exist.
+    """See that ``cfg.gru`` and ``cfg.matmul_precision`` exist, and that there is a thread.
 
     Raises:
         D2MError: naming the key.
@@ -22,6 +22,8 @@ def check_arithmetic(cfg: DictConfig) -> None:
     for key, choices in (("gru", BACKENDS), ("matmul_precision", PRECISIONS)):
         if cfg[key] not in choices:
             raise D2MError(f"{key}={cfg[key]}: choose from {', '.join(choices)}")
+    if cfg.torch_threads is not None and cfg.torch_threads < 1:
+        raise D2MError(f"torch_threads={cfg.torch_threads}: give a whole number of at least 1, or null")
 
 
 def set_arithmetic(cfg: DictConfig) -> None:

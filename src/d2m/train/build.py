@@ -20,6 +20,7 @@ from pytorch_lightning.callbacks import (
 )
 from pytorch_lightning.loggers import Logger
 
+from d2m.bundle.passport import slurm_job
 from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
 from d2m.core.machine import best_precision
@@ -29,8 +30,9 @@ from d2m.train.callbacks.averaging import averaging_of
 from d2m.train.callbacks.checkpoint_io import AtomicCheckpointIO, is_whole
 from d2m.train.callbacks.ending import LastCheckpoint
 from d2m.train.callbacks.guard import BatchCounter, StopOnNaN
+from d2m.train.callbacks.pace import nothing_said
 from d2m.train.callbacks.progress import GenreNames
-from d2m.train.checkpoints import check_averages, check_continues, check_style_network, read_checkpoint
+from d2m.train.checkpoints import check_averages, check_continues, read_checkpoint, warm_start
 from d2m.train.processes import use_together
 from d2m.train.request import check_processes, check_space, check_trainer, start_checkpoint, starts_from
 from d2m.train.requeue import cluster_environment
@@ -68,6 +70,8 @@ def build_trainer(
     use_together()
     # Once a stage, of Lightning's own use of torch: nothing that a user can mend.
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
+    if slurm_job() is None:  # on a login node, or a workstation that has its commands, it is no hint
+        warnings.filterwarnings("ignore", message=r"The `srun` command is available")
     fit = cfg.fit[stage.name]
     try:
         trainer: pl.Trainer = instantiate(
@@ -81,11 +85,20 @@ def build_trainer(
             logger=logger,
             plugins=[AtomicCheckpointIO(), *cluster_environment()],
             enable_progress_bar=cfg.callbacks.progress_bar,
-            enable_model_summary=cfg.callbacks.progress_bar,
+            enable_model_summary=False,  # it is one of the callbacks
         )
     except HydraException as e:
-        raise D2MError(f"trainer: {' '.join(str(e.__cause__ or e).split())}") from e
+        raise D2MError(f"{_refused_option(options)}: {' '.join(str(e.__cause__ or e).split())}") from e
     return trainer
+
+
+def _refused_option(options: DictConfig) -> str:
+    """What of the Trainer's options this machine does not have, if that is it; and what to give instead."""
+    if options.accelerator in ("gpu", "cuda", "mps") and not torch.accelerator.is_available():
+        return f"trainer.accelerator={options.accelerator}: there is none here; give trainer=cpu"
+    if options.devices != "auto" and (not isinstance(options.devices, int) or options.devices < 1):
+        return f"trainer.devices={options.devices}: on a CPU give a number of processes"
+    return "trainer"
 
 
 def build_callbacks(cfg: DictConfig, stage: Stage, run: RunFolder, corpus: Corpus, with_logger: bool) -> list[Callback]:
@@ -114,6 +127,22 @@ def build_callbacks(cfg: DictConfig, stage: Stage, run: RunFolder, corpus: Corpu
     return callbacks
 
 
+def check_optimizers(module: pl.LightningModule, stage: Stage) -> None:
+    """See that a stage's optimizers can be built.
+
+    Args:
+        module: on the meta device; afterwards its tensors are there, and hold nothing.
+
+    Raises:
+        D2MError: naming the key.
+    """
+    try:
+        # Not on the meta device, on which none is fused.
+        module.to_empty(device="cpu").configure_optimizers()
+    except D2MError as e:
+        raise D2MError(f"model.{stage.name}.{e}") from e
+
+
 def check_stages(cfg: DictConfig, stages: Sequence[Stage], run: RunFolder, corpus: Corpus) -> None:
     """See that every stage can be built and takes the Trainer's options, before the first one is trained.
 
@@ -125,7 +154,9 @@ def check_stages(cfg: DictConfig, stages: Sequence[Stage], run: RunFolder, corpu
         with torch.device("meta"):  # sizes and options, without the memory
             module = build_module(cfg, stage, len(corpus.genres), corpus.n_features)
         callbacks = build_callbacks(cfg, stage, run, corpus, with_logger=False)
-        trainer = build_trainer(cfg, stage, run, callbacks, logger=False)
+        check_optimizers(module, stage)
+        with nothing_said():
+            trainer = build_trainer(cfg, stage, run, callbacks, logger=False)
         check_trainer(trainer, module, stage, cfg.fit[stage.name].steps_per_epoch)
         check_processes(trainer, stage, cfg.fit[stage.name].batch_size)
         given, start = cfg.continue_from.get(stage.name), start_checkpoint(cfg, stage, run)
@@ -138,9 +169,7 @@ def check_stages(cfg: DictConfig, stages: Sequence[Stage], run: RunFolder, corpu
         for source, path in starts_from(cfg, stage, run).items():
             # One that is trained here first is read when it is whole.
             if path.is_file() and (path != run.checkpoint(source.name) or run.is_done(source.name)):
-                checkpoint = read_checkpoint(path, corpus.genres if source.knows_genres else None)
-                if source.hears:
-                    check_style_network(module, checkpoint, path)
+                warm_start(module, stage, {source: path}, corpus.genres)
         if not run.is_done(stage.name):
             copies = 4 / 3 if cfg.callbacks.ema.get(stage.name) else 1.0  # with the average
             parameters += round(copies * sum(p.numel() for p in module.parameters()))

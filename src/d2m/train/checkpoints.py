@@ -108,12 +108,13 @@ def warm_start(
         try:
             for here, there in stage.warm_starts[source.name].items():
                 load_networks(module, checkpoint["state_dict"], here, there)
-        except KeyError as e:
-            raise D2MError(
-                f"{path}: does not fit stage {stage.name} as its {source.name} ({e.args[0]}); give the "
-                f"{source.name}/last.ckpt of a run"
-            ) from e
-        except RuntimeError as e:
+        except (KeyError, RuntimeError) as e:
+            if isinstance(e, KeyError) or "Missing key" in str(e):
+                lacks = e.args[0] if isinstance(e, KeyError) else "it has other networks"
+                raise D2MError(
+                    f"{path}: does not fit stage {stage.name} as its {source.name} ({lacks}); give the "
+                    f"{source.name}/last.ckpt of a run"
+                ) from e
             raise D2MError(
                 f"{path}: does not fit stage {stage.name} as its {source.name} ({_first_mismatch(e)}); give the "
                 "size=... and the corpus it was trained with"

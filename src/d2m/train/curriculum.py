@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from d2m.bundle import sha256
-from d2m.bundle.passport import Passport
+from d2m.bundle.passport import Begun, Passport
 from d2m.bundle.run_folder import RunFolder
 from d2m.bundle.signature import signature
 from d2m.core.errors import D2MError, Pruned
@@ -134,12 +134,16 @@ def train_stage(
     trainer.strategy.barrier()
 
 
-def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = (), company: Company | None = None) -> Path:
+def run(
+    cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = (), company: Company | None = None,
+    begun: Begun | None = None,
+) -> Path:  # fmt: skip
     """The whole job: corpus, stages, bundle. Returns the run's folder.
 
     Args:
         overrides: what the run was started with, for run.json: by it a later command knows the run again.
         company: the runs that it is trained among.
+        begun: of a new run, its folder, which is held already; None: it is held from here on.
 
     Raises:
         D2MError: anything the user can fix.
@@ -154,11 +158,15 @@ def run(cfg: DictConfig, run_dir: Path, overrides: Sequence[str] = (), company: 
     set_arithmetic(cfg)
     first = is_rank_zero()
     facts = {"overrides": list(overrides), "stages": [s.name for s in stages], "versions": versions()}
-    with (
-        folder.lock() if first else nullcontext(),
-        Passport(folder, facts, writes=first) as passport,
-        no_process_left(),
-    ):
+    with ExitStack() if begun is None else begun.take_over() as held:
+        if begun is None:
+            held.enter_context(folder.lock() if first else nullcontext())
+            passport = held.enter_context(Passport(folder, facts, writes=first))
+        else:
+            passport = begun.passport
+            passport.update(**facts)
+        passport.update(stage="corpus")
+        held.enter_context(no_process_left())
         try:
             _run(cfg, folder, stages, passport, company or Company())
         finally:

@@ -62,4 +62,5 @@ class FrechetDistance(Metric):
         for name in ("real", "generated"):
             n, total, outer = (getattr(self, f"{name}_{part}").cpu().numpy() for part in ("n", "total", "outer"))
             sides.append(Moments(float(n), total, outer).gaussian())
-        return torch.tensor(frechet_of_gaussians(*sides[0], *sides[1]), dtype=torch.float32)
+        distance = frechet_of_gaussians(*sides[0], *sides[1])
+        return torch.tensor(distance, dtype=torch.float32, device=self.device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import pytorch_lightning as pl
@@ -15,6 +16,8 @@ from d2m.core.errors import D2MError
 #: The paper's, and the style stages'; conf/model/*.yaml says its own.
 ADAM = {"_target_": "torch.optim.Adam", "lr": 2e-4, "fused": True}
 ADAMW = {"_target_": "torch.optim.AdamW", "lr": 1e-3, "weight_decay": 1e-2, "fused": True}
+
+_ONE_OF = "not an optimizer; give a class of torch.optim, such as torch.optim.AdamW"
 
 
 def build_optimizer(options: Mapping[str, Any], parameters: Iterable[Any]) -> torch.optim.Optimizer:
@@ -30,15 +33,24 @@ def build_optimizer(options: Mapping[str, Any], parameters: Iterable[Any]) -> to
         D2MError: no such class, or arguments that it does not take.
     """
     arguments = {k: v for k, v in options.items() if k != "_target_"}
-    target = options.get("_target_")
+    target = str(options.get("_target_"))
     try:
-        optimizer = get_class(str(target))(parameters, **arguments)
-    except (ImportError, AttributeError, ValueError, TypeError, RuntimeError) as e:
+        kind = get_class(target)
+    except (ImportError, AttributeError, ValueError, TypeError) as e:
+        raise D2MError(f"optimizer._target_={target}: {_ONE_OF}{_near(target)}") from e
+    if not issubclass(kind, torch.optim.Optimizer):
+        raise D2MError(f"optimizer._target_={target}: {_ONE_OF}")
+    try:
+        return kind(parameters, **arguments)  # type: ignore[no-any-return]
+    except (ValueError, TypeError, RuntimeError) as e:
         reason = " ".join(str(e).split())[:200]
         raise D2MError(f"optimizer: {target} cannot be built with {arguments} ({reason})") from e
-    if not isinstance(optimizer, torch.optim.Optimizer):
-        raise D2MError(f"optimizer: {target} is not a torch.optim.Optimizer")
-    return optimizer
+
+
+def _near(target: str) -> str:
+    known = {name.lower(): name for name in dir(torch.optim) if isinstance(getattr(torch.optim, name), type)}
+    near = get_close_matches(target.rpartition(".")[2].lower(), known, n=1)
+    return f"; did you mean torch.optim.{known[near[0]]}?" if near else ""
 
 
 def cosine_decay(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import pytorch_lightning as pl
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.accelerators import CPUAccelerator
 
 from d2m.bundle.run_folder import RunFolder
@@ -25,6 +26,7 @@ from d2m.train.arithmetic import check_arithmetic
 from d2m.train.callbacks.averaging import check_decay
 from d2m.train.callbacks.checkpoint_io import newest_whole
 from d2m.train.callbacks.pace import note
+from d2m.train.model_options import check_model
 from d2m.train.stage import STAGES, Stage, in_order
 from d2m.train.steps import NOISE
 from d2m.train.trainer_options import check_options
@@ -66,6 +68,7 @@ def check_request(cfg: DictConfig, run: RunFolder) -> list[Stage]:
     if cfg.noise not in NOISE:
         raise D2MError(f"noise={cfg.noise}: choose from {', '.join(NOISE)}")
     check_arithmetic(cfg)
+    _check_data(cfg)
     names = {s.name for s in asked}
     replaced = _given(cfg, "init_from")
     continued = _given(cfg, "continue_from")
@@ -103,6 +106,7 @@ def check_request(cfg: DictConfig, run: RunFolder) -> list[Stage]:
         print(f"not trained here: {', '.join(dropped)} ({stand_ins})")
     for stage in kept:
         _check_fit(cfg, stage)
+        check_model(stage.name, OmegaConf.to_container(cfg.model[stage.name], resolve=True))  # type: ignore[arg-type]
         if stage.name in continued:
             continue  # that checkpoint holds every network of the stage
         for needed in stage.warm_starts:
@@ -124,6 +128,15 @@ def _given(cfg: DictConfig, key: str) -> list[str]:
 def _check_file(cfg: DictConfig, key: str, name: str) -> None:
     if not Path(cfg[key][name]).is_file():
         raise D2MError(f"{key}.{name}={cfg[key][name]}: no such file; give the path of the stage's last.ckpt")
+
+
+def _check_data(cfg: DictConfig) -> None:
+    repeated = cfg.repeat_batches
+    if repeated is not None and repeated < 1:
+        raise D2MError(f"repeat_batches={repeated}: give a whole number of at least 1, or null")
+    shift = list(cfg.data.shift)
+    if len(shift) != 2 or not all(isinstance(s, int | float) and 0 <= s < math.inf for s in shift):
+        raise D2MError(f"data.shift={shift}: give two numbers of at least 0, [x,y], in pixels")
 
 
 def _check_fit(cfg: DictConfig, stage: Stage) -> None:

@@ -101,9 +101,16 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
 
 
 def clip_each(networks: Iterable[nn.Module], max_norm: float) -> Tensor:
-    """Clip every network's gradient at ``max_norm`` on its own; returns the norms before clipping (n,)."""
-    norms = [nn.utils.clip_grad_norm_(m.parameters(), max_norm) for m in networks]
-    return torch.stack([n.detach().float().cpu() if n.device.type == "cpu" else n.detach().float() for n in norms])
+    """Clip every network's gradient at ``max_norm`` on its own; returns the norms before clipping (n,).
+
+    They are on the networks' device. That of a network without gradients is 0; torch gives it on the CPU.
+    """
+    norms = []
+    for network in networks:
+        parameters = list(network.parameters())
+        norm = nn.utils.clip_grad_norm_(parameters, max_norm).detach().float()
+        norms.append(norm if norm.device == parameters[0].device else parameters[0].new_zeros(()).float())
+    return torch.stack(norms)
 
 
 def log_losses(

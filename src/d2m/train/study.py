@@ -10,20 +10,25 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.pruners import BasePruner, NopPruner
-from optuna.samplers import BaseSampler, RandomSampler
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 #: The study's record in the sweep's folder; workers append to it.
 JOURNAL = "study.journal"
 #: The one study of a journal.
 _NAME = "sweep"
+#: A constraint in Optuna's sense, which a trial that failed by its own values violates.
+_TRAINS = "trains"
 
 
 class SeededByTrial(BaseSampler):
     """A sampler whose draws for trial N depend on the seed, N and the trials told so far, on nothing else.
 
     One seed for a whole sampler would give every worker, and every session of a sweep, the same draws again.
+
+    While all trials have failed, draws are random: TPE would draw near the one that it ranks first among them.
 
     Args:
         make: builds a sampler from ``seed``.
@@ -33,25 +38,28 @@ class SeededByTrial(BaseSampler):
         self._make, self._seed = make, seed
         self._sampler: BaseSampler = RandomSampler(seed)
 
-    def before_trial(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         digest = hashlib.sha256(f"{self._seed} {trial.number}".encode()).digest()
-        self._sampler = self._make(seed=int.from_bytes(digest[:4], "big"))
+        seed = int.from_bytes(digest[:4], "big")
+        self._sampler = self._make(seed=seed)
+        if isinstance(self._sampler, TPESampler) and not study.get_trials(
+            deepcopy=False, states=(TrialState.COMPLETE,)
+        ):
+            self._sampler = RandomSampler(seed)
         self._sampler.before_trial(study, trial)
 
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: optuna.trial.FrozenTrial
-    ) -> dict[str, BaseDistribution]:
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return self._sampler.infer_relative_search_space(study, trial)
 
     def sample_relative(
-        self, study: optuna.Study, trial: optuna.trial.FrozenTrial, search_space: dict[str, BaseDistribution]
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         return self._sampler.sample_relative(study, trial, search_space)
 
     def sample_independent(
         self,
         study: optuna.Study,
-        trial: optuna.trial.FrozenTrial,
+        trial: FrozenTrial,
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
@@ -59,6 +67,26 @@ class SeededByTrial(BaseSampler):
 
     def after_trial(self, study: Any, trial: Any, state: Any, values: Any) -> None:
         self._sampler.after_trial(study, trial, state, values)
+
+
+def tell_failed(study: optuna.Study, number: int, teaches: bool) -> None:
+    """Tell a study that a trial failed.
+
+    Optuna's samplers do not look at trials of the state FAIL, and draw such values again and again. One that failed by
+    its own values is told as PRUNED with a violated constraint instead, which ranks it below every other trial.
+
+    Args:
+        teaches: its own values made it fail, not the machine.
+    """
+    (trial,) = (t for t in study.get_trials(deepcopy=False) if t.number == number)
+    if teaches:
+        Trial(study, trial._trial_id).set_constraint(_TRAINS, 1.0)
+    study.tell(number, state=TrialState.PRUNED if teaches else TrialState.FAIL)
+
+
+def has_failed(trial: FrozenTrial) -> bool:
+    """Whether a trial failed, whichever way its study was told."""
+    return trial.state == TrialState.FAIL or trial.constraints.get(_TRAINS, 0.0) > 0
 
 
 def open_study(

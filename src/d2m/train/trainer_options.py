@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from d2m.core.errors import D2MError
@@ -33,11 +33,23 @@ def _is_whole(value: Any, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
+def _is_devices(value: Any) -> bool:
+    """A number of processes, -1 or auto for all; or the numbers of GPUs."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return bool(value) and all(_is_whole(v, 0) for v in value)
+    return value in (-1, "auto") or _is_whole(value, 1)
+
+
 def _is_limit(value: Any, least: int) -> bool:
     """A number of batches, or a share of them."""
     return _is_whole(value, least) or (isinstance(value, float) and (value > 0 or least == 0) and 0 <= value <= 1)
 
 
+_ACCELERATORS, _PROFILERS = ("auto", "cpu", "gpu", "cuda", "mps"), ("simple", "advanced", "pytorch")
+#: Then Lightning's older names.
+_PRECISIONS = (
+    "auto", "32-true", "64-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64", "32", "bf16", "16"
+)  # fmt: skip
 #: Option -> what it may be, in code and in words. None is Lightning's default.
 _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "limit_train_batches": (
@@ -55,6 +67,14 @@ _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda v: isinstance(v, int | float) and not isinstance(v, bool) and v > 0, "a number above 0, or "
         "model.STAGE.clip for the stages that clip each network by itself"
     ),
+    "devices": (_is_devices, "a whole number of at least 1, auto, or the numbers of GPUs, [0,1]"),
+    "num_nodes": (lambda v: _is_whole(v, 1), "a whole number of at least 1"),
+    "accelerator": (lambda v: v in _ACCELERATORS, f"one of {', '.join(_ACCELERATORS)}"),
+    "deterministic": (lambda v: v in (True, False, "warn"), "true, false or warn"),
+    "fast_dev_run": (lambda v: _is_whole(v, 0) or isinstance(v, bool), "true, false or a number of batches"),
+    "benchmark": (lambda v: isinstance(v, bool), "true or false"),
+    "profiler": (lambda v: not isinstance(v, str) or v in _PROFILERS, f"one of {', '.join(_PROFILERS)}"),
+    "precision": (lambda v: str(v) in _PRECISIONS, f"one of {', '.join(_PRECISIONS[:7])}"),
     "gradient_clip_algorithm": (lambda v: v in ("norm", "value"), "norm or value"),
 }  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Arrays to figures: titles, units and legends on each; no pyplot, hence no global state and no window.
 
-Colours are Okabe and Ito's, told apart by every kind of colour vision. Figures are for :func:`save`, for
+Colours are those of Okabe and Ito, suitable for all kinds of colour vision. Figures are for :func:`save`, for
 :func:`d2m.reports.page.write_page`, and for loggers that take a matplotlib Figure.
 """
 
@@ -55,7 +55,7 @@ def _per_joint(label: str, values: ArrayLike, ndim: int) -> NDArray[np.float64]:
 
 
 def _grouped_bars(axes: Axes, groups: Sequence[str], series: Mapping[str, Sequence[float]], with_values: bool) -> None:
-    """One cluster of bars per group; a NaN leaves its place empty."""
+    """One cluster of bars per group; NaN leaves a gap."""
     width = 0.8 / len(series)
     for k, (label, values) in enumerate(series.items()):
         at = np.arange(len(groups)) + (k - (len(series) - 1) / 2) * width
@@ -147,9 +147,9 @@ def training_curves(
         stages: stage -> key -> (steps (n,), values (n,)); a key is "split/term" or "term".
         x_label: what the steps count.
         units: term -> unit of its values; a term without one is dimensionless.
-        columns: panels a row, at most.
+        columns: maximum number of panels per row.
 
-    A panel of positive values that span more than a factor of 100 is logarithmic.
+    Panels with positive values spanning more than a factor of 100 have a logarithmic axis.
 
     Raises:
         D2MError: nothing to plot, or steps and values of different lengths.
@@ -253,7 +253,7 @@ def latent_scatter(
 
 
 def save(figure: Figure, path: str | os.PathLike[str], dpi: int = 120) -> None:
-    """Write a figure as PNG, whole or not at all, the same bytes for the same figure.
+    """Write a figure as PNG, atomically; the same figure gives the same bytes.
 
     Raises:
         D2MError: the file cannot be written.

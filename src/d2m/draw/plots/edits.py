@@ -1,4 +1,4 @@
-"""Figures of what edits of the latent do to dances."""
+"""Figures of the effects of latent edits on dances."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _NULL = "0.6"
 def edit_effects(
     changes: Mapping[str, ArrayLike], controls: ArrayLike, gap: float, *, source: str, target: str
 ) -> Figure:
-    """A bar per edit: the mean change of a dance's kinetic energy, a dot per dance, over what random directions do.
+    """A bar per edit: the mean change of a dance's kinetic energy, a dot per dance, and the range of random directions.
 
     Args:
         changes: edit -> change of every dance (n,).
         controls: mean change under each random direction (m,); may be empty.
-        gap: how far the unedited dances of the target's songs lie from those of the source's.
+        gap: difference between unedited dances to songs of the target and of the source genre.
 
     Raises:
         D2MError: nothing to plot.

@@ -16,7 +16,7 @@ _COLUMNS = 3
 
 
 class FigureRow(NamedTuple):
-    """A value, the ends of its interval over songs and its chance level; None where there is none."""
+    """A value, the ends of its interval over songs and its chance level; None if missing."""
 
     value: float
     low: float | None = None

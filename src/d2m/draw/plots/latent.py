@@ -1,6 +1,6 @@
-"""Figures of the dance latent: embeddings next to their shuffled selves, variance curves with null bands, and tests.
+"""Figures of the dance latent: embeddings next to shuffled labels, variance curves with null bands, and tests.
 
-Every figure of structure shows what chance looks like on the same axes.
+Every figure of structure shows the null on the same axes.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def explained_variance_curve(
     title: str = "Cumulative explained variance of z_dan",
     level: float = 0.95,
 ) -> Figure:
-    """The curve of the songs, over the band of isotropic noise with as many rows and dimensions.
+    """The curve of the songs, over the band of isotropic noise with the same number of rows and dimensions.
 
     Args:
         observed, null_low, null_median, null_high: (k,) shares, 0 to 1.
@@ -219,7 +219,7 @@ def music_edit_bars(
     target: str,
     title: str = "How far editing the music moves z_dan",
 ) -> Figure:
-    """A bar per music edit: the mean share of the way from source to target, a dot per song, and the motion aside.
+    """A bar per music edit: mean displacement from source to target, a dot per song, and the orthogonal part.
 
     Args:
         rows: edit -> a mapping per song with "along" and "aside", in units of the distance between the genres.

@@ -1,4 +1,4 @@
-"""Measured numbers of distinct songs, with what chance gives."""
+"""Measures over distinct songs, with their chance levels."""
 
 from __future__ import annotations
 

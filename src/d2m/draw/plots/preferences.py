@@ -1,4 +1,4 @@
-"""What people preferred and guessed in a blind study."""
+"""Preferences and guesses in a blind study."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def strength_intervals(values: Mapping[str, tuple[float, float, float]], *, titl
 
 
 def confusion_maps(counts: Mapping[str, ArrayLike], genres: Sequence[str], *, title: str = "Genre guesses") -> Figure:
-    """A map per system: rows are the genres that dances were meant to be, columns the guesses, as shares of a row.
+    """A map per system: rows are the intended genres of dances, columns the guesses, as shares of the row.
 
     Args:
         counts: label -> (g, g).

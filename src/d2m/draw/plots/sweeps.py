@@ -1,4 +1,4 @@
-"""What a sweep's trials have in common: values by parameter, and which parameters matter."""
+"""Figures of a sweep: values by parameter, and the importance of parameters."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _scaled(values: Sequence[str]) -> tuple[NDArray[np.float64], list[tuple[floa
 
 
 def _texts(ticks: NDArray[np.float64]) -> list[str]:
-    """With as many digits as tell the ticks apart."""
+    """With enough digits to distinguish the ticks."""
     digits = next((d for d in (3, 4, 5) if len({f"{t:.{d}g}" for t in ticks}) == len(ticks)), 6)
     return [f"{t:.{digits}g}" for t in ticks]
 
@@ -100,7 +100,7 @@ def importance_bars(importances: Mapping[str, float], objective: str, n_trials: 
 
     Args:
         importances: parameter -> share; they add up to 1.
-        objective: what was optimised. n_trials: so many trials the shares rest on.
+        objective: what was optimised. n_trials: number of trials behind the shares.
 
     Raises:
         D2MError: nothing to plot.

@@ -1,8 +1,8 @@
-"""Front ends: what hears the music. One file each, or one for a family; all in :data:`FRONT_ENDS` by name.
+"""Front ends compute music features. Each has a module, or shares one with its family; :data:`FRONT_ENDS` lists them.
 
 To add one, write a module in this folder whose ``FRONT_ENDS`` is a tuple of
-:class:`d2m.music.front_ends.base.FrontEnd`: nothing else names it. What it needs beyond NumPy it imports when it is
-called, so that looking a name up stays quick. Front ends with parameters are a family instead: its module has a
+:class:`d2m.music.front_ends.base.FrontEnd`; it needs no registration. Import everything but NumPy inside functions, so
+that looking up a name stays fast. Front ends with parameters are a family instead: its module has a
 ``FAMILY``, the family's name and a function from what follows the colon in `embedding:768@75` to the front end.
 """
 
@@ -24,15 +24,15 @@ __all__ = ["FAMILIES", "FRONT_ENDS", "FrontEnd", "features", "front_end"]
 _MODULES = [importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)]
 #: name -> front end.
 FRONT_ENDS: dict[str, FrontEnd] = {f.name: f for m in _MODULES for f in getattr(m, "FRONT_ENDS", ())}
-#: name -> what makes a front end of the rest of a longer name.
+#: family -> function that makes a front end from the rest of the name.
 FAMILIES: dict[str, Callable[[str], FrontEnd]] = dict(m.FAMILY for m in _MODULES if hasattr(m, "FAMILY"))
 
 
 def front_end(name: str) -> FrontEnd:
-    """The front end of a name; its own name may say more, as `onnx:22050:0f3c...` does of `onnx`.
+    """The front end with a name; its full name may be longer, such as `onnx:22050:0f3c...` for `onnx`.
 
     Raises:
-        D2MError: there is no such front end, or a family's refuses the rest of the name.
+        D2MError: no such front end, or an invalid name within a family.
     """
     family, _, rest = name.partition(":")
     if family in FAMILIES:
@@ -48,7 +48,7 @@ def features(
     """Music features (t, width) of one song by the front end of a name; see :meth:`FrontEnd.features`.
 
     Raises:
-        D2MError: there is no such front end; or it reads files, and there is no song or no file.
+        D2MError: no such front end; or it reads files, and the song or the file is missing.
         ValueError: the wave is not one-dimensional.
     """
     return front_end(name).features(wave, song, start_s)

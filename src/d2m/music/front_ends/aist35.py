@@ -2,7 +2,7 @@
 
 Column 0 the onset strength, 1-20 MFCC, 21-32 pitch classes, 33 onsets and 34 beats as ones among zeros (Li et al., "AI
 Choreographer", ICCV 2021, whose order this is; EDGE's baseline and MEGADance take the same). Theirs come from librosa
-at 60 fps, a hop of 512 samples at 30,720 Hz. What differs here, so that each row is one dance frame at 22,050 Hz:
+at 60 fps, a hop of 512 samples at 30,720 Hz. Differences, so that each row is one dance frame at 22,050 Hz:
 
 * The onset strength, onsets and beats are d2m's own (:mod:`d2m.music.beats`: librosa's trackers at 43 fps, started at
   112.5 BPM instead of 120 or the tempo in a file's name); a row takes the largest strength, and a one, of its 1/15 s.
@@ -10,7 +10,7 @@ at 60 fps, a hop of 512 samples at 30,720 Hz. What differs here, so that each ro
 * Pitch classes: the steps of librosa's `chroma_cens` (shares, four levels, smoothing over 0.7 s, unit length) on the
   chroma of `rhythm`, from an STFT instead of a constant-Q transform, without an estimate of the tuning.
 
-The beats and the loudest moment belong to the whole song: an excerpt has other rows (`context_s` is inf).
+Beats and the loudest moment depend on the whole song, so an excerpt has other rows (`context_s` is inf).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ COLUMNS: tuple[str, ...] = (
     "onset_strength", *(f"mfcc_{k}" for k in range(N_CEPSTRA)), *(f"chroma_{p}" for p in PITCHES), "onset", "beat",
 )  # fmt: skip
 _TOP_DB = 80.0
-# CENS: a share of a pitch class above each of these counts one quarter more.
+# CENS quantisation: a share of a pitch class above each of these adds one quarter.
 _LEVELS = (0.05, 0.1, 0.2, 0.4)
 # 41 of their frames at 60 fps.
 _SMOOTH_FRAMES = 11

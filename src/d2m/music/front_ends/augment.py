@@ -1,8 +1,8 @@
-"""Features as if the sound had been transposed, played faster or slower, louder or softer, or equalised.
+"""Augmentation in feature space: features as if the sound were transposed, faster, louder, equalised, etc.
 
-How the columns answer to such a change is each front end's own knowledge: :attr:`FrontEnd.answer`. What several need is
-here: the time axis, and cepstra. All of it is to first order: how near it comes to the features of the changed sound
-(:mod:`d2m.music.transforms`) is in docs/adr/0065.
+Each front end computes the effect on its columns (:attr:`FrontEnd.answer`). Shared parts are here: the time axis, and
+cepstra. All of it is a first-order approximation; docs/adr/0065 compares it with the features of changed sound
+(:mod:`d2m.music.transforms`).
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 
 #: dB -> natural logarithm of power.
 NEPER = math.log(10.0) / 10.0
-# What the filters of resampling leave of the spectrum below Nyquist; chosen by measurement.
+# Fraction of the spectrum below Nyquist that resampling filters preserve; measured.
 _PASSED = 0.96
 
 
 class Change(NamedTuple):
-    """What happens to the sound of each window of a batch.
+    """The change of the sound of each window of a batch.
 
-    semitones: (b,) up, the spectral envelope with the pitch, as a faster tape does it.
-    tempo: (b,) how many times as fast, at the same pitch.
-    gain_db: (b,) louder.
-    attack: (b,) factor of how sharp onsets are: rooms and time stretching soften them, compressors too.
+    semitones: (b,) upwards; the spectral envelope moves with the pitch, as on a faster tape.
+    tempo: (b,) factor, at the same pitch.
+    gain_db: (b,) increase of the level.
+    attack: (b,) factor of the sharpness of onsets, which rooms, time stretching and compressors reduce.
     eq_db: (b, k) an equaliser's curve: dB of k cosines, of 1, 2, ... half periods from 0 Hz to Nyquist on the mel axis.
     """
 
@@ -61,15 +61,15 @@ def draw_change(
     eq_db: float = 0.0,
     n_eq: float = 4,
 ) -> Change:
-    """Changes of n windows, on the CPU; what has no range does not change.
+    """Draw changes of n windows, on the CPU; the defaults mean no change.
 
     Args:
-        semitones: whole semitones from -semitones to semitones, evenly.
-        tempo: of every second window from 1 / tempo to tempo, evenly in the logarithm; the others keep theirs.
-        gain_db: from -gain_db to gain_db, evenly.
-        attack: from 1 / attack to attack, evenly in the logarithm.
+        semitones: whole semitones, uniform from -semitones to semitones.
+        tempo: for every second window, log-uniform from 1 / tempo to tempo; the others keep their tempo.
+        gain_db: uniform from -gain_db to gain_db.
+        attack: log-uniform from 1 / attack to attack.
         eq_db: standard deviation of the equaliser's first cosine; that of the k-th is 1 / k of it.
-        n_eq: cosines of the equaliser.
+        n_eq: number of cosines of the equaliser.
     """
     import torch
 
@@ -85,15 +85,15 @@ def draw_change(
 
 
 def tempo_margin(ranges: Mapping[str, float] | None, frames: int) -> int:
-    """Rows on either side of a window of ``frames`` that the fastest change within the ranges is read from."""
+    """Number of rows on either side of a window of ``frames`` that the fastest tempo in the ranges needs."""
     return math.ceil(frames / 2 * ((ranges or {}).get("tempo", 1.0) - 1))
 
 
 def check_augment(hears: FrontEnd, ranges: Mapping[str, float]) -> None:
-    """See that music can be changed so.
+    """Check that a front end supports these augmentations.
 
     Raises:
-        D2MError: the front end cannot say, or a range is unknown or invalid.
+        D2MError: the front end cannot be augmented, or a range is unknown or invalid.
     """
     known = [name for name in inspect.signature(draw_change).parameters if name not in ("n", "generator")]
     for name, value in ranges.items():
@@ -107,22 +107,23 @@ def check_augment(hears: FrontEnd, ranges: Mapping[str, float]) -> None:
 
 def _check_answers(hears: FrontEnd) -> None:
     if hears.answer is None:
-        raise D2MError(f"front end '{hears.name}' cannot say what changed sound would give; choose another")
+        keys = "model.music_style.augment=null model.mm_gan.augment=null"
+        raise D2MError(f"front end '{hears.name}' cannot be augmented; give {keys}, or choose another front end")
 
 
 def change_rows(hears: FrontEnd, rows: Tensor, change: Change, frames: int | None = None) -> Tensor:
     """Features of the changed sound.
 
     Args:
-        rows: (b, t, f) features at 15 fps, not normalised. A faster song is read from more frames than come out:
-            t should be ``frames`` times the tempo; beyond the ends they are held.
-        frames: how many come out, around the middle of ``rows``; t by default.
+        rows: (b, t, f) features at 15 fps, not normalised. A faster song needs more input frames than output
+            frames: t should be ``frames`` times the tempo; beyond the ends, the end rows are repeated.
+        frames: number of output frames, around the middle of ``rows``; t by default.
 
     Returns:
-        (b, frames, f) on the device of ``rows``, which are left alone.
+        (b, frames, f) on the device of ``rows``, which are not modified.
 
     Raises:
-        D2MError: the front end does not say how its columns answer.
+        D2MError: the front end cannot be augmented.
         ValueError: the shapes do not fit.
     """
     _check_answers(hears)
@@ -135,7 +136,7 @@ def change_rows(hears: FrontEnd, rows: Tensor, change: Change, frames: int | Non
 
 
 def _in_time(rows: Tensor, tempo: Tensor, frames: int) -> Tensor:
-    """(b, t, f) -> (b, frames, f): the nearest row, which keeps peaks and ones that an interpolation would smear."""
+    """(b, t, f) -> (b, frames, f): nearest rows, which keep peaks and ones that interpolation would smear."""
     import torch
 
     t = rows.shape[1]
@@ -145,17 +146,17 @@ def _in_time(rows: Tensor, tempo: Tensor, frames: int) -> Tensor:
 
 
 def shift(rows: Tensor, steps: Tensor) -> Tensor:
-    """(b, ..., f) by (b,) columns to the right, interpolated linearly; the edges are held."""
+    """(b, ..., f) shifted right by (b,) columns, with linear interpolation; the edges are repeated."""
     return _read(rows, lambda at: at.clamp(0, rows.shape[-1] - 1), steps)
 
 
 def roll(rows: Tensor, steps: Tensor) -> Tensor:
-    """(b, ..., f) by (b,) columns to the right, round the end, interpolated linearly."""
+    """(b, ..., f) rotated right by (b,) columns, with linear interpolation."""
     return _read(rows, lambda at: at % rows.shape[-1], steps)
 
 
 def _read(rows: Tensor, inside: Callable[[Tensor], Tensor], steps: Tensor) -> Tensor:
-    """Columns between which ``inside`` finds those that lie beyond the ends."""
+    """Interpolate columns at shifted positions; ``inside`` maps positions beyond the ends to columns."""
     import torch
 
     at = torch.arange(rows.shape[-1], device=rows.device) - steps.view(-1, *[1] * (rows.ndim - 1))
@@ -170,7 +171,7 @@ def changed_cepstra(
 ) -> tuple[Tensor, Tensor]:
     """Cepstra as if the sound were changed: orthonormal DCT-II of the logs of Slaney's unit-area mel bands.
 
-    The bands are what the cepstra that there are say of them. Sound transposed down leaves the top of them empty.
+    The bands are reconstructed from the available cepstra. Transposing down leaves the top bands empty.
 
     Args:
         rows: (b, t, c).
@@ -178,14 +179,14 @@ def changed_cepstra(
         floor: (b, t, bands) dB -> dB of a band without sound, a number or (b, 1, 1).
 
     Returns:
-        (b, t, c), and (b, t, 1) by how much the energy of each frame rises, in the unit.
+        (b, t, c), and (b, t, 1), the increase of the energy of each frame, in the unit.
     """
     import torch
 
     edges, dct = (torch.from_numpy(table).to(rows) for table in _mel(n_mels))
     m, ratio, gain = torch.arange(n_mels).to(rows), 2 ** (change.semitones[:, None] / 12), change.gain_db[:, None, None]
     heard = dct[:, : rows.shape[-1]]
-    # Band m is to have what was heard at the frequency that moves to its middle.
+    # Band m takes the value at the frequency that moves to its centre.
     source = _position(edges[1:-1] / ratio, n_mels).clamp(0, n_mels - 1)
     moved = (1 - (source[..., None] - m).abs()).clamp_min(0)  # (b, bands, bands)
     curve = change.eq_db @ dct[:, 1 : 1 + change.eq_db.shape[1]].T * math.sqrt(n_mels / 2)
@@ -193,9 +194,9 @@ def changed_cepstra(
     after = before + curve[:, None] + gain
     width = torch.log(edges[2:] - edges[:-2])
     loud, soft = (torch.logsumexp(x * NEPER + width, -1, keepdim=True) for x in (after, before))
-    # Spread over more hertz, the same power is less dense.
+    # The same power spread over more hertz has a lower density.
     after = after - 10 * torch.log10(ratio)[..., None]
-    # Up to where a band's triangle, from 0 to 2, has sound below what was Nyquist.
+    # The part of a band's triangle (0 to 2) that lies below the original Nyquist frequency.
     end = edges[-1] * torch.where(ratio < 1, _PASSED * ratio, torch.ones_like(ratio))
     full = (_position(end, n_mels) - m + 1).clamp(0, 2)[:, None]
     share = torch.where(full < 1, full**2 / 2, 1 - (2 - full) ** 2 / 2)

@@ -1,4 +1,4 @@
-"""What every front end is: a name, named columns, and a function from a song's sound to numbers at 15 fps."""
+"""The interface of front ends: a name, named columns, and a function from audio to features at 15 fps."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """What hears the music.
+    """A front end: computes music features from audio.
 
-    name: what corpora and bundles record.
+    name: as recorded in corpora and bundles.
     columns: names of the features, in order; all different.
-    context_s: a row depends on no sound further than this from its moment, in seconds; inf if it depends on the
-        whole song.
+    context_s: a row depends only on sound within this many seconds of its time; inf if it depends on the whole song.
     compute: (n,) float32 mono at 22,050 Hz, full scale at 1 -> (t, width) at 15 fps, row k at k / 15 s, not normalised.
-        It leaves its argument alone. None for one that reads.
-    params: what else decides the numbers, as JSON holds it.
-    read: (the song's path, seconds at which its part begins, rows t) -> (t, width), for what was written down about the
-        song by somebody else and is not to be heard in its wave. file: the song's path -> that of what is read.
-    answer: (rows (b, t, width), the sound's change) -> the rows of the changed sound, a new tensor. The rows are those
-        that a change of tempo takes already; what it does to their columns is still to be done. None if the columns do
-        not say: then the style network trains without augmentation. See :mod:`d2m.music.front_ends.augment`.
+        It does not modify its argument. None if ``read`` is given.
+    params: all other settings that affect the features, as JSON values.
+    read: (path of the song, start in seconds, number of rows t) -> (t, width), for features read from a file instead of
+        computed from audio. file: path of the song -> path of that file.
+    answer: (rows (b, t, width), change of the audio) -> features of the changed audio, a new tensor. Rows have already
+        been resampled to the new tempo; ``answer`` accounts for its effect on the columns. None if the features of
+        changed audio cannot be predicted: then the style network trains without augmentation. See
+        :mod:`d2m.music.front_ends.augment`.
     """
 
     name: str
@@ -48,7 +48,7 @@ class FrontEnd:
 
     @property
     def width(self) -> int:
-        """Numbers a frame."""
+        """Number of features per frame."""
         return len(self.columns)
 
     def features(self, wave: ArrayLike, song: str | Path | None = None, start_s: float = 0.0) -> NDArray[np.float32]:
@@ -56,15 +56,15 @@ class FrontEnd:
 
         Args:
             wave: (n,) mono at 22,050 Hz, full scale at 1.
-            song: the file that the wave is of, unchanged; None for sound of no file or a changed one.
-            start_s: second of the file at which the wave begins.
+            song: the file from which the unmodified wave was read; None if there is none or the wave was modified.
+            start_s: where in the file the wave starts, in seconds.
 
         Returns:
             (t, width) float32 at 15 fps, not normalised; t is :func:`d2m.music.audio.n_frames`, or one less.
 
         Raises:
-            D2MError: it reads files, and there is no song or no file.
-            ValueError: the wave is not one-dimensional, or the front end does not keep its word about its width.
+            D2MError: it reads files, and the song or the file is missing.
+            ValueError: the wave is not one-dimensional, or the front end returned another width than declared.
         """
         mono = np.asarray(wave, dtype=np.float32)
         if mono.ndim != 1:
@@ -72,7 +72,7 @@ class FrontEnd:
         if self.compute is not None:
             rows = np.asarray(self.compute(mono), np.float32)
         elif self.read is None or song is None:
-            raise D2MError(f"front end '{self.name}' reads a song's file; it cannot hear edited or augmented sound")
+            raise D2MError(f"front end '{self.name}' reads files; it cannot be used for edited or augmented sound")
         else:
             rows = np.asarray(self.read(Path(song), start_s, n_frames(len(mono))), np.float32)
         if rows.ndim != 2 or rows.shape[1] != self.width:

@@ -1,10 +1,10 @@
-"""Front ends `embedding:WIDTH@RATE`: frames that another model wrote down, such as MERT's, MuQ's or Jukebox's.
+"""Front ends `embedding:WIDTH@RATE`: precomputed frames of another model, such as MERT, MuQ or Jukebox.
 
-A song's frames are NAME.npy next to NAME.mp3, or of the same name in the folder that :data:`FOLDER_VARIABLE` names: a
-float array (frames, WIDTH) of the whole file, frame i covering the time from i / RATE to (i + 1) / RATE seconds. The
-name carries width and rate, so that a corpus and a bundle of another embedding are refused; which model wrote the
-files nobody can see, so that a study keeps to one. What is heard is the file, not the sound: changes of the sound
-(music edits, augmentation) are refused.
+A song's frames are in NAME.npy next to NAME.mp3, or in the folder given by :data:`FOLDER_VARIABLE`: a float array
+(frames, WIDTH) for the whole file, whose frame i covers i / RATE to (i + 1) / RATE seconds. The name contains width and
+rate, so that corpora and bundles with another embedding are refused. The model that wrote the files cannot be checked;
+use only one per study. As features come from the file instead of the audio, changes of the audio (music edits,
+augmentation) are refused.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ Floats = NDArray[np.float32]
 
 #: A folder of NAME.npy files; if unset, they lie next to the songs.
 FOLDER_VARIABLE = "D2M_EMBEDDINGS"
-#: By how much a file of frames may be shorter than its song, whose last part many models leave out.
+#: By how many seconds frames may be shorter than their song; many models omit its end.
 MAX_GAP_S = 1.0
-# Dance frames at a time.
+# Dance frames per block.
 _BLOCK = 4096
 
 
@@ -35,7 +35,7 @@ def embedding(text: str) -> FrontEnd:
     """The front end of ``WIDTH@RATE``, such as ``768@75``.
 
     Raises:
-        D2MError: the text is no width and rate.
+        D2MError: not a width and rate.
     """
     match = re.fullmatch(r"(\d+)@(\d+(?:\.\d+)?)", text)
     width, rate = (int(match[1]), float(match[2])) if match else (0, 0.0)
@@ -56,12 +56,12 @@ def embedding(text: str) -> FrontEnd:
     )  # fmt: skip
 
 
-#: Name of the family and what makes a front end of the rest of the name.
+#: Name of the family, and the function that makes a front end from the rest of the name.
 FAMILY = ("embedding", embedding)
 
 
 def file_of(song: Path) -> Path:
-    """The file in which a song's frames are looked for."""
+    """The path of the file with a song's frames."""
     folder = os.environ.get(FOLDER_VARIABLE)
     return (Path(folder).expanduser() if folder else song.parent) / f"{song.stem}.npy"
 
@@ -70,7 +70,7 @@ def load(path: Path, width: int) -> NDArray[np.floating]:
     """(frames, width), not read into memory.
 
     Raises:
-        D2MError: no array of numbers, of another shape, or empty.
+        D2MError: not an array of numbers, another shape, or empty.
     """
     try:
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -91,11 +91,11 @@ def resample(
     Args:
         rows: (m, f), row i from i / rate to (i + 1) / rate seconds.
         length: dance frames wanted; frame k at start_s + k / 15 s.
-        name: of what is resampled, for errors.
+        name: name of the data, for error messages.
 
     Returns:
-        (length, f) float32. From 15 rows a second on the mean over each frame's 1/15 s, rows that lie in it partly
-        counting partly; below, the linear interpolation between the rows' middles. The ends are held.
+        (length, f) float32. At 15 rows per second or more, the mean over each frame's 1/15 s, with partially covered
+        rows weighted by their overlap; below that, linear interpolation between the rows' midpoints. The ends are held.
 
     Raises:
         D2MError: the rows end more than :data:`MAX_GAP_S` before the sound, or hold NaN or infinity.
@@ -123,7 +123,7 @@ def _means(rows: NDArray[np.float64], middle: NDArray[np.float64], half: float) 
     """Means of the piecewise constant function of the rows over middle +- half."""
     total = np.concatenate([np.zeros((1, rows.shape[1])), np.cumsum(rows, axis=0)])
     low, high = np.clip(middle - half, 0, len(rows)), np.clip(middle + half, 0, len(rows))
-    # A frame beyond the ends has the row at the end.
+    # Frames beyond the ends take the row at the end.
     low, high = np.minimum(low, len(rows) - 1e-3), np.maximum(high, 1e-3)
 
     def integral(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,9 +1,9 @@
-"""The audio front end that the reference's checkpoints were trained with, number for number.
+"""The audio front end with which the reference's checkpoints were trained, numerically identical.
 
 It is kept only so that old music-style and composition weights can be used; new training takes `rhythm` or `mfcc`. Its
 flaw: only the first 512 samples (23 ms) of every 1470-sample (67 ms) window reach
-the FFT, so the spectrum is deaf to the other two thirds of the music, and to an onset in them; the energy alone
-hears the whole window. Its other oddities are part of the numbers, too: the cepstra are divided by the number of
+the FFT, so the other two thirds of the music, and any onsets in them, do not affect the spectrum; only the energy
+uses the whole window. Its other oddities are kept as well: the cepstra are divided by the number of
 filters, and the energy lives on the int16 scale. (Sphinx-style MFCC, cf. Lee et al., "Dancing to Music", NeurIPS
 2019, section 4.)
 """
@@ -74,8 +74,8 @@ def legacy_features(wave_int16: ArrayLike) -> NDArray[np.float64]:
 
     Returns:
         (n_samples // 1470, 28): [13 cepstra, log energy] of frame k, then (frame k + 1) - (frame k). The last
-        of its n_samples // 1470 + 1 frames has no successor and no row, so there may be one row fewer than
-        `d2m.music.audio.n_frames` says.
+        of its n_samples // 1470 + 1 frames has no successor and therefore no row, so there may be one row fewer than
+        `d2m.music.audio.n_frames`.
 
     Raises:
         ValueError: the wave is not one-dimensional.
@@ -87,7 +87,7 @@ def legacy_features(wave_int16: ArrayLike) -> NDArray[np.float64]:
     flat = frames.ravel()
     emphasised = flat - _PRE_EMPHASIS * np.concatenate([[0.0], flat[:-1]])
     windowed = emphasised.reshape(frames.shape) * np.hamming(HOP)
-    spectrum = np.fft.rfft(windowed[:, :_N_FFT], axis=1)  # rfft(n=512) of the window cuts it, too
+    spectrum = np.fft.rfft(windowed[:, :_N_FFT], axis=1)  # like rfft(n=512), which truncates the window
     power = spectrum.real**2 + spectrum.imag**2
     # einsum, not BLAS: every row is summed in the same order, so equal frames differ by exactly zero.
     log_mel = np.log(np.maximum(np.einsum("tf,fm->tm", power, _filterbank()), _LOG_FLOOR))

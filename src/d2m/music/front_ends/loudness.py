@@ -61,9 +61,9 @@ def loudness(wave: ArrayLike, rate: int = SAMPLE_RATE) -> float:
 
 
 def normalize_loudness(wave: ArrayLike, target: float = TARGET_LUFS, rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
-    """One gain for the whole song, so that its loudness is ``target`` LUFS; silence stays as it is.
+    """One gain for the whole song, so that its loudness is ``target`` LUFS; silence is unchanged.
 
-    Nothing is limited: peaks may exceed full scale, which floating point and the features do not mind.
+    There is no limiter: peaks may exceed full scale, which is no problem for floating point and for the features.
     """
     mono = np.asarray(wave, np.float32)
     level = loudness(mono, rate)

@@ -3,15 +3,16 @@
 13 cepstra and a log energy, then the first differences of these 14 (Lee et al., "Dancing to Music", NeurIPS 2019,
 section 4): a centred 2048-sample Hann window every 1470 samples (one dance frame), zeros beyond the ends; 40 Slaney mel
 bands from 0 Hz to Nyquist, each of unit area; natural log; orthonormal DCT-II. A change of loudness by a factor g adds
-a constant to the first cepstrum and to the energy and touches nothing else, down to the noise of 16-bit sound, where
-both logs are floored: digital silence and dithered silence look alike. Nothing is relative to the song's maximum, so an
-excerpt has the features of the whole.
+a constant to the first cepstrum and to the energy and affects nothing else, down to the noise level of 16-bit audio, at
+which both logs are floored, so that digital silence and dithered silence look alike. Nothing is relative to the song's
+maximum, so an excerpt has the same features as the whole song.
 
-`mfcc_loudness` is `mfcc` of the song brought to -23 LUFS first (:mod:`d2m.music.front_ends.loudness`). Level no longer
-tells songs apart, but an excerpt has other features than the whole. Why it is no default: docs/adr/0037.
+`mfcc_loudness` is `mfcc` of the song normalised to -23 LUFS (:mod:`d2m.music.front_ends.loudness`). Songs then no
+longer differ by level, but an excerpt has other features than the whole song. It is not the default because of
+docs/adr/0037.
 
-The same numbers come from plain torch (the default: the same everywhere, on CPU and GPU), from torchaudio if it
-imports, and from librosa; a test compares all that import.
+Plain torch (the default, the same on CPU and GPU), torchaudio and librosa give the same numbers; a test compares those
+that can be imported.
 """
 
 from __future__ import annotations
@@ -42,13 +43,13 @@ N_FFT = 2048
 N_MELS = 40
 N_CEPSTRA = 13
 STATIC: tuple[str, ...] = (*(f"cepstrum_{k}" for k in range(N_CEPSTRA)), "log_energy")
-#: The change is that since the frame before; row 0: zero.
+#: The difference to the previous frame; 0 in row 0.
 COLUMNS: tuple[str, ...] = (*STATIC, *(f"{name}_change" for name in STATIC))
-# The power of 16-bit rounding noise: per sample, and what it puts into every unit-area mel band.
+# The power of 16-bit rounding noise, per sample and per unit-area mel band.
 _NOISE_POWER = (2.0**-15) ** 2 / 12.0
 _HANN_POWER = 0.375 * N_FFT
 _MEL_FLOOR = _NOISE_POWER * _HANN_POWER * N_FFT / SAMPLE_RATE
-# Frames at a time: 2 h of sound need no more memory than a minute.
+# Frames per block: 2 h of audio need no more memory than a minute.
 _BLOCK = 512
 
 
@@ -67,7 +68,7 @@ def mfcc_rows(wave: NDArray[np.float32], block: slice) -> NDArray[np.float32]:
 
     before = max(block.start - 2, 0)
     part = wave[before * HOP : (block.stop + 1) * HOP]
-    # The last frame may begin after the sound: half a frame is rounded to an even number of them.
+    # The last frame may start after the end of the audio, because half frames are rounded to even.
     part = np.pad(part, (0, max((block.stop - before) * HOP - len(part), 0)))
     rows = mfcc_batch(torch.from_numpy(part[None]))[0].numpy()
     return np.asarray(rows[block.start - before : block.stop - before])
@@ -82,13 +83,13 @@ def mfcc_batch(waves: torch.Tensor, backend: str = "torch") -> torch.Tensor:
 
     Args:
         waves: (b, n) float32 mono at 22,050 Hz.
-        backend: who computes the mel spectrogram and its DCT, one of `BACKENDS`; the numbers agree.
+        backend: implementation of the mel spectrogram and its DCT, one of `BACKENDS`; results agree.
 
     Returns:
         (b, n_frames(n), 28) float32; columns: :data:`COLUMNS`.
 
     Raises:
-        D2MError: unknown backend, or one that cannot be imported here.
+        D2MError: an unknown backend, or one that cannot be imported.
     """
     import torch
 
@@ -153,7 +154,7 @@ def _torchaudio_mfcc(device: torch.device) -> Callable[[torch.Tensor], torch.Ten
     try:
         import torchaudio.functional as F
         import torchaudio.transforms as T
-    except (ImportError, OSError) as error:  # beside a CPU build of torch its extension does not load
+    except (ImportError, OSError) as error:  # its extension does not load with a CPU build of torch
         raise D2MError(
             f"audio backend 'torchaudio' cannot be imported here ({type(error).__name__}); use 'torch'"
         ) from None
@@ -171,7 +172,7 @@ def _torchaudio_mfcc(device: torch.device) -> Callable[[torch.Tensor], torch.Ten
 
 
 def answer(rows: torch.Tensor, change: Change) -> torch.Tensor:
-    """(b, t, 28), as :attr:`FrontEnd.answer`: a frame's change is that between two changed frames."""
+    """(b, t, 28), as :attr:`FrontEnd.answer`; differences are taken between changed frames."""
     import torch
 
     def changed(static: torch.Tensor) -> torch.Tensor:
@@ -186,7 +187,7 @@ def answer(rows: torch.Tensor, change: Change) -> torch.Tensor:
 
 
 def _answer_loudness(rows: torch.Tensor, change: Change) -> torch.Tensor:
-    """As `answer`, each window brought back to the energy that it had: so is the song."""
+    """As `answer`, with each window rescaled to its original energy, as loudness normalisation does for the song."""
     changed = answer(rows, change)
     rise = (changed - rows)[..., N_CEPSTRA].mean(dim=1)[:, None]
     changed[..., 0] -= math.sqrt(N_MELS) * rise

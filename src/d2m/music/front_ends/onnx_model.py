@@ -1,12 +1,12 @@
-"""Front ends `onnx:SAMPLE_RATE`: frames of a model that the user brings as an ONNX file (extra `onnx`).
+"""Front ends `onnx:SAMPLE_RATE`: frames of a user-supplied ONNX model (extra `onnx`).
 
-:data:`MODEL_VARIABLE` names the file. Its one input is sound, (n,) or (1, n) float32, full scale at 1, at SAMPLE_RATE
-(22,050 Hz unless said); its first output is (frames, f) or (1, frames, f). The frames are taken to cover the sound
-evenly: their rate is their number by the duration. The model hears 30 s at a time with 2 s more on each side, cut off
-again, so that memory does not grow with the song; its frames are resampled to 15 fps as an embedding's are.
+:data:`MODEL_VARIABLE` names the file. Its only input is audio, (n,) or (1, n) float32, full scale at 1, at SAMPLE_RATE
+(22,050 Hz by default); its first output is (frames, f) or (1, frames, f). Frames are assumed to cover the audio
+evenly, so their rate is their number divided by the duration. The model processes blocks of 30 s with 2 s of context on
+each side, so that memory does not grow with the song; its frames are resampled to 15 fps like those of an embedding.
 
-The name that corpora and bundles record has the beginning of the file's sha256, `onnx:24000:0f3c...`: another model is
-refused. The file itself is never part of them.
+The name recorded in corpora and bundles contains the start of the file's sha256, `onnx:24000:0f3c...`, so that another
+model is refused. The file itself is not stored in them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from d2m.music.front_ends.embedding import resample
 
 Floats = NDArray[np.float32]
 
-#: The model's file.
+#: Environment variable with the path of the model.
 MODEL_VARIABLE = "D2M_ONNX_FRONT_END"
 PART_S = 30.0
 MARGIN_S = 2.0
@@ -40,7 +40,7 @@ def onnx_model(text: str) -> FrontEnd:
     """The front end of ``SAMPLE_RATE`` or ``SAMPLE_RATE:SHA256``, both of which may be left out.
 
     Raises:
-        D2MError: no such rate; no file, another file than the name says, or no model of sound.
+        D2MError: an invalid rate; a missing file, one with another digest, or a model without audio input.
     """
     rate, _, digest = text.partition(":")
     if rate and not (rate.isdigit() and int(rate) >= 1000):
@@ -57,7 +57,7 @@ def onnx_model(text: str) -> FrontEnd:
     return _front_end(str(path), int(rate or SAMPLE_RATE), actual)
 
 
-#: Name of the family and what makes a front end of the rest of the name.
+#: Name of the family, and the function that makes a front end from the rest of the name.
 FAMILY = ("onnx", onnx_model)
 
 
@@ -106,7 +106,7 @@ def _open(path: str) -> Callable[[Floats], Any]:
         raise D2MError("front_end=onnx needs onnxruntime; pip install 'd2m[onnx]'") from e
     try:
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    except Exception as e:  # its exceptions share no base
+    except Exception as e:  # its exceptions have no common base class
         raise D2MError(f"{path}: not an ONNX model ({type(e).__name__}); export it again") from e
     inputs = session.get_inputs()
     if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(inputs[0].shape) not in (1, 2):

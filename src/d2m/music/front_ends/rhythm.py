@@ -1,25 +1,25 @@
-"""Front end `rhythm`: what a frame sounds like, and the nine seconds of rhythm around it.
+"""Front end `rhythm`: the spectrum of each frame, and the rhythm of the nine seconds around it.
 
 188 columns at 15 fps: the 28 of `mfcc`; for the whole spectrum and for three bands of it the tempogram (36 tempi), then
-the four onset strengths; 12 pitch classes. A 2 s window of cepstra cannot hold a bar; these rows can. docs/adr/0062 has
-what was measured.
+the four onset strengths; 12 pitch classes. A 2 s window of cepstra is too short for a bar; these rows are not.
+docs/adr/0062 has the measurements.
 
-* Onset strength: 40 Slaney mel bands of a 1024-sample Hann window, 45 times a second; by how much their natural logs
-  rose in two frames, falls counting as zero, averaged over the bands of each part. The logs are floored at the noise of
-  16-bit sound. The column holds the largest of the three values nearest to the dance frame.
+* Onset strength: 40 Slaney mel bands of a 1024-sample Hann window, 45 times a second; the increase of their
+  natural logs over two frames (decreases count as zero), averaged over the bands of each part. The logs are floored at
+  the noise of 16-bit sound. The column has the largest of the three values nearest to the dance frame.
 * Tempogram (Grosche, Müller and Kurth, "Cyclic tempogram", ICASSP 2010): the autocorrelation of the onset strength
   under a Hann window of 9 s centred on the frame, its mean taken out, averaged over each of 36 bands of tempi that
   divide the logarithm evenly, from 40 to 320 BPM: no tempo falls between two columns. The lags are not whole numbers of
-  frames; a sum of the power spectrum's cosines is the autocorrelation's band-limited interpolation. What is negative
-  counts as zero, and the largest of the 36 is scaled to 1, unless it is below a tenth of the autocorrelation at lag
-  zero: a sound without rhythm keeps small values.
+  frames; a sum of the power spectrum's cosines is the autocorrelation's band-limited interpolation. Negative
+  values count as zero, and the largest of the 36 is scaled to 1 unless it is below a tenth of the autocorrelation at
+  lag zero, so that sound without rhythm keeps small values.
 * Pitch classes: librosa's filters on the power of a 4096-sample Hann window, without an estimate of the tuning, each
   row of unit length; they fade out in the noise of 16-bit sound.
 
 A row looks 4.5 s ahead and 4.5 s back, and half a window further (:data:`CONTEXT_S`); beyond the ends of the song there
-is nothing. Nothing is relative to the song, so the rows of an excerpt are those of the whole from `CONTEXT_S` inside.
-A gain shifts the first cepstrum and the log energy by a constant and touches no other column, until the sound sinks
-into the noise of 16-bit sound.
+is silence. Nothing is relative to the song, so from `CONTEXT_S` inside its ends, an excerpt has the rows of the whole
+song. A gain shifts the first cepstrum and the log energy by a constant and affects no other column, until the level
+falls below the noise of 16-bit audio.
 """
 
 from __future__ import annotations
@@ -47,26 +47,26 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 
-#: Parts of the spectrum that have an onset strength and a tempogram of their own, and their mel bands.
+#: Parts of the spectrum with their own onset strength and tempogram -> their mel bands.
 BANDS: dict[str, slice] = {"all": slice(0, 40), "low": slice(0, 13), "mid": slice(13, 27), "high": slice(27, 40)}
-#: Middles of the tempograms' columns, in BPM.
+#: Centres of the tempograms' columns, in BPM.
 TEMPI: NDArray[np.float64] = np.geomspace(40.0, 320.0, 36)
 TEMPOGRAM_S = 9.0
 N_MELS = 40
 ONSET_FPS = 3 * FPS
 _ONSET_HOP = SAMPLE_RATE // ONSET_FPS
 _ONSET_FFT = 1024
-# Frames over which the logs rise: neighbouring windows share half of their sound.
+# Frames between compared logs; neighbouring windows share half of their samples.
 _RISE = 2
 _CHROMA_FFT = 4096
-#: Seconds before and after a row's moment beyond which it hears nothing.
+#: Seconds before and after a row's time beyond which the audio does not affect it.
 CONTEXT_S = TEMPOGRAM_S / 2 + (_ONSET_FFT / 2 + _RISE * _ONSET_HOP) / SAMPLE_RATE
 PITCHES: tuple[str, ...] = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
 _TEMPOGRAM_FRAMES = round(TEMPOGRAM_S * ONSET_FPS)
-# Lags at which a column's band of tempi is read.
+# Lags at which the autocorrelation is sampled for a column's band of tempi.
 _LAGS = 4
-# The longest lag is 69.4 frames: from 405 + 70 points on, a periodic autocorrelation does not wrap round.
+# The longest lag is 69.4 frames: from 405 + 70 points on, the circular autocorrelation does not wrap around.
 _TEMPOGRAM_FFT = 480
 # Power of 16-bit rounding noise in a bin under a Hann window; times the area of a unit-area mel band.
 _NOISE = (2.0**-15) ** 2 / 12.0 * 0.375
@@ -74,9 +74,9 @@ _MEL_FLOOR = _NOISE * _ONSET_FFT * _ONSET_FFT / SAMPLE_RATE
 _CHROMA_FLOOR = _NOISE * _CHROMA_FFT * _CHROMA_FFT / 12
 # A tempogram is scaled by its largest value if that is at least this share of the autocorrelation at lag zero.
 _RHYTHMIC = 0.1
-# Autocorrelation at lag zero of a ripple of 0.01 nats: what is flatter than that is not scaled up.
+# Autocorrelation at lag zero of a ripple of 0.01 nats; flatter signals are not scaled up.
 _FLAT = 0.01
-# Frames at a time: 2 h of sound need no more memory than a minute.
+# Frames per block: 2 h of audio need no more memory than a minute.
 _BLOCK = 512
 
 COLUMNS: tuple[str, ...] = (
@@ -118,7 +118,7 @@ def _hann(n: int) -> Floats:
 def onset_strengths(wave: Floats) -> Floats:
     """(n,) -> (4, 3 n_frames(n)) nats at 45 fps, one row for each of :data:`BANDS`, frame j at j / 45 s.
 
-    Zero if a window extends past an end of the song: the song's own beginning is not an onset.
+    Zero if a window extends past an end of the song, since the start of a song is not an onset.
     """
     length = ONSET_FPS // FPS * n_frames(len(wave))
     strengths = np.zeros((len(BANDS), length), np.float32)
@@ -184,7 +184,7 @@ def _nearest(strengths: Floats, block: slice) -> Floats:
 def chroma(wave: Floats, block: slice) -> Floats:
     """(frames of the block, 12) pitch classes from C on, each row of unit length or zero (silence), 15 fps."""
     energy = power_spectrum(wave, _CHROMA_FFT, HOP, block) @ _chroma_filters()
-    # Under the noise the row fades, so that silence and dither have none.
+    # Rows fade out below the noise level, so that silence and dither have no pitch classes.
     size = np.sqrt(np.einsum("kp,kp->k", energy, energy))[:, None]
     return np.asarray(energy / (size + np.float32(_CHROMA_FLOOR)), np.float32)
 
@@ -197,7 +197,7 @@ def _chroma_filters() -> Floats:
 
 
 def _answer(rows: Tensor, change: Change) -> Tensor:
-    """As :attr:`FrontEnd.answer`. Tempograms are scaled to 1: how sharp the onsets are does not matter to them."""
+    """As :attr:`FrontEnd.answer`. Tempograms are scaled to 1, so the sharpness of onsets does not affect them."""
     import torch
 
     cepstra, tempi, onsets, pitches = rows.split(

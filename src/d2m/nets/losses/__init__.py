@@ -1,4 +1,4 @@
-"""What the losses of the stages share: terms and their weights, adversarial terms, the KL's annealing.
+"""Shared by the losses of all stages: terms and weights, adversarial terms, KL annealing.
 
 The terms of a stage are pure functions in a file of its own; every weight is in conf/model/<stage>.yaml.
 """
@@ -16,22 +16,22 @@ from torch.nn import functional as F
 from d2m.core.errors import D2MError
 
 S = TypeVar("S")
-#: Name -> loss term, a pure function of what a stage's forward pass gave.
+#: Name -> loss term, a pure function of the outputs of a stage's forward pass.
 Terms = Mapping[str, Callable[[S], Tensor]]
 
 
 def compute(terms: Terms[S], step: S, *, without: Collection[str] = ()) -> dict[str, Tensor]:
-    """Every term of ``step`` by its name, unweighted, but those that are left out."""
+    """All terms of ``step`` by name, unweighted, except those in ``without``."""
     return {name: term(step) for name, term in terms.items() if name not in without}
 
 
 def full_weights(
     terms: Collection[str], given: Mapping[str, float] | None, default: Mapping[str, float]
 ) -> dict[str, float]:
-    """A weight for every term: the given one, else the default, else 0.
+    """A weight for every term: the given one, otherwise the default, otherwise 0.
 
     Raises:
-        D2MError: a weight was given to a term that does not exist.
+        D2MError: a weight for a term that does not exist.
     """
     given = given or {}
     unknown = sorted(given.keys() - set(terms))
@@ -41,7 +41,7 @@ def full_weights(
 
 
 def unused(weights: Mapping[str, float]) -> set[str]:
-    """Terms without weight: a step need not compute them."""
+    """Terms with weight 0, which need not be computed."""
     return {name for name, weight in weights.items() if weight == 0}
 
 
@@ -56,11 +56,10 @@ def bce_fake(logits: Tensor) -> Tensor:
 
 
 def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
-    """sum_k weights[k] * losses[k]. A term without weight is only logged: not even its infinity reaches the sum.
+    """sum_k weights[k] * losses[k]. Terms with weight 0 are only logged: even an infinite one does not affect the sum.
 
     Raises:
-        KeyError: a loss that has no weight, not even 0, or a weight without its loss: a typo must not drop a term
-            silently.
+        KeyError: the names of losses and weights differ, so that a typo does not silently drop a term.
     """
     if not losses.keys() <= weights.keys() or any(weights[k] != 0 for k in weights.keys() - losses.keys()):
         raise KeyError(f"loss terms {sorted(losses)} and weights {sorted(weights)} do not have the same names")
@@ -69,10 +68,10 @@ def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> 
 
 
 def anneal(step: int, midpoint: float, slope: float) -> float:
-    """The KL's opening, sigmoid(slope * (step - midpoint)), from 0 to 1.
+    """The KL weight, sigmoid(slope * (step - midpoint)), from 0 to 1.
 
-    The reference anneals with slope 0.0005 around step 15,000 (its training loop counts batches). A run that
-    is shorter than that never opens the KL: see :func:`anneal_schedule`.
+    The reference anneals with slope 0.0005 around step 15,000 (its training loop counts batches). In a
+    shorter run the KL would never take effect: see :func:`anneal_schedule`.
     """
     return 1.0 / (1.0 + math.exp(-max(-500.0, min(500.0, slope * (step - midpoint)))))
 
@@ -83,7 +82,7 @@ def opening(step: int, total_steps: int, midpoint: float, slope: float) -> float
 
 
 def anneal_schedule(total_steps: int, midpoint: float = 15000.0, slope: float = 0.0005) -> tuple[float, float]:
-    """(midpoint, slope) for a run of ``total_steps``: the reference's, or scaled so that it fits.
+    """(midpoint, slope) for a run of ``total_steps``: the reference's, or scaled to fit a shorter run.
 
     The midpoint is min(midpoint, half the run), and the slope grows in proportion, so that the curve keeps its
     shape relative to the run: 0.0006 at the start and 0.9994 at the end.

@@ -16,7 +16,7 @@ from d2m.nets.losses import Terms
 
 
 class DUVAEStep(NamedTuple):
-    """What the terms read: the forward pass, and the copies (b, 32, 28) that it reconstructs."""
+    """Inputs of the terms: the forward pass, and the copies (b, 32, 28) that it reconstructs."""
 
     out: DUVAEOutput
     units1: Tensor
@@ -24,8 +24,8 @@ class DUVAEStep(NamedTuple):
 
 
 def velocity(s: DUVAEStep) -> Tensor:
-    """L1 of the frame steps of recon and cross; ours, docs/adr/0005-motion-first.md."""
-    step = s.units1.diff(dim=1)  # the copies differ by a constant shift: their steps are the same
+    """L1 of the frame-to-frame differences of recon and cross. Not in the paper; docs/adr/0005-motion-first.md."""
+    step = s.units1.diff(dim=1)  # the copies differ by a constant shift, so their differences are the same
     return torch.stack([F.l1_loss(x.diff(dim=1), step) for x in (*s.out.recon, *s.out.cross)]).sum()
 
 
@@ -40,7 +40,7 @@ def cross(s: DUVAEStep) -> Tensor:
 
 
 def shift(s: DUVAEStep) -> Tensor:
-    """L1 between the z_mov samples of the copies: the movement must not know where the dancer stands."""
+    """L1 between the z_mov samples of the copies: the movement must not depend on the dancer's position."""
     mov1, mov2 = s.out.z_mov_samples.chunk(2)
     return F.l1_loss(mov1, mov2)
 
@@ -57,5 +57,5 @@ TERMS: Terms[DUVAEStep] = {
     "kl_ini": lambda s: s.out.z_ini.kl(),
     "kl_mov": lambda s: s.out.z_mov.kl(),
 }
-#: The paper's weights; terms that are not the paper's have none. experiment=paper says the same.
+#: The paper's weights; terms that are not in the paper have none. The same as experiment=paper.
 DEFAULT = {"recon": 1.0, "cross": 1.0, "shift": 1.0, "pose": 1.0, "kl_ini": 0.01, "kl_mov": 0.01}

@@ -15,12 +15,12 @@ from d2m.core.gaussian import DiagonalGaussian
 from d2m.nets.losses import Terms
 from d2m.nets.rows import ALONE, Rows
 
-#: Below every real unit's mean square step (normalised units): keeps the logarithm finite on a frozen dance.
+#: Smaller than the mean square step of any real unit (normalised); keeps the logarithm finite for a frozen dance.
 _ENERGY_FLOOR = 1e-4
 
 
 class ClosedLoopStep(NamedTuple):
-    """What the terms read. Poses are (b, u, 32, 28), unrolled from a first pose that may be another dance's."""
+    """Inputs of the terms. Poses are (b, u, 32, 28), unrolled from a first pose that may belong to another dance."""
 
     real: Tensor
     recon: Tensor
@@ -31,20 +31,20 @@ class ClosedLoopStep(NamedTuple):
 
 
 def foreign_starts(units: Tensor, share: float, recovery: int, rows: Rows = ALONE) -> tuple[Tensor, Tensor]:
-    """First poses, some of them where another dance ended, and how much each frame is held to the real one.
+    """First poses, some of which are the last pose of another dance, and the weight of each frame in the losses.
 
     When a song is danced, every segment starts from the last pose of a segment with another z_dan
     (docs/adr/0067-dances-that-find-their-pose.md).
 
     Args:
         units: (b, u, 32, 28) real.
-        share: of the batch, 0 to 1, that starts from the last real pose of the sequence before it in the batch. The
-            first sequence follows the last.
-        recovery: frames after which these must be back at their own dance.
-        rows: which of the batch the units are.
+        share: fraction of the batch, 0 to 1, that starts from the last real pose of the preceding sequence in the
+            batch (of the last one, for the first).
+        recovery: number of frames after which these must have returned to their own dance.
+        rows: which rows of the batch the units are.
 
     Returns:
-        First poses (b, 28), and weights "due" (b, u, 32): for these sequences rising evenly from 0 to 1 over
+        First poses (b, 28), and weights "due" (b, u, 32): for these sequences rising linearly from 0 to 1 over
         ``recovery`` frames; 1 elsewhere.
     """
     u, t = units.shape[1:3]
@@ -58,14 +58,14 @@ def foreign_starts(units: Tensor, share: float, recovery: int, rows: Rows = ALON
 
 
 def steps_between(units: Tensor) -> Tensor:
-    """(b, u, 32, 28) -> frame steps from unit to unit (b, u - 1, 28)."""
+    """(b, u, 32, 28) -> differences between the last and first frames of consecutive units (b, u - 1, 28)."""
     return units[:, 1:, 0] - units[:, :-1, -1]
 
 
 def log_energy(units: Tensor) -> Tensor:
     """Log mean square frame step within units of every sequence, (b, u, 32, 28) -> (b,), in normalised units.
 
-    Without the first unit, in which a dance may still be on its way from where another one ended.
+    The first unit is excluded, since in it a dance may still be returning from the end of another one.
     """
     return (
         units[:, -max(units.shape[1] - 1, 1) :].diff(dim=2).float().square().mean(dim=(1, 2, 3)) + _ENERGY_FLOOR
@@ -79,7 +79,7 @@ def fake_boundary(s: ClosedLoopStep) -> Tensor:
 
 
 def velocity(s: ClosedLoopStep) -> Tensor:
-    """L1 of the frame steps within units to the real ones, weighted by ``due``; docs/adr/0005-motion-first.md."""
+    """L1 of the frame differences within units to the real ones, weighted by ``due``; docs/adr/0005-motion-first.md."""
     return (s.due[..., 1:, None] * (s.recon.diff(dim=2) - s.real.diff(dim=2)).abs()).mean()
 
 
@@ -96,7 +96,7 @@ TERMS: Terms[ClosedLoopStep] = {
     "mov_mu": lambda s: F.l1_loss(s.recon_mov.mu, s.real_mov.mu),
     "mov_logvar": lambda s: F.l1_loss(s.recon_mov.logvar, s.real_mov.logvar),
 }
-#: Without velocity, which came later; experiment=paper says the same.
+#: Without velocity, which was added later; the same as experiment=paper.
 DEFAULT = {
     "recon": 10.0, "boundary": 10.0, "mov_mu": 1.0, "mov_logvar": 1.0, "fake_boundary": 10.0, "fake_energy": 1.0,
 }  # fmt: skip

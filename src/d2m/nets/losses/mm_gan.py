@@ -25,7 +25,7 @@ class Inferred(NamedTuple):
 
 
 class GANStep(NamedTuple):
-    """What the discriminators' and the generator's terms read."""
+    """Inputs of the discriminators' and the generator's terms."""
 
     real: RealUnits
     dance: DanceBranch
@@ -34,8 +34,8 @@ class GANStep(NamedTuple):
     dance_discriminator: nn.Module
     recon: Tensor | None = None  # (b, u, 32, 28), re-decoded units; only if "recon" is computed
     inferred: Inferred | None = None  # only if "prior_dan" is computed
-    recording: Tensor | None = None  # (b,) which recording each sequence is from; None: no two from one
-    rows: Rows = ALONE  # these are of a batch
+    recording: Tensor | None = None  # (b,) the recording of each sequence; None: all different
+    rows: Rows = ALONE  # which rows of the batch these are
 
     def judge_mov(self, branch: DanceBranch | MusicBranch) -> Tensor:
         """The movement discriminator's logits (b,)."""
@@ -50,7 +50,7 @@ class GANStep(NamedTuple):
 
 
 class StyleStep(NamedTuple):
-    """What the style terms read: the music's style and those regressed from both z_dan samples, all (b, style)."""
+    """Inputs of the style terms: the music's style and those regressed from both z_dan samples, all (b, style)."""
 
     style: Tensor
     regressor: nn.Module
@@ -67,8 +67,8 @@ def recon(s: GANStep) -> Tensor:
 def prior_dan(s: GANStep) -> Tensor:
     """Upper bound on KL(z_dan of the dance, held fixed || z_dan given its music), in nats.
 
-    E[log q(z) - log p(z | music, noise)] + KL(noise || N(0, I)), the expectation over z_dan of the dance and over the
-    noise inferred from a sample of it: a conditional VAE's loss (Sohn et al., "Learning Structured Output
+    E[log q(z) - log p(z | music, noise)] + KL(noise || N(0, I)), with the expectation over z_dan of the dance and over
+    the noise inferred from a sample of it: the loss of a conditional VAE (Sohn et al., "Learning Structured Output
     Representation using Deep Conditional Generative Models", NeurIPS 2015).
     """
     assert s.inferred is not None
@@ -81,15 +81,15 @@ def kl_fake_mov(s: GANStep) -> Tensor:
     return s.music.mov.kl()
 
 
-#: By which :func:`align` divides cosines; fixed, where CLIP learns it from 0.07 on.
+#: Temperature of :func:`align`; fixed, whereas CLIP learns it, starting at 0.07.
 TEMPERATURE = 0.1
 
 
 def align(s: GANStep) -> Tensor:
     """Symmetric InfoNCE between z_dan (mu) of the music and of its own dance within the batch, in nats.
 
-    As in CLIP (Radford et al., ICML 2021). Other sequences of the same recording are not negatives; those of other
-    processes are. The dance's side is held fixed.
+    As in CLIP (Radford et al., ICML 2021). Other sequences of the same recording are not used as negatives;
+    sequences on other processes are. No gradient flows into the dance side.
     """
     wide = torch.float64 if s.music.z_dan.mu.dtype == torch.float64 else torch.float32
     music = F.normalize(s.rows.gather(s.music.z_dan.mu.to(wide)), dim=-1)
@@ -103,7 +103,7 @@ def align(s: GANStep) -> Tensor:
     return (F.cross_entropy(logits, own) + F.cross_entropy(logits.mT, own)) / 2
 
 
-#: BCE(real, 1) + BCE(fake, 0) of both; "real" movements are the reconstruction. The branches are detached.
+#: BCE(real, 1) + BCE(fake, 0) for both discriminators; "real" movements are reconstructions. Branches are detached.
 DISCRIMINATOR: Terms[GANStep] = {
     "d_mov_real": lambda s: bce_real(s.judge_mov(s.dance)),
     "d_mov_fake": lambda s: bce_fake(s.judge_mov(s.music)),
@@ -111,7 +111,7 @@ DISCRIMINATOR: Terms[GANStep] = {
     "d_dan_fake": lambda s: bce_fake(s.judge_dan(s.music)),
 }
 #: Non-saturating GAN terms, KLs, and L1 of reconstructed movements and of re-decoded poses. The reference logs the
-#: music branch's KLs but optimises neither; prior_dan and align are ours
+#: music branch's KLs but optimises neither; prior_dan and align are not in the paper
 #: (docs/adr/0066-the-noise-behind-a-dance.md).
 GENERATOR: Terms[GANStep] = {
     "recon": recon,
@@ -126,17 +126,17 @@ GENERATOR: Terms[GANStep] = {
     "prior_dan": prior_dan,
     "align": align,
 }
-#: MSE of the style regressed from both z_dan samples to the music's style.
+#: MSE between the style regressed from each z_dan sample and the style of the music.
 STYLE: Terms[StyleStep] = {
     "style_real": lambda s: F.mse_loss(s.regressor(s.z_dan_real), s.style),
     "style_fake": lambda s: F.mse_loss(s.regressor(s.z_dan_fake), s.style),
 }
-#: Logged by the reference without being in its loss: computed whatever their weight if what they read is there.
+#: Logged by the reference but not in its loss: computed whenever their inputs exist, even with weight 0.
 LOGGED = frozenset({"kl_fake_dan", "kl_fake_mov"})
-#: Terms that read the movements which the music branch decodes.
+#: Terms that need the movements decoded by the music branch.
 READ_MUSIC_MOVEMENTS = frozenset({"d_mov_real", "d_mov_fake", "g_mov", "kl_fake_mov"})
 
-#: The paper's weights; terms that are not in its losses have none. experiment=paper says the same.
+#: The paper's weights; terms that are not in its losses have none. The same as experiment=paper.
 DEFAULT = {
     "d_mov_real": 1.0, "d_mov_fake": 1.0, "d_dan_real": 1.0, "d_dan_fake": 1.0,
     "recon": 10.0, "g_mov": 1.0, "g_dan": 1.0, "kl_dan": 0.01, "kl_mov": 0.01, "mov_mu": 1.0, "mov_logvar": 1.0,

@@ -17,13 +17,15 @@ class PoseClip:
 
     joints: (t, 14, 2) pixels, y down, or (t, 14, 3) cm, y up, right-handed; float32, NaN if unseen; in the order of
     :data:`d2m.core.skeleton.JOINTS`. confidence: (t, 14) in [0, 1]; 1 if the format has none, 0 for unseen joints.
-    fps: the file's own rate. genre: if the file itself names one.
+    fps: the file's own rate. genre: if the file itself names one. cm_per_unit: by which 3-D joints were multiplied
+    because the file names their unit.
     """
 
     joints: NDArray[np.float32]
     confidence: NDArray[np.float32]
     fps: float
     genre: str | None = None
+    cm_per_unit: float = 1.0
 
     @property
     def seconds(self) -> float:

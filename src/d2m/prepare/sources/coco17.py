@@ -6,8 +6,8 @@
 * ``.npy``, ``.npz`` (t, 17, 2 or 3), (cameras, t, 17, 2 or 3), or, where the first axis is the longer one,
   (t, people, 17, 2 or 3); an npz names it ``keypoints2d``, ``keypoints`` or ``joints`` and may hold ``fps``, ``genre``.
 
-A third number is the confidence; a point at exactly (0, 0) is unseen, as detectors write it. Other orders of 17 and
-other counts of points: ``order``, see :mod:`d2m.prepare.sources.orders`.
+A third number is the confidence; a point at exactly (0, 0) or (-1, -1) is unseen, as detectors write it. Other orders
+of 17 and other counts of points: ``order``, see :mod:`d2m.prepare.sources.orders`.
 """
 
 from __future__ import annotations
@@ -24,13 +24,16 @@ from d2m.prepare.sources.aistpp import AIST_FPS, aist_genre
 from d2m.prepare.sources.clip import PoseClip, make_clip
 from d2m.prepare.sources.detections import read_detections
 from d2m.prepare.sources.follow import follow
-from d2m.prepare.sources.orders import check_order, order_for, reorder
+from d2m.prepare.sources.orders import ORDERS, check_order, order_for, reorder
 from d2m.prepare.sources.pickles import load_arrays
+from d2m.prepare.sources.points import reshaping, unseen_points
 
 _ARRAY_KEYS = ("keypoints2d", "keypoints", "joints")
 _DEFAULT_FPS = 30.0
 #: Of a few detectors they exceed 1; depths in any unit are larger, or negative.
 _MAX_CONFIDENCE = 12.0
+#: Where no coordinate is a pixel's and no third number a probability, both are metres.
+_METRES, _SURE = 12.0, 1.05
 
 
 def split_camera(path: str | Path) -> tuple[Path, str | None]:
@@ -49,6 +52,8 @@ def _array_file(file: Path) -> tuple[Any, float, str | None]:
         key = next((k for k in _ARRAY_KEYS if k in f.files), None)
         if key is None:
             raise D2MError(f"{file}: none of the keys {', '.join(_ARRAY_KEYS)}; save the keypoints under one of them")
+        if "fps" in f.files and f["fps"].size != 1:
+            raise D2MError(f"{file}: fps is {f['fps'].size} numbers; write one, or set fps=")
         fps = float(f["fps"].real.item()) if "fps" in f.files else _DEFAULT_FPS
         return f[key], fps, str(f["genre"]) if "genre" in f.files else None
 
@@ -68,27 +73,34 @@ def _arrays(file: Path) -> tuple[NDArray[np.float32], float, str | None]:
             raise
         except Exception as e:  # NumPy raises nearly anything about a broken header
             raise D2MError(f"{file}: not readable as COCO-17 keypoints ({type(e).__name__}); export it again") from e
-    if raw.ndim not in (3, 4) or raw.shape[-1] not in (2, 3) or raw.dtype.kind not in "iuf":
-        raise D2MError(f"{file}: keypoints are {raw.dtype} {raw.shape}; (frames, 17, 2 or 3) numbers are needed")
+    mend = reshaping(raw.shape, "keypoints", tuple({n for n, _ in ORDERS.values()})) if raw.ndim != 4 else ""
+    if raw.ndim not in (3, 4) or raw.shape[-1] not in (2, 3) or raw.dtype.kind not in "iuf" or mend:
+        raise D2MError(f"{file}: keypoints are {raw.dtype} {raw.shape}; (frames, 17, 2 or 3) numbers are needed{mend}")
     if not raw.size:
         raise D2MError(f"{file}: keypoints are {raw.shape}, nothing; export them again")
     return np.asarray(raw, np.float32), fps, genre
 
 
-def _sure(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(..., n, 2 or 3) -> (..., n, 3): with confidence, 0 if unseen."""
-    seen = np.isfinite(points[..., :2]).all(axis=-1) & (points[..., :2] != 0).any(axis=-1)
+def _sure(points: NDArray[np.float32], whole: bool = True) -> NDArray[np.float32]:
+    """(..., n, 2 or 3) -> (..., n, 3): with confidence, 0 if unseen. whole: of all frames, not of one."""
+    xy = points[..., :2]
+    seen = np.isfinite(xy).all(axis=-1) & (xy != 0).any(axis=-1) & (xy != -1).any(axis=-1)
+    if whole:
+        seen &= ~unseen_points(xy.reshape(-1, *xy.shape[-2:])).reshape(seen.shape)
     sure = np.where(seen, points[..., 2] if points.shape[-1] == 3 else 1.0, 0.0)
     return np.concatenate([points[..., :2], sure[..., None]], axis=-1).astype(np.float32)
 
 
 def _check_confidences(points: NDArray[np.float32], file: Path) -> None:
     """Refuse third numbers that are depths."""
-    third = points[..., 2:][np.isfinite(points[..., 2:])]
-    if third.size and ((third < 0).mean() > 0.01 or np.median(third) > _MAX_CONFIDENCE):
+    points = points[np.isfinite(points).all(axis=-1) & (points[..., :2] != -1).any(axis=-1)]
+    flat = points[..., :2]
+    third = points[..., 2:]
+    metres = bool(third.size and flat.size and third.min() > _SURE and np.abs(flat).max() < _METRES)
+    if third.size and (metres or (third < 0).mean() > 0.01 or np.median(third) > _MAX_CONFIDENCE):
         raise D2MError(
             f"{file}: its third numbers are not confidences; save 3-D poses as an npz with the keys joints and fps, "
-            "and set source=npz"
+            "and set source=npz; percentages have to be divided by 100"
         )
 
 
@@ -124,7 +136,7 @@ def read_coco17(
     people: list[NDArray[np.float32]] | None = None
     file_fps, genre = _DEFAULT_FPS, None
     if suffix == ".json":
-        people = [_sure(frame) for frame in read_detections(file)]
+        people = [_sure(frame, whole=False) for frame in read_detections(file)]
     else:
         raw, file_fps, genre = _arrays(file)
         if raw.ndim == 4 and not wanted and suffix != ".pkl" and raw.shape[0] > raw.shape[1]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from d2m.core.errors import D2MError
 from d2m.core.skeleton import JOINTS, N_JOINTS
 from d2m.prepare.sources.axes import UNITS, named_unit
 from d2m.prepare.sources.clip import PoseClip, make_clip
-from d2m.prepare.sources.orders import check_order, of_count, order_for, reorder
+from d2m.prepare.sources.orders import ORDERS, check_order, of_count, order_for, reorder
+from d2m.prepare.sources.points import reshaping, unseen_points
 
 _ALIASES = {"nose_or_head": "nose", "head": "nose"}
 
@@ -52,8 +54,8 @@ def _real(array: NDArray[Any]) -> NDArray[Any]:
 
 def _load(
     path: Path, fps: float | None, order: str | None, unit: str | float | None
-) -> tuple[NDArray[np.floating], float, NDArray[np.floating] | None, str | None]:
-    """joints (t, 14, c), fps, confidence and genre of a file; everything but finiteness is checked."""
+) -> tuple[NDArray[np.floating], float, NDArray[np.floating] | None, str | None, float]:
+    """joints (t, 14, c), fps, confidence, genre and cm per unit of a file; everything but finiteness is checked."""
     try:
         with np.load(path, allow_pickle=False) as f:
             if isinstance(f, np.ndarray):
@@ -63,7 +65,11 @@ def _load(
             missing = ({key, "fps"} if fps is None else {key}) - keys
             if missing:
                 raise D2MError(f"{path}: no key {', '.join(sorted(missing))}; an npz of poses needs joints and fps")
-            joints, fps = np.asarray(f[key]), float(_real(f["fps"]).item()) if fps is None else fps
+            joints = np.asarray(f[key])
+            if fps is None:
+                if (rate := _real(f["fps"])).size != 1:
+                    raise D2MError(f"{path}: fps is {rate.size} numbers; write one, or set fps=")
+                fps = float(rate.item())
             names = (
                 [n.decode() if isinstance(n, bytes) else str(n) for n in f["joint_names"]]
                 if "joint_names" in keys
@@ -80,12 +86,19 @@ def _load(
         raise D2MError(
             f"{path}: not readable as an npz of poses; write it with numpy.savez, without object arrays"
         ) from e
-    if joints.ndim != 3 or joints.shape[2] not in (2, 3) or joints.dtype.kind not in "iuf":
-        raise D2MError(f"{path}: joints are {joints.dtype} {joints.shape}; (frames, 14, 2 or 3) numbers are needed")
+    counts = tuple({len(names)} if names is not None else {n for n, _ in ORDERS.values()})
+    mend = reshaping(joints.shape, key, counts)
+    if joints.ndim != 3 or joints.shape[2] not in (2, 3) or joints.dtype.kind not in "iuf" or mend:
+        raise D2MError(
+            f"{path}: {key} are {joints.dtype} {joints.shape}; (frames, 14, 2 or 3) numbers are needed{mend}"
+        )
     if not np.isfinite(fps) or not 1 <= fps <= 1000:
         raise D2MError(f"{path}: fps is {fps}; write the frames per second, 1 to 1000")
     if sure is not None and sure.shape != joints.shape[:2]:
         raise D2MError(f"{path}: confidence is {sure.shape} for joints {joints.shape}; one per joint is needed")
+    if np.issubdtype(joints.dtype, np.integer):
+        joints = joints.astype(np.float32)
+    joints = np.where(unseen_points(joints)[..., None], np.nan, joints)
     if names is not None:
         joints = select_joints(joints, names, str(path))
         if sure is not None:
@@ -94,9 +107,8 @@ def _load(
         joints, sure = _unnamed(joints, sure, order, str(path))
     if len(joints) < 2:
         raise D2MError(f"{path}: {len(joints)} frames; a motion needs at least 2")
-    if joints.shape[2] == 3 and unit is None and UNITS.get(length, 1.0) != 1.0:
-        joints = joints * UNITS[length]
-    return joints, fps, sure, genre
+    scale = UNITS.get(length, 1.0) if joints.shape[2] == 3 and unit is None else 1.0
+    return joints * scale if scale != 1.0 else joints, fps, sure, genre, scale
 
 
 def _unnamed(
@@ -119,7 +131,7 @@ def _unnamed(
 def read_npz_clip(
     path: str | Path, fps: float | None = None, order: str | None = None, unit: str | float | None = None
 ) -> PoseClip:
-    """Read one motion; joints that are not finite are unseen, ``confidence`` (t, j) may be there.
+    """Read one motion; ``confidence`` (t, j) may be there, and :func:`unseen_points` are unseen.
 
     Args:
         fps: instead of the file's.
@@ -129,5 +141,5 @@ def read_npz_clip(
     Raises:
         D2MError: missing or unreadable file, missing key, wrong shape, bad fps.
     """
-    joints, rate, sure, genre = _load(Path(path), fps, order, unit)
-    return make_clip(joints, rate, str(path), sure, genre)
+    joints, rate, sure, genre, scale = _load(Path(path), fps, order, unit)
+    return replace(make_clip(joints, rate, str(path), sure, genre), cm_per_unit=scale)

@@ -24,6 +24,8 @@ from d2m.prepare.sources.orders import check_order, of_count, order_for, reorder
 
 SUFFIX = "_keypoints.json"
 _KEYS = ("pose_keypoints_2d", "pose_keypoints")
+#: One number, the frames per second.
+RATE_FILE = "fps.txt"
 _DEFAULT_FPS = 30.0
 
 
@@ -41,7 +43,7 @@ def read_people(path: Path) -> NDArray[np.float32] | None:
 
 
 def _fps(folder: Path) -> float:
-    path = folder / "fps.txt"
+    path = folder / RATE_FILE
     if not path.is_file():
         return _DEFAULT_FPS
     try:

@@ -27,18 +27,25 @@ ORDERS: dict[str, tuple[int, tuple[Place, ...]]] = {
     "body25": (25, (*range(8), *range(9, 15))),  # OpenPose
     "body25b": (25, (0, 17, *_COCO17[2:])),  # OpenPose's train repository: COCO-17, upper neck, head top, feet
     "halpe26": (26, (0, 18, *_COCO17[2:])),  # AlphaPose: COCO-17, head top, neck, hip, feet
+    "halpe136": (136, (0, 18, *_COCO17[2:])),  # its first 26
     "coco133": (133, _COCO17),  # COCO-WholeBody, after its first 17
     "blazepose": (33, (0, (11, 12), 12, 14, 16, 11, 13, 15, 24, 26, 28, 23, 25, 27)),  # MediaPipe
     "smpl22": (22, _SMPL),  # body joints of SMPL, SMPL-X; the head's joint stands for the nose
     "smpl24": (24, _SMPL),
+    "smplh52": (52, _SMPL),  # its first 22 are smpl22's
+    "smplx55": (55, _SMPL),
+    "mpii16": (16, ((8, 9), 7, 12, 11, 10, 13, 14, 15, 2, 1, 0, 3, 4, 5)),  # Andriluka et al., CVPR 2014
+    "panoptic19": (19, (1, 0, 9, 10, 11, 3, 4, 5, 12, 13, 14, 6, 7, 8)),  # Joo et al., "Panoptic Studio", ICCV 2015
+    "kinect25": (25, (3, 20, 8, 9, 10, 4, 5, 6, 16, 17, 18, 12, 13, 14)),  # Kinect 2, NTU RGB+D; the head for the nose
     "d2m": (14, tuple(range(14))),  # d2m.core.skeleton.JOINTS
     "lsp14": (14, (13, 12, 8, 7, 6, 9, 10, 11, 2, 1, 0, 3, 4, 5)),  # Leeds Sports Pose; the head's top for the nose
 }  # fmt: skip
 
-_SHARES_3D = np.array(
+#: Of every limb, its share of the limbs' total length.
+SHARES_3D = np.array(
     [0.0429, 0.0322, 0.0710, 0.0486, 0.0344, 0.0745, 0.0312, 0.1257, 0.1232, 0.0892, 0.1261, 0.1170, 0.0861]
 )
-_SHARES_2D = np.array(
+SHARES_2D = np.array(
     [0.0424, 0.0305, 0.0685, 0.0483, 0.0322, 0.0702, 0.0298, 0.1277, 0.1259, 0.0892, 0.1278, 0.1210, 0.0850]
 )
 #: Below it a body is one; above it another order that is nearer by ``_NEARER`` is the right one; a body of no known
@@ -47,7 +54,8 @@ _A_BODY, _NEARER, _NO_BODY = 0.28, 0.7, 0.5
 #: Mean abs log of left limbs over right ones: of real recordings at most 0.16, of points in reverse 0.37 and more.
 _LOPSIDED = 0.26
 _FEWEST = 8
-_SIDES = [
+#: Limbs of the right side and of the left, by their numbers in LIMBS.
+SIDES = [
     (i, k) for i, (a, b, _) in enumerate(LIMBS) for k, (c, d, _) in enumerate(LIMBS)
     if JOINTS[b].startswith("right_") and JOINTS[d] == JOINTS[b].replace("right_", "left_")
     and JOINTS[c] == JOINTS[a].replace("right_", "left_")
@@ -116,8 +124,8 @@ def _measure(joints: NDArray[np.floating]) -> tuple[float, float]:
     if not usual.sum() > 0:
         return float("nan"), float("nan")
     shares = np.maximum(usual / usual.sum(), 1e-6)
-    odd = np.abs(np.log(shares / (_SHARES_2D if flat else _SHARES_3D)))
-    uneven = np.mean([abs(np.log(shares[right] / shares[left])) for right, left in _SIDES])
+    odd = np.abs(np.log(shares / (SHARES_2D if flat else SHARES_3D)))
+    uneven = np.mean([abs(np.log(shares[right] / shares[left])) for right, left in SIDES])
     return float(np.minimum(odd, 1.5).mean()), float(uneven)
 
 
@@ -150,18 +158,9 @@ def check_order(points: NDArray[np.floating], order: str, where: str, sure: NDAr
         )
 
 
-def check_joints(joints: NDArray[np.floating], mend: str, where: str) -> None:
-    """Refuse our 14 joints if they form no body.
-
-    Args:
-        joints: (m, 14, 2 or 3), NaN if unseen.
-        mend: what the user can do about it.
-
-    Raises:
-        D2MError: they do not.
-    """
-    if _is_no_body(*_measure(joints)):
-        raise D2MError(f"{where}: its joints form no body, they are not what they are called; {mend}")
+def is_body(joints: NDArray[np.floating]) -> bool:
+    """Whether our 14 joints (m, 14, 2 or 3), NaN if unseen, may be a human's; True if too little is seen to tell."""
+    return not _is_no_body(*_measure(joints))
 
 
 def _is_no_body(strange: float, apart: float) -> bool:

@@ -1,1 +1,1 @@
-"""``d2m evaluate``: dances of bundles, of the real dancers and of baselines through the protocol cards."""
+"""``d2m evaluate``: measures dances of bundles, real dances and baselines by protocol cards."""

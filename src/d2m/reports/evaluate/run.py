@@ -1,4 +1,4 @@
-"""``d2m evaluate``: dances of all systems to the held-out songs, the judges, the cards, and what is written."""
+"""``d2m evaluate``: dances of all systems to held-out songs, judges, cards, and the report."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ class Request:
 
 
 def bundle_names(bundles: Sequence[Path]) -> list[str]:
-    """A name for every bundle, no two alike: ``RUN`` for ``RUN/bundle``, with more folders where two agree.
+    """A unique name for every bundle: ``RUN`` for ``RUN/bundle``, with more parent folders if two are equal.
 
     Raises:
-        D2MError: one bundle twice, or one called as the ground truth's row.
+        D2MError: a duplicate bundle, or one named like the row of the ground truth.
     """
     parts = [p.resolve().parts for p in bundles]
     short = [p[:-1] if p[-1] == "bundle" and len(p) > 2 else p for p in parts]
@@ -63,30 +63,30 @@ def bundle_names(bundles: Sequence[Path]) -> list[str]:
 
 
 def corpus_of(bundle: Path, data: Path | None) -> Corpus:
-    """The corpus to measure on: as given, or the one that the run beside a bundle was trained on.
+    """The corpus to measure on: as given, or the one that the bundle's run was trained on.
 
     Raises:
-        D2MError: no run beside the bundle, its corpus is gone, or is not the one that the run saw.
+        D2MError: no run next to the bundle, or its corpus is missing or has changed.
     """
     if data is not None:
         return Corpus.open(data)
     run = RunFolder(bundle.resolve().parent)
     if not run.facts().get("corpus"):
-        raise D2MError(f"{bundle}: no run.json beside it says what corpus it was trained on; give data=CORPUS")
+        raise D2MError(f"{bundle}: there is no run.json next to it that names its corpus; give data=CORPUS")
     if not run.corpus().is_dir():
         raise D2MError(f"{run.corpus()}: the corpus of {run.path} is not here; give data=CORPUS")
     corpus = Corpus.open(run.corpus())
     seen = trained_on(bundle).get("fingerprint")
     if seen is not None and seen != corpus.digest:
         raise D2MError(
-            f"{corpus.folder}: has changed since {run.path} was trained on it, so that held-out songs of it "
-            f"may have been trained on; give data={corpus.folder} to measure on it all the same"
+            f"{corpus.folder}: has changed since {run.path} was trained on it, so its held-out songs "
+            f"may have been trained on; give data={corpus.folder} to measure on it anyway"
         )
     return corpus
 
 
 def trained_on(bundle: Path) -> dict[str, Any]:
-    """What a bundle says of its corpus: "fingerprint", "songs" (split -> names); {} of an import."""
+    """A bundle's record of its corpus: "fingerprint", "songs" (split -> names); {} for an import."""
     told = read_bundle(bundle).provenance.get("corpus")
     return told if isinstance(told, dict) else {}
 
@@ -94,10 +94,10 @@ def trained_on(bundle: Path) -> dict[str, Any]:
 def chosen_songs(
     corpus: Corpus, splits: Sequence[str], per_genre: int | None, trained: Collection[str] = ()
 ) -> list[int]:
-    """Recordings with music and beats of the splits, genre by genre; at most so many of each.
+    """Recordings of the splits with music and beats, genre by genre; at most ``per_genre`` of each.
 
     Args:
-        trained: names of songs that a bundle was trained on; these are left out, with a line that says so.
+        trained: names of songs that a bundle was trained on; these are left out, with a message.
 
     Raises:
         D2MError: fewer than two are left.
@@ -120,7 +120,7 @@ def chosen_songs(
 
 
 class Evaluation(NamedTuple):
-    """What was measured.
+    """The results of an evaluation.
 
     report: see :func:`evaluate`. tables: one per card. measured: the bundles' rows.
     """
@@ -219,7 +219,7 @@ def _objective(table: Table, name: str) -> float:
 def _measure(
     danced: dict[str, Danced], cards: Sequence[Card], tables: dict[str, Table], judges: Judges, seed: int
 ) -> dict[str, SongRows]:
-    """Fill the tables; returns what is known of every song."""
+    """Fill the tables; returns measures per song."""
     rows: dict[str, SongRows] = {}
     truth = danced[REAL]
     scales = SongScales.of(truth)
@@ -231,9 +231,9 @@ def _measure(
             rows[name] = song_rows(dances, judges, scales)
             step()
             for card in cards:
-                found = measure(card, dances, references[card.name], seed=seed)
-                if card.features == "embed":  # the card that has a motion classifier has judges
-                    found = Measured(card, found | judged_figures(rows[name], chance, seed))
-                tables[card.name].add(name, found)
+                figures = measure(card, dances, references[card.name], seed=seed)
+                if card.features == "embed":  # cards with a motion classifier also have judges
+                    figures = Measured(card, figures | judged_figures(rows[name], chance, seed))
+                tables[card.name].add(name, figures)
                 step()
     return rows

@@ -14,7 +14,7 @@ from d2m.metrics.cards import Table
 from d2m.metrics.figure import Figure
 from d2m.reports.evaluate.systems import REAL
 
-_BETTER = {"higher": "higher is better", "lower": "lower is better", "real": "the real dances' is best"}
+_BETTER = {"higher": "higher is better", "lower": "lower is better", "real": "best: as real dances"}
 
 
 def number(x: float | None) -> str:

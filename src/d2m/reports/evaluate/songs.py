@@ -1,4 +1,4 @@
-"""What is known of every song on its own, the judges' votes, energy, seams: systems are compared song by song."""
+"""Measures per song (judges' probabilities, energy, seams), by which systems are compared song by song."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from d2m.stats.bootstrap import paired_difference
 
 Floats = NDArray[np.float64]
 
-#: Names of the judges' measures begin so.
+#: Prefix of the judges' measures.
 JUDGED = "judged_"
 
 
@@ -31,7 +31,7 @@ class SongScales(NamedTuple):
 
     @classmethod
     def of(cls, real: Sequence[DanceToSong]) -> SongScales:
-        """The views of a song share its scale."""
+        """All views of a song share its scale."""
         torso, energy = {}, {}
         for song, group in groupby(real, key=lambda d: d.song):
             views = list(group)
@@ -41,7 +41,7 @@ class SongScales(NamedTuple):
 
 
 class SongRows(NamedTuple):
-    """songs, genre (s,); values: measure -> (s,), mean over the draws of a song, nan if it has none."""
+    """songs, genre (s,); values: measure -> (s,), mean over the draws of a song, NaN if there is none."""
 
     songs: tuple[str, ...]
     genre: tuple[str, ...]
@@ -98,10 +98,10 @@ def _genre_mean(values: Floats, labels: NDArray[np.str_]) -> float:
 
 
 def judged_figures(rows: SongRows, chance: float, seed: int) -> dict[str, Figure]:
-    """The judges' probability of the song's own genre: genres weigh the same, interval over songs within genres.
+    """The judges' probability of the song's own genre: equal weight per genre, interval over songs within genres.
 
     Args:
-        chance: of a judge's vote.
+        chance: probability by chance.
     """
     labels = np.array(rows.genre)
     draws = SongDraws(rows.genre, rows.genre, 500, seed, paired=True)

@@ -1,4 +1,4 @@
-"""Dances of an evaluation on disk, song by song: what was danced is not danced again, and memory holds one song."""
+"""Dances of an evaluation, cached on disk song by song, so that memory holds only one song."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from d2m.reports.evaluate.systems import System
 
 
 def file_name(name: str) -> str:
-    """A name as one for files: letters, digits, ``-`` and ``_``, and a digest if that lost something."""
+    """A file name for a name: letters, digits, ``-`` and ``_``, plus a digest if characters were replaced."""
     plain = re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:60]
     return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 class Danced(Sequence[DanceToSong]):
-    """The dances of a system to some songs, all draws of the first, then of the second; read when asked for.
+    """The dances of a system to some songs, all draws of the first, then of the second; read on demand.
 
     Args:
         folder: where the dances of all systems are kept.
@@ -41,7 +41,7 @@ class Danced(Sequence[DanceToSong]):
         self._song = lru_cache(maxsize=1)(self._read)
 
     def dance(self) -> Iterator[int]:
-        """Make the dances that are not here; yields the recordings one by one, as they are done."""
+        """Make missing dances; yields the recordings one by one when they are done."""
         kept = {i: self._draws_in(self._path(i)) for i in self.songs}
         made = self.system.dances([i for i in self.songs if kept[i] is None])
         for i in self.songs:
@@ -67,7 +67,7 @@ class Danced(Sequence[DanceToSong]):
         return self._folder / f"{file_name(self.corpus.recordings[i].name)}.npz"
 
     def _draws_in(self, path: Path) -> int | None:
-        """How many draws a file of this very system holds."""
+        """Number of draws in a file; None if it was not made by this system."""
         try:
             with np.load(path, allow_pickle=False) as kept:
                 return int(kept["draws"]) if str(kept["key"]) == self.system.key else None

@@ -1,7 +1,7 @@
-"""What dances in an evaluation: the real dancers, baselines that need no network, and bundles.
+"""Systems in an evaluation: real dances, baselines without networks, and bundles.
 
-A system is a name and a function from recordings of the corpus to their draws, one :class:`DanceToSong` each. All
-dances of baselines are made of training recordings, so that no held-out movement stands on both sides.
+A system is a name and a function from recordings of the corpus to their draws, one :class:`DanceToSong` each. Baselines
+use only training recordings, so that no held-out movement is on both sides of a comparison.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ REAL = "real"
 
 @dataclass(frozen=True)
 class System:
-    """name: of its row. dances: recordings -> the draws of each, in order. key: changes where the dances would."""
+    """name: of its row. dances: recordings -> the draws of each, in order. key: changes whenever the dances would."""
 
     name: str
     dances: Callable[[Sequence[int]], Iterator[list[DanceToSong]]]
@@ -51,7 +51,7 @@ def _dance(corpus: Corpus, i: int, poses: Poses, unwarped: Poses | None = None) 
 
 
 def _rng(corpus: Corpus, i: int, seed: int) -> np.random.Generator:
-    """Of a song, whatever other songs are evaluated."""
+    """Random numbers of a song, independent of the other songs."""
     return np.random.default_rng([seed, *corpus.recordings[i].name.encode()])
 
 
@@ -61,11 +61,11 @@ def _units_of(corpus: Corpus, i: int, view: int) -> NDArray[np.int64]:
 
 
 def _from_units(corpus: Corpus, i: int, units: NDArray[np.integer]) -> DanceToSong:
-    """Units of the corpus one after the other, over and over, put on the beats of recording i."""
+    """Concatenated units of the corpus, repeated as necessary, on the beats of recording i."""
     frames, beats = len(corpus.song_features(i)), corpus.song_beats(i)
     needed = -(-frames_needed(beats, frames) // UNIT_FRAMES)
     rows = np.resize(units, max(needed, 1))
-    order = np.argsort(rows, kind="stable")  # a memory map is read forwards
+    order = np.argsort(rows, kind="stable")  # read the memory map in order
     strip = np.empty((len(rows), UNIT_FRAMES, N_JOINTS, 2), np.float32)
     strip[order] = np.asarray(corpus.units[rows[order]]).reshape(len(rows), UNIT_FRAMES, N_JOINTS, 2)
     whole = strip.reshape(-1, N_JOINTS, 2)
@@ -76,7 +76,7 @@ def _real(corpus: Corpus, i: int) -> list[DanceToSong]:
     out = []
     for view in range(corpus.n_views(i)):
         mine = _units_of(corpus, i, view)
-        # Its units one after the other are what a generated dance is before its beats are put on the music's.
+        # Concatenated units correspond to a generated dance before the beat warp.
         strip = np.asarray(corpus.units[mine]).reshape(-1, N_JOINTS, 2) if len(mine) else None
         out.append(_dance(corpus, i, corpus.song_poses(i, view), strip))
     return out
@@ -89,14 +89,14 @@ def _mean_pose(corpus: Corpus, i: int) -> list[DanceToSong]:
 
 
 def _shuffled_units(corpus: Corpus, seed: int, i: int) -> list[DanceToSong]:
-    """Training units of every genre, drawn without order: real movement without music, genre or continuity."""
+    """Random training units of all genres: real movement, unrelated to the music and discontinuous."""
     train = corpus.units_in("train")
     needed = -(-frames_needed(corpus.song_beats(i), len(corpus.song_features(i))) // UNIT_FRAMES)
     return [_from_units(corpus, i, _rng(corpus, i, seed).choice(train, needed))]
 
 
 def _retrieval(corpus: Corpus, style: Callable[[int], NDArray[np.floating]], seed: int, i: int) -> list[DanceToSong]:
-    """The dance of the training song whose music style is nearest, unit by unit on this song's beats."""
+    """The dance of the training song with the nearest music style, unit by unit on this song's beats."""
     train = [int(k) for k in corpus.recordings_in("train", with_music=True)]
     train = [k for k in train if (np.asarray(corpus.unit_recording) == k).any()]
     mine = style(i)
@@ -106,7 +106,7 @@ def _retrieval(corpus: Corpus, style: Callable[[int], NDArray[np.floating]], see
 
 
 def _of_another_song(corpus: Corpus, seed: int, same: bool, i: int) -> list[DanceToSong]:
-    """A training song's real dance on its own time, as long as both last; of the same genre, or of another."""
+    """The real dance of another training song in its own time, truncated to the shorter one; same or other genre."""
     genre = corpus.recordings[i].genre
     others = [int(k) for g in corpus.genres if (g == genre) is same for k in corpus.recordings_in("train", g)]
     if not others:
@@ -123,7 +123,7 @@ def real(corpus: Corpus) -> System:
 
 
 def baselines(corpus: Corpus, generator: DanceGenerator, seed: int) -> list[System]:
-    """What needs no generator; retrieval hears with the music style network of ``generator``."""
+    """The baselines; retrieval uses the music style network of ``generator``."""
     styles: dict[int, NDArray[np.floating]] = {}
 
     def style(i: int) -> NDArray[np.floating]:
@@ -146,7 +146,7 @@ def _together(
     generator: DanceGenerator, corpus: Corpus, request: Callable[[int], list[SongRequest]], draws: int,
     songs: Sequence[int],
 ) -> Iterator[list[DanceToSong]]:  # fmt: skip
-    """Dances to songs, as many together as fit; what a song dances does not depend on which these are."""
+    """Dances to songs, computed together as memory allows, with results that do not depend on the grouping."""
     rows = rows_together(generator.net.sizes)
     step = max(1, rows // draws)
     for part in (songs[k : k + step] for k in range(0, len(songs), step)):
@@ -158,9 +158,9 @@ def _together(
 
 
 def real_latents_system(name: str, generator: DanceGenerator, corpus: Corpus, seed: int) -> System:
-    """A bundle that dances the z_dan of the song's real dance instead of the music's: what its decoders can do.
+    """A bundle that decodes the z_dan of the song's real dance instead of the music's, to isolate its decoders.
 
-    Where this row is near the real one and the bundle's own is not, what the music says falls short, not the decoders.
+    If this row is close to the real one and the bundle's own is not, the music encoder is at fault, not the decoders.
     """
 
     @torch.no_grad()

@@ -1,6 +1,6 @@
 """Analyses of the latent and of dances, each as numbers, figures and a section of a page.
 
-Reports, experiments and callbacks are made of these; the analyses themselves are in :mod:`d2m.stats` and
+Reports, experiments and callbacks are composed of these; the computations are in :mod:`d2m.stats` and
 :mod:`d2m.metrics`.
 """
 

@@ -1,4 +1,4 @@
-"""Edits of the latent compared at matched strength, with each other and with random directions."""
+"""Comparison of latent edits at matched strength, with each other and with random directions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Dances = Sequence[Mapping[str, NDArray[np.floating]]]
 
 
 def matched_strength(direction: Direction, reference: Direction, z: NDArray[np.floating]) -> float:
-    """The strength at which ``direction`` moves latents z (n, d) as far, on average, as ``reference`` does at 1.
+    """The strength at which ``direction`` moves latents z (n, d) as far on average as ``reference`` at strength 1.
 
     Raises:
         D2MError: the direction does not move them at all.
@@ -44,17 +44,17 @@ def comparison_reading(
     source: str,
     target: str,
 ) -> Reading:
-    """What each edit does to the same dances.
+    """The effect of each edit on the same dances.
 
     Args:
-        dances: edit -> dances to songs of the source genre, each with "original" and "target", and "neutral" where
+        dances: edit -> dances to songs of the source genre, each with "original" and "target", and "neutral" if
             there is one, (t, 14, 2) px, all noise shared.
         controls: the same for each of several random directions of equal length.
         unedited_target: dances to songs of the target genre, unedited.
         strengths: edit -> the strength that was used.
 
-    The p-value of an edit is (1 + b) / (1 + m): b of the m random directions move the energy at least as far towards
-    the target.
+    The p-value of an edit is (1 + b) / (1 + m), where b of the m random directions move the energy at least as far
+    towards the target.
     """
     first = next(iter(dances.values()))
     before = [measure_motion(d["original"], common_scale([d["original"]])) for d in first]

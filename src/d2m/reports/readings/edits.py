@@ -1,4 +1,4 @@
-"""What edits do: of the music to z_dan, of z_dan to the dance."""
+"""Effects of edits: of the music on z_dan, and of z_dan on the dance."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def music_edits_reading(rows: Mapping[str, Sequence[Mapping[str, float]]], sourc
 def motion_reading(dances: Sequence[Mapping[str, NDArray[np.floating]]], source: str, target: str) -> Reading:
     """Dances to several songs, each as original, neutral and target (t, 14, 2) px with all noise shared.
 
-    The camera's scale is the originals' and shared by a song's three dances.
+    The scale is that of the originals and is shared by a song's three dances.
     """
     kinds = list(dances[0])
     maps = {k: [energy_map(d[k], common_scale([d["original"]])) for d in dances] for k in kinds}

@@ -1,4 +1,4 @@
-"""What an analysis says: numbers, figures, a table, a section of a page."""
+"""The result of an analysis: numbers, figures, a table, a section of a page."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from d2m.stats.structure import linear_probe
 def directions_reading(
     table: LatentTable, source: str, target: str, permutations: int = 999, seed: int = 0
 ) -> tuple[Reading, dict[str, Direction]]:
-    """All directions from source to target: how alike they point, how far they go, what erasure leaves.
+    """All directions from source to target: their angles, their lengths, and what erasure leaves.
 
     Returns:
         The reading, and the fitted directions by name.
@@ -94,7 +94,7 @@ def _held_out_erasure(z: NDArray[np.float64], genre: NDArray[np.str_], seed: int
 def joint_reading(
     music: LatentTable, dance: LatentTable, source: str, target: str, permutations: int = 999, seed: int = 0
 ) -> Reading:
-    """Is the space joint? Retrieval, CKA, MMD and the cosine of the genre's direction, recordings in both tables.
+    """Is the space joint? Retrieval, CKA, MMD and the cosine of the genre direction, for recordings in both tables.
 
     Raises:
         D2MError: fewer than four recordings with both, or a genre without one.

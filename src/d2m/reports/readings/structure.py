@@ -1,4 +1,4 @@
-"""Is there structure of genres in z_dan?"""
+"""Genre structure in z_dan."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from d2m.stats.variance import variance_components
 
 
 def structure_reading(table: LatentTable, permutations: int = 999, seed: int = 0, side: str = "music") -> Reading:
-    """Is there structure of genres in mu? PCA, t-SNE, silhouette and probe with their nulls, variance components.
+    """Genre structure in mu: PCA, t-SNE, silhouette and probe with their nulls, variance components.
 
     Args:
-        side: whose z_dan it is, for titles and file names; "dance" for the dance encoder's, anything else is music.
+        side: for titles and file names; "dance" for z_dan from the dance encoder, anything else for music.
 
     Raises:
         D2MError: fewer than two genres or four songs.

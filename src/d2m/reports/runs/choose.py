@@ -97,6 +97,8 @@ class Runs:
         else:
             values = {r.name: v for r in done if (v := r.value(metric)) is not None}
             told = self._mode(metric) or ""
+        if not values and metric != "objective":
+            self.check_metric(metric)
         if not values:
             raise D2MError(f"none of {len(self.runs)} runs is done and has {metric}; d2m runs ls shows them")
         mode = mode or told
@@ -104,6 +106,20 @@ class Runs:
             raise D2MError(f"metric={metric}: give mode=min or mode=max")
         ranked = sorted((r for r in done if r.name in values), key=lambda r: values[r.name], reverse=mode == "max")
         return Runs(ranked, self.monitors), metric, mode
+
+    def check_metric(self, metric: str) -> None:
+        """See that a run has a metric.
+
+        Raises:
+            D2MError: none has.
+        """
+        if not self.runs or any(r.value(metric) is not None for r in self.runs):
+            return
+        known = {f"{stage}/{key}" for r in self.runs for stage, found in r.metrics.items() for key in found}
+        names = known | {k.partition("/")[2] for k in known}
+        near = get_close_matches(metric, names, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "d2m runs show run=RUN json=true shows a run's"
+        raise D2MError(f"metric={metric}: no run has this; {hint}")
 
     def _mode(self, metric: str) -> str | None:
         modes = {m for s, (key, m) in self.monitors.items() if metric in (key, f"{s}/{key}")}

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from d2m.bundle.passport import state
-from d2m.bundle.run_folder import RunFolder
+from d2m.bundle.run_folder import SWEEP, RunFolder
 from d2m.bundle.signature import flat, is_unsaid, runs_below
 from d2m.core.errors import D2MError
 
@@ -135,8 +135,10 @@ def find_run(name: str, below: Path) -> Run:
     for path in (Path(name), below / name):
         if RunFolder(path).facts_path.is_file():
             return read_run(RunFolder(path), below)
-        if (path / "multirun.yaml").is_file():
+        if (path / SWEEP).is_file():
             raise D2MError(f"{name}: is a sweep; d2m runs ls folder={path} shows its runs")
+        if path.is_dir():
+            raise D2MError(f"{name}: is no run's folder; {_nearby(path)}")
     runs = read_runs(below)
     signed = [r for r in runs if len(name) >= 6 and str(r.facts.get("signature") or "").startswith(name)]
     meant = [r for r in runs if r.name.endswith(f"/{name}")] or signed
@@ -144,9 +146,27 @@ def find_run(name: str, below: Path) -> Run:
         return meant[0]
     if meant:
         raise D2MError(f"{name}: means several runs ({', '.join(r.name for r in meant)}); give one's folder")
+    raise D2MError(f"{name}: no such run below {below}; {_hint(name, runs, below)}")
+
+
+def _nearby(path: Path) -> str:
+    """Of a folder that holds no run itself: the run that it belongs to, or that it holds some."""
+    for above in list(path.absolute().parents)[:3]:
+        if RunFolder(above).facts_path.is_file():
+            return f"give {above}"
+    held = sum(1 for _ in runs_below(path))
+    return f"it holds {held}, d2m runs ls folder={path} shows them" if held else "give the one that holds run.json"
+
+
+def _hint(name: str, runs: Sequence[Run], below: Path) -> str:
+    """Of a number that a sweep does not have, those that it has; else the name that is most alike."""
+    above, _, last = name.rstrip("/").rpartition("/")
+    trials = [r.name.rpartition("/")[2] for r in runs if r.sweep and f"/{r.sweep}".endswith(f"/{above}")]
+    if above and last.isdecimal() and trials:
+        numbers = sorted(trials, key=lambda t: (len(t), t))
+        return f"the trials of {above} are {numbers[0]} to {numbers[-1]}" if len(trials) > 1 else f"it has {trials[0]}"
     near = get_close_matches(name, [r.name for r in runs], n=1, cutoff=0.5)
-    hint = f"did you mean {below / near[0]}?" if near else "d2m runs ls shows them"
-    raise D2MError(f"{name}: no such run below {below}; {hint}")
+    return f"did you mean {below / near[0]}?" if near else f"d2m runs ls folder={below} shows them"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,9 @@ SUMMARY, PARALLEL, IMPORTANCE = "sweep.json", "parallel.png", "importance.png"
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial. folder: of its run. state: done, pruned, failed or running. value: of the objective, if done."""
+    """One trial. folder: of its run. state: done, pruned, failed or running. value: of the objective, if done.
+    by_chance: it failed through its machine, not through its own values.
+    """
 
     name: str
     folder: Path
@@ -27,6 +29,7 @@ class Trial:
     state: str
     value: float | None = None
     error: str | None = None
+    by_chance: bool = False
 
 
 @dataclass(frozen=True)

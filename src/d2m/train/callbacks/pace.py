@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +18,8 @@ _ADVERTISED = ("litlogger", "litmodels")
 #: What it says of the machine, for every Trainer: a run makes two for each stage.
 _REPEATED = ("GPU available", "TPU available", "HPU available", "Using ")
 _SAID: set[str] = set()
+#: Its loggers.
+_LIGHTNINGS = [logging.getLogger(f"{p}.utilities.rank_zero") for p in ("pytorch_lightning", "lightning_fabric")]
 
 
 def _is_news(record: logging.LogRecord) -> bool:
@@ -30,8 +34,21 @@ def _is_news(record: logging.LogRecord) -> bool:
 def silence_advertisements() -> None:
     """Let Lightning's loggers drop them, and say once a run what the machine has; may be called again."""
     _SAID.clear()
-    for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero"):
-        logging.getLogger(name).addFilter(_is_news)
+    for logger in _LIGHTNINGS:
+        logger.addFilter(_is_news)
+
+
+@contextmanager
+def nothing_said() -> Iterator[None]:
+    """Around a Trainer that trains nothing: Lightning says what the machine has when the first one trains."""
+    levels = [logger.level for logger in _LIGHTNINGS]
+    for logger in _LIGHTNINGS:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(_LIGHTNINGS, levels, strict=True):
+            logger.setLevel(level)
 
 
 def note(line: str, level: int = logging.INFO, only_to_file: bool = False) -> None:
