@@ -33,14 +33,14 @@ export function withPoint(strength, t, value, seconds) {
 }
 
 export class Timeline {
-  // calls: seek(seconds), loop([from, to] or null), curve(points, live). curve: {points, name, range} or null.
+  // calls: seek(seconds), loop([from, to] or null), curve(points, live), if curves can be drawn. curve: {points, name, range} or null.
   constructor(canvas, calls) {
     Object.assign(this, { canvas, calls, dance: null, loop: null, curve: null });
     this.drawn = null;
     canvas.addEventListener('pointerdown', (e) => this.down(e));
     canvas.addEventListener('pointermove', (e) => {
       if (this.held) this.drag(e);
-      else canvas.style.cursor = this.curve && this.height(e) > TOP && this.height(e) < BOTTOM ? 'crosshair' : 'ew-resize';
+      else canvas.style.cursor = calls.curve && this.curve && this.height(e) > TOP && this.height(e) < BOTTOM ? 'crosshair' : 'ew-resize';
     });
     for (const name of ['pointerup', 'pointercancel']) canvas.addEventListener(name, (e) => this.up(e));
   }
@@ -67,7 +67,7 @@ export class Timeline {
     this.canvas.setPointerCapture(e.pointerId);
     this.held = { from: this.seconds(e), moved: false, last: null };
     // Between the beats a curve is drawn; on the beats the playhead is moved.
-    if (this.curve && !e.shiftKey && this.height(e) > TOP && this.height(e) < BOTTOM) this.drawn = this.curve.points;
+    if (this.calls.curve && this.curve && !e.shiftKey && this.height(e) > TOP && this.height(e) < BOTTOM) this.drawn = this.curve.points;
     this.drag(e, true);
   }
 
