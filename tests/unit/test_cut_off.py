@@ -23,7 +23,7 @@ def test_an_ogg_that_does_not_end_is_refused(tmp_path: Path, subtype: str) -> No
     pages = [at for at in range(len(whole)) if whole[at : at + 4] == b"OggS"]
     for end in (*pages[2:], len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:end])
-        with pytest.raises(D2MError, match=r"is cut off.*ffmpeg -i OLD NEW\.wav"):
+        with pytest.raises(D2MError, match=r"is cut off.*ffmpeg -i OLD NEW\.wav|cannot be decoded"):
             load_audio(path)
     path.write_bytes(whole + bytes(500))  # what copying tools add
     assert len(load_audio(path)) == pytest.approx(4 * SAMPLE_RATE, abs=10)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from d2m.core.errors import D2MError
+from d2m.core.spreadsheets import read_spreadsheet
 
 
 def sha256(path: Path) -> str:
@@ -153,7 +154,7 @@ def check_out(out: Path) -> None:
 
 
 def csv_rows(path: Path, columns: Sequence[str], called: str | None = None) -> list[dict[str, str]]:
-    """Rows of a UTF-8 CSV file, with surrounding blanks stripped from names and cells.
+    """Rows of a CSV file (:mod:`d2m.core.spreadsheets`), names in lower case, surrounding blanks stripped from cells.
 
     Args:
         columns: the expected columns, for the error message.
@@ -163,11 +164,8 @@ def csv_rows(path: Path, columns: Sequence[str], called: str | None = None) -> l
         D2MError: it cannot be read.
     """
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            return [
-                {(k or "").strip(): (v or "").strip() for k, v in row.items() if isinstance(v, str)}
-                for row in csv.DictReader(file)
-            ]
+        rows = read_spreadsheet(path)[1]
+        return [{k: v for k, v in row.items() if k is not None} for _, row in rows]
     except (OSError, UnicodeDecodeError, csv.Error) as e:
         wanted = " and ".join([", ".join(columns[:-1]), columns[-1]] if len(columns) > 1 else columns)
         raise D2MError(f"{called or path}: not readable as CSV; save it in UTF-8 with the columns {wanted}") from e

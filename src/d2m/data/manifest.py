@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from d2m.core.errors import D2MError
+from d2m.core.spreadsheets import plain_text, read_spreadsheet
 
 MANIFEST = "manifest.csv"
 COLUMNS = ("name", "genre", "audio", "pose")
@@ -67,9 +68,12 @@ class Recording:
         return None if self.end_s is None else self.end_s - self.offset_s
 
 
-def _cell(value: str | list[str] | None) -> str:
-    """A list: the cells beyond the header's."""
-    return ("".join(value) if isinstance(value, list) else value or "").strip()
+def _file(root: Path, cell: str) -> Path:
+    """A path as the manifest has it: relative to its folder, of the home folder, or with Windows' separators."""
+    path = root / (os.path.expanduser(cell) if cell.startswith("~/") else cell)
+    if "\\" in cell and not path.exists() and (other := root / cell.replace("\\", "/")).exists():
+        return other
+    return path
 
 
 def _seconds(row: dict[str | None, str], column: str, where: str, least: float = 0.0) -> float | None:
@@ -97,17 +101,13 @@ def read_manifest(root: str | Path) -> list[Recording]:
     root = Path(root)
     path = root / MANIFEST
     try:
-        with open(path, newline="", encoding="utf-8-sig") as f:
-            reader = csv.DictReader(f)
-            header = [h.strip() for h in reader.fieldnames or ()]
-            reader.fieldnames = header
-            rows = [(reader.line_num, {k: _cell(v) for k, v in row.items()}) for row in reader]
+        header, rows, comma = read_spreadsheet(path)
     except FileNotFoundError as e:
         raise D2MError(
             f"{path}: no such file; a raw corpus has a {MANIFEST} with the columns {', '.join(COLUMNS)}"
         ) from e
     except (OSError, UnicodeDecodeError, csv.Error) as e:
-        raise D2MError(f"{path}: not readable as CSV ({e}); write it in UTF-8 with commas") from e
+        raise D2MError(f"{path}: not readable as CSV ({e}); save it as CSV in UTF-8") from e
     missing = [c for c in COLUMNS if c not in header]
     if missing:
         raise D2MError(f"{path}: no column {', '.join(missing)}; its first line must name {', '.join(COLUMNS)}")
@@ -124,7 +124,9 @@ def read_manifest(root: str | Path) -> list[Recording]:
         if any("\0" in value for value in row.values()):
             raise D2MError(f"{where}: contains a NUL character; save the manifest as plain UTF-8")
         for column in ("name", "genre", "group", "licence"):  # a line break would break tables and messages
-            row[column] = " ".join(row.get(column, "").split())
+            row[column] = " ".join(plain_text(row.get(column, "")).split())
+        for column in ("start", "end", "unit", "fps", "audio_offset") if comma else ():
+            row[column] = row.get(column, "").replace(",", ".")
         for column in ("name", "genre", "pose"):
             if not row[column]:
                 raise D2MError(f"{where}: {column} is empty; every recording needs one")
@@ -139,8 +141,8 @@ def read_manifest(root: str | Path) -> list[Recording]:
             Recording(
                 name=row["name"],
                 genre=row["genre"],
-                audio=root / row["audio"] if row["audio"] else None,
-                pose=root / row["pose"],
+                audio=_file(root, row["audio"]) if row["audio"] else None,
+                pose=_file(root, row["pose"]),
                 # ./a.mp3 and a.mp3 are the same song.
                 group=row["group"] or (os.path.normpath(row["audio"]) if row["audio"] else row["name"]),
                 start_s=start or 0.0,

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from d2m.core.errors import D2MError
 from d2m.core.files import csv_rows
 from d2m.core.skeleton import FPS, SAMPLE_RATE, STYLE_FRAMES
+from d2m.core.spreadsheets import plain_text
+from d2m.core.walk import walk_files
 from d2m.data.manifest import MANIFEST, read_manifest
 from d2m.music.audio import AUDIO_SUFFIXES, load_song
 
@@ -83,7 +85,9 @@ def find_songs(music: str | Path) -> list[Path]:
         return [path]
     there = next((p for p in path.parents if p.is_dir()), Path())
     pattern = os.path.join(glob.escape(str(there)), path.relative_to(there))
-    matches = [Path(p) for p in glob.glob(pattern, recursive=True)]
+    # Links that lead back to a folder above give its files again.
+    paths = [Path(p) for p in glob.glob(pattern, recursive=True)]
+    matches = list({(os.path.realpath(p.parent), p.name): p for p in reversed(paths)}.values())
     if not matches:
         raise D2MError(f"music={music}: no such file, folder or glob; check the path")
     songs = songs_among(matches)
@@ -111,9 +115,9 @@ def find_music(music: str | Path) -> list[SongFile]:
         songs = [SongFile(r.name, r.genre, r.audio, r.audio_start_s, r.audio_end_s) for r in listed if r.audio]
     elif root.is_dir():
         folders = [f for f in root.iterdir() if f.is_dir() and not f.name.startswith(".")]
-        files = songs_among(p for folder in folders for p in folder.rglob("*"))
+        files = songs_among(p for folder in folders for p in walk_files(folder))
         parts = [p.relative_to(root) for p in files]
-        songs = [SongFile(part.as_posix(), part.parts[0], p) for part, p in zip(parts, files, strict=True)]
+        songs = [SongFile(part.as_posix(), plain_text(part.parts[0]), p) for part, p in zip(parts, files, strict=True)]
     else:
         raise D2MError(f"music={music}: no such folder or file; give a folder with one folder of songs per genre")
     if not songs:

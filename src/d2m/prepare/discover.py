@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from d2m.core.errors import D2MError
+from d2m.core.spreadsheets import plain_text
+from d2m.core.walk import walk_files
 from d2m.data.manifest import MANIFEST, Recording, read_manifest
 from d2m.music.audio import AUDIO_SUFFIXES
 from d2m.prepare.sources import SOURCES, SUFFIXES
@@ -64,6 +66,7 @@ def find_recordings(
     if not raw.is_dir():
         raise D2MError(f"{raw}: no such folder; give the folder of the raw recordings")
     scanned = Found(read_manifest(raw), []) if (raw / MANIFEST).is_file() else _scan(raw, source, group_by, skip)
+    _check_genres(scanned.recordings, raw)
     if any(isinstance(names, str) or not isinstance(names, Sequence) for names in _items(groups).values()):
         raise D2MError(f"groups={groups}: give names of recordings, as in groups={{anna:[first,second]}}")
     known = {r.name for r in scanned.recordings}
@@ -76,6 +79,14 @@ def find_recordings(
     return Found(recordings, scanned.refused)
 
 
+def _check_genres(recordings: Sequence[Recording], raw: Path) -> None:
+    """Raises: D2MError: two genres that differ in nothing but capital letters."""
+    spelled: dict[str, str] = {}
+    for r in recordings:
+        if (known := spelled.setdefault(r.genre.casefold(), r.genre)) != r.genre:
+            raise D2MError(f"{raw}: the genres '{known}' and '{r.genre}' would be two; spell them alike")
+
+
 def _items(groups: object) -> Mapping[str, Sequence[str]]:
     if not isinstance(groups, Mapping | None):
         raise D2MError(f"groups={groups}: give names of recordings, as in groups={{anna:[first,second]}}")
@@ -83,7 +94,7 @@ def _items(groups: object) -> Mapping[str, Sequence[str]]:
 
 
 def _scan(raw: Path, source: str, group_by: str, skip: Path | None) -> Found:
-    files = sorted(_walk(raw, skip))
+    files = sorted(walk_files(raw, skip))
     poses = _poses(files, raw, source)
     if not poses:
         wanted = " or ".join(f"*{s}" for s in SUFFIXES[source])
@@ -91,7 +102,7 @@ def _scan(raw: Path, source: str, group_by: str, skip: Path | None) -> Found:
     songs: dict[str, list[Path]] = defaultdict(list)
     for file in files:
         if file.suffix.lower() in AUDIO_SUFFIXES:
-            songs[file.stem].append(file)
+            songs[_word(file.stem)].append(file)
     ignored = _ignore_list(raw)
     stems = Counter(stem for _, stem in poses)
     recordings: list[Recording] = []
@@ -100,7 +111,9 @@ def _scan(raw: Path, source: str, group_by: str, skip: Path | None) -> Found:
     for pose, stem in poses:
         aist = AIST_NAME.match(stem)
         genre = _genre(pose, raw)
-        candidates = songs.get(stem) or (songs.get(aist["music"], []) if aist else [])
+        candidates = songs.get(_word(stem)) or (songs.get(_word(aist["music"]), []) if aist else [])
+        if exact := [s for s in candidates if s.stem in (stem, aist and aist["music"])]:
+            candidates = exact
         same = [s for s in candidates if _genre(s, raw) == genre]
         audio = next(iter(same or candidates), None)
         used.update(candidates)
@@ -125,12 +138,6 @@ def _scan(raw: Path, source: str, group_by: str, skip: Path | None) -> Found:
     return Found(recordings, refused)
 
 
-def _walk(root: Path, skip: Path | None) -> Iterable[Path]:
-    for folder, names, files in os.walk(root, followlinks=True):
-        names[:] = [n for n in names if not n.startswith(".") and Path(folder, n) != skip]
-        yield from (Path(folder) / f for f in files if not f.startswith("."))
-
-
 def _poses(files: Sequence[Path], raw: Path, source: str) -> list[tuple[Path, str]]:
     """(file or folder of a recording's poses, its stem), by name."""
     suffixes = SUFFIXES[source]
@@ -147,8 +154,13 @@ def _genre(path: Path, raw: Path) -> str:
     """The nearest folder's name that says no kind; "" for a file in ``raw`` itself."""
     for part in reversed(path.relative_to(raw).parts[:-1]):
         if part.lower() not in KIND_FOLDERS:
-            return part
+            return plain_text(part)
     return ""
+
+
+def _word(stem: str) -> str:
+    """One spelling of a name: macOS decomposes letters, Windows does not tell cases apart."""
+    return plain_text(stem).casefold()
 
 
 def _ignore_list(raw: Path) -> frozenset[str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from d2m.core.errors import D2MError
+from d2m.core.spreadsheets import read_spreadsheet
 
 Span = tuple[float, float]
 
@@ -59,18 +60,18 @@ def read_rows(path: str | Path) -> list[Row]:
     """
     path = Path(path)
     try:
-        with open(path, newline="", encoding="utf-8-sig") as f:
-            reader = csv.DictReader(f)
-            reader.fieldnames = header = [h.strip() for h in reader.fieldnames or ()]
-            lines = [{k: (v or "").strip() for k, v in row.items() if isinstance(k, str)} for row in reader]
+        header, numbered, comma = read_spreadsheet(path)
     except FileNotFoundError as e:
         raise D2MError(f"{path}: no such file; give a CSV with the columns url or path, and genre") from e
     except (OSError, UnicodeDecodeError, csv.Error) as e:
-        raise D2MError(f"{path}: not readable as CSV ({e}); save it in UTF-8 with commas") from e
+        raise D2MError(f"{path}: not readable as CSV ({e}); save it as CSV in UTF-8") from e
     if "genre" not in header or not {"url", "path"} & set(header):
         raise D2MError(f"{path}: the first line must name genre, and url or path")
     rows: list[Row] = []
-    for number, line in enumerate(lines, start=2):
+    for number, row in numbered:
+        line = {k: v for k, v in row.items() if k is not None}
+        for column in ("start", "end") if comma else ():
+            line[column] = line.get(column, "").replace(",", ".")
         if any(line.values()):
             rows.append(_row(line, f"{path} line {number}", path.parent))
     if not rows:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from d2m.core.errors import D2MError
 from d2m.core.progress import bar
 from d2m.core.skeleton import FPS
+from d2m.core.walk import walk_files
 from d2m.data.manifest import MANIFEST, Recording, read_manifest
 from d2m.data.songs import find_songs, songs_among
 from d2m.metrics.figure import DanceToSong
@@ -66,12 +66,12 @@ def find_source(folder: str | Path, key: str) -> str:
     if not root.is_dir():
         raise D2MError(f"{key}={folder}: no such folder; give the folder of the dances")
     first: dict[str, Path] = {}
-    for file in sorted(_files(root)):
+    for file in sorted(walk_files(root)):
         if kind := _kind(file):
             first.setdefault(kind, file)
     sources = {_source_of(kind, file): file for kind, file in first.items()}
     if not sources:
-        names = [f.name for f in sorted(_files(root))]
+        names = [f.name for f in sorted(walk_files(root))]
         there = f" (there is {', '.join(names[:3])})" if names else ""
         raise D2MError(
             f"{key}={folder}: no pose file{there}; give npz, COCO-17 or OpenPose JSON, npy, AIST++ pkl or BVH files"
@@ -81,12 +81,6 @@ def find_source(folder: str | Path, key: str) -> str:
         mend = ", or set source= to one of them" if key == "poses" else ""
         raise D2MError(f"{key}={folder}: dances of several formats, {pairs}; keep one format{mend}")
     return next(iter(sources))
-
-
-def _files(root: Path) -> Iterator[Path]:
-    for folder, names, files in os.walk(root, followlinks=True):
-        names[:] = sorted(n for n in names if not n.startswith("."))
-        yield from (Path(folder) / f for f in files if not f.startswith("."))
 
 
 def _kind(file: Path) -> str:
@@ -123,7 +117,7 @@ class Songs:
         if (root / MANIFEST).is_file():
             named = [(r.name, r.audio) for r in read_manifest(root) if r.audio is not None]
         else:
-            files = songs_among(_files(root)) if root.is_dir() else find_songs(music)
+            files = songs_among(walk_files(root)) if root.is_dir() else find_songs(music)
             named = [(f.stem, f) for f in files]
         if not named:
             raise D2MError(f"music={music}: no songs; give the folder of the songs that were danced to")

@@ -134,9 +134,11 @@ def read_coco17(
     if suffix not in (".pkl", ".npy", ".npz", ".json"):
         raise D2MError(f"{file}: keypoints come as .pkl, .npy, .npz or .json, not '{suffix}'; convert it")
     people: list[NDArray[np.float32]] | None = None
-    file_fps, genre = _DEFAULT_FPS, None
+    file_fps, genre, every = _DEFAULT_FPS, None, 1
     if suffix == ".json":
-        people = [_sure(frame, whole=False) for frame in read_detections(file)]
+        detected, every = read_detections(file)
+        people = [_sure(frame, whole=False) for frame in detected]
+        file_fps /= every
     else:
         raw, file_fps, genre = _arrays(file)
         if raw.ndim == 4 and not wanted and suffix != ".pkl" and raw.shape[0] > raw.shape[1]:
@@ -144,7 +146,7 @@ def read_coco17(
         else:
             points = _sure(_view(raw.reshape(-1, *raw.shape[-3:]), wanted or "c01", file))
         _check_confidences(raw, file)
-    rate = file_fps if fps is None else fps
+    rate = file_fps if fps is None else fps / every
     bodies = np.concatenate(people) if people is not None else points
     order = order_for(bodies.shape[1], order, str(file))
     check_order(np.where(bodies[..., 2:] > 0, bodies[..., :2], np.nan), order, str(path), bodies[..., 2])

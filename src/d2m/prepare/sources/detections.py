@@ -7,7 +7,8 @@
   17 x [x, y], "keypoint_scores": 17 numbers}]}.
 * COCO's annotations: {"annotations": the same list}. AlphaPose's other forms: {``123.jpg``: {"people" or "bodies": [{
   "pose_keypoints_2d" or "joints": flat}]}}.
-* Plain lists of every frame, of a person's or of people's points: [x, y] or [x, y, score].
+* Plain lists of every frame, of a person's or of people's points: [x, y], [x, y, score] or [x, y, depth, score]; of a
+  person's landmarks as MediaPipe names them: {"x", "y", "z", "visibility"}. null is an unseen point.
 * Ultralytics: of every frame a list of people, as its ``to_json`` writes one picture's: {"keypoints": {"x", "y",
   "visible"}}. Its list of a single picture, or all pictures' lists put end to end, does not say which frame a person is
   of, and is refused.
@@ -26,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d2m.core.errors import D2MError
-from d2m.prepare.sources.frames import in_order, number_frames
+from d2m.prepare.sources.frames import in_order, number_frames, stride
 
 Person = NDArray[np.float32]
 
@@ -54,15 +55,21 @@ def _of_image(image: Any) -> list[Person]:
     return [_flat(p["pose_keypoints_2d"] if "pose_keypoints_2d" in p else p["joints"]) for p in people]
 
 
+def _landmark(point: Any) -> list[float] | None:
+    """MediaPipe's, as x, y and how visible it is."""
+    return None if point is None else [point["x"], point["y"], point.get("visibility", 1.0)]
+
+
 def _plain(frame: list[Any]) -> list[Person]:
-    """One person's points, or several people's."""
+    """One person's points, or several people's; of four numbers the third is a depth."""
     if not frame:
         return []
-    points = np.asarray(frame, np.float32)
+    width = max((len(p) for p in frame if p is not None), default=2)
+    points = np.asarray([[np.nan] * width if p is None else p for p in frame], np.float32)
     people = points[None] if points.ndim == 2 else points
-    if people.ndim != 3 or people.shape[-1] not in (2, 3):
+    if people.ndim != 3 or people.shape[-1] not in (2, 3, 4):
         raise ValueError("no points")
-    sure = people[..., 2:] if people.shape[-1] == 3 else np.ones_like(people[..., :1])
+    sure = people[..., -1:] if people.shape[-1] > 2 else np.ones_like(people[..., :1])
     return list(np.concatenate([people[..., :2], sure], axis=-1))
 
 
@@ -91,6 +98,8 @@ def _frames(data: Any, where: str) -> dict[int, list[Person]]:
     if all(isinstance(frame, list) for frame in data):
         if any(isinstance(p, list) for frame in data for p in frame):
             return {n: _plain(frame) for n, frame in enumerate(data)}
+        if any(isinstance(p, dict) and "x" in p for frame in data for p in frame):
+            return {n: _plain([_landmark(p) for p in frame]) for n, frame in enumerate(data)}
         return {n: [_ultralytics(p) for p in frame if "keypoints" in p] for n, frame in enumerate(data)}
     if "image_id" in data[0]:
         return _by_image(data, where)
@@ -108,14 +117,23 @@ def _frames(data: Any, where: str) -> dict[int, list[Person]]:
     raise ValueError("unknown")
 
 
-def read_detections(file: Path) -> list[NDArray[np.float32]]:
-    """People of every frame, (n, points, 3): x, y, confidence.
+def _load(file: Path) -> Any:
+    """JSON in any of its encodings, or one value a line."""
+    raw = file.read_bytes()
+    try:
+        return json.loads(raw)
+    except json.JSONDecodeError:
+        return [json.loads(line) for line in raw.splitlines() if line.strip()]
+
+
+def read_detections(file: Path) -> tuple[list[NDArray[np.float32]], int]:
+    """People of every frame, (n, points, 3): x, y, confidence; and :func:`stride` of the frames' numbers.
 
     Raises:
         D2MError: no JSON of these, two films, no person at all, people of unlike counts of points.
     """
     try:
-        frames = _frames(json.loads(file.read_text(encoding="utf-8")), str(file))
+        frames = _frames(_load(file), str(file))
         if max(frames) - min(frames) >= 1_000_000:
             raise ValueError("frame numbers far apart")
     except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OverflowError) as e:
@@ -132,4 +150,4 @@ def read_detections(file: Path) -> list[NDArray[np.float32]]:
     stacked: dict[int, NDArray[np.float32] | None] = {n: np.stack(p) for n, p in frames.items() if p}
     for end in (min(frames), max(frames)):
         stacked.setdefault(end, None)
-    return list(in_order(stacked, points))
+    return list(in_order(stacked, points)), stride(stacked)

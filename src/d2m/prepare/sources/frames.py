@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from d2m.core.errors import D2MError
 
 _MAX_FRAMES = 1_000_000
+#: Of more pictures than this left out between two, the numbers are something else, such as milliseconds.
+_MAX_STRIDE = 8
+_FEWEST = 10
 
 
 def number_frames(names: Iterable[str], where: str, ending: str = r"\.\w+") -> dict[int, str]:
@@ -37,7 +41,15 @@ def number_frames(names: Iterable[str], where: str, ending: str = r"\.\w+") -> d
     return numbers
 
 
+def stride(numbers: Iterable[int]) -> int:
+    """Every how many pictures of its film one was looked at: 1, or the step of numbers such as 0, 2, 4, ..."""
+    known = sorted(numbers)
+    step = math.gcd(*(n - known[0] for n in known)) if len(known) >= _FEWEST else 1
+    return step if 1 < step <= _MAX_STRIDE else 1
+
+
 def in_order(read: dict[int, NDArray[np.float32] | None], points: int) -> Sequence[NDArray[np.float32]]:
-    """People (n, points, 3) of every frame from the first to the last; nobody if a number is missing or None."""
+    """People (n, points, 3) of every frame from the first to the last, or of every so many if only those were looked at
+    (:func:`stride`); nobody if a number is missing or None."""
     nobody = np.zeros((0, points, 3), np.float32)
-    return [nobody if (p := read.get(k)) is None else p for k in range(min(read), max(read) + 1)]
+    return [nobody if (p := read.get(k)) is None else p for k in range(min(read), max(read) + 1, stride(read))]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from d2m.core.errors import D2MError
 from d2m.prepare.sources.clip import PoseClip, make_clip
 from d2m.prepare.sources.follow import follow
-from d2m.prepare.sources.frames import in_order, number_frames
+from d2m.prepare.sources.frames import in_order, number_frames, stride
 from d2m.prepare.sources.orders import check_order, of_count, order_for, reorder
 
 SUFFIX = "_keypoints.json"
@@ -32,7 +32,7 @@ _DEFAULT_FPS = 30.0
 def read_people(path: Path) -> NDArray[np.float32] | None:
     """One frame: (people, points, 3), (0, 0, 3) if there is nobody, None if the file is broken."""
     try:
-        people = json.loads(path.read_text(encoding="utf-8"))["people"]
+        people = json.loads(path.read_bytes())["people"]
         numbers = [next(person[k] for k in _KEYS if k in person) for person in people]
         bodies = [np.asarray(n, np.float32).reshape(-1, 3) for n in numbers if n]  # or a hand, a face without a body
         out = np.stack(bodies) if bodies else np.zeros((0, 0, 3), np.float32)
@@ -55,7 +55,8 @@ def _fps(folder: Path) -> float:
 def read_openpose(path: str | Path, fps: float | None = None, order: str | None = None) -> PoseClip:
     """Read a folder of frames and follow one dancer through it (:mod:`d2m.prepare.sources.follow`).
 
-    Broken files, and numbers missing between the first and the last, are frames in which nobody is seen.
+    Broken files, and numbers missing between the first and the last, are frames in which nobody is seen. If only every
+    second number is there, or every third..., the rate is that of the film's numbers.
 
     Args:
         path: the folder.
@@ -70,7 +71,7 @@ def read_openpose(path: str | Path, fps: float | None = None, order: str | None 
     if not folder.is_dir():
         raise D2MError(f"{folder}: no such folder; the openpose source reads folders of *{SUFFIX} files")
     try:
-        names = sorted(p.name for p in folder.iterdir())
+        names = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
     except OSError as e:
         raise D2MError(f"{folder}: cannot be listed ({e.strerror}); check its permissions") from e
     numbered = number_frames(names, str(folder), re.escape(SUFFIX))
@@ -80,6 +81,7 @@ def read_openpose(path: str | Path, fps: float | None = None, order: str | None 
     if not np.isfinite(rate) or not 1 <= rate <= 1000:
         raise D2MError(f"{folder}: fps is {rate:g}; give the frames per second, 1 to 1000")
     read = {number: read_people(folder / name) for number, name in numbered.items()}
+    rate /= stride(read)
     if all(people is None for people in read.values()):
         raise D2MError(
             f"{folder}: none of its {len(read)} frames is readable OpenPose JSON; write them with --write_json"

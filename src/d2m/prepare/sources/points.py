@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-#: A value that so many points share, at so many different joints, stands for "unseen"; of equal numbers, at fewer.
+#: A value that recurs in so many frames, at so many different joints, stands for "unseen"; of equal numbers, at fewer.
 _OFTEN, _JOINTS, _JOINTS_OF_EQUAL = 5, 7, 3
 _CANDIDATES = 20
 
@@ -27,7 +27,9 @@ def unseen_points(points: NDArray[np.floating]) -> NDArray[np.bool_]:
     unseen = ~np.isfinite(points).all(axis=-1) | zero | (points == -1).all(axis=-1)
     for value in _repeated(points[~unseen]):
         same = (points == value).all(axis=-1)
-        joints = int(same.any(axis=0).sum())
+        joints, frames = int(same.any(axis=0).sum()), int(same.any(axis=1).sum())
+        if frames < _OFTEN or same.sum() == joints * frames:  # the same points every time lie on each other
+            continue
         if joints >= (_JOINTS_OF_EQUAL if np.ptp(value) == 0 else min(_JOINTS, points.shape[1])):
             unseen |= same
     return np.asarray(unseen, np.bool_)
