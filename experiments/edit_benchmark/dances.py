@@ -142,16 +142,16 @@ def settings_key(*facts: Any) -> str:
 def kept(path: Path, key: str) -> dict[str, Any] | None:
     """What an earlier run measured under this key."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        measured = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and found.get("key") == key else None
+    return measured if isinstance(measured, dict) and measured.get("key") == key else None
 
 
 def song_file(folder: Path, bench: Bench, one: Original, real: Sequence[int], key: str) -> dict[str, Any]:
     """The measured song, from its file if it has been measured with these settings."""
     path = folder / f"{one.number:04d}.json"
-    if (found := kept(path, key)) is None:
-        found = {"key": key, "song": one.name, "genre": one.genre, "rows": bench.measure_song(one, real)}
-        write_json(path, found)
-    return found
+    if (measured := kept(path, key)) is None:
+        measured = {"key": key, "song": one.name, "genre": one.genre, "rows": bench.measure_song(one, real)}
+        write_json(path, measured)
+    return measured

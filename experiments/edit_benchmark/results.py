@@ -251,10 +251,10 @@ def optimiser_answer(scores: Scores, judges: Sequence[str], seed: int) -> dict[s
     "by_judge": the same where one judge alone says what success is. The guide that the optimiser climbs is a network,
     and so is the first judge; the second is of another kind.
     """
-    found = compare_at_success(scores, OPTIMISE, MEAN_SHIFT, seed) if scores.has(OPTIMISE) else None
-    if found is None:
+    comparison = compare_at_success(scores, OPTIMISE, MEAN_SHIFT, seed) if scores.has(OPTIMISE) else None
+    if comparison is None:
         return {"answer": "cannot be said", "comparison": None}
-    low, high = found["levels"][0]["difference_95"]
+    low, high = comparison["levels"][0]["difference_95"]
     each = {n: compare_at_success(scores, OPTIMISE, MEAN_SHIFT, seed, k) for k, n in enumerate(judges)}
     answer = "yes" if low > 0 else "no"
-    return {"answer": answer, "worse": bool(high < 0), "comparison": found, "by_judge": each}
+    return {"answer": answer, "worse": bool(high < 0), "comparison": comparison, "by_judge": each}

@@ -152,14 +152,14 @@ def report_of(bench: Bench, files: list[Any], real: list[Any], foreign: list[Any
     report["against_best"] = paired_aggregates(scores, methods, best, seed) if best is not None else {}
     report["permutation_test"] = permutation_test(scores, seed)
     report["at_equal_success"] = [
-        found
+        compared
         for n in e.METHODS
-        if n != e.MEAN_SHIFT and scores.has(n) and (found := compare_at_success(scores, n, e.MEAN_SHIFT, seed))
+        if n != e.MEAN_SHIFT and scores.has(n) and (compared := compare_at_success(scores, n, e.MEAN_SHIFT, seed))
     ]
     report["paragraph"] = paragraph(report)
     one = o.strengths.index(1.0)
     report["left"] = {
-        n: found for n in (e.MEAN_SHIFT, *e.VARIANTS) if scores.has(n) and (found := left_of(scores, n, one, seed))
+        n: share for n in (e.MEAN_SHIFT, *e.VARIANTS) if scores.has(n) and (share := left_of(scores, n, one, seed))
     }
     report["rescoring"] = rescoring(files, one)
     report["attributes_r2"] = {"within genres": bench.axes.within.heard, "pooled": bench.axes.pooled.heard}

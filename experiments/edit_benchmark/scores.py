@@ -100,8 +100,8 @@ def counts_of_draws(s: int, seed: int, n: int = 500) -> Floats:
 def aggregates(axes: Floats) -> Floats:
     """(..., 3) -> (...): harmonic means; nan where an axis is not known."""
     flat = axes.reshape(-1, axes.shape[-1])
-    found = [float("nan") if np.isnan(a).any() else harmonic_mean(a) for a in flat]
-    return np.array(found).reshape(axes.shape[:-1])
+    means = [float("nan") if np.isnan(a).any() else harmonic_mean(a) for a in flat]
+    return np.array(means).reshape(axes.shape[:-1])
 
 
 def numbers(value: Any) -> Any:

@@ -69,10 +69,10 @@ def paragraph(report: Mapping[str, Any]) -> str:
     return text + optimiser_words(report["optimiser"])
 
 
-def optimiser_words(found: Mapping[str, Any]) -> str:
-    if found["comparison"] is None:
+def optimiser_words(answer: Mapping[str, Any]) -> str:
+    if answer["comparison"] is None:
         return "Whether the optimiser keeps more content is not known: it or the mean shift did not succeed or run."
-    top = found["comparison"]["levels"][0]
+    top = answer["comparison"]["levels"][0]
     words = (
         f"at the success of {cell(top['success'])} that both reach it keeps {cell(top['content'][0])} of the content, "
         f"the mean shift {cell(top['content'][1])}: difference {between(top['difference'], top['difference_95'])}, "
@@ -80,13 +80,13 @@ def optimiser_words(found: Mapping[str, Any]) -> str:
     )
     alone = [
         f"{name} {between(one['levels'][0]['difference'], one['levels'][0]['difference_95'])}"
-        for name, one in found["by_judge"].items()
+        for name, one in answer["by_judge"].items()
         if one is not None
     ]
     words += f"; success by one judge alone: {', '.join(alone)}" if alone else ""
-    if found["answer"] == "yes":
+    if answer["answer"] == "yes":
         return f"The optimiser beats arithmetic at equal success: {words}."
-    worse = " and is reliably worse" if found["worse"] else ""
+    worse = " and is reliably worse" if answer["worse"] else ""
     return f"The optimiser does not beat arithmetic at equal success{worse}: {words}."
 
 

@@ -49,10 +49,10 @@ def measure(files: list[Path], fps: float) -> dict[str, NDArray[np.float64]]:
                 raise D2MError(f"{file}: joints of shape {joints.shape}; give 3-D dances, (t, {len(JOINTS)}, 3)")
             for yaw in YAWS:
                 picture, true = seen_and_true(joints, yaw)
-                for how, found in errors.items():
-                    found.append(np.abs(from_hips(lift(picture, how, fps)[..., 2]) - true).mean(0))
+                for how, rows in errors.items():
+                    rows.append(np.abs(from_hips(lift(picture, how, fps)[..., 2]) - true).mean(0))
             step()
-    return {how: np.mean(found, 0) for how, found in errors.items()}
+    return {how: np.mean(rows, 0) for how, rows in errors.items()}
 
 
 def main(given: list[str]) -> None:

@@ -17,7 +17,7 @@ from experiments.music_heard.lines import NAN, Line, Options, Part, line, sign_p
 
 
 def music_edits_part(runs: Sequence[Run], o: Options, cache: Path) -> Part:
-    heading, found, axes = "Edits of the sound", [], []
+    heading, song_rows, axes = "Edits of the sound", [], []
     if not all(map(sound.hears_waves, runs)):
         return Part("music_edits", heading, "The front end reads what was written about a song's file: it cannot hear "
                     "edited sound.", ())  # fmt: skip
@@ -31,11 +31,11 @@ def music_edits_part(runs: Sequence[Run], o: Options, cache: Path) -> Part:
                 rows = sound.edited_features(run.corpus, i, run.generator.front_end, o.edit_seconds, cache)
                 missing += rows is None
                 if rows is not None:
-                    found.append(run.row(i, **sound.moved(run, axis, rows)))
+                    song_rows.append(run.row(i, **sound.moved(run, axis, rows)))
                 step(done := done + 1)
-    if not found:
+    if not song_rows:
         return Part("music_edits", heading, "The songs' files are not on this machine.", ())
-    rows = SongRows.of(found)
+    rows = SongRows.of(song_rows)
     lines = tempo_lines(rows) if any(a.fit is not None for a in axes) else []
     for edit in (*sound.TEMPO, *sound.ASIDE):
         name = f"moved {edit}"
@@ -93,23 +93,23 @@ def halves_part(runs: Sequence[Run], o: Options) -> Part:
     if not all(map(sound.hears_waves, runs)) or any(run.generator.motion_style is None for run in runs):
         return Part("halves", heading, "Needs a front end that hears waves, and a motion classifier.", ())
     pairs = [(run, a, b) for run in runs for a, b in sound.cross_pairs(run, o.pairs, o.seed)]
-    found, both = [], []
+    song_rows, both = [], []
     with progress(len(pairs), "halves") as step:
         for k, (run, a, b) in enumerate(pairs):
             rows = sound.dance_halves(run, a, b, o.half_seconds, o.seed)
-            found += rows
+            song_rows += rows
             both += [all(r["above"] for r in rows)] if len(rows) == 2 else []
             step(k + 1)
-    if not found:
+    if not song_rows:
         return Part("halves", heading, "The songs' files are not on this machine, or they are too short to judge.", ())
-    flat = SongRows.of(found)
+    flat = SongRows.of(song_rows)
 
     def share(split: str | None) -> float:
         above = flat["above"] if split is None else flat["above"][flat.split == split]
         return float(above.mean()) if len(above) else NAN
 
     mode = "local"
-    n, together = len(found), float(np.mean(both)) if both else NAN
+    n, together = len(song_rows), float(np.mean(both)) if both else NAN
     p = float(binomtest(round(float(flat["above"].sum())), n, 0.5, alternative="greater").pvalue)
     lines = [
         Line("halves judged as their own genre above the other's", share("test"), share("val"), share(None), 0.5, p,

@@ -106,8 +106,8 @@ def variance_part(runs: Sequence[Run]) -> Part:
 
 
 def retrieval_part(runs: Sequence[Run], o: Options) -> Part:
-    found = [r for run in runs for r in space.retrieval_rows(run, o.permutations, o.seed)]
-    rows, lines, numbers = SongRows.of(found), [], {}
+    song_rows = [r for run in runs for r in space.retrieval_rows(run, o.permutations, o.seed)]
+    rows, lines, numbers = SongRows.of(song_rows), [], {}
     labels = {"found": "own dance is the nearest (R@1)", "found_in_genre": "the same, each side centred by genre"}
     for name, label in labels.items():
         null = rows.per_song()[name].mean(0)

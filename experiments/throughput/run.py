@@ -55,7 +55,8 @@ def measure(part: str, a: Mapping[str, Any], out: Path, save: Save) -> dict[str,
     if part == "studio":
         from experiments.throughput.studio import measure_studio
 
-        return measure_studio(out, a["size"], a["repeats"], a["minutes"])
+        longest = max(float(s) for s in str(a["seconds"]).split(","))
+        return measure_studio(out, a["size"], a["repeats"], a["minutes"], longest)
     found: dict[str, Any]
     if part == "memory":
         from experiments.throughput.memory import measure_memory

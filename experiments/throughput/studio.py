@@ -104,7 +104,7 @@ def write_songs(folder: Path, seconds: float, n: int) -> Path:
     return folder
 
 
-def measure_studio(out: Path, size: str, repeats: int, minutes: float, seconds: float = 180.0) -> dict[str, Any]:
+def measure_studio(out: Path, size: str, repeats: int, minutes: float, seconds: float) -> dict[str, Any]:
     """A slider is moved and let go ``repeats`` times in a song of some length; then a session of some minutes, if any.
 
     Returns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -130,19 +131,37 @@ def test_two_tabs_do_not_take_each_others_dances(page: Page) -> None:
     assert page.picture("target") == shown
 
 
+#: Pointer events on the first song of the map, the only one of them that is here.
+ON_THE_FIRST_SONG = """
+const [names, done] = arguments;
+const canvas = document.getElementById('map-canvas');
+canvas.setPointerCapture = () => {};
+fetch('api/map?how=pca&side=music').then((answer) => answer.json()).then(({points}) => {
+  const {left, top, width, height} = canvas.getBoundingClientRect();
+  const share = (axis) => {
+    const all = points.map((p) => p[axis]);
+    return (points[0][axis] - Math.min(...all)) / (Math.max(...all) - Math.min(...all));
+  };
+  const at = {clientX: left + 20 + share('x') * (width - 40), clientY: top + height - 20 - share('y') * (height - 40)};
+  for (const name of names) canvas.dispatchEvent(new PointerEvent(name, {...at, pointerId: 1}));
+  done();
+});
+"""
+
+
 def test_the_map_plays_what_the_pointer_is_on_and_a_click_dances_to_it(page: Page) -> None:
     page.tab("map")
     page.until("document.getElementById('map-told').textContent.includes('12 songs')")
     page.js("window.heard = []; const play = Audio.prototype.play;"
             "Audio.prototype.play = function () { window.heard.push(this.src); return play.call(this); }")  # fmt: skip
-    canvas = page.driver.find_element("id", "map-canvas")
-    wide, high = canvas.size["width"], canvas.size["height"]
-    mouse = webdriver.ActionChains(page.driver, duration=20)
-    for k in range(-9, 10):  # along a grid until the pointer is on the first song, the only one that is here
-        for m in range(-9, 10):
-            mouse.move_to_element_with_offset(canvas, k * (wide - 30) // 20, m * (high - 30) // 20)
-    mouse.perform()
+    page.js("song.value = song.options[1].value; song.dispatchEvent(new Event('change'))")
+    page.until(IDLE)
+    page.driver.execute_async_script(ON_THE_FIRST_SONG, ["pointermove"])
     page.until("window.heard.some((u) => u.includes('excerpt') && u.includes('a.wav'))")
+    page.driver.execute_async_script(ON_THE_FIRST_SONG, ["pointerdown", "pointerup"])
+    page.until("song.selectedIndex === 0")
+    page.until(IDLE)
+    assert Path(page.state.song).name == "a.wav"
     page.js("document.getElementById('map-songs').value = 's3';"
             "document.getElementById('map-songs').dispatchEvent(new Event('change'))")  # fmt: skip
     page.until("!message.hidden && message.textContent.includes('s3: not among')")
@@ -170,3 +189,16 @@ def test_the_optimiser_tells_how_far_it_is_and_can_be_cancelled(page: Page) -> N
     page.js("cancel.click()")
     page.until(IDLE)
     assert page.state.edits == () and page.js("return document.querySelectorAll('figure').length") == 1
+
+
+def test_letting_go_while_a_picture_is_on_its_way_ends_with_the_exact_dance(page: Page) -> None:
+    page.slide(0, 0.2)
+    page.until(IDLE)
+    for k in range(6):
+        for m in range(5):
+            page.slide(0, 0.3 + 0.05 * m + 0.01 * k, let_go=False)
+        page.slide(0, 0.9 + 0.01 * k)
+        page.until(IDLE)
+        time.sleep(0.3)
+        page.until(IDLE)
+        assert page.js("return document.querySelectorAll('figure.provisional').length") == 0

@@ -126,3 +126,35 @@ def test_a_preempted_job_gives_its_place_and_goes_on(sweep: Path, slurm: dict[st
     assert "SIGTERM ended stage du_vae in epoch" in log and f"job {job} is queued again" in log
     assert "Traceback" not in log
     assert_equal_runs(sweep / "0", run)
+
+
+#: One short stage.
+SHORT = [
+    *(w for w in WORDS if not w.startswith(("stages=", "fit.", "logger=", "trainer="))), "logger=none",
+    "stages=[du_vae]", "fit.du_vae.max_epochs=1", "fit.du_vae.steps_per_epoch=3", "fit.du_vae.batch_size=4",
+    "fit.du_vae.check_val_every_n_epoch=1", "data.cache=corpora",
+]  # fmt: skip
+
+
+def test_a_study_of_optuna_is_trained_by_jobs(sweep: Path, slurm: dict[str, str]) -> None:
+    folder = sweep.parent
+    words = ["launcher=slurm", "hparams_search=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=2"]
+    command = [sys.executable, "-m", "d2m", "train", *SHORT, "trainer=cpu", *words, "hydra.sweep.dir=study"]
+    done = subprocess.run(command, cwd=folder, env=slurm, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads((folder / "study" / "sweep.json").read_text())
+    assert [t["state"] for t in told["trials"]] == ["done", "done"] and told["best"] in ("0", "1")
+    jobs = [str(facts(folder / "study" / n)["slurm_job"]).partition("_") for n in "01"]
+    assert jobs[0][0] == jobs[1][0] and [j[2] for j in jobs] == ["0", "1"]
+
+
+def test_two_tasks_of_one_job_train_together(sweep: Path, slurm: dict[str, str]) -> None:
+    folder = sweep.parent
+    words = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "hydra.run.dir=two"]
+    command = " ".join(f"'{w}'" for w in [sys.executable, "-m", "d2m", "train", *SHORT, *words])
+    head = ["#!/bin/bash", "#SBATCH --ntasks-per-node=2", "#SBATCH --cpus-per-task=1", "#SBATCH --output=two.log"]
+    (folder / "two.sh").write_text("\n".join([*head, f"srun {command}"]))
+    subprocess.run(["sbatch", "--wait", "two.sh"], cwd=folder, env=slurm, timeout=PATIENCE, check=False)
+    log = (folder / "two.log").read_text()
+    assert facts(folder / "two")["state"] == "done", log
+    assert "Starting with 2 processes" in log and log.count("run: ") == 1

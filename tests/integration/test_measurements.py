@@ -77,6 +77,18 @@ def test_songs_are_timed_and_written(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert not (tmp_path / "dances").exists()
 
 
+def test_a_studio_is_timed_through_its_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("uvicorn", reason="needs uvicorn (pip install -e .[dev])")
+    monkeypatch.setattr("experiments.throughput.studio.WARM_UP", 4)
+    monkeypatch.setattr("experiments.throughput.studio.EVERY", 2)
+    words = ("size=tiny", "repeats=1", "seconds=4", "minutes=0.001", f"out={tmp_path}")
+    run(monkeypatch, "throughput", "part=studio", *words)
+    found = json.loads((tmp_path / "throughput.json").read_text())["studio"]
+    for what in ("picture at the playhead", "exact dance"):
+        assert found[f"{what}, wall s"]["median"] > 0 and found[f"{what}, processor s"]["n"] == 1
+    assert found["requests"] >= 4 and found["memory at the end, MiB"] > 0
+
+
 def test_loading_is_timed(tmp_path: Path) -> None:
     from experiments.throughput.reading import measure_batches
 

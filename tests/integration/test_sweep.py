@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -43,6 +44,11 @@ def test_a_sweep_over_mm_gan_trains_du_vae_once_and_survives_its_trials(
     lines = done.stdout.splitlines()
     assert any(line.startswith("trial 0 failed: stage mm_gan: ") for line in lines)
     assert any(line.startswith(f"best: {whole.path}, mm_gan/val/recon ") for line in lines)
+    assert f"d2m evaluate bundle={whole.bundle} out={whole.path}/held_out" in lines
+    (infer,) = (line for line in lines if line.startswith("d2m infer "))  # works as it is printed
+    assert called(*shlex.split(infer)[1:], "video=false").returncode == 0 and list(
+        (whole.path / "dances").glob("*.npz")
+    )
     (error,) = (line for line in done.stderr.splitlines() if "became NaN" in line)
     assert error.startswith(f"{failed.path} failed: stage mm_gan:")
     log = (whole.path / "train.log").read_text()

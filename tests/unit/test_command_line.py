@@ -6,9 +6,11 @@ import errno
 import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from d2m.bundle.passport import Begun
+from d2m.bundle.run_folder import RunFolder
 from d2m.cli.command_line import one_line, run
 from d2m.cli.commands import COMMANDS, conf_dir
 from d2m.cli.job import job
@@ -366,6 +369,29 @@ def test_a_full_or_read_only_disk_is_one_line(error: int, code: int, capsys: pyt
     assert capsys.readouterr().err.startswith("error: some/file: ")
 
 
+@pytest.mark.parametrize(
+    ("flag", "blocks", "told"), [(0, 9, "no space left on this disk"), (os.ST_RDONLY, 10**6, "read-only file system")]
+)
+def test_a_disk_that_takes_no_run_is_told_before_anything_is_made(
+    flag: int, blocks: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = SimpleNamespace(f_flag=flag, f_bavail=blocks, f_frsize=1024)
+    monkeypatch.setattr(os, "statvfs", lambda _: disk)
+    for key, words in (("hydra.run.dir", []), ("hydra.sweep.dir", ["-m", "seed=0,1"])):
+        done = called("train", *words, f"{key}={tmp_path / 'new'}")
+        assert done.returncode == 2 and re.fullmatch(rf"error: .*/new: .*{told}.* another {key}\n", done.stderr)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_reader_that_has_seen_enough_ends_a_command(tmp_path: Path) -> None:
+    code = "from d2m.cli.command_line import run; run(lambda: print('x' * 10**6, flush=True))"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 128 + signal.SIGPIPE
+
+
 def test_other_errors_of_the_system_stay_tracebacks() -> None:
     def main() -> None:
         raise OSError(5, "Input/output error")
@@ -422,6 +448,16 @@ def test_help_does_not_import_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_new_run_is_shown_before_torch_is_loaded(tmp_path: Path) -> None:
+    code = "import sys; from tests.commands import d2m; import d2m.cli.train as t; "
+    code += "t._train = lambda *_: print('torch' in sys.modules); d2m(*sys.argv[1:])"
+    words = ["train", "experiment=quickstart", f"hydra.run.dir={tmp_path / 'run'}"]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "False\n", done.stderr
+    facts = RunFolder(tmp_path / "run").facts()
+    assert facts["stage"] == "start" and facts["overrides"] == ["experiment=quickstart"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -172,7 +172,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[DictConfig]]:
         number = len(seen)
         seen.append(cfg)
         assert folder.path.name == str(number)
-        assert new is not None and folder.in_use()
+        assert new is not None and folder.in_use() and folder.facts()["stage"] == "start"
         with new.take_over():
             if isinstance(OUTCOMES[number], Exception):
                 raise OUTCOMES[number]
@@ -231,6 +231,8 @@ def test_a_sweep_that_was_interrupted_goes_on_with_its_trial(tmp_path: Path, mon
     [
         (["hydra.sweeper.n_trials=0"], r"hydra\.sweeper\.n_trials=0: give a whole number of at least 1"),
         (["hydra.sweeper.default_params=null"], "nothing to sweep: give KEY=interval"),
+        (["stages=[nope]"], r"stages=\['nope'\]: choose from du_vae"),
+        (["objective=eval/objective"], r"stages=\[du_vae\] does not make: train mm_gan or generator too, as in "),
     ],
 )
 def test_a_wrong_sweep_is_one_line(words: list[str], line: str, fake: list[DictConfig], tmp_path: Path) -> None:

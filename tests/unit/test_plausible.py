@@ -268,7 +268,10 @@ def test_music_that_lasts_otherwise_names_the_rate(tmp_path: Path) -> None:
     path = save(tmp_path / "a.npz", dancer(8, 25), fps=30)
     soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 8 * 22050), 22050)
     recording = Recording("a", "x", tmp_path / "a.wav", path, "a")
-    with pytest.raises(D2MError, match=r"6\.7 s of motion but 8\.0 s of music.*set fps=25$"):
+    with pytest.raises(
+        D2MError,
+        match=r"6\.7 s of motion but 8\.0 s of music.*set fps=25; if they end together, set audio_offset=-1\.33$",
+    ):
         read_recording(recording, Options())
     assert len(read_recording(recording, Options(stated=Stated(fps=25)))[1]) == 120
 

@@ -148,12 +148,14 @@ def test_the_best_is_finished_and_is_judged_by_one_metric(outputs: Path, capsys:
 
 
 def test_an_objective_of_the_bundles_dances(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, value in (("0", 0.7), ("1", 0.5)):
+    for name, value in (("0", 0.7), ("1", 0.0)):
         run = RunFolder(outputs / "sweeps" / "monday" / name)
         write_json(run.config_path, {"objective": "eval/objective"})
         write_json(run.evaluation / "report.json", {"objective": {"bundle": value}})
     (best,) = told(capsys, "runs", "best", f"folder={outputs}", "filter=name=*/monday/[01]")
     assert best["name"].endswith("/0") and best["objective"] == {"key": "eval/objective", "value": 0.7, "mode": "max"}
+    (worst,) = told(capsys, "runs", "ls", f"folder={outputs}", "filter=name=*/monday/1")
+    assert worst["objective"]["value"] == 0.0
 
 
 def test_one_run_with_its_stages_its_curve_and_how_to_go_on(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -150,6 +150,7 @@ def test_an_edit_becomes_a_direction_file(client: Client, at: Any, tiny_bundle: 
     np.testing.assert_array_equal(
         session.show(again).poses["target"], session.show(State.parse(state(at, shift()))).poses["target"]
     )
+    assert Path(saved["folder"]).name == "mean_shift-drive-flow"
     *_, (refused, _) = client.ask("direction", state(at, shift()), index=1)
     assert refused["kind"] == "error"
 
@@ -166,7 +167,12 @@ def test_a_dropped_song_is_danced_to_and_a_broken_one_is_one_message(client: Cli
     assert [p.name for p in (at.out / "songs").iterdir()] == ["my song.wav"]
 
 
-def test_dropped_songs_are_counted(client: Client, at: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dropped_songs_are_bounded_in_size_and_number(client: Client, at: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("d2m.studio.app.MAX_SONG", 1000)
+        answer = client.http.put(f"/{TOKEN}/api/songs/large.wav", content=b"x" * 1001)
+        assert answer.status_code == 400 and "larger than" in answer.json()["message"]
+    assert not [p for p in (at.out / "songs").iterdir() if "large" in p.name or p.name.startswith(".")]
     monkeypatch.setattr("d2m.studio.library.MAX_SONGS", len(list((at.out / "songs").iterdir())))
     answer = client.http.put(f"/{TOKEN}/api/songs/more.wav", content=Path(at.songs()[0]).read_bytes())
     assert answer.status_code == 400 and "delete some" in answer.json()["message"]

@@ -98,7 +98,7 @@ EVERY_EDIT: dict[str, dict[str, Any]] = {
     "transport": {"source": "drive", "target": "flow", "latents": ""},
     "axes": {"axis": 1, "latents": "", "rows": "all"},
     "random": {"source": "drive", "target": "flow", "seed": 3, "latents": ""},
-    "optimise": {"source": "drive", "target": "flow", "steps": 3},
+    "optimise": {"source": "drive", "target": "flow", "steps": 1},
     "file": {},
 }
 
@@ -112,7 +112,7 @@ def test_every_kind_of_edit_is_shown_as_it_is_written_to_the_bit(
     edit: dict[str, Any] = {**EVERY_EDIT[kind], "strength": strength}
     edit |= {"file": at.fitted()[0]["path"]} if kind == "file" else {"name": kind}
     edit |= {"latents": at.latents} if "latents" in edit else {}
-    asked = State.parse(state(at, edit, seed=1))
+    asked = State.parse(state(at, edit, seed=1, song=at.songs()[1]))
     at.check(asked)
     shown, written = session.show(asked), dance_of(session.dancer, State.parse(json.loads(json.dumps(asked.plain()))))
     assert set(EVERY_EDIT) == {*EDITS, "file"} and list(shown.poses) == ["original", "neutral", "target"]
@@ -177,6 +177,13 @@ def test_infer_writes_the_dance_of_a_state(session: Session, at: Any, tmp_path: 
             np.testing.assert_array_equal(file[key], session.show(asked).poses[version])
     facts = json.loads((tmp_path / "out" / "a.json").read_text())
     assert facts["edit"]["name"] == "combined" and facts["edit"]["schedule"] == [CURVE, 0.3]
+
+
+@pytest.mark.parametrize("formats", ["bvh", "[csv,gltf]"])
+def test_export_of_a_studio_is_a_page_and_says_who_writes_files(formats: str) -> None:
+    done = called("studio", f"export={formats}")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert f"d2m infer state=FILE export=[{formats.strip('[]')}]" in done.stderr
 
 
 @pytest.mark.parametrize("extra", ["warp=false", "edit=mean_shift"])

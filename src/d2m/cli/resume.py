@@ -17,6 +17,8 @@ from d2m.core.machine import is_rank_zero
 from d2m.train.stage import STAGES
 
 RUNS = Path("outputs/runs")
+#: What a run writes before it knows how large its checkpoints will be: configs, log, run.json.
+_LEAST_BYTES = 1 << 20
 _RESUME, _RUN_DIR = "resume=", "hydra.run.dir="
 
 
@@ -136,6 +138,23 @@ def check_run_dir(overrides: list[str], resumes: bool) -> None:
         check_same_run(run, overrides)
 
 
+def check_room(overrides: Iterable[str]) -> None:
+    """See that the disk takes a run's first files: Hydra would leave half of one behind.
+
+    Raises:
+        D2MError: it is full, or the folder lies on a disk that is mounted to be read.
+    """
+    given = [o for o in overrides if o.startswith((_RUN_DIR, "hydra.sweep.dir="))]
+    for key, value in [(o.partition("=")[0], _value(o)) for o in given] or [(_RUN_DIR[:-1], str(RUNS))]:
+        path = Path(value.partition("${")[0])
+        there = next(p for p in (path, *path.absolute().parents) if p.is_dir())
+        disk = os.statvfs(there)
+        if disk.f_flag & os.ST_RDONLY:
+            raise D2MError(f"{path}: cannot write the run here (read-only file system); choose another {key}")
+        if disk.f_bavail * disk.f_frsize < _LEAST_BYTES:
+            raise D2MError(f"{path}: no space left on this disk; free some, or choose another {key}")
+
+
 def _released(run: RunFolder) -> bool:
     """Whether a finished run has its bundle, if one of its stages makes one."""
     return run.bundle.is_dir() or not any(s.dances and run.is_done(s.name) for s in STAGES.values())
@@ -169,4 +188,5 @@ def begin(overrides: list[str], only_shown: bool) -> list[str] | None:
         check_one_folder(_run_dir(overrides) is not None, overrides)
     if is_rank_zero() and not only_shown:
         check_run_dir(overrides, resumes=bool(asked))
+        check_room(overrides)
     return [*overrides, *asked]  # the job has to know as well

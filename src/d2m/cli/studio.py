@@ -58,16 +58,17 @@ def main(cfg: DictConfig) -> None:
         state = replace(state, bundle=os.path.abspath(state.bundle), song=os.path.abspath(state.song))
         bundles = tuple(dict.fromkeys((state.bundle, *bundles)))
         music = music or state.song
+    latents, directions, runs = (None if cfg[k] is None else os.path.abspath(cfg[k]) for k in _FOLDERS)
     if not bundles:
         bundles, music = _paths(DEMO / "run" / "bundle"), music or DEMO / "songs"
+        runs = runs or os.path.abspath(DEMO)
         if not Path(bundles[0]).is_dir():
             raise D2MError("give bundle=DIR, the bundle of a training run; or make the demo first (make demo)")
-    latents, directions, runs = (None if cfg[k] is None else os.path.abspath(cfg[k]) for k in _FOLDERS)
     library = Library(
         bundles, Path(cfg.out), None if music is None else str(music), latents=latents, directions=directions, runs=runs
     )
     if state is not None:
-        library.check(state).write(library.state_path)
+        library.adopt(state)[0].write(library.state_path)
     if page is not None:
         from d2m.studio.export import export_page
 

@@ -9,7 +9,7 @@ import math
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from d2m.core.errors import D2MError, Pruned
 from d2m.reports.runs.choose import Runs
 from d2m.reports.runs.read import EVALUATED, read_run
 from d2m.reports.runs.sweep import Sweep, Trial, print_sweep
+from d2m.train.objective import check_objective
 from d2m.train.stage import MONITORS, in_order
 
 #: Of a trial that an optimiser learns nothing from.
@@ -46,6 +47,21 @@ def judged_by(config: DictConfig) -> tuple[str, str]:
         return EVALUATED, "max"
     last = in_order(list(config.stages))[-1]
     return f"{last.name}/{last.monitor}", last.mode
+
+
+def check_whole(config: DictConfig, swept: Iterable[str]) -> None:
+    """See that not every trial of a sweep would be refused for its stages, or for what the sweep is to optimise.
+
+    Args:
+        config: of the sweep. swept: keys that its trials differ in.
+
+    Raises:
+        D2MError: they would.
+    """
+    if "stages" in config and "stages" not in swept:
+        in_order(list(config.stages))
+        if "objective" not in swept:
+            check_objective(config)
 
 
 def outcome(name: str, run: RunFolder, params: Mapping[str, str], returned: JobReturn | None) -> Trial:
@@ -116,6 +132,7 @@ class GridSweeper(BasicSweeper):
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         swept = {o.get_key_element() for o in overrides if o.is_sweep_override()}
         self.overrides = self.split_arguments(overrides, self.max_batch_size)
+        check_whole(self.config, swept)
         folder = begin_folder(self.config)
         trains = "stages" in self.config  # of the commands that sweep, only train has an objective
         trials: list[Trial] = []
@@ -258,6 +275,7 @@ class OptunaSweeper(Sweeper):
         if not space:
             raise D2MError("nothing to sweep: give KEY=interval(LOW,HIGH), KEY=choice(A,B), KEY=range(A,B) or KEY=A,B")
         self._check_sampler()
+        check_whole(self.config, space)
         _, mode = judged_by(self.config)
         direction = self.direction or {"min": "minimize", "max": "maximize"}[mode]
         config = self.config

@@ -19,6 +19,7 @@ from d2m.cli.job import job, restart_as_this_job
 from d2m.cli.resume import check_same_run
 from d2m.core.errors import D2MError
 from d2m.core.machine import is_rank_zero
+from d2m.train.parent import watch_parent
 from d2m.train.trainer_options import check_options
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def train(cfg: DictConfig) -> float | None:
     """Returns what a sweeper optimises, see conf/train.yaml's objective."""
     from hydra.core.hydra_config import HydraConfig
 
+    watch_parent()
     folder, overrides = RunFolder(Path(HydraConfig.get().runtime.output_dir)), list(HydraConfig.get().overrides.task)
     with shown(cfg, folder, overrides) as new:
         return _train(cfg, folder, overrides, new)

@@ -33,7 +33,7 @@ from d2m.studio.worker import Job, Worker, listen
 
 PAGE = Path(__file__).parent / "page"
 #: Largest request without a song, bytes; bundles held at once.
-MAX_JSON, MAX_SESSIONS = 2**20, 3
+MAX_JSON, MAX_SESSIONS = 2**20, 4
 
 
 async def _json(request: Request) -> Mapping[str, Any]:

@@ -79,5 +79,8 @@ def save_direction_of(out: Path, session: Session, edit: StateEdit) -> Path:
     fitted = build_edit(EditRequest.of(edit.request), g)
     if not isinstance(fitted, Direction):
         raise D2MError(f"{edit.request.get('name')}: found for one dance, it is no direction that a file could hold")
-    folder = _free(out / "directions", f"{fitted.name}-{edit.request.get('target', '')}")
+    way = [edit.request[k] for k in ("source", "target") if k in edit.request]
+    if "axis" in edit.request:
+        way = [int(edit.request["axis"]) + 1]
+    folder = _free(out / "directions", "-".join(map(str, [fitted.name, *way])))
     return save_direction(folder, fitted, space_of(g), {"from": "d2m studio", **fitted.origin})

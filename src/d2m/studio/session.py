@@ -106,7 +106,7 @@ class Session:
         with _watched(generator, step):
             yield
 
-    def _edit(self, edit: StateEdit, original: Original, state: State) -> Any:
+    def _edit(self, edit: StateEdit, original: Original) -> Any:
         request = json.dumps(edit.request, sort_keys=True)
         fitted = self._fitted.get(request, lambda: build_edit(EditRequest.of(edit.request), self.dancer.generator))
         if isinstance(fitted, OptimisedEdit):
@@ -122,7 +122,7 @@ class Session:
         """neutral and target (n, z_dan) of a state's edits; {} if there are none."""
         versions = original.dance.versions
         base, centres = versions.z_dan["original"], versions.centres_s
-        built = [(self._edit(e, original, state), e.amount()) for e in state.edits]
+        built = [(self._edit(e, original), e.amount()) for e in state.edits]
         parts = [(edit, amount) for edit, amount in built if edit is not None]
         if not parts:
             return {}

@@ -22,8 +22,12 @@ def check_objective(cfg: DictConfig) -> None:
     if cfg.objective not in (None, EVALUATED):
         raise D2MError(f"objective={cfg.objective}: choose null (the last stage's monitored value) or {EVALUATED}")
     if cfg.objective is not None and not any(STAGES[s].dances for s in cfg.stages if s in STAGES):
-        dancing = ", ".join(s for s, stage in STAGES.items() if stage.dances)
-        raise D2MError(f"objective={EVALUATED} needs a bundle; train one of the stages {dancing}, too")
+        dancing = " or ".join(s for s, stage in STAGES.items() if stage.dances)
+        asked = ",".join(cfg.stages)
+        raise D2MError(
+            f"objective={EVALUATED} needs a bundle, which stages=[{asked}] does not make: train {dancing} too, as in "
+            "stages=[du_vae,music_style,mm_gan,generator]"
+        )
 
 
 def objective(cfg: DictConfig, run: RunFolder) -> float | None:

@@ -21,10 +21,10 @@ from pytorch_lightning.strategies import DDPStrategy, StrategyRegistry
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 from torch import Tensor, nn
 
-#: Environment of processes that Lightning's launcher starts: the process that started them.
-_PARENT = "D2M_PARENT"
-#: How often processes look for each other, and how long a process may take to end by itself when another has.
-LOOK_SECONDS, GRACE_SECONDS = 1.0, 40.0
+from d2m.train.parent import LOOK_SECONDS, PARENT, ended_at_once, watch_parent
+
+#: How long a process may take to end by itself when another has.
+GRACE_SECONDS = 40.0
 #: How long a process may live whose run has failed in the first process: those that talk to it end by themselves.
 ALONE_SECONDS = 10.0
 #: Set when no process of this run is needed any more. Below, the processes that Lightning's launcher started.
@@ -76,10 +76,9 @@ class Together(DDPStrategy):
         return super().reduce(tensor, group, reduce_op)
 
     def setup_environment(self) -> None:
-        watched = any(isinstance(t, _Orphan) for t in threading.enumerate())  # by an earlier stage
-        if os.environ.get(_PARENT) == str(os.getppid()) and not watched:
-            _Orphan(os.getppid()).start()
-        super().setup_environment()
+        watch_parent()
+        with ended_at_once():
+            super().setup_environment()
 
     def _configure_launcher(self) -> None:
         super()._configure_launcher()
@@ -130,11 +129,11 @@ class _Launcher(_SubprocessScriptLauncher):
         if self.cluster_environment.creates_processes_externally:
             return super().launch(function, *args, trainer=trainer, **kwargs)
         self.cluster_environment.validate_settings(num_devices=self.num_processes, num_nodes=self.num_nodes)
-        os.environ[_PARENT] = str(os.getpid())
+        os.environ[PARENT] = str(os.getpid())
         try:
             self._call_children_scripts()
         finally:
-            del os.environ[_PARENT]
+            del os.environ[PARENT]
         _TRAINED.clear()
         _STARTED.extend(self.procs)
         _Children(self.procs).start()
@@ -168,19 +167,4 @@ class _Children(threading.Thread):
         for child in self.children:
             child.kill()
         sys.stderr.flush()
-        os._exit(1)
-
-
-class _Orphan(threading.Thread):
-    """Ends this process when the one that started it is gone."""
-
-    def __init__(self, parent: int) -> None:
-        super().__init__(name="orphan", daemon=True)
-        self.parent = parent
-
-    def run(self) -> None:
-        while os.getppid() == self.parent:
-            time.sleep(LOOK_SECONDS)
-        if os.environ.get("LOCAL_RANK") == "1":
-            print("error: the first process of this run is gone; the others were ended", file=sys.stderr, flush=True)
         os._exit(1)

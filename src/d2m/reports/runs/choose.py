@@ -86,6 +86,8 @@ class Runs:
         Raises:
             D2MError: no finished run has a value, or it cannot be told which is better.
         """
+        if not self.runs:
+            raise D2MError("no runs here, or none that meets the filter; d2m runs ls folder=FOLDER shows them")
         done = [r for r in self.runs if r.state == "done"]
         if metric is None:
             judged = {r.name: o for r in done if (o := self.objective(r)) is not None and o.value is not None}

@@ -51,7 +51,7 @@ class Run:
     def metrics(self) -> dict[str, dict[str, float]]:
         """Stage -> key -> last value, in the order of training; of a stage that trains, as of its last checkpoint."""
         found = {s: dict(self._stage(s).get("metrics", {})) for s in self.stages}
-        if value := _evaluated(self.folder):
+        if (value := _evaluated(self.folder)) is not None:  # 0 is the worst value, and one
             found["bundle"] = {EVALUATED: value}
         return {s: m for s, m in found.items() if m}
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from d2m.bundle.run_folder import RunFolder
+from d2m.core.errors import D2MError
 from d2m.core.files import write_json
 from d2m.reports.runs.choose import Runs
 from d2m.reports.runs.read import read_runs
@@ -89,6 +92,24 @@ class Sweep:
         return made
 
 
+def next_commands(run: RunFolder) -> list[str]:
+    """How to dance with a run's bundle, to a held-out song if there is one, and to measure it; [] if it has none."""
+    if not run.bundle.is_dir():
+        return []
+    from d2m.data.corpus import Corpus
+
+    song = "SONG"
+    with suppress(D2MError, OSError):  # the corpus is no longer there
+        corpus = Corpus.open(run.corpus())
+        paths = [corpus.audio_path(int(i)) for split in ("test", "val") for i in corpus.recordings_in(split)]
+        song = next((str(p) for p in paths if p is not None and p.is_file()), song)
+    bundle, folder = shlex.quote(str(run.bundle)), shlex.quote(str(run.path))
+    return [
+        f"d2m infer bundle={bundle} music={shlex.quote(song)} out={folder}/dances",
+        f"d2m evaluate bundle={bundle} out={folder}/held_out",
+    ]
+
+
 def print_sweep(sweep: Sweep, monitors: Mapping[str, tuple[str, str]], pictures: Sequence[Path] = ()) -> None:
     """The table of its runs, the best trial, the pictures, how to upload offline W&B runs, and who failed and why."""
     runs = Runs(read_runs(sweep.folder), monitors)
@@ -100,6 +121,7 @@ def print_sweep(sweep: Sweep, monitors: Mapping[str, tuple[str, str]], pictures:
     if best := sweep.best:
         words = " ".join(f"{k}={v}" for k, v in best.params.items())
         lines.append(f"best: {best.folder}, {sweep.objective} {number(best.value)} ({words})")
+        lines += next_commands(RunFolder(best.folder))
     lines += [f"picture: {path}" for path in pictures]
     if next(sweep.folder.glob("*/wandb/offline-run-*"), None) is not None:
         lines.append(f"W&B was offline; to upload: wandb sync {shlex.quote(str(sweep.folder))}/*/wandb/offline-run-*")

@@ -125,7 +125,7 @@ function theme() {
   $('theme').setAttribute('aria-label', `${look.dark ? 'Light' : 'Dark'} colours`);
   screen.stale();
   map.draw();
-  runs.curves().catch(complain);
+  runs.draw();
 }
 
 // What a link or a file shows here, else null.

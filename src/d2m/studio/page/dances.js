@@ -16,7 +16,7 @@ export class Dances {
   // calls: state(), now() in seconds, bundle(path), others(): bundles to compare; came(first): a dance is there;
   // moved(): only poses changed
   constructor(calls) {
-    Object.assign(this, { calls, shown: null, others: [], running: null, asking: false, again: false, timer: 0 });
+    Object.assign(this, { calls, shown: null, others: [], running: null, asking: false, again: false, timer: 0, exacts: 0, taken: 0 });
   }
 
   changed(moving) {
@@ -37,8 +37,10 @@ export class Dances {
       return;
     }
     this.asking = true;
+    const { exacts } = this; // an exact dance that was asked for since is newer than this answer
     try {
-      await ask('api/dance', { state: this.calls.state(), tab: TAB, playhead: this.calls.now(), exact: false }, (h, a) => this.take(h, a));
+      const asked = { state: this.calls.state(), tab: TAB, playhead: this.calls.now(), exact: false };
+      await ask('api/dance', asked, (h, a) => exacts === this.exacts && this.take(h, a));
     } catch (e) {
       complain(e);
     }
@@ -53,11 +55,14 @@ export class Dances {
     if (this.running) this.running.abort();
     const mine = new AbortController();
     this.running = mine;
+    this.exacts += 1;
+    this.again = false; // the server ends a tab's older request for a newer one
     busy('dancing', null, true);
     try {
       const asked = { state: this.calls.state(), tab: TAB, playhead: this.shown ? this.calls.now() : null };
+      const exacts = this.taken;
       await ask('api/dance', asked, (h, a) => this.running === mine && this.take(h, a), mine.signal);
-      if (this.running === mine) await this.compare(mine);
+      if (this.running === mine && this.taken > exacts) await this.compare(mine);
     } catch (e) {
       complain(e);
     }
@@ -93,6 +98,7 @@ export class Dances {
 
   takeAll(header, { peaks, ...poses }) {
     if (JSON.stringify(header.state.edits.map(request)) !== JSON.stringify(this.calls.state().edits.map(request))) return;
+    this.taken += 1;
     const last = this.shown;
     this.shown = { ...header, poses, peaks, exact: true };
     this.calls.came(!last || last.state.song !== header.state.song || last.state.bundle !== header.state.bundle);

@@ -10,7 +10,7 @@ export class Edits {
   // calls: state(), now(), strength(request, value, moving), remove(request), curve(request), optimise(request)
   constructor(root, calls) {
     Object.assign(this, { root, calls, rows: [], curve: null });
-    this.chosen = { method: 'mean_shift', source: null };
+    this.chosen = { method: 'mean_shift', source: null }; // source: only if it was chosen by hand
   }
 
   find(state, wanted) {
@@ -27,7 +27,8 @@ export class Edits {
     const means = bundle.means;
     const told = state.edits.find((e) => e.source && means.includes(e.source));
     const likely = Object.entries(heard || {}).filter(([g]) => means.includes(g)).sort((a, b) => b[1] - a[1])[0];
-    if (!means.includes(this.chosen.source)) this.chosen.source = told ? told.source : (likely || [means[0]])[0];
+    if (!means.includes(this.chosen.source)) this.chosen.source = null;
+    this.source = this.chosen.source || (told ? told.source : (likely || [means[0]])[0]);
     if (means.length > 1) this.genres(state);
     else this.root.append(soft('This bundle has no genre means; d2m study means adds them.'));
     if (this.latents) {
@@ -51,7 +52,7 @@ export class Edits {
     methods.value = this.chosen.method;
     const sources = element('select', { id: 'source', ariaLabel: 'Genre to leave' });
     for (const g of this.bundle.means) sources.append(element('option', { value: g, textContent: `from ${g}` }));
-    sources.value = this.chosen.source;
+    sources.value = this.source;
     sources.disabled = this.chosen.method === 'erasure';
     const again = () => {
       this.chosen = { method: methods.value, source: sources.value };
@@ -60,7 +61,8 @@ export class Edits {
     };
     methods.addEventListener('change', again);
     sources.addEventListener('change', again);
-    const { method, source } = this.chosen;
+    const { source } = this;
+    const { method } = this.chosen;
     const wanted = this.bundle.means.filter((g) => method === 'erasure' || g !== source).map((target) => {
       const plain = method === 'erasure' ? { name: method, target } : { name: method, source, target };
       return method === 'mean_shift' ? plain : { ...plain, latents: this.latents };
@@ -98,9 +100,9 @@ export class Edits {
 
   optimiser() {
     const targets = element('select', { id: 'optimise-target' });
-    for (const g of this.bundle.means.filter((m) => m !== this.chosen.source)) targets.append(element('option', { textContent: g }));
+    for (const g of this.bundle.means.filter((m) => m !== this.source)) targets.append(element('option', { textContent: g }));
     const go = element('button', { type: 'button', id: 'optimise', textContent: 'Optimise' });
-    go.addEventListener('click', () => this.calls.optimise({ name: 'optimise', source: this.chosen.source, target: targets.value }));
+    go.addEventListener('click', () => this.calls.optimise({ name: 'optimise', source: this.source, target: targets.value }));
     this.root.append(element('fieldset', {}, element('legend', { textContent: 'Optimiser' }),
       soft('Searches for latents whose dance is of the genre and keeps its choreography. It takes a while; Cancel ends it.'),
       element('div', { className: 'row' }, element('label', {}, 'Towards ', targets), go)));

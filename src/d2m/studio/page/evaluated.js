@@ -53,7 +53,7 @@ export class Evaluated {
       const name = element('span', { title: any.unit, textContent: `${f.replaceAll('_', ' ')} ${ARROWS[any.better] || ''}` });
       return [name, cells, apart(of.filter(Boolean)) ? 'differs' : ''];
     });
-    const about = (m) => `${m.songs} songs of ${(m.splits || []).join(' and ')}, ${m.draws} draws, seed ${m.seed}`;
+    const about = (m) => `${m.songs} songs of ${(m.splits || []).join(' and ')}, ${m.draws} draw${m.draws === 1 ? '' : 's'} of each, seed ${m.seed}`;
     const alike = new Set(shown.map((m) => `${m.corpus} ${about(m)}`)).size === 1;
     const warning = element('p', { className: 'warn', textContent: `Not measured on the same songs, so do not compare them: ${shown.map((m) => `${m.title}, ${about(m)}`).join('; ')}.` });
     this.box.replaceChildren(

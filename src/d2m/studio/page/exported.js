@@ -15,8 +15,13 @@ dance.peaks = bytes(dance.data.peaks);
 
 const player = new Player($('audio'));
 player.load(dance.sound, dance.seconds);
-const timeline = new Timeline($('timeline'), { seek: (t) => player.seek(t), loop: (region) => { player.loop = region; }, curve: () => {} });
+const timeline = new Timeline($('timeline'), { seek: (t) => player.seek(t), loop: (region) => { player.loop = region; } });
+const curved = dance.state.edits.find((e) => typeof e.strength !== 'number');
 timeline.dance = dance;
+if (curved) {
+  const all = curved.strength.map(([, v]) => v);
+  timeline.curve = { points: curved.strength, name: label(curved), range: [Math.min(-1, ...all), Math.max(2, ...all)] };
+}
 const caption = (v) => (v === 'target' ? dance.state.edits.map(label).join(' + ') || v : v);
 const panels = dance.versions.map((v) => new Panel($('panels'), v, caption(v)));
 $('panels').style.setProperty('--columns', panels.length);
@@ -29,7 +34,7 @@ const theme = () => {
   $('theme').textContent = look.dark ? 'Light' : 'Dark';
   $('theme').setAttribute('aria-label', `${look.dark ? 'Light' : 'Dark'} colours`);
 };
-const toggle = () => player.toggle().catch((e) => {
+const toggle = () => player.toggle().then(() => { $('message').hidden = true; }, (e) => {
   $('told').textContent = `the sound cannot be played: ${e.message}`;
   $('message').hidden = false;
 });

@@ -1,6 +1,6 @@
-// Colours and marks of genres and runs: three to one or better on the page's cards.
+// Colours and marks of genres and runs: 4.5 to one or better on the page.
 
-const LIGHT = ['#0072b2', '#c04e00', '#007a5a', '#b0538f', '#8f6a00', '#5d4bb5', '#555555', '#c02040', '#3a7a3a', '#2a7f8f'];
+const LIGHT = ['#006ba8', '#b54700', '#007053', '#a54a86', '#806000', '#5d4bb5', '#555555', '#b81c3a', '#35703a', '#1f7080'];
 const DARK = ['#56b4e9', '#ff9d5c', '#3fc79a', '#e6a3cb', '#e0bf4a', '#b3a4ff', '#b5bcc6', '#ff8fa3', '#8fd08f', '#6fd0dd'];
 const MARKS = ['●', '▲', '■', '◆', '▼', '✚', '★', '✖', '⬟', '⬢'];
 

@@ -25,7 +25,7 @@ export function matches(run, word) {
 export class Runs {
   // calls: complain
   constructor(root, calls) {
-    Object.assign(this, { root, calls, data: { runs: [] }, chosen: new Set() });
+    Object.assign(this, { root, calls, data: { runs: [] }, chosen: new Set(), plotted: null });
   }
 
   async open(there) {
@@ -59,7 +59,7 @@ export class Runs {
       element('h2', { textContent: 'Runs' }), this.filter, this.table,
       element('h2', { textContent: 'Training' }), this.curve, this.canvas, this.legend,
     );
-    new ResizeObserver(() => this.curves().catch(this.calls.complain)).observe(this.canvas);
+    new ResizeObserver(() => (this.plotted ? this.draw() : this.curves().catch(this.calls.complain))).observe(this.canvas);
     const spaces = this.there.bundles.map((b) => b.space);
     const own = this.data.runs.filter((r) => spaces.includes(r.space));
     for (const run of [...own, ...this.data.runs].slice(0, Math.max(2, own.length))) this.chosen.add(run.name);
@@ -113,12 +113,19 @@ export class Runs {
   }
 
   async curves() {
-    if (!this.curve || !this.curve.value || !this.canvas.clientWidth) return;
+    if (!this.curve.value || !this.canvas.clientWidth) return;
     const [stage, ...rest] = this.curve.value.split('/');
     const key = rest.join('/');
     const wanted = this.shown.filter((r) => (r.stages[stage] || []).includes(key));
     const name = (r) => `api/curves?run=${encodeURIComponent(r.name)}&stage=${encodeURIComponent(stage)}&key=${encodeURIComponent(key)}`;
-    const lines = await Promise.all(wanted.map(async (r) => (await get(name(r))).points));
+    this.plotted = { wanted, lines: await Promise.all(wanted.map(async (r) => (await get(name(r))).points)) };
+    this.draw();
+  }
+
+  // The curves that were fetched, in the colours of now.
+  draw() {
+    if (!this.plotted) return;
+    const { wanted, lines } = this.plotted;
     plot(this.canvas, lines, 'batches');
     this.canvas.setAttribute('aria-label', `${this.curve.value} of ${wanted.map((r) => r.name).join(', ') || 'no run'}`);
     this.legend.replaceChildren(...wanted.flatMap((r, k) => {

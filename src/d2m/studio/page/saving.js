@@ -6,8 +6,8 @@ import { ask, post, Refused } from './wire.js';
 import { busy, complain, note, quiet } from './messages.js';
 import { TAB } from './dances.js';
 
-function download(name, value) {
-  const url = URL.createObjectURL(new Blob([`${JSON.stringify(value, null, 2)}\n`], { type: 'application/json' }));
+function download(name, text) {
+  const url = URL.createObjectURL(new Blob([`${text}\n`], { type: 'application/json' }));
   Object.assign(document.createElement('a'), { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 1000);
 }
@@ -20,7 +20,7 @@ export class Saving {
     this.calls = calls;
     const on = (id, call) => $(id).addEventListener('click', () => call().catch(complain));
     on('save', () => this.save());
-    on('save-state', async () => download('state.json', this.calls.store().state));
+    on('save-state', async () => download('state.json', JSON.stringify(this.calls.store().state, null, 2)));
     on('link', () => this.copy());
     $('open').addEventListener('change', () => {
       this.open($('open').files[0]).catch(complain);
@@ -36,7 +36,10 @@ export class Saving {
     $('parts-of').hidden = !state.edits.length;
   }
 
-  command(text) { $('command').textContent = text; }
+  command(text, of = 'The same files, from a terminal:') {
+    $('command').textContent = text;
+    $('command-of').textContent = of;
+  }
 
   part(edit, index) {
     const name = label(edit);
@@ -78,7 +81,7 @@ export class Saving {
     await ask('api/direction', { state: this.calls.store().state, tab: TAB, index }, (header) => {
       if (header.kind !== 'saved') return;
       note(`Saved ${header.folder}; it is among the directions now.`);
-      this.calls.fitted(() => this.command(`${this.of()} edit.file=${quoted(header.folder)} out=dances`));
+      this.calls.fitted(() => this.command(`${this.of()} edit.file=${quoted(header.folder)} out=dances`, 'A dance along this direction, from a terminal:'));
     });
   }
 
@@ -89,11 +92,11 @@ export class Saving {
   }
 
   schedule(edit) {
-    download('schedule.json', edit.strength);
+    download('schedule.json', JSON.stringify(edit.strength)); // on one line, for the command
     const plain = edit.file ? `edit.file=${quoted(edit.file)}`
       : Object.entries(edit).filter(([k, v]) => k !== 'strength' && v !== null)
         .map(([k, v]) => (k === 'name' ? `edit=${v}` : `edit.${k}=${quoted(String(v))}`)).join(' ');
-    this.command(`${this.of()} ${plain} edit.schedule="$(cat schedule.json)" out=dances`);
+    this.command(`${this.of()} ${plain} edit.schedule="$(cat schedule.json)" out=dances`, 'This edit along its curve, from a terminal, beside the downloaded file:');
   }
 
   async copy() {

@@ -125,6 +125,7 @@ export function draw(panel, poses, box, dance, view, frame, look) {
     g.globalAlpha = 1;
   }
   if (look.trails) {
+    g.lineCap = 'butt'; // round ends would show as beads
     g.lineWidth = Math.max(1.5, 0.05 * view.torso);
     for (const j of TRAILED) {
       g.strokeStyle = theme[dance.joints[j].startsWith('right') ? 'right' : 'left'];

@@ -33,14 +33,14 @@ export function withPoint(strength, t, value, seconds) {
 }
 
 export class Timeline {
-  // calls: seek(seconds), loop([from, to] or null), curve(points, live). curve: {points, name, range} or null.
+  // calls: seek(seconds), loop([from, to] or null), curve(points, live), if curves can be drawn. curve: {points, name, range} or null.
   constructor(canvas, calls) {
     Object.assign(this, { canvas, calls, dance: null, loop: null, curve: null });
     this.drawn = null;
     canvas.addEventListener('pointerdown', (e) => this.down(e));
     canvas.addEventListener('pointermove', (e) => {
       if (this.held) this.drag(e);
-      else canvas.style.cursor = this.curve && this.height(e) > TOP && this.height(e) < BOTTOM ? 'crosshair' : 'ew-resize';
+      else canvas.style.cursor = calls.curve && this.curve && this.height(e) > TOP && this.height(e) < BOTTOM ? 'crosshair' : 'ew-resize';
     });
     for (const name of ['pointerup', 'pointercancel']) canvas.addEventListener(name, (e) => this.up(e));
   }
@@ -67,7 +67,7 @@ export class Timeline {
     this.canvas.setPointerCapture(e.pointerId);
     this.held = { from: this.seconds(e), moved: false, last: null };
     // Between the beats a curve is drawn; on the beats the playhead is moved.
-    if (this.curve && !e.shiftKey && this.height(e) > TOP && this.height(e) < BOTTOM) this.drawn = this.curve.points;
+    if (this.calls.curve && this.curve && !e.shiftKey && this.height(e) > TOP && this.height(e) < BOTTOM) this.drawn = this.curve.points;
     this.drag(e, true);
   }
 
@@ -91,8 +91,10 @@ export class Timeline {
     const n = Math.max(1, Math.ceil(Math.abs(t - last[0]) / STEP));
     for (let k = 1; k <= n; k += 1) {
       const u = k / n;
-      const at = Math.round((last[0] + u * (t - last[0])) / STEP) * STEP;
-      this.drawn = withPoint(this.drawn, Math.min(at, this.dance.seconds), last[1] + u * (value - last[1]), this.dance.seconds);
+      let at = Math.round((last[0] + u * (t - last[0])) / STEP) * STEP;
+      if (at <= STEP) at = 0; // the ends are hard to hit
+      if (at >= this.dance.seconds - STEP) at = this.dance.seconds;
+      this.drawn = withPoint(this.drawn, at, last[1] + u * (value - last[1]), this.dance.seconds);
     }
     this.held.last = [t, value];
   }
@@ -171,8 +173,13 @@ export class Timeline {
         g.moveTo(0, y(v));
         g.lineTo(w, y(v));
         g.stroke();
+        const text = v ? `${v}` : `0 ${this.curve.name}`;
+        g.fillStyle = colour('--card');
+        g.globalAlpha = 0.8;
+        g.fillRect(2 * ratio, y(v) - 13 * ratio, g.measureText(text).width + 4 * ratio, 13 * ratio);
+        g.globalAlpha = 1;
         g.fillStyle = colour('--curve');
-        g.fillText(v ? `${v}` : `0 ${this.curve.name}`, 4 * ratio, y(v) - ratio);
+        g.fillText(text, 4 * ratio, y(v) - ratio);
       }
       g.strokeStyle = colour('--curve');
       g.lineWidth = 2 * ratio;
