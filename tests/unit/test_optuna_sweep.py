@@ -231,6 +231,7 @@ def test_a_sweep_that_was_interrupted_goes_on_with_its_trial(tmp_path: Path, mon
     [
         (["hydra.sweeper.n_trials=0"], r"hydra\.sweeper\.n_trials=0: give a whole number of at least 1"),
         (["hydra.sweeper.default_params=null"], "nothing to sweep: give KEY=interval"),
+        (["stages=[nope]"], r"stages=\['nope'\]: choose from du_vae"),
         (["objective=eval/objective"], r"stages=\[du_vae\] does not make: train mm_gan or generator too, as in "),
     ],
 )

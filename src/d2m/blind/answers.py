@@ -63,7 +63,7 @@ def find_answers(answers: str) -> list[Path]:
     """A file, a folder's json files, or a glob's; sorted.
 
     Raises:
-        D2MError: there is none.
+        D2MError: there are none.
     """
     path = Path(answers)
     if path.is_dir():

@@ -1,14 +1,14 @@
-"""A run's passport: what run.json says of a run from its first second to its end, and how to tell that it was killed.
+"""A run's passport: run.json, which describes a run from its first second to its end, and detection of killed runs.
 
-run.json  state       running, done, failed, pruned (a sweep gave it up), killed or requeued (its job goes on later)
-          error       of one that is not done: why, on one line
-          stage       what it is at: "start", "corpus", a stage, "bundle"
-          heartbeat   when the process that trains last said so, every BEAT_SECONDS
-          started, resumed, ended   of the first session, the present one and the last (ISO 8601, UTC)
-          host, pid, slurm_job, wandb   where it is; W&B's ids by stage
-          slurm_restarts   how often SLURM has queued its job again
+run.json  state       running, done, failed, pruned (stopped early by a sweep), killed or requeued (its job will
+          continue it) error       the reason if it is not done, on one line
+          stage       current step: "start", "corpus", a stage, "bundle"
+          heartbeat   last sign of life of the training process, every BEAT_SECONDS
+          started, resumed, ended   times of the first, the current and the last session (ISO 8601, UTC)
+          host, pid, slurm_job, wandb   its machine, process and job; W&B ids by stage
+          slurm_restarts   how often SLURM has requeued its job
           metrics     of the last stage that has any, as of its last checkpoint
-          signature   of what is trained (d2m.bundle.signature)
+          signature   of the training (d2m.bundle.signature)
           config      in config.json beside it, resolved
 """
 
@@ -28,9 +28,9 @@ from d2m.core.errors import D2MError, Pruned
 from d2m.core.files import process_runs, write_json
 
 BEAT_SECONDS = 10.0
-#: A heartbeat older than this is a process that ended, unless it still holds the run's lock.
+#: If the heartbeat is older than this, the process has ended, unless it still holds the run's lock.
 STALE_SECONDS = 90.0
-#: What only the present session says.
+#: Fields of the current session only.
 _LIVE = ("ended", "error", "heartbeat", "host", "pid", "resumed", "slurm_job", "slurm_restarts", "stage", "state")
 
 
@@ -40,7 +40,7 @@ def now() -> str:
 
 
 def reason(error: BaseException) -> str:
-    """An exception on one line; of a chain the error of use, if it holds one."""
+    """An exception on one line; of a chain, the user error if there is one."""
     link: BaseException | None = error
     while link is not None:
         if isinstance(link, D2MError):
@@ -57,16 +57,16 @@ def reason(error: BaseException) -> str:
 
 
 class Passport:
-    """Keeps run.json while a run is trained: a context manager, entered by the process that holds the run's lock.
+    """Maintains run.json while a run is trained: a context manager, entered by the process that holds the run's lock.
 
-    A folder that holds a run keeps what run.json says of it until :meth:`identify`: a command that is refused leaves
-    no trace of its own settings. How the block ends is the run's state: done, failed by an exception, or killed by one
-    that is no error (an interrupt, a signal); pruned if a sweep gave it up.
+    An existing run.json is kept until :meth:`identify`, so that a refused command leaves no trace of its settings. The
+    end of the block determines the run's state: done, failed by an exception, killed by one that is not an error (an
+    interrupt, a signal), or pruned if a sweep stopped it early.
 
     Args:
         run: its folder, which exists.
-        facts: what is known at once: overrides, stages.
-        writes: False in every process of a job but the first: then nothing is written.
+        facts: facts known from the start: overrides, stages.
+        writes: False in all processes of a job but the first: then nothing is written.
         beat_seconds: between two heartbeats.
     """
 
@@ -97,12 +97,12 @@ class Passport:
         return self
 
     def identify(self, config: Mapping[str, Any], signature: str, **facts: Any) -> None:
-        """The checks are behind us: from now on the folder is this run's.
+        """To be called when all checks have passed: from now on the folder belongs to this run.
 
         Args:
             config: the resolved config, for config.json.
-            signature: of what is trained. Nobody may take a run whose stages were trained in sessions of different
-                signatures for another one: it has none.
+            signature: of the training. A run whose stages were trained in sessions with different signatures has none,
+                so that it is never mistaken for another run.
             facts: corpus, git, ...
 
         Raises:
@@ -116,7 +116,7 @@ class Passport:
             self.update(**given, **facts, signature=None if mixed else signature)
 
     def update(self, **facts: Any) -> None:
-        """Say something more in run.json, at once.
+        """Write further facts to run.json immediately.
 
         Raises:
             D2MError: it cannot be written.
@@ -127,7 +127,7 @@ class Passport:
                 self._write()
 
     def add_wandb(self, stage: str, run_id: str) -> None:
-        """Say under which id W&B has a stage."""
+        """Record the W&B id of a stage."""
         self.update(wandb={**self._facts.get("wandb", {}), stage: run_id})
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -137,11 +137,11 @@ class Passport:
         self._beats.join()
         end: dict[str, Any] = {"state": "done", "ended": now()}
         if error is not None:
-            # KeyboardInterrupt and SystemExit, which signals raise, are no Exception.
+            # KeyboardInterrupt and SystemExit, raised by signals, are not subclasses of Exception.
             ended = str(getattr(error, "state", "killed"))
             state = "pruned" if isinstance(error, Pruned) else "failed" if isinstance(error, Exception) else ended
             end |= {"state": state, "error": reason(error)}
-        with suppress(D2MError):  # a full disk: the error of the block counts, and the run's files are whole
+        with suppress(D2MError):  # a full disk: report the error of the block; the run's files are complete
             if error is not None and self._before and not self._identified:
                 write_json(self.run.facts_path, self._before)
             else:
@@ -149,11 +149,11 @@ class Passport:
 
     def _beat(self) -> None:
         while not self._end.wait(self._beat_seconds):
-            with suppress(D2MError), self._lock:  # a disk that is full for a while ends no training
+            with suppress(D2MError), self._lock:  # a temporarily full disk does not end training
                 self._write()
 
     def _write(self) -> None:
-        with suppress(D2MError):  # a broken progress.json is its reader's business
+        with suppress(D2MError):  # a damaged progress.json is reported by its reader
             for stage in self._facts.get("stages", []):
                 if metrics := (self.run.done(stage) or self.run.progress(stage)).get("metrics"):
                     self._facts["metrics"] = {"stage": stage, **metrics}
@@ -199,8 +199,8 @@ def state(run: RunFolder) -> str:
     """running, done, failed, pruned, killed or requeued; "unfinished" of runs from before
     run.json had a state.
 
-    A run that says it is running is taken at its word while its heartbeat is fresh and, if it is on this machine, its
-    process is there. Otherwise the run's lock decides, which the system lets go when a process ends.
+    The state "running" is trusted while the heartbeat is recent and, if the run is on this machine, its process
+    exists. Otherwise the run's lock decides, which the system releases when a process ends.
 
     Raises:
         D2MError: run.json cannot be read.

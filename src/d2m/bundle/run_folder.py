@@ -1,11 +1,11 @@
-"""A run's folder: its layout, what has finished, and which process may write to it; without Lightning and Hydra.
+"""A run's folder: its layout, its finished stages, and its lock; without Lightning and Hydra.
 
-run.json                       what the run is and how it is doing: d2m.bundle.passport
+run.json                       description and state of the run: d2m.bundle.passport
 config.json                    its config, resolved
-checkpoints/STAGE/last.ckpt    what the stage resumes from, and its result
-checkpoints/STAGE/progress.json  what last.ckpt's training has behind it: warm start, seconds, metrics
-checkpoints/STAGE/done.json    written last: the stage was trained to its end
-csv/STAGE/metrics.csv          every curve, whatever the logger
+checkpoints/STAGE/last.ckpt    the checkpoint from which the stage resumes, and its result
+checkpoints/STAGE/progress.json  history of last.ckpt: warm start, seconds, metrics
+checkpoints/STAGE/done.json    written last, when the stage is finished
+csv/STAGE/metrics.csv          every curve, with any logger
 lineage/STAGE.json, lineage/bundle.json, metrics.json, bundle/, tensorboard/, wandb/, videos/, latent/, evaluation/
 """
 
@@ -29,7 +29,7 @@ SWEEP = "multirun.yaml"
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths and markers of one run. Nothing is made or written by asking."""
+    """Paths and markers of one run. Reading them does not create or write anything."""
 
     path: Path
 
@@ -41,7 +41,7 @@ class RunFolder:
 
     @property
     def facts_path(self) -> Path:
-        """What the run says of itself."""
+        """The run's passport."""
         return self.path / "run.json"
 
     @property
@@ -69,15 +69,15 @@ class RunFolder:
 
     @property
     def evaluation(self) -> Path:
-        """What a sweep's objective measured."""
+        """Results of a sweep's objective."""
         return self.path / "evaluation"
 
     def lineage(self, name: str) -> Path:
-        """What a stage, or the bundle, was made from."""
+        """Lineage of a stage or of the bundle."""
         return self.path / "lineage" / f"{name}.json"
 
     def curves(self, stage: str) -> list[Path]:
-        """The csv logger's files of a stage; a resumed one has several."""
+        """The CSV files of a stage; a resumed stage has several."""
         return sorted((self.path / "csv" / stage).glob("metrics*.csv"))
 
     def checkpoint(self, stage: str) -> Path:
@@ -91,15 +91,15 @@ class RunFolder:
         return self.checkpoint(stage).with_name("done.json")
 
     def is_done(self, stage: str) -> bool:
-        """Whether a stage was trained to its end."""
+        """Whether a stage is finished."""
         return self.done_path(stage).is_file()
 
     def is_finished(self) -> bool:
-        """Whether the whole run was."""
+        """Whether the whole run is finished."""
         return self.metrics_path.is_file()
 
     def has_trained(self) -> bool:
-        """Whether any stage was begun."""
+        """Whether any stage was started."""
         return any(self.path.glob("checkpoints/*/*"))
 
     def done(self, stage: str) -> dict[str, Any]:
@@ -107,7 +107,7 @@ class RunFolder:
         return _read_json(self.done_path(stage))
 
     def progress(self, stage: str) -> dict[str, Any]:
-        """What the stage's sessions so far left; {} before the first, and in folders of before progress.json."""
+        """progress.json of a stage; {} before its first session, and in older folders."""
         return _read_json(self.progress_path(stage))
 
     def facts(self) -> dict[str, Any]:
@@ -115,14 +115,14 @@ class RunFolder:
         return _read_json(self.facts_path)
 
     def config(self) -> dict[str, Any]:
-        """config.json; {} of runs from before there was one."""
+        """config.json; {} for older runs."""
         return _read_json(self.config_path)
 
     def corpus(self) -> Path:
         """The prepared corpus that the run trained on.
 
         Raises:
-            D2MError: no run, or one that did not get that far.
+            D2MError: not a run, or one that has not opened its corpus.
         """
         corpus = self.facts().get("corpus")
         if corpus is None:
@@ -138,12 +138,12 @@ class RunFolder:
                 return False
         except Timeout:
             return True
-        except (OSError, NotImplementedError):  # not ours to write to, or a file system without locks
+        except (OSError, NotImplementedError):  # not writable, or a file system without locks
             return False
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Make the folder and hold it; the system lets it go when this process ends, however it ends.
+        """Create the folder and hold its lock; the system releases it when this process ends in any way.
 
         Raises:
             D2MError: another process trains here, or the folder cannot be written.

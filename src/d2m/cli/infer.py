@@ -19,7 +19,7 @@ from d2m.dance.files import read_z_dan
 from d2m.dance.stream import rows_for
 from d2m.data.songs import find_songs
 from d2m.edits.request import EditRequest, build_edit
-from d2m.export.formats import Export
+from d2m.export.formats import FORMATS, Export
 from d2m.music.beats import check_tracker
 
 #: Keys of ``d2m export`` that have other names here.
@@ -69,13 +69,13 @@ def read_export(cfg: DictConfig) -> Export | None:
     Raises:
         D2MError: naming the key.
     """
-    if not cfg.export:
-        return None
-    try:
-        return Export(tuple(map(str, cfg.export)), cfg.lift, cfg.export_fps)
+    asked = tuple(map(str, cfg.export or []))
+    try:  # the other keys are looked at even if nothing is exported
+        export = Export(asked or tuple(FORMATS), cfg.lift, cfg.export_fps)
     except D2MError as e:
         key, equals, rest = str(e).partition("=")
         raise D2MError(f"{_EXPORT_KEYS.get(key, key)}{equals}{rest}") from e
+    return export if asked else None
 
 
 def infer(cfg: DictConfig) -> list[Path]:

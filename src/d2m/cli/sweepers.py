@@ -50,7 +50,7 @@ def judged_by(config: DictConfig) -> tuple[str, str]:
 
 
 def check_whole(config: DictConfig, swept: Iterable[str]) -> None:
-    """See that not every trial of a sweep would be refused for what the sweep is to optimise.
+    """See that not every trial of a sweep would be refused for its stages, or for what the sweep is to optimise.
 
     Args:
         config: of the sweep. swept: keys that its trials differ in.
@@ -58,8 +58,10 @@ def check_whole(config: DictConfig, swept: Iterable[str]) -> None:
     Raises:
         D2MError: they would.
     """
-    if "stages" in config and not {"stages", "objective"} & set(swept):
-        check_objective(config)
+    if "stages" in config and "stages" not in swept:
+        in_order(list(config.stages))
+        if "objective" not in swept:
+            check_objective(config)
 
 
 def outcome(name: str, run: RunFolder, params: Mapping[str, str], returned: JobReturn | None) -> Trial:

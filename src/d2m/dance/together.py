@@ -1,8 +1,8 @@
-"""Songs danced to together: the test phase of many songs and versions in one stream of rows.
+"""The test phase of many songs and versions, decoded together in one stream of rows.
 
-Songs of any length, originals and edits alike, are lines of one unrolling (:mod:`d2m.dance.lines`): where one ends,
-the next takes its place. All noise is every song's own, from its seed, and what a song dances does not depend on the
-others (docs/adr/0074-dances-together.md).
+Songs of any length, originals and edits alike, are lines of one unrolling (:mod:`d2m.dance.lines`): when one ends, the
+next takes its place. Every song has its own noise, from its seed, and its dance does not depend on the others
+(docs/adr/0074-dances-together.md).
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ def dance_stream(
     """Dance to songs as they come, together.
 
     Args:
-        requests: asked for the next one whenever half of the rows are free and :data:`MEMORY` allows.
-        rows: dances that are unrolled together; 1 unrolls one after the other, by itself. By default as many as memory
+        requests: consumed whenever half of the rows are free and :data:`MEMORY` allows.
+        rows: number of dances unrolled together; 1 unrolls them one by one. By default as many as memory
             allows (:func:`rows_together`). Dances of one row and of several differ by rounding; those of two different
             numbers of several rows do not, on a CPU.
 
     Yields:
-        (number of the request, its dance or what its edit failed with), in the order in which they end.
+        (number of the request, its dance or the error of its edit), in the order in which they finish.
     """
     stream = Stream(generator, rows or rows_together(generator.net.sizes))
     source, left = iter(enumerate(requests)), True
@@ -59,7 +59,7 @@ def dance_stream(
 def dance_all(
     generator: DanceGenerator, requests: Iterable[SongRequest], *, rows: int | None = None
 ) -> list[SongDance]:
-    """What :func:`dance_stream` dances, in the order of the requests.
+    """The dances of :func:`dance_stream`, in the order of the requests.
 
     Raises:
         D2MError: a request that does not fit, or an edit that needs what the bundle lacks.
@@ -76,7 +76,7 @@ def dance_to(
     generator: DanceGenerator, features: NDArray[np.floating], music_beats: NDArray[np.float64], n_frames: int, *,
     seed: int, **options: Any,
 ) -> SongDance:  # fmt: skip
-    """Dance to one song, row by row; see :class:`SongRequest`, whose fields the arguments are.
+    """Dance to one song, with ``rows=1``; the arguments are the fields of :class:`SongRequest`.
 
     Raises:
         D2MError: see :func:`dance_all`.
@@ -85,7 +85,7 @@ def dance_to(
 
 
 class Redanced(NamedTuple):
-    """e dances: poses (e, t, 14, 2) px at 15 fps on the song's time, and unwarped (e, t', 14, 2), as decoded."""
+    """e dances: poses (e, t, 14, 2) px at 15 fps in song time, and unwarped (e, t', 14, 2), as decoded."""
 
     poses: NDArray[np.float32]
     unwarped: NDArray[np.float32]
@@ -95,12 +95,12 @@ class Redanced(NamedTuple):
 def dance_again(
     generator: DanceGenerator, dance: SongDance, z_dan: NDArray[np.floating], *, seed: int, rows: int | None = None
 ) -> Redanced:
-    """Other latents to the same song, with the accepted draws and all noise of a warped dance: many together.
+    """Decode many other latents for the same song together, with the accepted draws and all noise of a warped dance.
 
-    Equal to what :func:`dance_stream` makes of an edit, to the bit if both unroll several rows together.
+    Equal to an edit in :func:`dance_stream`, to the bit if both unroll several rows together.
 
     Args:
-        dance: what it returned. seed: that it was given.
+        dance: a result of :func:`dance_stream`. seed: its seed.
         z_dan: (e, n, z_dan), n as in ``dance.z_dan``.
         rows: see :func:`dance_stream`.
     """
@@ -111,7 +111,7 @@ def dance_again(
     rows = rows or rows_together(generator.net.sizes)
     for first in range(0, len(lines), rows):
         part = lines[first : first + rows]
-        while part[0].unfinished:  # one song: all end together
+        while part[0].unfinished:  # a single song, so all finish together
             advance(generator.net, part, alone=rows == 1)
     whole = [generator.to_pixels(x.danced().poses[: clock.n_source]).float().cpu().numpy() for x in lines]
     return Redanced(np.stack([clock.apply(p) for p in whole]), np.stack(whole))

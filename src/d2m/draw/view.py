@@ -100,7 +100,7 @@ class View:
 
     scale: float
     origins: NDArray[np.float64]  # (panels, 2)
-    anchor: NDArray[np.float64]  # (2,): where the origin lies in every panel
+    anchor: NDArray[np.float64]  # (2,): position of the origin in every panel
     torso: float  # length in drawn pixels
 
     def place(self, poses: Poses, panel: int) -> Poses:

@@ -87,7 +87,7 @@ def pose_rig(joints: Floats) -> Posed:
 
 
 def places(posed: Posed) -> Floats:
-    """Forward kinematics: where the joints of :data:`NAMES` are, (t, 16, 3) cm."""
+    """Forward kinematics: positions of the joints of :data:`NAMES`, (t, 16, 3) cm."""
     at: dict[str, Floats] = {}
     world: dict[str, Floats] = {}
     for i, (name, parent) in enumerate(PARENTS.items()):

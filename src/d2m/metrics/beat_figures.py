@@ -133,7 +133,7 @@ def alignment(songs: Songs, kind: str, sigma_s: float, shifts: int, draws: SongD
 
 
 def repetition(songs: Songs, beats_per_block: int, shuffles: int, draws: SongDraws, seed: int) -> Figure:
-    """Does the dance repeat where the music repeats? Mean over dances of :func:`repeats_with_music`."""
+    """Does the dance repeat when the music repeats? Mean over dances of :func:`repeats_with_music`."""
     scores: dict[str, list[tuple[float, float, float]]] = {name: [] for name in songs}
     for k, (name, mine) in enumerate(songs.items()):
         for d in mine:

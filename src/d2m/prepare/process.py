@@ -234,7 +234,7 @@ def _has_sound(video: Path) -> bool:
     import av
 
     try:
-        with av.open(str(video)) as container:
+        with av.open(str(video), metadata_errors="ignore") as container:
             return bool(container.streams.audio)
     except (av.FFmpegError, OSError, ValueError):
         return True  # its poses were read: the audio reader reports the fault

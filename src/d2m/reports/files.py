@@ -1,4 +1,4 @@
-"""Dances of files as protocol cards take them: poses as a corpus would hold them, and the songs that they go with."""
+"""Dances from files for protocol cards: poses processed as in a corpus, matched with their songs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from d2m.prepare.sources.pickles import load_arrays
 
 @dataclass(frozen=True, eq=False)
 class ReadDance:
-    """views: of a file's dance, from every yaw. name: the file's. clip: what its reading filled in. has_song: whether
+    """views: of a file's dance, from every yaw. name: of the file. clip: the cleaned clip. has_song: whether
     there is music."""
 
     name: str
@@ -42,7 +42,7 @@ class ReadDance:
     has_song: bool
 
     def facts(self) -> dict[str, Any]:
-        """For a report: what was read, and which shares of the joints were filled in and taken out."""
+        """For a report: the source, and the shares of joints that were filled and dropped."""
         first = self.views[0]
         return {
             "name": self.name, "song": first.song, "genre": first.genre, "has_song": self.has_song,
@@ -51,16 +51,16 @@ class ReadDance:
 
 
 def find_source(folder: str | Path, key: str) -> str:
-    """Which of :data:`d2m.prepare.sources.SOURCES` reads a folder's poses: by its files' names, and the keys of the
-    first of a kind.
+    """The source in :data:`d2m.prepare.sources.SOURCES` that reads a folder's poses, according to file names and to the
+    keys of the first file of each kind.
 
-    The JSON beside an npz of the same name is its description, as ``d2m infer`` writes it. Films are not looked at.
+    A JSON next to an npz with the same name is its description, written by ``d2m infer``. Films are ignored.
 
     Args:
-        key: what messages call the folder.
+        key: the option that messages name.
 
     Raises:
-        D2MError: no such folder, no pose file, or those of several sources.
+        D2MError: no such folder, no pose files, or files of several sources.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -84,7 +84,7 @@ def find_source(folder: str | Path, key: str) -> str:
 
 
 def _kind(file: Path) -> str:
-    """Which kind of pose file it is by its name, "" if it is none."""
+    """The kind of a pose file according to its name; "" for other files."""
     if file.name.lower().endswith(SUFFIXES["openpose"]):
         return "openpose"
     suffix = file.suffix.lower()
@@ -106,10 +106,10 @@ def _source_of(kind: str, file: Path) -> str:
 
 
 class Songs:
-    """The songs that ``music=`` names, found by name.
+    """The songs of ``music=``, by name.
 
     Raises:
-        D2MError: there is none.
+        D2MError: there are none.
     """
 
     def __init__(self, music: str | Path) -> None:
@@ -142,7 +142,7 @@ class Songs:
 
 
 def _names(recording: Recording) -> list[str]:
-    """What a dance's song may be called, the likeliest first."""
+    """Possible names of a dance's song, most likely first."""
     names = [recording.name, Path(recording.name).name, recording.pose.stem]
     if aist := AIST_NAME.match(recording.pose.name):
         names.append(aist["music"])
@@ -155,17 +155,18 @@ def read_dances(
 ) -> list[ReadDance]:  # fmt: skip
     """All dances of a folder, in the order of their names.
 
-    Songs are those of ``music``, by name; without it, those that lie beside the poses or in the folder's manifest.
+    Songs are matched by name with ``music``; without it, they are those next to the poses or in the folder's manifest.
 
     Args:
-        options: how poses are read, seen and heard; 3-D ones from every yaw.
-        genres: name of a known song -> (what it is called, its genre). A song that is not in it is called as its file,
-            a dance without one as itself (of AIST, by its music's id); its genre is the folder's, the file's, or "".
-        key: what messages call the folder.
-        feet: read feet too, where the files have them; the dances then come at the files' own rate.
+        options: how poses and songs are read; 3-D poses are projected from every yaw.
+        genres: name of a known song -> (its name in the result, its genre). Other songs are named after their file, and
+            dances without a song after themselves (AIST: by the id of their music); the genre is then that of the
+            folder or the file, or "".
+        key: the option that messages name.
+        feet: also read feet, if the files have them; dances then keep the rate of their files.
 
     Raises:
-        D2MError: no dance; a dance that cannot be read, or whose song is not in ``music``.
+        D2MError: no dances; a dance that cannot be read, or whose song is not in ``music``.
     """
     if not Path(folder).is_dir():
         raise D2MError(f"{key}={folder}: no such folder; give the folder of the dances")
@@ -216,7 +217,7 @@ def _read(recording: Recording, options: Options, genres: Mapping[str, tuple[str
 
 
 def _with_feet(read: ReadDance, recording: Recording, options: Options) -> ReadDance:
-    """At the rate of the file: what 15 frames a second hold of a foot that slides is too little."""
+    """At the rate of the file, since 15 frames per second are too few for sliding feet."""
     own = options.of(recording)
     feet = read_feet(own.source, recording.pose, own.stated)
     if feet is None:
@@ -225,7 +226,7 @@ def _with_feet(read: ReadDance, recording: Recording, options: Options) -> ReadD
     first, fps = round(start_s * read.clip.native_fps), read.clip.native_fps
     n = min(len(feet) - first, round(read.views[0].seconds * fps))
     at = np.arange(n) * (FPS / fps)
-    view = read.views[0]  # feet are the same from everywhere
+    view = read.views[0]  # feet do not depend on the camera
     features = None if view.music_features is None else resample(view.music_features, at)
     poses, feet = resample(view.poses, at), feet[first : first + n]
     return replace(read, views=[replace(view, poses=poses, feet=feet, fps=fps, music_features=features)])

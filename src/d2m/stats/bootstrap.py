@@ -16,7 +16,7 @@ Statistic = Callable[[NDArray[np.int64]], float]
 
 
 class Interval(NamedTuple):
-    """Percentile interval; nan if there is none (fewer than two songs)."""
+    """Percentile interval; NaN with fewer than two songs."""
 
     low: float
     high: float

@@ -29,6 +29,11 @@ _FEWEST, _ENOUGH = 8, 300
 #: By how much less odd an exchanged body is: in space; in pictures if only legs are exchanged, for every pair, and else
 #: in recordings of at least ``_LONG_S`` and shorter ones. The nose is anywhere at the head: nose and neck need more.
 _SPACE, _HEAD, _LEGS, _LONG, _SHORT, _LONG_S = 0.5, 0.9, 0.6, 1.1, 2.6, 10.0
+#: A limb that is e to this times as long as a human's, in pictures: without one, bodies that sit or stand still, of
+#: which some limbs are always shortened, would be taken for exchanged ones.
+_TOO_LONG = 0.35
+#: Share of its length by which the median distance of two joints changes in a picture, at least: less is one pose.
+_MOVES = 0.05
 #: No real dance is as odd.
 _HUMAN = 7.0
 #: In space pieces of so many seconds or more are looked at as well, at most so many.
@@ -83,6 +88,8 @@ def _swapped(joints: Floats, seconds: float) -> Pairs | None:
     table = np.zeros((3, N_JOINTS, N_JOINTS))
     table[:, _PAIRS[:, 0], _PAIRS[:, 1]] = table[:, _PAIRS[:, 1], _PAIRS[:, 0]] = short, usual, long
     orders, pairs = _exchanges()
+    if flat and (_longest(table) < _TOO_LONG or np.nanmedian((long - short) / np.maximum(usual, 1e-9)) < _MOVES):
+        return None
     odd = _oddness(table, orders, flat)
     gain = _oddness(table, np.arange(N_JOINTS)[None], flat) - odd
     least = [_least(exchanged, flat, seconds) for exchanged in pairs]
@@ -90,6 +97,13 @@ def _swapped(joints: Floats, seconds: float) -> Pairs | None:
     if gain[best] <= least[best]:
         return None
     return pairs[best] if odd[best] < _HUMAN else ()
+
+
+def _longest(table: Floats) -> float:
+    """Log of the limb that is longest for a human's: a picture shortens limbs, but makes none longer."""
+    a, b = np.array([(a, b) for a, b, _ in LIMBS]).T
+    human = np.log(np.maximum(table[1, a, b], 1e-9) / SHARES_2D)
+    return float(np.max(human - np.median(human)))
 
 
 def _oddness(table: Floats, orders: NDArray[np.int64], flat: bool) -> Floats:
@@ -113,6 +127,8 @@ def _least(exchanged: Pairs, flat: bool, seconds: float) -> float:
     names = {JOINTS[j] for pair in exchanged for j in pair}
     if not flat:
         return _HEAD if names == {"nose", "neck"} else _SPACE
+    if len(names) == 2 and len({name.split("_")[-1] for name in names}) == 1:
+        return np.inf  # a joint and that of the other side: which is which a picture does not show
     if all(name.endswith(("hip", "knee", "ankle")) for name in names):
         return _LEGS * len(exchanged)
     return _LONG if seconds >= _LONG_S else _SHORT

@@ -58,12 +58,12 @@ def decode(path: str | Path, max_fps: float = _MAX_FPS) -> tuple[float, Iterator
     if not path.is_file():
         raise D2MError(f"{path}: no such video; correct the pose column of the manifest")
     try:
-        with av.open(str(path.absolute())) as f:
+        with av.open(str(path.absolute()), metadata_errors="ignore") as f:
             if not (streams := pictures_of(f)):
                 raise D2MError(f"{path}: contains no pictures; give a video")
             rate = float(streams[0].average_rate or streams[0].guessed_rate or 0)
-    except (av.FFmpegError, OSError) as e:
-        raise D2MError(f"{path}: not a readable video ({str(e).splitlines()[0]})") from e
+    except (av.FFmpegError, OSError, ValueError, IndexError) as e:
+        raise D2MError(f"{path}: not a readable video ({(str(e).splitlines() or [type(e).__name__])[0]})") from e
     if not 1 <= rate <= 1000:
         raise D2MError(f"{path}: its frame rate is {rate:g}; re-encode it at a constant rate")
     step = max(1, int(np.ceil(rate / max_fps)))
@@ -72,7 +72,7 @@ def decode(path: str | Path, max_fps: float = _MAX_FPS) -> tuple[float, Iterator
 
 def _pictures(path: Path, step: int) -> Iterator[tuple[float, Picture]]:
     try:
-        with av.open(str(path.absolute())) as f:
+        with av.open(str(path.absolute()), metadata_errors="ignore") as f:
             stream = pictures_of(f)[0]
             stream.thread_type = "AUTO"
             zero, head = start_of(f), stream.start_time
@@ -89,8 +89,10 @@ def _pictures(path: Path, step: int) -> Iterator[tuple[float, Picture]]:
                 picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
                 turns = round(getattr(frame, "rotation", 0) / 90) % 4
                 yield time - start, np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
-    except (av.FFmpegError, OSError) as e:
-        raise D2MError(f"{path}: the video breaks off ({str(e).splitlines()[0]}); re-encode it") from e
+    except (av.FFmpegError, OSError, ValueError, IndexError) as e:
+        raise D2MError(
+            f"{path}: the video breaks off ({(str(e).splitlines() or [type(e).__name__])[0]}); re-encode it"
+        ) from e
 
 
 def _estimator(weights: str | Path | None, path: str | Path) -> PoseEstimator:

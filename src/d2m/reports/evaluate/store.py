@@ -30,7 +30,7 @@ class Danced(Sequence[DanceToSong]):
     """The dances of a system to some songs, all draws of the first, then of the second; read on demand.
 
     Args:
-        folder: where the dances of all systems are kept.
+        folder: cache for the dances of all systems.
         songs: recordings.
     """
 
