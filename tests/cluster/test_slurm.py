@@ -153,7 +153,8 @@ def test_two_tasks_of_one_job_train_together(sweep: Path, slurm: dict[str, str])
     words = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "hydra.run.dir=two"]
     command = " ".join(f"'{w}'" for w in [sys.executable, "-m", "d2m", "train", *SHORT, *words])
     head = ["#!/bin/bash", "#SBATCH --ntasks-per-node=2", "#SBATCH --cpus-per-task=1", "#SBATCH --output=two.log"]
-    (folder / "two.sh").write_text("\n".join([*head, f"srun {command}"]))
+    # The node is named otherwise than the host.
+    (folder / "two.sh").write_text("\n".join([*head, f"MASTER_ADDR=127.0.0.1 srun {command}"]))
     subprocess.run(["sbatch", "--wait", "two.sh"], cwd=folder, env=slurm, timeout=PATIENCE, check=False)
     log = (folder / "two.log").read_text()
     assert facts(folder / "two")["state"] == "done", log

@@ -10,6 +10,7 @@ from d2m.cli.command_line import run
 from d2m.cli.commands import COMMANDS
 from d2m.cli.help import command_help, overview
 from d2m.core.errors import D2MError
+from d2m.train.early import let_signals_wait
 
 _HELP = ("-h", "--help")
 
@@ -54,6 +55,8 @@ def dispatch(words: Sequence[str], called: Sequence[str] = ()) -> None:
 def main(command: str | None = None) -> None:
     """The console script; with a command, the script of that one."""
     words = sys.argv[1:]
+    if "train" in (command, *words[:1]):
+        let_signals_wait()
     if command is not None:
         run(lambda: dispatch([command, *words]))
     else:

@@ -19,7 +19,7 @@ from d2m.cli.job import job, restart_as_this_job
 from d2m.cli.resume import check_same_run
 from d2m.core.errors import D2MError
 from d2m.core.machine import is_rank_zero
-from d2m.train.parent import watch_parent
+from d2m.train.early import watch_parent
 from d2m.train.trainer_options import check_options
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _train(cfg: DictConfig, folder: RunFolder, overrides: list[str], new: Begun 
     from d2m.train.curriculum import run as run_curriculum
     from d2m.train.identity import Company
     from d2m.train.objective import check_objective, objective
-    from d2m.train.requeue import Requeue
+    from d2m.train.requeue import Requeue, heed
 
     check_objective(cfg)
 
@@ -161,6 +161,7 @@ def _train(cfg: DictConfig, folder: RunFolder, overrides: list[str], new: Begun 
     restart_as_this_job()
     with Requeue(), own_processes():
         try:
+            heed()
             run_curriculum(cfg, folder.path, overrides, company, new)
         except KeyboardInterrupt:  # between two stages
             if is_rank_zero():

@@ -21,7 +21,7 @@ from pytorch_lightning.strategies import DDPStrategy, StrategyRegistry
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 from torch import Tensor, nn
 
-from d2m.train.parent import LOOK_SECONDS, PARENT, ended_at_once, watch_parent
+from d2m.train.early import LOOK_SECONDS, PARENT, ended_at_once, watch_parent
 
 #: How long a process may take to end by itself when another has.
 GRACE_SECONDS = 40.0

@@ -20,9 +20,8 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
 from d2m.bundle.passport import slurm_job
 from d2m.core.machine import is_rank_zero
+from d2m.train.early import SIGNALS, waiting
 
-#: What a job is told to go with: ``sbatch --signal=SIGUSR1@90``; submitit takes USR2.
-SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
 #: How long SLURM may take to answer.
 _ANSWER_SECONDS = 30
 
@@ -73,6 +72,17 @@ def end_by(number: int) -> Cut:
     """The end of a run by a signal, which in a job of SLURM may mean that it is to be queued again."""
     asked = number in SIGNALS and slurm_job() is not None
     return Cut(number, asked or (number == signal.SIGTERM and is_rank_zero() and is_preempted()))
+
+
+def heed() -> None:
+    """Inside :class:`Requeue`: end the run if a signal came while its libraries were loaded.
+
+    Raises:
+        Cut: one did.
+    """
+    if (number := waiting()) is not None:
+        print(f"{signal.Signals(number).name} came before anything was trained", file=sys.stderr)
+        raise end_by(number)
 
 
 class Requeue:

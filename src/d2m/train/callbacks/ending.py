@@ -16,7 +16,8 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from d2m.bundle.passport import slurm_job
 from d2m.core.machine import is_rank_zero
-from d2m.train.requeue import SIGNALS, Cut, end_by
+from d2m.train.early import SIGNALS
+from d2m.train.requeue import Cut, end_by
 
 
 class LastCheckpoint(Checkpoint):

@@ -9,9 +9,10 @@ import sys
 
 import pytest
 
-from d2m.train.parent import PARENT, ended_at_once
+from d2m.train.early import PARENT, ended_at_once, let_signals_wait, waiting
+from d2m.train.requeue import Cut, Requeue, heed
 
-WATCH = "import time; from d2m.train.parent import watch_parent as w; w(); w(); print('up', flush=True); time.sleep(60)"
+WATCH = "import time; from d2m.train.early import watch_parent as w; w(); w(); print('up', flush=True); time.sleep(60)"
 
 
 def test_a_process_whose_parent_went_while_it_was_loading_ends() -> None:
@@ -45,3 +46,20 @@ def test_signals_do_not_wait_for_other_processes(number: int) -> None:
     with ended_at_once():
         pass
     assert signal.getsignal(number) == before
+
+
+def test_a_job_that_is_told_to_go_while_it_loads_is_queued_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setattr("d2m.train.requeue._scontrol", lambda *words: asked.append(words) or "")
+    before = signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+    try:
+        let_signals_wait()
+        signal.raise_signal(signal.SIGUSR1)
+        with pytest.raises(Cut) as cut, Requeue():
+            heed()
+        assert cut.value.state == "requeued" and asked == [("requeue", "7")] and waiting() is None
+        with Requeue():
+            heed()  # once
+    finally:
+        signal.signal(signal.SIGUSR1, before)

@@ -1,6 +1,7 @@
-"""A process that Lightning's launcher has started ends when the first process of its run is gone.
+"""What a process does with signals, and with the end of the process that started it, before it trains.
 
-Without torch: the watch begins before the libraries are loaded, which takes longer than ending the first process does.
+Without torch: loading the libraries that train takes seconds, in which a signal would end the process silently,
+and the end of the first process of a run would go unnoticed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from contextlib import contextmanager
 PARENT = "D2M_PARENT"
 #: How often processes look for each other.
 LOOK_SECONDS = 1.0
+#: What a job of SLURM is told to go with: ``sbatch --signal=SIGUSR1@90``; submitit takes USR2.
+SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
+_WAITING: list[int] = []
 
 
 def watch_parent() -> None:
@@ -24,6 +28,20 @@ def watch_parent() -> None:
     parent = os.environ.get(PARENT)
     if parent is not None and not any(isinstance(t, _Orphan) for t in threading.enumerate()):
         _Orphan(int(parent)).start()
+
+
+def let_signals_wait() -> None:
+    """In a job of SLURM: a signal that announces the end of its time waits until :func:`waiting` is asked."""
+    if "SLURM_JOB_ID" not in os.environ or threading.current_thread() is not threading.main_thread():
+        return
+    for number in SIGNALS:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, lambda told, _: _WAITING.append(told))
+
+
+def waiting() -> int | None:
+    """The signal that came since :func:`let_signals_wait`, once; None if there was none."""
+    return _WAITING.pop() if _WAITING else None
 
 
 class _Orphan(threading.Thread):
