@@ -425,6 +425,12 @@ def test_the_commands_that_help_shows_are_taken(name: str, capfd: pytest.Capture
         d2m(*(w for w in words if w not in ("...", "-m") and "launcher=" not in w), "--cfg", "job")
 
 
+def test_help_shows_a_comment_above_keys_that_have_their_own_as_a_heading(capsys: pytest.CaptureFixture[str]) -> None:
+    dispatch(["prepare", "--help"])
+    told = capsys.readouterr().out
+    assert re.search(r"^\n  What a file leaves out .+\.\n  fps=null +frames per second$", told, re.MULTILINE)
+
+
 def test_help_lists_the_choices_of_a_group_below_another(capsys: pytest.CaptureFixture[str]) -> None:
     dispatch(["train", "--help"])
     told = capsys.readouterr().out
