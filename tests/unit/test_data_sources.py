@@ -142,8 +142,8 @@ def test_a_fast_vibration_does_not_alias() -> None:
 @pytest.mark.parametrize(
     "arrays, told",
     [
-        ({"fps": 15}, "no key joints"),
-        ({"joints": pose()}, "no key fps"),
+        ({"fps": 15, "kp": pose()}, r"no key joints; .+ \(it has fps, kp\)"),
+        ({"joints": pose()}, "no key fps; .+ set fps="),
         ({"joints": pose(j=13), "fps": 15}, "13 joints without joint_names"),
         ({"joints": pose(), "fps": 15, "joint_names": ["a"] * 14}, "correct nose"),
         ({"joints": pose(), "fps": 15, "joint_names": ["a"]}, "1 joint_names for 14 joints"),
