@@ -1,1 +1,1 @@
-"""One command, ``d2m``: arguments in, one line of error out. The work itself is in the rooms below."""
+"""The command ``d2m``: parses arguments and reports user errors on one line. The work is done by the other packages."""

@@ -14,7 +14,7 @@ from d2m.core.seeds import check_seed
 
 @job("blind build")
 def build(cfg: DictConfig) -> None:
-    """Dances to a page that asks about them."""
+    """Build a page of questions about dances."""
     from d2m.blind.build import Look, Page, read_clips
     from d2m.blind.build import build as build_study
     from d2m.blind.design import Plan
@@ -37,7 +37,7 @@ def build(cfg: DictConfig) -> None:
 
 @job("blind score")
 def score(cfg: DictConfig) -> None:
-    """Answers to a report."""
+    """Score the answers and write a report."""
     from d2m.blind.answers import Rules
     from d2m.blind.report import score_study, show
 

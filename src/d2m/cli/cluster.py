@@ -1,4 +1,4 @@
-"""What a command needs to know of clusters before it trains: their launcher, and one folder for many processes."""
+"""Clusters, before training starts: checks of the launcher, and one run folder for all processes."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ from d2m.core.errors import D2MError
 
 
 def register_token() -> None:
-    """``${token:}`` in a config: four random digits, the same for the config's life.
-
-    Cached in it, as Hydra's ``now`` is: a job that a launcher sends to another machine has the same.
+    """Register ``${token:}``: four random digits, constant for the life of a config. Cached in the config like Hydra's
+    ``now``, so that a job sent to another machine has the same.
     """
     OmegaConf.register_new_resolver("token", lambda: os.urandom(2).hex(), use_cache=True, replace=True)
 
 
 def launched_processes() -> int:
-    """How many processes somebody else, torchrun or srun, has started for this job; 1 if nobody has."""
+    """How many processes torchrun or srun has started for this job; 1 if neither was used."""
     return max(int(os.environ.get(k) or 1) for k in ("WORLD_SIZE", "SLURM_NTASKS"))
 
 
 def check_launcher(overrides: Iterable[str]) -> None:
-    """See that ``launcher=slurm`` can submit jobs from here.
+    """Check that ``launcher=slurm`` can submit jobs from here.
 
     Raises:
-        D2MError: its extra is not installed, or SLURM is not there.
+        D2MError: its extra is not installed, or there is no SLURM.
     """
     if "launcher=slurm" not in [o.lstrip("+") for o in overrides]:
         return
@@ -40,13 +39,13 @@ def check_launcher(overrides: Iterable[str]) -> None:
 
 
 def check_one_folder(named: bool, overrides: Iterable[str]) -> None:
-    """See that processes started by somebody else, srun or torchrun, have one folder.
+    """Check that processes started by srun or torchrun share one run folder.
 
     Args:
         named: ``hydra.run.dir`` is given, or a run is resumed.
 
     Raises:
-        D2MError: each would name one by its own clock.
+        D2MError: it is not: each process would name a folder by its own clock.
     """
     if launched_processes() > 1 and not named and not any(o.startswith("launcher=") for o in overrides):
         raise D2MError("several processes of one run: give hydra.run.dir=FOLDER, which is the same for all of them")

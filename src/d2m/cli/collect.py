@@ -1,4 +1,4 @@
-"""``d2m collect``: addresses and files become raw recordings; its arguments are conf/collect.yaml."""
+"""``d2m collect``: raw recordings from URLs and files; its arguments are conf/collect.yaml."""
 
 from __future__ import annotations
 

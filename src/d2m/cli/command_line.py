@@ -1,4 +1,4 @@
-"""Errors of use as one line and exit code 2."""
+"""User errors as one line and exit code 2."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from typing import Any
 
 from d2m.core.errors import D2MError
 
-#: Faults of a disk or path that the user can fix.
+#: Disk and path errors that the user can fix.
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR}
 
-#: In Hydra's messages, where D2M_TRACEBACK shows the chain.
+#: Start of Hydra's messages whose reason is only in the chained exception.
 _MERGING = "Error merging override "
 _KEY = re.compile(r"\s*full_key: (\S+)(\s*(reference_type|object_type)=\S+)*")
 _OF_HYDRA = ", set env var HYDRA_FULL_ERROR=1 to see chained exception."
 
 
 def one_line(error: BaseException) -> str:
-    """The innermost error of use of a chain, on one line."""
+    """The innermost user error of a chain of exceptions, on one line."""
     chain: list[BaseException] = []
     current: BaseException | None = error
     while current is not None and current not in chain:
@@ -41,12 +41,12 @@ def one_line(error: BaseException) -> str:
 
 @contextmanager
 def user_errors(trial: str | None = None) -> Iterator[None]:
-    """Errors of use, full and read-only disks too: one line on stderr, exit code 2. An interrupt: 130.
-
-    Others stay tracebacks.
+    """User errors, including full and read-only disks: one line on stderr, exit code 2. Interrupts: exit code 130. All
+    other exceptions keep their traceback.
 
     Args:
-        trial: of a sweep: the line is printed, and the error raised, so that the sweep goes on and knows of it.
+        trial: name of a sweep's trial: the line is printed and the error raised, so that the sweep records it and
+            continues.
     """
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -61,8 +61,8 @@ def user_errors(trial: str | None = None) -> Iterator[None]:
             raise
         print(f"error: {one_line(e)}", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:  # whoever reads the output has seen enough, such as head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it on its way out
+    except BrokenPipeError:  # the reader of the output, such as head, has closed it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes stdout at exit
         sys.exit(128 + signal.SIGPIPE)
     except OSError as e:
         if os.environ.get("D2M_TRACEBACK") or e.errno not in _DISK:
@@ -81,7 +81,7 @@ def user_errors(trial: str | None = None) -> Iterator[None]:
 
 def run(main: Callable[[], Any]) -> None:
     """Call ``main`` under :func:`user_errors`."""
-    # Hydra would print its own errors and exit with 1; asked for the full error, it raises them.
+    # Hydra would print its errors and exit with 1; with this it raises them.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     with user_errors():
         main()

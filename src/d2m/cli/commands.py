@@ -1,4 +1,4 @@
-"""The commands of ``d2m``, and the folder of their configs."""
+"""The table of ``d2m``'s commands, and the folder of their configs."""
 
 from __future__ import annotations
 
@@ -9,33 +9,34 @@ from typing import Any
 
 
 def conf_dir() -> Path:
-    """``conf/``: the installed package's (in a checkout, a link to the checkout's), else the checkout's itself."""
+    """``conf/`` of the installed package (in a checkout, a link to the checkout's), else the checkout's own."""
     packaged = Path(__file__).resolve().parents[1] / "conf"
     return (packaged if packaged.is_dir() else Path(__file__).resolve().parents[3] / "conf").resolve()
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command: ``conf/FOLDER/CONFIG.yaml`` holds its arguments, ``MODULE:FUNCTION`` takes them, composed."""
+    """A command: ``conf/FOLDER/CONFIG.yaml`` defines its arguments, ``MODULE:FUNCTION`` is called with the composed
+    config."""
 
     function: str
     config: str
     folder: str = ""
-    # Whether -m makes sense: its runs write to folders of their own, or to parts of one.
+    # Whether -m is allowed: its runs write to separate folders, or to separate parts of one.
     multirun: bool = False
-    # Whether it writes only to the given folder: no Hydra folder, no log.
+    # Whether it writes only to ``out``, without Hydra's folder and log.
     quiet: bool = True
 
     def conf(self) -> Path:
-        """The folder that holds its config and groups."""
+        """The folder of its config and config groups."""
         return conf_dir() / self.folder
 
     def path(self) -> Path:
-        """Its config."""
+        """Path of its config."""
         return self.conf() / f"{self.config}.yaml"
 
     def load(self) -> Any:
-        """Its function; the module is imported now."""
+        """Import its module and return its function."""
         module, _, name = self.function.partition(":")
         return getattr(importlib.import_module(module), name)
 

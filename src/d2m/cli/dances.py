@@ -1,4 +1,4 @@
-"""Dances written to files while others are danced: many songs of one request, and what went wrong with some."""
+"""Dances to many songs of one request: files are written while the next dance is generated; failures are collected."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from d2m.dance.dancer import Dance, Dancer
 from d2m.dance.song_dance import AnyEdit, StrengthCurve
 from d2m.export.formats import Export
 
-#: Threads that write videos at most; each holds a dance and an encoder.
+#: Maximum number of writer threads; each holds a dance and an encoder.
 MAX_WRITERS = 4
 
 
 class Writers:
-    """Writes dances, videos above all, on threads of their own while the next song is danced to.
+    """Writes dances, mainly videos, in background threads while the next dance is generated.
 
-    A song's files appear together or not at all. At most one dance per thread waits, so that memory holds few.
+    A song's files appear together or not at all. At most one dance per thread is queued, to limit memory.
 
     Args:
-        out: an existing folder. formats: suffixes of a song's files. export: what else is made of the dance shown.
+        out: an existing folder. formats: suffixes of a song's files. export: further formats, of the target dance.
     """
 
     def __init__(self, out: Path, formats: Sequence[str], export: Export | None = None) -> None:
@@ -45,12 +45,12 @@ class Writers:
         self._pool.shutdown(cancel_futures=True)
 
     def save(self, song: Path, name: str, dance: Dance) -> int:
-        """Write a song's files soon; returns how many songs were finished meanwhile."""
+        """Queue a song's files for writing; returns how many songs were finished meanwhile."""
         self._waiting.append((song, self._pool.submit(self._write, name, dance)))
         return self._settle(self._threads)
 
     def finish(self) -> int:
-        """Wait for all; returns how many songs that were."""
+        """Wait for all queued songs; returns their number."""
         return self._settle(0)
 
     def _settle(self, left: int) -> int:
@@ -73,10 +73,11 @@ class Writers:
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """Songs to dance to, all of one way.
+    """Songs to dance to, with common options.
 
-    names: of the songs' files in ``out``, which exists. formats, export: see :class:`Writers`. z_dan, latent_file: a
-    latent instead of the songs' own, and the name of its file. batch: see :meth:`d2m.dance.dancer.Dancer.many`.
+    names: of the songs' output files in ``out``, which exists. formats, export: see :class:`Writers`. z_dan,
+    latent_file: a latent that replaces the songs' own, and the name of its file. batch: see
+    :meth:`d2m.dance.dancer.Dancer.many`.
     """
 
     songs: Sequence[Path]
@@ -98,7 +99,8 @@ class Work:
     def dance(
         self, dancer: Dancer, which: Sequence[int], writers: Writers, step: Callable[..., None]
     ) -> dict[Path, str]:
-        """Dance to these of the songs; returns what is wrong with some of them. ``step`` is a bar's."""
+        """Dance to the songs with these indices; returns song -> error of those that failed. ``step`` advances a
+        bar."""
         bad: dict[Path, str] = {}
         danced = dancer.many(
             [self.songs[i] for i in which], seed=self.seed, edit=self.edit, strength=self.strength, warp=self.warp,

@@ -1,4 +1,4 @@
-"""``d2m evaluate``: bundles against real dances and baselines; its arguments are conf/measure/evaluate.yaml."""
+"""``d2m evaluate``: bundles compared with real dances and baselines; its arguments are conf/measure/evaluate.yaml."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from d2m.core.errors import D2MError
 from d2m.core.seeds import check_seed
 from d2m.data.splits import SPLITS
 
-#: Measured if none is asked for.
+#: The default protocol cards.
 CARDS = ("d2m", "fact-14", "bailando-14")
 
 
 def listed(key: str, value: Any) -> list[str]:
-    """One value or a list of them as a list of strings.
+    """A value or a list of values, as a list of strings.
 
     Raises:
         D2MError: nothing is given.
@@ -30,7 +30,7 @@ def listed(key: str, value: Any) -> list[str]:
 
 @job("evaluate")
 def main(cfg: DictConfig) -> None:
-    """Measure the bundles that the config names."""
+    """Evaluate the bundles named in the config."""
     from d2m.core.files import exit_on_signals
     from d2m.reports.evaluate.run import Request, evaluate
     from d2m.reports.evaluate.show import print_table

@@ -1,4 +1,4 @@
-"""``d2m export``: dances of ``d2m infer`` in the formats of other programs; its arguments are conf/export.yaml."""
+"""``d2m export``: dances of ``d2m infer`` to the formats of other programs; its arguments are conf/export.yaml."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def find_dances(dance: str) -> list[Path]:
 
 
 def read_versions(path: Path, version: str) -> Iterator[tuple[str, NDArray[np.float32], float]]:
-    """(suffix of the name, poses, frames a second) of the versions asked for.
+    """Yield (name suffix, poses, frames per second) of the requested versions.
 
     Raises:
         D2MError: not an npz of ``d2m infer``, or it lacks the version.
@@ -64,11 +64,11 @@ def main(cfg: DictConfig) -> None:
     """Write every dance in every format.
 
     Raises:
-        D2MError: a wrong value; a dance that cannot be read; a file that cannot be written.
+        D2MError: an invalid value; an unreadable dance; a file that cannot be written.
     """
     exit_on_signals()
     for key in map(str, cfg):
-        if not cfg[key] and cfg[key] != 0:  # fps=0 is told what may be chosen
+        if not cfg[key] and cfg[key] != 0:  # fps=0 gets the error that lists the choices
             raise D2MError(f"{key}={cfg[key] or ''}: give {key}=...; d2m export --help shows all")
     if cfg.version not in (*VERSIONS, "all"):
         raise D2MError(f"version={cfg.version}: choose from {', '.join(VERSIONS)}, all")

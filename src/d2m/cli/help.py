@@ -1,4 +1,4 @@
-"""``--help``, made of the comments in the configs."""
+"""``--help``, generated from the comments in the configs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _COLUMN, _WIDTH = 32, 120
 
 
 def header(path: Path) -> list[str]:
-    """The comment at the top of a config, without its marks."""
+    """The comment at the top of a config, without ``#``."""
     lines = []
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
@@ -30,7 +30,7 @@ def summary(path: Path) -> str:
 
 
 def _row(left: str, right: str, column: int = _COLUMN) -> list[str]:
-    """Two columns; the right one is wrapped, and starts below the left if that is wide."""
+    """Two columns; the right one is wrapped, and starts on the next line if the left one is too wide."""
     wrapped = textwrap.wrap(right, _WIDTH - column)
     if not wrapped or len(left) < column:
         return [f"{left:<{column}}{wrapped[0]}" if wrapped else left, *(" " * column + w for w in wrapped[1:])]
@@ -38,7 +38,7 @@ def _row(left: str, right: str, column: int = _COLUMN) -> list[str]:
 
 
 def _keys(path: Path, prefix: str = "") -> list[str]:
-    """A line of help for every key at the top of a config: name, default, and the comment next to or above it."""
+    """A help entry for every top-level key of a config: name, default, and the comment beside or above it."""
     lines: list[str] = []
     above: list[str] = []
     body = path.read_text(encoding="utf-8").splitlines()
@@ -60,7 +60,7 @@ def _keys(path: Path, prefix: str = "") -> list[str]:
 
 
 def _group(folder: Path, name: str, default: str) -> list[str]:
-    """The choices of a group, and the keys of its default if they are plain."""
+    """The choices of a config group, and the keys of its default choice if they are plain."""
     choices = sorted((folder / name).glob("*.yaml"))
     lines = [f"  {name}={default}"]
     for choice in choices:

@@ -1,4 +1,4 @@
-"""``d2m import-original``: the reference's checkpoints become a bundle; its arguments are conf/import_original.yaml."""
+"""``d2m import-original``: a bundle from the reference's checkpoints; its arguments are conf/import_original.yaml."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from d2m.core.errors import D2MError
 
 @job("import-original")
 def main(cfg: DictConfig) -> None:
-    """Import the checkpoints that the config names.
+    """Import the checkpoints named in the config.
 
     Raises:
         D2MError: anything the user can fix; nothing was written.
@@ -28,7 +28,7 @@ def main(cfg: DictConfig) -> None:
     )  # fmt: skip
     for warning in imported.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    # What the corpus itself determines is not an option.
+    # Sizes that the corpus determines are not options.
     sizes = {k: v for k, v in imported.sizes.to_dict().items() if k not in ("n_genres", "n_features")}
     model = [f"size.{k}={v}" for k, v in sizes.items()]
     print(

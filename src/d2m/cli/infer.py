@@ -22,12 +22,12 @@ from d2m.edits.request import EditRequest, build_edit
 from d2m.export.formats import FORMATS, Export
 from d2m.music.beats import check_tracker
 
-#: Keys of ``d2m export`` that have other names here.
+#: Keys of ``d2m export`` -> their names in this command.
 _EXPORT_KEYS = {"format": "export", "fps": "export_fps"}
 
 
 def output_names(songs: list[Path]) -> list[str]:
-    """A name for every song, no two alike: its stem; if two share one, the suffix is added, then the folders."""
+    """A unique name for every song: its stem; if that is not unique, its suffix is added, then its folders."""
     spelled = [[s.stem, f"{s.stem}_{s.suffix[1:]}"] for s in songs]
     for song, names in zip(songs, spelled, strict=True):
         for folder in reversed(song.absolute().parent.parts[1:]):
@@ -44,7 +44,7 @@ def output_names(songs: list[Path]) -> list[str]:
 
 
 def check_values(cfg: DictConfig) -> None:
-    """See that nothing that has to be said is null, and that the seed is one.
+    """Check that no required value is null, and that the seed and the numbers are valid.
 
     Raises:
         D2MError: naming the key.
@@ -64,13 +64,13 @@ def check_values(cfg: DictConfig) -> None:
 
 
 def read_export(cfg: DictConfig) -> Export | None:
-    """What else dances are written as; None if nothing.
+    """The further formats that dances are exported to; None if there are none.
 
     Raises:
         D2MError: naming the key.
     """
     asked = tuple(map(str, cfg.export or []))
-    try:  # the other keys are looked at even if nothing is exported
+    try:  # the other keys are checked even if nothing is exported
         export = Export(asked or tuple(FORMATS), cfg.lift, cfg.export_fps)
     except D2MError as e:
         key, equals, rest = str(e).partition("=")
@@ -79,11 +79,11 @@ def read_export(cfg: DictConfig) -> Export | None:
 
 
 def infer(cfg: DictConfig) -> list[Path]:
-    """Dance to every song of the request; returns the songs done.
+    """Dance to every song of the request; returns the songs that succeeded.
 
     Raises:
-        D2MError: of the request itself, before anything is written; or, after the good songs are done, one line
-            that lists the bad ones.
+        D2MError: the request itself is invalid (before anything is written); or, after all other songs are done, one
+            line that lists the failed ones.
     """
     check_values(cfg)
     dancer = Dancer.load(cfg.bundle, device=str(cfg.device), style_mode=cfg.style_mode)

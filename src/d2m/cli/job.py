@@ -1,4 +1,4 @@
-"""One way from a command's words to its function: Hydra's flags and overrides, checked before anything is made."""
+"""From a command line to the command's function: Hydra's flags and overrides, checked before anything is created."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from d2m.cli.overrides import expand_home, is_text, prepare_overrides, with_new_
 from d2m.cli.refused import nothing_left, of_hydra
 from d2m.core.errors import D2MError
 
-#: For commands that write to ``out``: no Hydra folder, no log.
+#: Overrides for commands that write only to ``out``: no Hydra folder, no log.
 QUIET = (
     "hydra.output_subdir=null", "hydra.run.dir=.", "hydra/job_logging=disabled", "hydra/hydra_logging=disabled",
 )  # fmt: skip
 
 register_token()
 
-#: The words that this process was called with, before its overrides.
+#: The words of this process's command line before the overrides.
 _CALLED: list[str] = []
-#: The command whose job began: what Hydra does before that fails differently.
+#: The command, once its job has begun: failures before that are Hydra's.
 _BEGUN: list[str] = []
 
 
 def job(command: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[DictConfig], Any]]:
-    """Make a function of a composed config a command's: ``~`` expanded, missing keys named, errors on one line.
+    """Decorate a command's function of a composed config: expand ``~``, name missing keys, report errors on one line.
 
     The result can be pickled by name, as Hydra's launchers for clusters do.
     """
@@ -45,7 +45,7 @@ def job(command: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[DictC
         @functools.wraps(function)
         def checked(cfg: DictConfig) -> Any:
             _BEGUN.append(command)
-            # Here, because Hydra prints a job's exceptions itself.
+            # Handled here, because Hydra would print a job's exceptions itself.
             with user_errors(_trial()), _nothing_left():
                 _expand_homes(cfg)
                 optional = {"raw"} if cfg.get("merge") else {"bundle", "music"} if cfg.get("state") else set()
@@ -60,7 +60,7 @@ def job(command: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[DictC
 
 
 def _nothing_left() -> AbstractContextManager[None]:
-    """Around a job that has a folder of Hydra's."""
+    """Context around a job that has a Hydra folder; see :func:`d2m.cli.refused.nothing_left`."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
@@ -72,7 +72,7 @@ def _nothing_left() -> AbstractContextManager[None]:
 
 
 def _trial() -> str | None:
-    """The folder of this job if it is one of a sweep."""
+    """The folder of this job if it is part of a sweep, else None."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
@@ -81,7 +81,7 @@ def _trial() -> str | None:
 
 
 def _expand_homes(node: Any, prefix: str = "") -> None:
-    """``~/x`` is in the home folder in every config, the user's own too; free text keeps its ``~``."""
+    """Expand ``~/x`` in a config, including the user's own configs; free text keeps its ``~``."""
     for key in list(node.keys()) if OmegaConf.is_dict(node) else range(len(node)):
         name = f"{prefix}{key}"
         if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key):
@@ -94,15 +94,15 @@ def _expand_homes(node: Any, prefix: str = "") -> None:
 
 
 def launch(name: str, command: Command, words: Sequence[str], called: Sequence[str] = ()) -> None:
-    """Run a command on the config that its words make.
+    """Run a command on the config composed from its command line.
 
     Args:
         name: of the command.
         words: Hydra's flags and overrides.
-        called: the words before them, for processes that are started like this one.
+        called: the words before them, for further processes that are started like this one.
 
     Raises:
-        D2MError: a flag, key or value that is wrong; nothing was made.
+        D2MError: an invalid flag, key or value; nothing was created.
     """
     from hydra import version
     from hydra._internal.hydra import Hydra
@@ -135,7 +135,7 @@ def launch(name: str, command: Command, words: Sequence[str], called: Sequence[s
         from d2m.cli.resume import begin
 
         told = begin(overrides, only_shown=args.cfg is not None or args.info is not None)
-        if told is None:  # the run is finished
+        if told is None:  # the run is finished already
             return
         overrides = told
     config = args.config_name or command.config
@@ -152,7 +152,7 @@ def launch(name: str, command: Command, words: Sequence[str], called: Sequence[s
         _CALLED[:] = [*called, *flags]
         _BEGUN.clear()
         shown = args.cfg or args.info or args.hydra_help or args.shell_completion
-        if not command.multirun and not shown:  # the mode is known: Hydra would compose the config to learn it
+        if not command.multirun and not shown:  # the mode is known; Hydra would compose the config to find out
             hydra.run(config, command.load(), args.overrides, with_log_configuration=False)
             return
     finally:
@@ -160,7 +160,7 @@ def launch(name: str, command: Command, words: Sequence[str], called: Sequence[s
     try:
         _run_hydra(args, parser, command.load(), str(command.conf()), config)
     except (OSError, ValueError) as e:
-        # Hydra makes the job's folder, and opens its log in it, before the job begins.
+        # Hydra creates the job's folder and opens its log there before the job begins.
         cause = next((link for link in (e, e.__cause__) if isinstance(link, OSError)), None)
         if _BEGUN or cause is None or isinstance(cause, BrokenPipeError):
             raise
@@ -169,10 +169,10 @@ def launch(name: str, command: Command, words: Sequence[str], called: Sequence[s
 
 
 def _check_flags(args: argparse.Namespace) -> None:
-    """See that Hydra's flags go together, and that each does something here.
+    """Check that Hydra's flags can be combined, and that each has an effect here.
 
     Raises:
-        D2MError: they do not.
+        D2MError: they cannot, or one has none.
     """
     modes = {"--run": args.run, "--multirun": args.multirun, "--cfg": args.cfg, "--info": args.info}
     given = [name for name, value in modes.items() if value]
@@ -188,7 +188,7 @@ def _check_flags(args: argparse.Namespace) -> None:
 
 
 def _without_hyphens(words: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
-    """``--KEY=VALUE``, which agents of W&B call a program with, as ``KEY=VALUE``, and ``--json`` as ``json=true``;
+    """Rewrite ``--KEY=VALUE``, the form that W&B's sweep agents use, to ``KEY=VALUE``, and ``--json`` to ``json=true``;
     Hydra's own flags stay."""
     words = ["json=true" if w == "--json" else w for w in words]
     flags = parser._option_string_actions
@@ -196,10 +196,10 @@ def _without_hyphens(words: Sequence[str], parser: argparse.ArgumentParser) -> l
 
 
 def _use_own_sweeper() -> None:
-    """Put ours in the place of the sweeper that Hydra takes for -m, in this process alone.
+    """Replace Hydra's default sweeper for -m by ours, in this process only.
 
-    A file conf/hydra/sweeper/basic.yaml would do, with a warning for every job; a default of conf/train.yaml would win
-    over the choice of hparams_search.
+    A file conf/hydra/sweeper/basic.yaml would work too, but with a warning for every job; a default in conf/train.yaml
+    would override the choice of hparams_search.
     """
     from hydra.core.config_store import ConfigStore
 
@@ -208,9 +208,9 @@ def _use_own_sweeper() -> None:
 
 
 def restart_as_this_job() -> None:
-    """Let Lightning's launcher, which starts further processes from ``sys.argv``, start this very job.
+    """Make Lightning's launcher, which starts further processes from ``sys.argv``, start this same job.
 
-    Also if it is part of a sweep: with its own values, in its own folder, and without sweeping again.
+    If it is part of a sweep, that means with its own values, in its own folder, and without sweeping again.
     """
     from hydra.core.hydra_config import HydraConfig
 

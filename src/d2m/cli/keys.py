@@ -1,4 +1,4 @@
-"""Overrides held against the config that they change: unknown keys, keys that nothing reads, and types."""
+"""Checks of overrides against the config that they change: unknown keys, keys that nothing reads, and types."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from d2m.cli.overrides import check_types, expand_home, quote
 from d2m.core.errors import D2MError
 from d2m.train.trainer_options import ELSEWHERE
 
-#: Nodes whose keys are the user's own; their readers check them.
+#: Nodes with user-defined keys; the code that reads them checks them.
 FREE = ("hydra", "clean", "groups", "names", "data.corpus.clean", "data.corpus.groups")
-#: Words that people try, and the key that has one name in all commands.
+#: Words that people try -> the key's name in all commands.
 SYNONYMS = {"audio": "music", "song": "music", "songs": "music", "sound": "music"}
 
 
@@ -30,7 +30,7 @@ def _walk(plain: Any, prefix: str = "") -> Iterator[str]:
 def _exists(plain: Any, path: list[str]) -> bool:
     for part in path:
         if isinstance(plain, list):
-            return True  # its reader checks the elements
+            return True  # the elements are checked where they are read
         if not isinstance(plain, dict) or part not in plain:
             return False
         plain = plain[part]
@@ -38,7 +38,7 @@ def _exists(plain: Any, path: list[str]) -> bool:
 
 
 def _is_read(plain: Any, path: list[str]) -> bool:
-    """Whether a key that the config lacks is an argument of the target above it, or the user's own."""
+    """Whether a key that is not in the config is an argument of the target above it, or in a node of :data:`FREE`."""
     if any(path[: len(free.split("."))] == free.split(".") for free in FREE):
         return True
     target, argument, closed = None, "", False
@@ -47,7 +47,7 @@ def _is_read(plain: Any, path: list[str]) -> bool:
         if isinstance(node, dict) and "_target_" in node:
             target, argument, closed = node["_target_"], part, False
         elif isinstance(node, dict) and node:
-            closed = True  # a node of the config with keys of its own
+            closed = True  # a node of the config with a fixed set of keys
         node = node.get(part) if isinstance(node, dict) else None
     if target is None or closed:
         return False
@@ -58,8 +58,8 @@ def _is_read(plain: Any, path: list[str]) -> bool:
 
 
 def _is_hydras(plain: Any, path: list[str]) -> bool:
-    """Whether Hydra, or a plugin of it, reads a key of ``hydra`` that the config lacks."""
-    if path[1] in ("run", "sweep", "job", "launcher"):  # launchers take what their configs list
+    """Whether Hydra or one of its plugins reads a key of ``hydra`` that is not in the config."""
+    if path[1] in ("run", "sweep", "job", "launcher"):  # launchers accept only what their configs list
         return len(path) > 3
     if path[1] != "sweeper" or path[2:3] in (["params"], ["default_params"]):
         return True
@@ -74,14 +74,14 @@ def _parameters(target: str) -> Mapping[str, inspect.Parameter]:
 
 
 def _node(plain: Any, path: list[str]) -> Mapping[str, Any]:
-    """What lies at a path; {} if that is no mapping."""
+    """The mapping at a path; {} if there is none."""
     for part in path:
         plain = plain.get(part) if isinstance(plain, dict) else None
     return plain if isinstance(plain, dict) else {}
 
 
 def _is_switch(plain: Any, path: list[str]) -> bool:
-    """Whether an argument of the target above it, absent from the config, is true or false by default."""
+    """Whether a key that is not in the config is an argument of the target above it with a boolean default."""
     node = _node(plain, path[:-1])
     if "_target_" not in node:
         return False
@@ -90,7 +90,7 @@ def _is_switch(plain: Any, path: list[str]) -> bool:
 
 
 def _refusal(plain: Any, written: str, key: str, command: str) -> D2MError:
-    """Why a key that is not in the config cannot be given, and which one is meant."""
+    """The error for a key that is not in the config, with the key that is probably meant."""
     if key.startswith("trainer.") and key.split(".")[1] in ELSEWHERE:
         return D2MError(f"{written}: give {ELSEWHERE[key.split('.')[1]]}")
     known = [k for k in _walk(plain) if k.startswith("hydra.") == key.startswith("hydra.")]
@@ -112,23 +112,23 @@ def _check_choice(group: str, value: Any, options: list[str]) -> None:
 
 
 def _values(override: Any) -> list[Any]:
-    """What an override gives: its value, or those of a sweep that lists them."""
+    """The values of an override: one, or those that a sweep lists."""
     if not override.is_sweep_override():
         return [override.value()]
     listed = getattr(override.value(), "list", None)
     if not isinstance(listed, list):
         return []
-    return [getattr(v, "text", v) for v in listed]  # a QuotedString has its text
+    return [getattr(v, "text", v) for v in listed]  # a QuotedString's value is its text
 
 
 def check_overrides(overrides: list[str], config_name: str, command: str, multirun: bool) -> list[str]:
-    """Check that every override changes something, by a value of the right type. Call it while Hydra is initialised.
+    """Check that every override has an effect and a value of the right type. Call it while Hydra is initialised.
 
     Returns:
-        the overrides, with those added that replace ``~`` in Hydra's own folders.
+        the overrides, followed by those that expand ``~`` in Hydra's own folders.
 
     Raises:
-        D2MError: naming the key, and the one that is probably meant.
+        D2MError: names the key, and the one that is probably meant.
     """
     from hydra import compose
     from hydra.core.global_hydra import GlobalHydra
@@ -177,7 +177,7 @@ def check_overrides(overrides: list[str], config_name: str, command: str, multir
     if sweeps and not multirun and str(base.hydra.mode).rpartition(".")[2] != "MULTIRUN":
         raise D2MError(f"{sweeps[0]}: several values; write a list as [a,b], or add -m to run once per value")
     plain: Any = OmegaConf.to_container(base, resolve=False)
-    for argument in nulls:  # Hydra takes no null for a group; it is the default of some that set keys elsewhere
+    for argument in nulls:  # Hydra accepts no null for a group, although it is the default of some
         group = argument.partition("=")[0]
         if group in plain:
             raise D2MError(f"{argument}: choose from {', '.join(loader.get_group_options(group))}")

@@ -1,4 +1,4 @@
-"""``d2m COMMAND key=value ...``; nothing heavy is imported before it is needed."""
+"""Entry point of ``d2m COMMAND key=value ...``; heavy libraries are imported only when needed."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _HELP = ("-h", "--help")
 
 
 def dispatch(words: Sequence[str], called: Sequence[str] = ()) -> None:
-    """Run the command that the words name.
+    """Run the command named by the words of a command line.
 
     Args:
         words: the command's name, flags and overrides.
-        called: of these words, the ones that this process was started with before its flags and overrides.
+        called: the words that this process was started with before its flags and overrides.
 
     Raises:
-        D2MError: an unknown command, or whatever the command raises before it starts.
+        D2MError: an unknown command, or an error that the command raises before it starts.
     """
     if not words or words[0] in _HELP:
         print(overview())
@@ -53,7 +53,7 @@ def dispatch(words: Sequence[str], called: Sequence[str] = ()) -> None:
 
 
 def main(command: str | None = None) -> None:
-    """The console script; with a command, the script of that one."""
+    """The console script ``d2m``; with a command, the script of that command alone."""
     words = sys.argv[1:]
     if "train" in (command, *words[:1]):
         let_signals_wait()

@@ -1,4 +1,4 @@
-"""The trials of an Optuna sweep: which one is next, whose it is, and what became of it."""
+"""The trials of an Optuna sweep: the next one, its worker, and its outcome."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from d2m.core.errors import D2MError
 from d2m.reports.runs.sweep import Trial
 from d2m.train.study import JOURNAL, SeededByTrial, has_failed, open_study, tell_failed
 
-#: Workers hold a file here while they live.
+#: Folder in which each running worker holds a lock file.
 _WORKERS = ".workers"
-#: Taken for the moment in which a worker chooses its trials.
+#: Lock held while a worker chooses its trials.
 _CHOICE = ".choice.lock"
-#: A trial whose process ended without a word so often fails.
+#: A trial fails after its process has died without an error message this many times.
 _ATTEMPTS = 3
 _STATES = {
     TrialState.COMPLETE: "done", TrialState.PRUNED: "pruned", TrialState.RUNNING: "running",
@@ -35,17 +35,17 @@ _STATES = {
 
 
 class Trials:
-    """The study of a folder as one of its workers sees it.
+    """The study in a sweep's folder, from the view of one of its workers.
 
-    A trial belongs to the worker that took it. If that worker is gone and nobody trains in the trial's folder, the next
-    one takes it over and goes on from its last checkpoint.
+    A trial belongs to the worker that took it. If that worker is gone and no process trains in the trial's folder,
+    another worker takes it over and continues from its last checkpoint.
 
     Args:
         folder: of the sweep.
         fixed: overrides of every trial, key -> value.
-        space: what the sampler chooses.
+        space: the search space, key -> distribution.
         direction: "minimize" or "maximize".
-        n_trials: of the study, whoever trains them.
+        n_trials: total of the study, over all workers.
     """
 
     def __init__(
@@ -58,14 +58,14 @@ class Trials:
 
     @contextmanager
     def open(self, sampler: Callable[..., Any], seed: int, begin: Callable[[], object]) -> Iterator[None]:
-        """Open the study, or make it, and be one of its workers for a while.
+        """Open or create the study, and be one of its workers inside the block.
 
         Args:
-            sampler: called with ``seed``, gives one of Optuna's samplers.
-            begin: called when the folder is known to be this sweep's, before anything is written but the lock.
+            sampler: called with ``seed``, returns an Optuna sampler.
+            begin: called once the folder is known to belong to this sweep, when only the lock has been written.
 
         Raises:
-            D2MError: the folder holds another sweep, or runs of none; or it cannot be written.
+            D2MError: the folder holds another sweep, or runs that belong to no sweep, or cannot be written.
         """
         if not (self.folder / JOURNAL).is_file() and next(runs_below(self.folder), None) is not None:
             raise D2MError(
@@ -90,7 +90,7 @@ class Trials:
                 mine.unlink(missing_ok=True)
 
     def take(self, n: int) -> dict[int, dict[str, str]]:
-        """The next trials of this worker, abandoned ones first: number -> overrides; {} if none are left."""
+        """Up to ``n`` next trials for this worker, abandoned ones first: number -> overrides; {} if none are left."""
         taken: dict[int, dict[str, str]] = {}
         with self._choosing():
             trials = self.study.get_trials(deepcopy=False)
@@ -112,7 +112,7 @@ class Trials:
         return taken
 
     def tell(self, ended: Trial) -> None:
-        """What became of a trial, which is named by its number: done, pruned or failed."""
+        """Report a trial's outcome to the study: done, pruned or failed. The trial's name is its number."""
         (trial,) = (t for t in self.study.get_trials(deepcopy=False) if t.number == int(ended.name))
         if ended.error is not None:
             optuna.trial.Trial(self.study, trial._trial_id).set_user_attr("error", ended.error)
@@ -123,7 +123,7 @@ class Trials:
             self.study.tell(trial.number, ended.value, state=states[ended.state])
 
     def so_far(self) -> list[Trial]:
-        """All trials of the study, other workers' too."""
+        """All trials of the study, including those of other workers."""
         return [
             Trial(
                 str(t.number), self._folder(t), words(t.params), "failed" if has_failed(t) else _STATES[t.state],
@@ -161,10 +161,10 @@ class Trials:
             yield
 
     def _check_same(self) -> None:
-        """See that the study is of this command.
+        """Check that the study was created with this command's settings.
 
         Raises:
-            D2MError: it is of other settings.
+            D2MError: it was created with other settings.
         """
         asked = {f"{k}={v}" for k, v in self.fixed.items() if not is_unsaid(k)}
         swept = {k: json.loads(distribution_to_json(d)) for k, d in self.space.items()}

@@ -1,4 +1,4 @@
-"""``key=value`` before Hydra sees it: which keys hold paths and free text, their quoting, and the types of the rest."""
+"""Overrides before Hydra parses them: quoting of paths and free text, and type checks of the other values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PATHS = (
     "out", "poses", "raw", "reference", "results", "resume", "run", "runs", "songs", "stage1", "stage2", "state",
     "stats", "style", "z_dan",
 )  # fmt: skip
-#: Keys whose value is a name that a command knows, or else a path.
+#: Keys whose value is a name that the command knows, or a path.
 NAMES_OR_PATHS = ("card", "data")
 #: Keys whose value is free text, such as the name of a genre.
 TEXTS = (
@@ -29,11 +29,11 @@ TEXTS = (
     "edit.target", "filter", "format", "genres", "intro", "licence", "logger.project", "metric", "project", "question",
     "source", "systems", "target", "title",
 )  # fmt: skip
-#: Of these, the ones that may be a list, ``[A,B]``.
+#: Keys of the above whose value may be a list, ``[A,B]``.
 LISTS = ("bundle", "data.root", "export", "filter", "format", "genres", "systems")
 #: Command -> keys by an earlier name -> their name.
 RENAMED = {"infer": {"audio": "music"}}
-#: Shown as the type if the default is null.
+#: Types of keys whose default is null.
 NULL_TYPES: dict[str, Any] = {
     "workers": 1,
     "torch_threads": 1,
@@ -47,7 +47,7 @@ NULL_TYPES: dict[str, Any] = {
     "batch": 1,
     "audio_offset": 1.0,
 }
-#: Lightning takes more types than the default's here, and checks them itself.
+#: Here Lightning accepts more types than the default's, and checks them itself.
 _ANY_TYPE = ("trainer.devices", "trainer.deterministic", "trainer.fast_dev_run")
 
 _QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
@@ -71,13 +71,13 @@ def expand_home(value: str) -> str:
 
 
 def quote(value: str, interpolate: bool = False) -> str:
-    """A value in quotes, as Hydra's grammar has them; ``${`` is part of it unless ``interpolate``."""
+    """Quote a value for Hydra's grammar; ``${`` is taken literally unless ``interpolate``."""
     escaped = re.sub(r"(\\+)(?='|$)", lambda m: m.group(1) * 2, value).replace("'", "\\'")
     return f"'{escaped}'" if interpolate else "'" + escaped.replace("${", "\\${") + "'"
 
 
 def parses(argument: str) -> bool:
-    """Whether Hydra's grammar takes an override as it is."""
+    """Whether Hydra's grammar accepts an override unquoted."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -91,8 +91,8 @@ def parses(argument: str) -> bool:
 def quote_override(argument: str) -> str:
     """``key=value`` with the value quoted if the key holds a path or free text, or Hydra cannot read it unquoted.
 
-    Values in quotes already, ``null`` and empty ones stay. In ``hydra.*`` keys ``${...}`` stays an interpolation; in
-    paths and free text it is part of the name. ``data.root=[A,B]`` is a list of paths, unless there is such a folder.
+    Quoted values, ``null`` and empty values stay unchanged. ``${...}`` is an interpolation in ``hydra.*`` keys, but
+    literal in paths and free text. ``data.root=[A,B]`` is a list of paths, unless a folder has that name.
     """
     key, equals, value = argument.partition("=")
     name = key.lstrip("+")
@@ -113,7 +113,7 @@ def quote_override(argument: str) -> str:
 
 
 def _word(value: str, key: str, interpolate: bool) -> str:
-    """One path or text, quoted; ``'~/x'`` is a path of the home folder as ``~/x`` is."""
+    """A single path or text, quoted; ``'~/x'`` is expanded as ``~/x`` is."""
     if _QUOTED.fullmatch(value):
         inner = value[1:-1]
         home = inner if is_text(key) else expand_home(inner)
@@ -135,7 +135,7 @@ def with_new_names(command: str, arguments: Iterable[str]) -> list[str]:
 
 
 def prepare_overrides(arguments: Iterable[str]) -> list[str]:
-    """Quote paths and text, and keep the last of an override given twice; flags and their order stay."""
+    """Quote paths and text, and keep the last one if an override is given twice; flags and the order are kept."""
     kept: dict[str, str] = {}
     for i, argument in enumerate(arguments):
         key, equals, _ = argument.partition("=")
@@ -146,14 +146,14 @@ def prepare_overrides(arguments: Iterable[str]) -> list[str]:
 
 
 def check_types(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-    """Compare overridden values with the defaults' types: a number must stay a number, a switch a switch.
+    """Compare the types of overridden values with the defaults': a number must stay a number, a boolean a boolean.
 
     Args:
-        given: dotted key -> value asked for.
-        defaults: dotted key -> value without the override; a ``None`` default takes anything that NULL_TYPES allows.
+        given: dotted key -> overridden value.
+        defaults: dotted key -> value without the override; a ``None`` default accepts the types in NULL_TYPES.
 
     Raises:
-        D2MError: naming the key and what it takes.
+        D2MError: names the key and the expected type.
     """
     for key, value in given.items():
         default = defaults.get(key)
@@ -161,7 +161,7 @@ def check_types(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
         if example is None or key in _ANY_TYPE or (isinstance(value, str) and "${" in value):
             continue
         if value is None:
-            # Numbers may be null; their reader complains if null makes no sense.
+            # Numbers may be null; the code that reads them refuses null if it makes no sense.
             if isinstance(default, bool) or (isinstance(default, list | tuple | str) and default) or key == "seed":
                 raise D2MError(f"{key}=null: give a value (default {default})")
             continue
@@ -182,7 +182,7 @@ def check_types(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
 
 
 def read_settings(defaults: Mapping[str, Any], arguments: Iterable[str]) -> dict[str, Any]:
-    """``defaults`` with ``key=value`` over them, for programs without configs of their own; strings are free text.
+    """``defaults`` overridden by ``key=value`` arguments, for programs without configs; strings are free text.
 
     Raises:
         D2MError: not key=value, an unknown key, or a value of another type.

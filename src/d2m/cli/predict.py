@@ -1,4 +1,4 @@
-"""``d2m infer devices=N``: the songs of a request shared by N processes, through Lightning's ``Trainer.predict``."""
+"""``d2m infer devices=N``: the songs of a request divided among N processes by Lightning's ``Trainer.predict``."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from d2m.core.files import write_json
 from d2m.core.progress import bar
 from d2m.dance.dancer import Dancer
 
-# Here, because every process imports this: Lightning's notices on training concern nobody who dances.
+# Set here, because every process imports this module: Lightning's notices about training are irrelevant to inference.
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
 
 
 def _say_nothing(*_: Any, **__: Any) -> None:
-    """A bar's step in the processes that show none."""
+    """Progress callback of the processes that show no bar."""
 
 
 class Predictor(pl.LightningModule):
     """Dances to the songs (by number) of a batch and writes their files.
 
     Args:
-        failures: an existing folder, where every process leaves what is wrong with its songs.
+        failures: an existing folder, to which every process writes the errors of its songs.
     """
 
     def __init__(self, dancer: Dancer, work: Work, failures: Path) -> None:
         super().__init__()
         self.dancer, self.work, self.failures = dancer, work, failures
         self.bad: dict[str, str] = {}
-        # Of the dancer, so that they move to a process's device.
+        # Registered as submodules, so that Lightning moves them to the process's device.
         self.net, self.motion_style = dancer.generator.net, dancer.generator.motion_style
 
     def predict_step(self, batch: Sequence[int], batch_idx: int) -> None:
@@ -58,16 +58,16 @@ class Predictor(pl.LightningModule):
 
 
 def dance_on_devices(dancer: Dancer, work: Work, device: str, devices: int) -> dict[Path, str]:
-    """Dance to the songs of ``work`` on ``devices`` processes; returns what is wrong with some of them.
+    """Dance to the songs of ``work`` in ``devices`` processes; returns song -> error of those that failed.
 
-    A song dances the same bits whatever process it falls to. Every process takes each N-th song.
+    A song's dance is bit-identical in every process. Each process takes every N-th song.
 
     Raises:
-        D2MError: fewer GPUs than asked for, or a process that died.
+        D2MError: fewer GPUs than ``devices``, or a process died.
     """
     if device == "cuda" and torch.cuda.device_count() < devices:
         raise D2MError(f"devices={devices}: this machine has {torch.cuda.device_count()} GPUs")
-    # All songs of a process are one batch: of any number, those to come are read while others are danced to.
+    # All songs of a process are one batch, within which the next songs are read while others are danced to.
     size = -(-len(work.songs) // devices)
     songs: Any = DataLoader(range(len(work.songs)), batch_size=size, collate_fn=list)  # type: ignore[arg-type]
     trainer = pl.Trainer(

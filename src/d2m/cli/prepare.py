@@ -1,4 +1,4 @@
-"""``d2m prepare``: raw recordings become a corpus; its arguments are conf/prepare.yaml."""
+"""``d2m prepare``: a corpus from raw recordings; its arguments are conf/prepare.yaml."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from d2m.core.errors import D2MError
 
 @job("prepare")
 def main(cfg: DictConfig) -> None:
-    """A composed conf/prepare.yaml -> a corpus; prints its path and contents.
+    """Prepare the corpus described by the config; prints its path and contents.
 
     Raises:
-        D2MError: a wrong value, and as :func:`d2m.prepare.run.prepare_into`.
+        D2MError: an invalid value, and as :func:`d2m.prepare.run.prepare_into`.
     """
     from d2m.data.corpus import Corpus
     from d2m.prepare.plan import SplitOptions, parse_shard

@@ -1,4 +1,4 @@
-"""A command that is refused leaves nothing: what it, and Hydra for it, wrote to a run's folder goes again."""
+"""Cleanup after a refused command: removes what it, and Hydra for it, wrote to the run's folder."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from d2m.core.machine import is_rank_zero
 def nothing_left(folder: RunFolder, hydras: Container[str] = (), named: bool = True) -> Iterator[None]:
     """If the block refuses a command before its first batch, remove what was written to the run's folder.
 
-    Files that lay there before stay, and a folder that already held a run stays as it is. An empty one is removed.
+    Files that existed before are kept, and a folder that already held a run is left unchanged. A folder left empty is
+    removed.
 
     Args:
-        hydras: names of files and folders in it that Hydra has made for this command.
-        named: by the user; else the folders for all runs, outputs/runs, are removed as well if they are empty.
+        hydras: names of files and folders in it that Hydra has created for this command.
+        named: whether the user named the folder; else the parents outputs/runs are removed as well if they are empty.
     """
     before = {p.name for p in folder.path.iterdir()} if folder.path.is_dir() else set()
     held_a_run = folder.facts_path.is_file() or folder.has_trained()
@@ -33,14 +34,14 @@ def nothing_left(folder: RunFolder, hydras: Container[str] = (), named: bool = T
     except (D2MError, HydraException, OmegaConfBaseException):
         if is_rank_zero() and not held_a_run and not folder.has_trained() and not folder.in_use():
             _remove(p for p in folder.path.glob("*") if p.name not in before or p.name in hydras)
-            with suppress(OSError):  # it is not empty, or not there
+            with suppress(OSError):  # not empty, or already gone
                 for path in (folder.path, *([] if named else list(folder.path.parents)[:2])):
                     path.rmdir()
         raise
 
 
 def of_hydra(hydra: Any) -> set[str]:
-    """What Hydra has made in a job's folder before the job begins: its configs, and the log.
+    """Names of what Hydra creates in a job's folder before the job begins: its configs and the log.
 
     Args:
         hydra: its config.

@@ -1,4 +1,4 @@
-"""Going on with a run: which folder, and with which overrides; and whether a folder is free for another one."""
+"""Resuming a run: which folder, with which overrides; and checks that a folder is free for a new run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from d2m.core.machine import is_rank_zero
 from d2m.train.stage import STAGES
 
 RUNS = Path("outputs/runs")
-#: What a run writes before it knows how large its checkpoints will be: configs, log, run.json.
+#: Upper bound of what a run writes before checking the space for its checkpoints: configs, log, run.json.
 _LEAST_BYTES = 1 << 20
 _RESUME, _RUN_DIR = "resume=", "hydra.run.dir="
 
@@ -37,20 +37,20 @@ def saved_overrides(run: RunFolder) -> list[str] | None:
 
 
 def _task(overrides: Iterable[str]) -> list[str]:
-    """What of the overrides makes a run another one."""
+    """The overrides that determine what is trained, without those that only say where or how it runs."""
     same = (_RESUME, "rerun=", "reuse=", "hydra")
     return sorted(o for o in overrides if not o.lstrip("+").startswith(same) and not o.startswith("-"))
 
 
 def _run_dir(overrides: Iterable[str]) -> RunFolder | None:
-    """The folder that ``hydra.run.dir`` names; None if it is not given or left for Hydra to fill in."""
+    """The folder given as ``hydra.run.dir``; None if it is not given or contains an interpolation."""
     given = next((_value(o) for o in overrides if o.startswith(_RUN_DIR)), None)
     return None if given is None or "${" in given else RunFolder(Path(given))
 
 
 def _begun(path: Path) -> float:
-    """When the run's last session began; its folder's own time changes with every heartbeat. Zero of a run whose
-    run.json is broken."""
+    """When the run's last session began, since every heartbeat changes the folder's own time. Zero if its run.json is
+    damaged."""
     try:
         facts = RunFolder(path).facts()
     except D2MError:
@@ -67,24 +67,24 @@ def newest_unfinished(overrides: Iterable[str], runs: Path = RUNS) -> Path | Non
         run = RunFolder(path)
         try:
             saved = saved_overrides(run)
-        except D2MError:  # it is not known what was trained there: no reason to refuse this command
+        except D2MError:  # unreadable: no reason to refuse this command
             continue
         if saved is None or _task(saved) != wanted or run.is_finished():
             continue
-        if not (is_rank_zero() and run.in_use()):  # of one job's processes only the first one holds the folder
+        if not (is_rank_zero() and run.in_use()):  # only the first process of a job locks the folder
             return path
     return None
 
 
 def resumed_overrides(overrides: list[str]) -> list[str]:
-    """Overrides with ``resume=...`` -> those that resume the run: its own first, overridden by the given ones.
+    """Replace ``resume=...`` by the overrides that resume the run: its own, followed by the given ones, which win.
 
     ``resume=auto`` resumes ``hydra.run.dir`` if that holds a run (a requeued job), else the newest
-    unfinished run of the same overrides that no process is training, else starts a new one. Without ``resume`` the
-    overrides stay as they are.
+    unfinished run with the same overrides that no process is training, else starts a new run. Without ``resume`` the
+    overrides are returned unchanged.
 
     Raises:
-        D2MError: the folder is no run.
+        D2MError: the folder holds no run.
     """
     asked = next((_value(o) for o in overrides if o.lstrip("+").startswith(_RESUME)), "")
     rest = [o for o in overrides if not o.lstrip("+").startswith(_RESUME)]
@@ -107,10 +107,10 @@ def resumed_overrides(overrides: list[str]) -> list[str]:
 
 
 def check_same_run(run: RunFolder, overrides: Iterable[str]) -> None:
-    """See that a folder in which something was trained is this command's.
+    """Check that a run in a folder was started with this command's overrides.
 
     Raises:
-        D2MError: it holds a run of other overrides.
+        D2MError: it was started with others.
     """
     saved = saved_overrides(run) if run.has_trained() else None
     if saved is not None and _task(saved) != _task(overrides):
@@ -122,12 +122,13 @@ def check_same_run(run: RunFolder, overrides: Iterable[str]) -> None:
 
 
 def check_run_dir(overrides: list[str], resumes: bool) -> None:
-    """See that ``hydra.run.dir`` is in no other process's use and holds no other run.
+    """Check that ``hydra.run.dir`` is not in use by another process and holds no other run.
 
-    Before Hydra, which writes its own files there first. A folder whose name Hydra fills in is looked at by the job.
+    To be called before Hydra, which writes its own files there first. A folder whose name Hydra interpolates is checked
+    by the job.
 
     Raises:
-        D2MError: it is, or it does.
+        D2MError: it is in use, or holds another run.
     """
     run = _run_dir(overrides)
     if run is None:
@@ -139,10 +140,10 @@ def check_run_dir(overrides: list[str], resumes: bool) -> None:
 
 
 def check_room(overrides: Iterable[str]) -> None:
-    """See that the disk takes a run's first files: Hydra would leave half of one behind.
+    """Check that the disk has room for a run's first files: Hydra would leave a truncated file behind.
 
     Raises:
-        D2MError: it is full, or the folder lies on a disk that is mounted to be read.
+        D2MError: it is full or read-only.
     """
     given = [o for o in overrides if o.startswith((_RUN_DIR, "hydra.sweep.dir="))]
     for key, value in [(o.partition("=")[0], _value(o)) for o in given] or [(_RUN_DIR[:-1], str(RUNS))]:
@@ -156,19 +157,20 @@ def check_room(overrides: Iterable[str]) -> None:
 
 
 def _released(run: RunFolder) -> bool:
-    """Whether a finished run has its bundle, if one of its stages makes one."""
+    """Whether a finished run has its bundle, or needs none because no stage makes one."""
     return run.bundle.is_dir() or not any(s.dances and run.is_done(s.name) for s in STAGES.values())
 
 
 def begin(overrides: list[str], only_shown: bool) -> list[str] | None:
-    """The overrides of ``d2m train`` with those of the run that ``resume=`` asks for; its folder is looked at first.
+    """The overrides of ``d2m train``, including those of the run named by ``resume=``; the run's folder is checked
+    first.
 
     Args:
         only_shown: the config is printed, nothing is trained.
 
     Returns:
-        None, after a line that says so, if the run is finished and nothing else is asked of it: nothing needs to be
-        written then, and it may lie on a disk that cannot be written to.
+        None, after printing a line, if the run is finished and no other overrides are given. Nothing is written then,
+            so the run may be on a read-only disk.
 
     Raises:
         D2MError: the run's folder cannot be written; as :func:`resumed_overrides` and :func:`check_run_dir`.
@@ -189,4 +191,4 @@ def begin(overrides: list[str], only_shown: bool) -> list[str] | None:
     if is_rank_zero() and not only_shown:
         check_run_dir(overrides, resumes=bool(asked))
         check_room(overrides)
-    return [*overrides, *asked]  # the job has to know as well
+    return [*overrides, *asked]  # the job reads resume= as well

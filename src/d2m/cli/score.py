@@ -1,4 +1,4 @@
-"""``d2m score``: dances of files by a protocol card; its arguments are conf/measure/score.yaml."""
+"""``d2m score``: dances in files, measured by a protocol card; its arguments are conf/measure/score.yaml."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def main(cfg: DictConfig) -> None:
     """Print the table of a card's figures, and the report's path.
 
     Raises:
-        D2MError: a wrong value, and as :func:`d2m.reports.score.score`.
+        D2MError: an invalid value, and as :func:`d2m.reports.score.score`.
     """
     from d2m.prepare.stated import STATED
     from d2m.reports.evaluate.show import print_table

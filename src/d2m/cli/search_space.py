@@ -1,4 +1,4 @@
-"""Hydra's sweep syntax as a search space: a,b and choice(), range(), interval(), with tag(log,...) and int(...)."""
+"""Optuna search spaces from Hydra's sweep syntax: a,b and choice(), range(), interval(), tag(log,...) and int(...)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def distribution(override: Override) -> BaseDistribution:
-    """What a swept key may be.
+    """The Optuna distribution of a swept key.
 
-    ``range`` leaves its end out, as Hydra's does; ``interval`` of whole numbers is ``int(interval(1,8))``, both ends
-    included. Choices stay words, as the override gives them.
+    ``range`` excludes its end, as in Hydra; an ``interval`` of integers is ``int(interval(1,8))``, both ends included.
+    Choices remain strings, as in the override.
 
     Raises:
-        D2MError: an interval that is empty, or a logarithm of what is not positive.
+        D2MError: an empty interval, or a logarithmic one that is not positive.
     """
     from hydra.core.override_parser.types import IntervalSweep, RangeSweep
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -45,8 +45,8 @@ def distribution(override: Override) -> BaseDistribution:
 
 
 def split(overrides: Iterable[Override]) -> tuple[dict[str, str], dict[str, BaseDistribution]]:
-    """What every trial is given, and what a sampler chooses: key -> value, key -> distribution. Of a key that is given
-    twice the last counts."""
+    """Separate the fixed overrides (key -> value) from the swept ones (key -> distribution). If a key is given twice,
+    the last one counts."""
     fixed: dict[str, str] = {}
     space: dict[str, BaseDistribution] = {}
     for override in overrides:
@@ -61,5 +61,5 @@ def split(overrides: Iterable[Override]) -> tuple[dict[str, str], dict[str, Base
 
 
 def words(params: Mapping[str, Any]) -> dict[str, str]:
-    """A sampler's choices as an override has them; numbers with six digits, which is more than a sampler knows."""
+    """A sampler's choices as override values; floats have six significant digits, ample for a sampled value."""
     return {key: f"{value:.6g}" if isinstance(value, float) else str(value) for key, value in params.items()}

@@ -1,4 +1,4 @@
-"""``d2m infer state=FILE``: the dance that the studio shows, as files."""
+"""``d2m infer state=FILE``: writes the dance shown by the studio to files."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from d2m.edits.request import EditRequest
 from d2m.studio.dances import dance_of
 from d2m.studio.state import State
 
-#: What a state file says, with the values that mean "not given".
+#: Keys that a state file sets -> the value that means "not given on the command line".
 _SAID: dict[str, Any] = {"seed": 0, "warp": True, "style_mode": None, "z_dan": None}
 
 
 def dance_state(cfg: DictConfig) -> Path:
-    """Write the dance of a state file; ``bundle`` and ``music`` take the place of the state's own.
+    """Write the dance of a state file; ``bundle`` and ``music`` override those in the file.
 
     Returns:
         The song.
 
     Raises:
-        D2MError: see :meth:`State.read` and :func:`dance_of`; or a key that the state file says.
+        D2MError: see :meth:`State.read` and :func:`dance_of`; or a key that the state file sets is given.
     """
     for key, default in _SAID.items():
         if cfg[key] != default:

@@ -14,7 +14,7 @@ from d2m.core.errors import D2MError
 from d2m.core.files import exit_on_signals
 from d2m.export.formats import FORMATS
 
-#: What ``make demo`` leaves.
+#: Output folder of ``make demo``.
 DEMO = Path("outputs/demo")
 
 _FOLDERS = ("latents", "directions", "runs")
@@ -26,10 +26,10 @@ def _paths(value: object) -> tuple[str, ...]:
 
 
 def page_folder(export: object) -> Path | None:
-    """The folder of ``export=``; None if the studio is to be served.
+    """The page's folder given by ``export=``; None if the studio is to be served.
 
     Raises:
-        D2MError: one of the formats that ``export=`` of ``d2m infer`` takes.
+        D2MError: the value is one of the formats of ``d2m infer export=``.
     """
     listed = list(export) if isinstance(export, ListConfig) else [] if export is None else [export]
     if formats := [str(f) for f in listed if str(f) in FORMATS]:
@@ -44,7 +44,7 @@ def page_folder(export: object) -> Path | None:
 
 @job("studio")
 def main(cfg: DictConfig) -> None:
-    """Serve the studio, or write its page."""
+    """Serve the studio, or write it as a page."""
     for package in ("starlette", "uvicorn"):
         if find_spec(package) is None:
             raise D2MError(f"d2m studio needs {package}: pip install 'd2m[studio]'")

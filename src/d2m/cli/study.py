@@ -10,39 +10,39 @@ from d2m.cli.job import job
 from d2m.core.errors import D2MError
 from d2m.core.seeds import check_seed
 
-#: What the commands below read and some of them do not take.
+#: Defaults of arguments that only some of the commands have.
 _DEFAULTS: dict[str, Any] = {"music": None, "corpus": None, "latents": None, "window": None, "draws": 8}
 
 
 @job("study extract")
 def extract(cfg: DictConfig) -> None:
-    """Latents of songs."""
+    """Extract latents of songs."""
     _run("extract", cfg)
 
 
 @job("study fit")
 def fit(cfg: DictConfig) -> None:
-    """A direction, fitted on songs."""
+    """Fit a direction to latents of songs."""
     _run("fit", cfg)
 
 
 @job("study means")
 def means(cfg: DictConfig) -> None:
-    """A bundle with other genre means."""
+    """Write a bundle with other genre means."""
     _run("means", cfg)
 
 
 @job("study report")
 def report(cfg: DictConfig) -> None:
-    """Everything that can be said of these songs."""
+    """Write the full latent report on these songs."""
     _run("report", cfg)
 
 
 def _run(name: str, cfg: DictConfig) -> None:
-    """Run one command; what it wrote is printed.
+    """Run one command and print what it wrote.
 
     Raises:
-        D2MError: a value out of its range, or whatever the command raises.
+        D2MError: a value out of range, or raised by the command.
     """
     from d2m.reports.study import COMMANDS
 

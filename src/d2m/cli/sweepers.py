@@ -1,6 +1,6 @@
-"""Hydra's sweepers, as this program wants them: a trial that fails ends no sweep, and every sweep ends with a summary.
+"""Hydra sweepers for grids and for Optuna: failing trials do not end a sweep, and every sweep ends with a summary.
 
-Hydra finds them as ``hydra_plugins.d2m_sweepers``, the only place where it looks.
+They are registered in ``hydra_plugins.d2m_sweepers``, because Hydra only searches there.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from d2m.reports.runs.sweep import Sweep, Trial, print_sweep
 from d2m.train.objective import check_objective
 from d2m.train.stage import MONITORS, in_order
 
-#: Of a trial that an optimiser learns nothing from.
+#: Error of a trial without an objective value.
 _UNMEASURED = "its objective was never measured; validate at least once: fit.STAGE.check_val_every_n_epoch"
-#: How often runs that the launcher left alone are looked at.
+#: Interval at which runs that outlived a failed launcher are checked.
 _LOOK_SECONDS = 5.0
 
 
 def judged_by(config: DictConfig) -> tuple[str, str]:
-    """What a sweep of ``d2m train`` optimises, STAGE/METRIC or eval/objective, and "min" or "max".
+    """The metric that a sweep of ``d2m train`` optimises, STAGE/METRIC or eval/objective, and "min" or "max".
 
     Raises:
         D2MError: an unknown stage.
@@ -50,13 +50,14 @@ def judged_by(config: DictConfig) -> tuple[str, str]:
 
 
 def check_whole(config: DictConfig, swept: Iterable[str]) -> None:
-    """See that not every trial of a sweep would be refused for its stages, or for what the sweep is to optimise.
+    """Check that a sweep's stages and objective are valid, unless they are swept: otherwise every trial would be
+    refused.
 
     Args:
-        config: of the sweep. swept: keys that its trials differ in.
+        config: of the sweep. swept: keys in which its trials differ.
 
     Raises:
-        D2MError: they would.
+        D2MError: they are invalid.
     """
     if "stages" in config and "stages" not in swept:
         in_order(list(config.stages))
@@ -65,10 +66,11 @@ def check_whole(config: DictConfig, swept: Iterable[str]) -> None:
 
 
 def outcome(name: str, run: RunFolder, params: Mapping[str, str], returned: JobReturn | None) -> Trial:
-    """What became of a trial.
+    """The outcome of a trial.
 
     Args:
-        returned: what its job gave to Hydra; None if the launcher lost it: then its folder tells.
+        returned: the job's return value in Hydra; None if the launcher lost it: the outcome is then read from its
+            folder.
     """
     if returned is None:
         told = read_run(run, run.path.parent)
@@ -79,7 +81,7 @@ def outcome(name: str, run: RunFolder, params: Mapping[str, str], returned: JobR
             state = "pruned" if told.state == "pruned" else "failed"
             return Trial(name, run.path, params, state, error=error, by_chance=told.state not in ("pruned", "failed"))
     else:
-        value = returned._return_value  # return_value would raise, and print a hint of Hydra's
+        value = returned._return_value  # the property return_value would raise, and print a hint by Hydra
         if returned.status != JobStatus.COMPLETED:
             state = "pruned" if isinstance(value, Pruned) else "failed"
             return Trial(name, run.path, params, state, error=reason(value), by_chance=_is_machines(value))
@@ -88,7 +90,7 @@ def outcome(name: str, run: RunFolder, params: Mapping[str, str], returned: JobR
 
 
 def _is_machines(error: BaseException | None) -> bool:
-    """Whether an error comes of a disk, a connection or another process, whatever the trial's values were."""
+    """Whether an error was caused by a disk, a connection or another process rather than by the trial's values."""
     while error is not None:
         if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
             return True
@@ -97,7 +99,7 @@ def _is_machines(error: BaseException | None) -> bool:
 
 
 def finish(folder: Path, config: DictConfig, trials: Sequence[Trial], out: bool = True) -> Sweep:
-    """Write sweep.json; at the end of a sweep also the pictures, and print its summary."""
+    """Write sweep.json; at the end of a sweep, also write its plots and print its summary."""
     objective, mode = judged_by(config)
     done = [(t.params, t.value) for t in trials if t.state == "done" and t.value is not None]
     shares = {}
@@ -113,14 +115,14 @@ def finish(folder: Path, config: DictConfig, trials: Sequence[Trial], out: bool 
 
 
 class GridSweeper(BasicSweeper):
-    """Hydra's own sweeper, all combinations in the order given, but for what happens to trials that fail.
+    """Hydra's basic sweeper (all combinations, in the given order) with another treatment of failed trials.
 
-    A sweep that is called again with its ``hydra.sweep.dir`` goes on where it ended: finished runs are not trained
-    again. Exit code 1 if a trial failed.
+    A sweep that is called again with its ``hydra.sweep.dir`` continues: finished runs are not trained again. The exit
+    code is 1 if a trial failed.
     """
 
     def __init__(self, max_batch_size: int | None = None, params: dict[str, str] | None = None) -> None:
-        # Not Hydra's: it names its own class, which Hydra's search for plugins may have replaced since.
+        # Not super().__init__(): it refers to Hydra's class by name, which Hydra's plugin search may have replaced.
         self.overrides = None
         self.batch_index, self.max_batch_size, self.params = 0, max_batch_size, params or {}
         self.hydra_context = self.config = self.launcher = None
@@ -134,7 +136,7 @@ class GridSweeper(BasicSweeper):
         self.overrides = self.split_arguments(overrides, self.max_batch_size)
         check_whole(self.config, swept)
         folder = begin_folder(self.config)
-        trains = "stages" in self.config  # of the commands that sweep, only train has an objective
+        trains = "stages" in self.config  # only train has an objective
         trials: list[Trial] = []
         while not self.is_done():
             batch = self.get_job_batch()
@@ -164,7 +166,7 @@ def _ended(returned: JobReturn | None) -> tuple[str, None, str | None]:
 
 @contextmanager
 def cut_short(folder: Path) -> Iterator[None]:
-    """Say how to go on if a signal ends the sweep."""
+    """Context that prints how to continue if a signal ends the sweep."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
@@ -174,7 +176,7 @@ def cut_short(folder: Path) -> Iterator[None]:
 
 
 def begin_folder(config: DictConfig) -> Path:
-    """The sweep's folder, made, with the file by which ``d2m runs`` tells a sweep."""
+    """Create the sweep's folder, with the file by which ``d2m runs`` recognises a sweep."""
     folder = Path(config.hydra.sweep.dir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -187,8 +189,8 @@ def begin_folder(config: DictConfig) -> Path:
 def launch(
     launcher: Any, batch: Sequence[Sequence[str]], first: int, runs: Sequence[RunFolder]
 ) -> Sequence[JobReturn | None]:
-    """What the jobs of a batch returned; None for each if the launcher itself failed, as it does if a cluster loses
-    one of them: the others, which it leaves alone then, are waited for.
+    """Launch a batch of jobs and return their results. If the launcher itself fails, as it does if a cluster loses a
+    job, wait for the jobs that still run, and return None for each.
 
     Args:
         first: number of the first job.
@@ -207,20 +209,21 @@ def launch(
 
 
 class OptunaSweeper(Sweeper):
-    """Optuna's samplers and pruners, over keys given as ``KEY=interval(LOW,HIGH)``, ``KEY=choice(A,B)``, ...
+    """Sweeps with Optuna's samplers and pruners, over keys given as ``KEY=interval(LOW,HIGH)``, ``KEY=choice(A,B)``,
+    ...
 
-    The study is the sweep's folder: the same command with the same ``hydra.sweep.dir``, at the same time (another
-    worker) or later, works on the same study. Exit code 1 if a trial of this command failed.
+    The study is stored in the sweep's folder: the same command with the same ``hydra.sweep.dir``, run concurrently (as
+    another worker) or later, works on the same study. The exit code is 1 if a trial of this command failed.
 
     Args:
-        n_trials: of the study, whoever trains them.
-        n_jobs: launched together.
-        direction: "minimize" or "maximize"; None: what is better for the objective.
+        n_trials: total of the study, over all workers.
+        n_jobs: number of trials launched together.
+        direction: "minimize" or "maximize"; None: the direction in which the objective improves.
         seed: of the sampler.
-        sampler: called with ``seed``, gives one of Optuna's samplers.
-        pruner: one of Optuna's; None never gives a trial up.
-        params: key -> its sweep, as on the command line, where the same key replaces it.
-        default_params: the same, if neither ``params`` nor the command line sweeps anything.
+        sampler: called with ``seed``, returns an Optuna sampler.
+        pruner: an Optuna pruner; None never prunes.
+        params: key -> its sweep, as on the command line; overridden by the same key there.
+        default_params: used instead if neither ``params`` nor the command line sweeps anything.
 
     Raises:
         D2MError: a number below 1, or an unknown direction.

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 
 def check_data_root(data: DictConfig) -> None:
-    """See that the folder of the data is there; corpora that need none have no ``data.root``.
+    """Check that the data folder exists; corpora that need none have no ``data.root``.
 
     Raises:
-        D2MError: it is not given, or is not there.
+        D2MError: it is not given or does not exist.
     """
     if "root" not in data:
         return
@@ -44,7 +44,7 @@ def check_data_root(data: DictConfig) -> None:
 
 @contextmanager
 def own_processes() -> Iterator[None]:
-    """Clear what Lightning's launcher leaves, or a sweep's next job would talk to processes that have ended."""
+    """Clear what Lightning's launcher sets in the environment: a sweep's next job would connect to ended processes."""
     before = {k: os.environ.get(k) for k in ("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "WORLD_SIZE")}
     try:
         yield
@@ -62,7 +62,7 @@ def own_processes() -> Iterator[None]:
 
 @job("train")
 def train(cfg: DictConfig) -> float | None:
-    """Returns what a sweeper optimises, see conf/train.yaml's objective."""
+    """Train; returns the value that a sweeper optimises, see ``objective`` in conf/train.yaml."""
     from hydra.core.hydra_config import HydraConfig
 
     watch_parent()
@@ -73,8 +73,8 @@ def train(cfg: DictConfig) -> float | None:
 
 @contextmanager
 def shown(cfg: DictConfig, folder: RunFolder, overrides: list[str]) -> Iterator[Begun | None]:
-    """Let ``d2m runs ls`` show a new run at once: loading the libraries that train takes seconds. A folder that holds
-    a run is looked at first, by whoever knows whether there is anything to train."""
+    """Make a new run visible to ``d2m runs ls`` at once: loading the training libraries takes seconds. A folder that
+    already holds a run is left to the curriculum, which checks whether there is anything to train."""
     if not is_rank_zero() or folder.facts_path.exists() or folder.has_trained():
         yield None
         return
@@ -83,10 +83,10 @@ def shown(cfg: DictConfig, folder: RunFolder, overrides: list[str]) -> Iterator[
 
 
 def runs_beside(cfg: DictConfig, folder: RunFolder) -> Path | None:
-    """The folder whose finished runs are not trained once more; None if there is nothing to compare.
+    """The folder of runs to compare with: a training that one of them finished is not repeated. None: no comparison.
 
-    Only a run in a folder that d2m named itself is compared: whoever resumes, names the folder, sweeps or tries one
-    batch knows what is trained.
+    Only runs in folders named by d2m itself are compared: users who resume, name the folder, sweep or try one batch
+    repeat a training on purpose.
     """
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
@@ -99,12 +99,12 @@ def runs_beside(cfg: DictConfig, folder: RunFolder) -> Path | None:
 
 
 def one_process(cfg: DictConfig) -> bool:
-    """Whether one process trains: several would each have to wait for what the first one finds in other folders."""
+    """Whether a single process trains: several would each have to wait while the first one searches other folders."""
     return str(cfg.trainer.devices) == "1" and cfg.trainer.get("num_nodes", 1) == 1 and launched_processes() == 1
 
 
 def runs_to_share(cfg: DictConfig, folder: RunFolder) -> Path | None:
-    """The folder of runs whose stages are taken where they are the same: by default, in a sweep, that of the sweep.
+    """The folder of runs whose identical stages are reused: in a sweep, by default the sweep's folder.
 
     Raises:
         D2MError: ``reuse=true`` for several processes.
@@ -123,8 +123,8 @@ def runs_to_share(cfg: DictConfig, folder: RunFolder) -> Path | None:
 
 
 def sweep_trial(cfg: DictConfig, folder: RunFolder) -> SweepTrial | None:
-    """Which trial of an Optuna sweep this job is; None if it is none, its objective is not what stages report, or
-    several processes train."""
+    """The trial of an Optuna sweep that this job is; None if it is not one, if its objective is not a metric that
+    stages report, or if several processes train."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
     from hydra.utils import instantiate
@@ -144,7 +144,7 @@ def sweep_trial(cfg: DictConfig, folder: RunFolder) -> SweepTrial | None:
 def _train(cfg: DictConfig, folder: RunFolder, overrides: list[str], new: Begun | None) -> float | None:
     check_options(cfg.trainer)
     check_data_root(cfg.data)
-    # Late: what is wrong above is told at once.
+    # Imported late, so that the errors above are reported at once.
     from hydra.utils import instantiate
 
     from d2m.train.callbacks.artifacts import log_objective
