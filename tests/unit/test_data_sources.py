@@ -126,7 +126,7 @@ def test_other_frame_rates_keep_the_clock(tmp_path: Path, fps: float) -> None:
     t = np.arange(round(6 * fps)) / fps
     body = pose(1)[0]  # points at one place would count as unseen
     joints = (np.sin(2 * np.pi * 0.5 * t)[:, None, None] + body).astype(np.float32)
-    clip = read_npz_clip(save(tmp_path / "a.npz", joints=joints, fps=fps))
+    clip = read_npz_clip(save(tmp_path / "a.npz", joints=joints, fps=fps, joint_names=list(JOINTS)))
     assert clip.fps == fps and clip.seconds == pytest.approx(6.0, abs=0.5 / fps)
     got = to_fps(clip.joints, clip.fps)
     assert len(got) == 90
