@@ -1,4 +1,4 @@
-"""How a run computes what it computes: TF32, which GRU, compiled networks. None of it changes what is trained."""
+"""Arithmetic settings of a run: TF32, the GRU implementation, compiled networks. None changes what is trained."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import nn
 from d2m.core.errors import D2MError
 from d2m.nets.gru import BACKENDS, set_backend
 
-#: ``matmul_precision``: float32 products on a GPU, from 23 bits of mantissa to TF32's 10 and bfloat16's 7.
+#: ``matmul_precision``: mantissa bits of float32 products on a GPU: 23 (float32), 10 (TF32) or 7 (bfloat16).
 PRECISIONS = ("highest", "high", "medium")
 
 
 def check_arithmetic(cfg: DictConfig) -> None:
-    """See that ``cfg.gru`` and ``cfg.matmul_precision`` exist, and that there is a thread.
+    """Check that ``cfg.gru`` and ``cfg.matmul_precision`` are valid choices and ``torch_threads`` is null or above 0.
 
     Raises:
         D2MError: naming the key.
@@ -27,7 +27,7 @@ def check_arithmetic(cfg: DictConfig) -> None:
 
 
 def set_arithmetic(cfg: DictConfig) -> None:
-    """Make this process compute as ``cfg`` says: ``torch_threads``, ``matmul_precision``, ``gru``."""
+    """Apply ``torch_threads``, ``matmul_precision`` and ``gru`` to this process."""
     if cfg.torch_threads:
         torch.set_num_threads(cfg.torch_threads)
     torch.set_float32_matmul_precision(cfg.matmul_precision)
@@ -35,10 +35,10 @@ def set_arithmetic(cfg: DictConfig) -> None:
 
 
 def compile_layers(module: nn.Module) -> int:
-    """torch.compile, in place, of the layers in sequence within ``module``; returns how many such sequences there are.
+    """Apply torch.compile, in place, to every sequence of layers within ``module``; returns the number of sequences.
 
-    What lies between recurrences (linear maps, norms, activations, convolutions) can be fused; the GRUs, loops
-    over 32 steps, stay as they are. Parameters keep their names.
+    The layers between recurrences (linear maps, norms, activations, convolutions) can be fused; the GRUs, loops over 32
+    steps, are not compiled. Parameters keep their names.
     """
     sequences = [m for m in module.modules() if isinstance(m, nn.Sequential)]
     for sequence in sequences:

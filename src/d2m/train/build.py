@@ -1,4 +1,4 @@
-"""A stage's module, Trainer and callbacks from the config; and whether all stages can be built, before one trains."""
+"""Build a stage's module, Trainer and callbacks from the config; check that all stages can be built before training."""
 
 from __future__ import annotations
 
@@ -38,16 +38,17 @@ from d2m.train.request import check_processes, check_space, check_trainer, start
 from d2m.train.requeue import cluster_environment
 from d2m.train.stage import Stage
 
-#: trainer.precision -> what weights are kept in, if not in float32.
+#: trainer.precision -> dtype of the weights, if not float32.
 _TRUE = {"64-true": torch.float64, "64": torch.float64, "bf16-true": torch.bfloat16, "16-true": torch.float16}
 
 
 def build_module(
     cfg: DictConfig, stage: Stage, n_genres: int, n_features: int = Sizes.n_features
 ) -> pl.LightningModule:
-    """The stage's LightningModule with fresh weights; widths are those of the config and of the corpus.
+    """The stage's LightningModule with fresh weights; its widths come from the config and the corpus.
 
-    In the precision that Lightning would convert it to: only after it has restored a checkpoint, and rounded it.
+    The weights already have the dtype of ``trainer.precision``. Lightning converts them only after restoring a
+    checkpoint, whose values it thereby rounds.
     """
     sizes = {"n_genres": n_genres, "n_features": n_features}
     # convert="all", not recursive: hparams stay plain numbers and dicts (the optimizer too), so that checkpoints load
@@ -68,9 +69,9 @@ def build_trainer(
     if options.precision == "auto":
         options.precision = best_precision(options.accelerator)
     use_together()
-    # Once a stage, of Lightning's own use of torch: nothing that a user can mend.
+    # Raised by Lightning's own use of torch, once per stage: the user cannot fix it.
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
-    if slurm_job() is None:  # on a login node, or a workstation that has its commands, it is no hint
+    if slurm_job() is None:  # outside a job the hint is wrong: login nodes and workstations can have srun too
         warnings.filterwarnings("ignore", message=r"The `srun` command is available")
     fit = cfg.fit[stage.name]
     try:
@@ -78,7 +79,7 @@ def build_trainer(
             options,
             max_epochs=fit.max_epochs,
             check_val_every_n_epoch=fit.check_val_every_n_epoch,
-            # The sampler is rank-aware itself: each process reads its rows of every batch.
+            # Our sampler is rank-aware: each process reads its own rows of every batch.
             use_distributed_sampler=False,
             default_root_dir=str(run.checkpoint(stage.name).parent),
             callbacks=callbacks,
@@ -93,7 +94,7 @@ def build_trainer(
 
 
 def _refused_option(options: DictConfig) -> str:
-    """What of the Trainer's options this machine does not have, if that is it; and what to give instead."""
+    """The device option that this machine lacks, and what to give instead; "trainer" if it is neither."""
     if options.accelerator in ("gpu", "cuda", "mps") and not torch.accelerator.is_available():
         return f"trainer.accelerator={options.accelerator}: there is none here; give trainer=cpu"
     if options.devices != "auto" and (not isinstance(options.devices, int) or options.devices < 1):
@@ -111,7 +112,7 @@ def build_callbacks(cfg: DictConfig, stage: Stage, run: RunFolder, corpus: Corpu
         ModelCheckpoint(
             last.parent, filename="best", monitor=stage.monitor, mode=stage.mode, enable_version_counter=False
         ),
-        # Apart from "best": that one waits for validation, a killed job should lose an epoch at most.
+        # Separate from "best", which is only saved after validation: a killed job should lose at most one epoch.
         LastCheckpoint(last, cfg.callbacks.checkpoint_every_n_epochs),
         *averaging_of(cfg.callbacks.ema, stage.name),
     ]
@@ -128,23 +129,23 @@ def build_callbacks(cfg: DictConfig, stage: Stage, run: RunFolder, corpus: Corpu
 
 
 def check_optimizers(module: pl.LightningModule, stage: Stage) -> None:
-    """See that a stage's optimizers can be built.
+    """Check that a stage's optimizers can be built.
 
     Args:
-        module: on the meta device; afterwards its tensors are there, and hold nothing.
+        module: on the meta device; afterwards its tensors are allocated on the CPU, uninitialised.
 
     Raises:
         D2MError: naming the key.
     """
     try:
-        # Not on the meta device, on which none is fused.
+        # Not on the meta device, which has no fused optimizers.
         module.to_empty(device="cpu").configure_optimizers()
     except D2MError as e:
         raise D2MError(f"model.{stage.name}.{e}") from e
 
 
 def check_stages(cfg: DictConfig, stages: Sequence[Stage], run: RunFolder, corpus: Corpus) -> None:
-    """See that every stage can be built and takes the Trainer's options, before the first one is trained.
+    """Check that every stage can be built and accepts the Trainer's options, before the first one is trained.
 
     Raises:
         D2MError: naming the option, the key or the checkpoint.
@@ -162,12 +163,12 @@ def check_stages(cfg: DictConfig, stages: Sequence[Stage], run: RunFolder, corpu
         given, start = cfg.continue_from.get(stage.name), start_checkpoint(cfg, stage, run)
         decay = cfg.callbacks.ema.get(stage.name)
         own = start is not None and start.parent == run.checkpoint(stage.name).parent and not run.is_done(stage.name)
-        if start is not None and own and is_whole(start):  # a damaged one is named when the stage begins
+        if start is not None and own and is_whole(start):  # a damaged one is reported when the stage begins
             check_averages(read_checkpoint(start), start, stage, decay)
         if given and start == Path(given):
             check_continues(module, Path(given), stage, cfg.fit[stage.name].max_epochs, corpus.genres, decay)
         for source, path in starts_from(cfg, stage, run).items():
-            # One that is trained here first is read when it is whole.
+            # A checkpoint that this run has yet to finish is read later.
             if path.is_file() and (path != run.checkpoint(source.name) or run.is_done(source.name)):
                 warm_start(module, stage, {source: path}, corpus.genres)
         if not run.is_done(stage.name):

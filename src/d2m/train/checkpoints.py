@@ -1,4 +1,4 @@
-"""Checkpoints as a stage's start: read, compared with the config and the corpus, copied from."""
+"""Starting a stage from a checkpoint: reading it, checking it against config and corpus, copying its networks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from d2m.train.request import start_checkpoint, starts_from
 from d2m.train.stage import Stage
 from d2m.train.steps import load_networks
 
-#: Key of a checkpoint: the names of the corpus's genres, in the order of the classes.
+#: Checkpoint key of the names of the corpus's genres, in class order.
 GENRES = "genres"
 
 
@@ -32,7 +32,7 @@ def read_checkpoint(path: Path, genres: Sequence[str] | None = None) -> dict[str
     """A Lightning checkpoint, with ``weights_only=True``.
 
     Args:
-        genres: of the corpus, if the checkpoint's classes must be these in this order.
+        genres: of the corpus, in class order, if the checkpoint must have the same; None: not checked.
 
     Raises:
         D2MError: missing, unreadable, or of other genres.
@@ -66,13 +66,13 @@ def _warn_of_no_names(path: Path, genres: tuple[str, ...]) -> None:
 
 
 def check_style_network(module: pl.LightningModule, checkpoint: Mapping[str, Any], path: Path) -> None:
-    """See that a checkpoint hears music with the network that the config asks for.
+    """Check that a checkpoint's music style network is the one that the config asks for.
 
     Raises:
-        D2MError: with another one.
+        D2MError: it is another one.
     """
     if "hyper_parameters" not in checkpoint:
-        return  # its tensors will tell
+        return  # loading its tensors will tell
     held, wanted = (
         sizes_in(h).get("style_network", Sizes.style_network) for h in (checkpoint["hyper_parameters"], module.hparams)
     )
@@ -84,7 +84,7 @@ def check_style_network(module: pl.LightningModule, checkpoint: Mapping[str, Any
 
 
 def _first_mismatch(error: RuntimeError) -> str:
-    """Of torch's list of tensors that do not fit, the first."""
+    """The first tensor in torch's message about missing, unexpected or misshapen ones."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[min(1, len(lines) - 1)].rstrip(".") if lines else "other tensors"
 
@@ -92,13 +92,13 @@ def _first_mismatch(error: RuntimeError) -> str:
 def warm_start(
     module: pl.LightningModule, stage: Stage, sources: dict[Stage, Path], genres: Sequence[str]
 ) -> dict[str, str]:
-    """Copy the networks that a stage starts from; returns "stage: file" -> sha256.
+    """Copy the networks that a stage is warm-started from; returns "stage: file" -> sha256.
 
     Args:
         sources: stage -> its checkpoint, for each of the stage's warm starts.
 
     Raises:
-        D2MError: a checkpoint does not hold them, or holds other sizes, genres or another style network.
+        D2MError: a checkpoint lacks them, or has other sizes, other genres or another style network.
     """
     used = {}
     for source, path in sources.items():
@@ -127,14 +127,14 @@ def check_continues(
     module: pl.LightningModule, path: Path, stage: Stage, max_epochs: int, genres: Sequence[str] | None = None,
     decay: float | None = None,
 ) -> None:  # fmt: skip
-    """See that a checkpoint of another run can be gone on with.
+    """Check that training can continue from a checkpoint of another run.
 
     Args:
-        decay: of the averages that the stage is to keep.
+        decay: of the stage's weight averages; None if it keeps none.
 
     Raises:
-        D2MError: it is of another stage, or of other sizes or genres, keeps averages that the stage does not, or its
-            epochs are as many as ``max_epochs`` already.
+        D2MError: it is of another stage, has other sizes or genres, keeps averages although the stage does not, or has
+            already trained ``max_epochs`` epochs.
     """
     checkpoint = read_checkpoint(path)
     check_averages(checkpoint, path, stage, decay)
@@ -159,7 +159,7 @@ def check_continues(
 
 
 def check_averages(checkpoint: Mapping[str, Any], path: Path, stage: Stage, decay: float | None) -> None:
-    """See that averages go on as averages: Lightning would take them for the weights that are trained.
+    """Check that a checkpoint's averages are continued as averages: Lightning would load them as the weights to train.
 
     Raises:
         D2MError: the checkpoint keeps averages, and ``callbacks.ema`` has no decay for the stage.
@@ -174,7 +174,7 @@ def check_averages(checkpoint: Mapping[str, Any], path: Path, stage: Stage, deca
 def begin(
     module: pl.LightningModule, cfg: DictConfig, stage: Stage, run: RunFolder, corpus: Corpus
 ) -> tuple[Path | None, dict[str, Any]]:
-    """Warm-start the module, or return the checkpoint it resumes from; and the progress of the stage so far.
+    """Warm-start the module, or find the checkpoint to resume from; returns that (or None) and the stage's progress.
 
     Raises:
         D2MError: a checkpoint does not fit.
@@ -182,7 +182,7 @@ def begin(
     start, last = start_checkpoint(cfg, stage, run), run.checkpoint(stage.name)
     if start is not None and start.parent == last.parent:
         if start != last and is_rank_zero() and last.exists():
-            # Out of the way, or the next checkpoint's writing would keep it in place of the whole one.
+            # Moved away: otherwise writing the next checkpoint would keep the damaged one as before.ckpt.
             last.replace(last.with_name(DAMAGED))
             note(f"{last}: damaged; stage {stage.name} goes on from the checkpoint before it, {start}", logging.WARNING)
         if not is_whole(start):

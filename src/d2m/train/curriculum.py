@@ -1,4 +1,4 @@
-"""The curriculum: every stage with its own Lightning Trainer, each warm-started from the ones before, then a bundle."""
+"""The curriculum: stages with a Lightning Trainer each, warm-started from earlier stages, then a bundle."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def train_stage(
     Args:
         after: the stages that follow.
         signed: the stage's signature.
-        trial: of an Optuna sweep, which may give the stage up.
+        trial: of an Optuna sweep, which may stop the stage early.
 
     Raises:
         D2MError: a checkpoint does not fit, or a loss is not finite.
         Cut: a signal ended it.
-        Pruned: the sweep gave it up.
+        Pruned: the sweep stopped it.
     """
     passport.update(stage=stage.name)
     corpus = Corpus.open(corpus_dir)
@@ -79,7 +79,7 @@ def train_stage(
         span_features=module.hparams.get("span", False), augment=module.hparams.get("augment"),
         repeat_batches=cfg.repeat_batches, val_split="val" if cfg.repeat_batches is None else "train",
     )  # fmt: skip
-    # A partial: instantiate would build what the config among the hparams describes.
+    # A partial: instantiate would also instantiate the targets inside the config that is passed as hparams.
     make_logger = instantiate(cfg.logger, _partial_=True)
     loggers = stage_loggers(make_logger, run.path, stage.name, plain(cfg), csv=not cfg.trainer.fast_dev_run)
     for logger in loggers:
@@ -114,14 +114,14 @@ def train_stage(
     except RuntimeError as e:
         if trainer.world_size == 1 or not lost(e):
             raise
-        if not trainer.is_global_zero:  # one line is enough
+        if not trainer.is_global_zero:  # rank zero prints the line
             raise SystemExit(1) from e
         raise D2MError(
             f"stage {stage.name}: another process of this run is gone (its own output says why); resume with: "
             f"d2m train resume={shlex.quote(str(run.path))}"
         ) from e
     finally:
-        # Not the trainer's: under fast_dev_run it has a dummy, and W&B's run would continue into the next stage.
+        # Not the trainer's: fast_dev_run replaces them with a dummy, and W&B's run would continue into the next stage.
         close_loggers(loggers, status, say=False)
     if trainer.is_global_zero:
         last.with_name(BEFORE).unlink(missing_ok=True)
@@ -141,9 +141,9 @@ def run(
     """The whole job: corpus, stages, bundle. Returns the run's folder.
 
     Args:
-        overrides: what the run was started with, for run.json: by it a later command knows the run again.
-        company: the runs that it is trained among.
-        begun: of a new run, its folder, which is held already; None: it is held from here on.
+        overrides: the run's own, stored in run.json, by which a later command recognises the run.
+        company: the runs beside it, to compare with and to share stages with.
+        begun: the folder of a new run, if it is locked already; None: it is locked here.
 
     Raises:
         D2MError: anything the user can fix.

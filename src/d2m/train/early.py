@@ -1,7 +1,7 @@
-"""What a process does with signals, and with the end of the process that started it, before it trains.
+"""Signals, and the death of the parent process, before training starts.
 
-Without torch: loading the libraries that train takes seconds, in which a signal would end the process silently,
-and the end of the first process of a run would go unnoticed.
+Does not import torch: loading the training libraries takes seconds, in which a signal would end the process silently
+and the death of a run's first process would go unnoticed.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-#: Environment of processes that Lightning's launcher starts: the process that started them.
+#: Environment variable of processes started by Lightning's launcher: the id of their parent process.
 PARENT = "D2M_PARENT"
-#: How often processes look for each other.
+#: Interval at which processes check that the others are alive.
 LOOK_SECONDS = 1.0
-#: What a job of SLURM is told to go with: ``sbatch --signal=SIGUSR1@90``; submitit takes USR2.
+#: Signals that warn a SLURM job of its end: ``sbatch --signal=SIGUSR1@90``; submitit uses SIGUSR2.
 SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
 _WAITING: list[int] = []
 
 
 def watch_parent() -> None:
-    """End this process when the one that started it is gone, also if it is already; may be called again."""
+    """End this process as soon as its parent process is gone, even if it is gone already; may be called again."""
     parent = os.environ.get(PARENT)
     if parent is not None and not any(isinstance(t, _Orphan) for t in threading.enumerate()):
         _Orphan(int(parent)).start()
 
 
 def let_signals_wait() -> None:
-    """In a job of SLURM: a signal that announces the end of its time waits until :func:`waiting` is asked."""
+    """In a SLURM job, hold back a signal that warns of its end until :func:`waiting` is called."""
     if "SLURM_JOB_ID" not in os.environ or threading.current_thread() is not threading.main_thread():
         return
     for number in SIGNALS:
@@ -40,7 +40,7 @@ def let_signals_wait() -> None:
 
 
 def waiting() -> int | None:
-    """The signal that came since :func:`let_signals_wait`, once; None if there was none."""
+    """The signal received since :func:`let_signals_wait`, returned once; None if there was none."""
     return _WAITING.pop() if _WAITING else None
 
 
@@ -59,8 +59,8 @@ class _Orphan(threading.Thread):
 
 @contextmanager
 def ended_at_once() -> Iterator[None]:
-    """Around a call that waits for other processes in C++, where Python would handle no signal until it returns: SIGINT
-    and SIGTERM end this process, and :func:`watch_parent` the ones that it has started."""
+    """For a call that waits for other processes inside C++, during which Python handles no signals: SIGINT and SIGTERM
+    end this process at once, and its children end by :func:`watch_parent`."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

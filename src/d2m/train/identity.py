@@ -1,4 +1,4 @@
-"""Whether a run is finished, is what is asked for, and what it may share with the runs beside it."""
+"""Identity of a run: whether it is finished, matches the request, and what it may share with neighbouring runs."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from d2m.train.stage import STAGES, Stage
 
 @dataclass(frozen=True)
 class Company:
-    """The runs that a run is trained among.
+    """The neighbouring runs that a run is compared with or shares stages with.
 
     Attributes:
         beside: a folder of runs; if one of them finished the same training, this one is refused.
-        reuse: a folder of runs whose stages are taken where they are the same.
-        trial: of an Optuna sweep, which may give it up.
+        reuse: a folder of runs whose finished stages are reused if they are the same.
+        trial: of an Optuna sweep, which may stop the run early.
     """
 
     beside: Path | None = None
@@ -35,14 +35,14 @@ class Company:
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
-    """A config as mappings and lists, resolved."""
+    """A config as plain dicts and lists, interpolations resolved."""
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)
     return resolved  # type: ignore[no-any-return]
 
 
 def is_complete(run: RunFolder, cfg: DictConfig, stages: Sequence[Stage]) -> bool:
-    """Whether a command has nothing to add to a finished run: its stages are done, with this config, and so is the
-    bundle of this style mode."""
+    """Whether a command has nothing left to do in a run: its stages are done, with this config, and its bundle exists
+    in this style mode."""
     if not run.is_finished() or not all(run.is_done(s.name) for s in stages):
         return False
     before, now = run.config(), json.loads(json.dumps(plain(cfg)))
@@ -53,8 +53,8 @@ def is_complete(run: RunFolder, cfg: DictConfig, stages: Sequence[Stage]) -> boo
 
 
 def check_done_stages(cfg: DictConfig, run: RunFolder, corpus: Corpus) -> None:
-    """See that what is asked for is what the run's finished stages were trained with: nothing trains them again, and
-    the bundle would say what is not true.
+    """Check that the config matches what the run's finished stages were trained with: they are not trained again, so
+    the bundle would record wrong settings.
 
     Raises:
         D2MError: another setting of a finished stage, or another corpus.
@@ -79,10 +79,10 @@ def check_done_stages(cfg: DictConfig, run: RunFolder, corpus: Corpus) -> None:
 
 
 def check_not_trained(run: RunFolder, wanted: str, beside: Path) -> None:
-    """See that no finished run beside this one is the same training.
+    """Check that no finished run in a folder has done the same training.
 
     Raises:
-        D2MError: one is, and it is named.
+        D2MError: one has; the message names it.
     """
     twin = finished_twin(beside, wanted, but=run.path)
     if twin is not None:
@@ -90,8 +90,7 @@ def check_not_trained(run: RunFolder, wanted: str, beside: Path) -> None:
 
 
 def sign_stage(cfg: DictConfig, stage: Stage, run: RunFolder, corpus: Corpus, code: str) -> str | None:
-    """The signature of a stage that is trained next; None if it was begun under another one, or starts from files that
-    are not there."""
+    """The signature of the stage to be trained next; None if it was begun under another one or its start is missing."""
     starts = {s.name: path for s, path in starts_from(cfg, stage, run).items()}
     if given := cfg.continue_from.get(stage.name):
         starts = {f"continue_from.{stage.name}": Path(given)}

@@ -1,6 +1,6 @@
-"""Metrics that are right under DDP: torchmetrics shells that add up counts and moments over batches and ranks.
+"""Metrics that are correct under DDP: torchmetrics wrappers that accumulate counts and moments over batches and ranks.
 
-The numbers are those of :mod:`d2m.metrics`; what is here only accumulates.
+The formulas are in :mod:`d2m.metrics`; this module only accumulates.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from d2m.metrics.distances import Moments, frechet_of_gaussians
 
 
 class BalancedAccuracy(Metric):
-    """:func:`d2m.metrics.classification.balanced_accuracy` over all batches and ranks, in [0, 1]; nan before any."""
+    """:func:`d2m.metrics.classification.balanced_accuracy` over all batches and ranks, in [0, 1]; nan if there are
+    none."""
 
     higher_is_better = True
     counts: Tensor
@@ -34,8 +35,8 @@ class BalancedAccuracy(Metric):
 class FrechetDistance(Metric):
     """:func:`d2m.metrics.distances.frechet_distance` of two streams of features; at least 0, lower is better.
 
-    Holds a count, a sum (d,) and a sum of outer products (d, d) for each stream, in double precision, whatever the
-    number of samples.
+    Holds a count, a sum (d,) and a sum of outer products (d, d) for each stream, in double precision; memory does not
+    grow with the number of samples.
     """
 
     higher_is_better = False

@@ -1,4 +1,4 @@
-"""What the numbers of ``model.STAGE`` may be, seen before any stage is trained."""
+"""Ranges of the numbers in ``model.STAGE``, checked before any stage is trained."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _Rule = tuple[Callable[[float], bool], str]
 _SHARE: _Rule = (lambda v: 0 <= v <= 1, "a number from 0 to 1")
 _BELOW_ONE: _Rule = (lambda v: 0 <= v < 1, "a number of at least 0 and below 1")
 _AT_LEAST_ZERO: _Rule = (lambda v: v >= 0, "a number of at least 0")
-#: Key -> what its value may be; of a mapping, each of its values.
+#: Key -> the allowed range of its value, or of each value if it is a mapping.
 _RULES: dict[str, _Rule] = {
     "weights": _AT_LEAST_ZERO, "lr_unit_decoder": _AT_LEAST_ZERO, "lr_final": _SHARE, "foreign_start": _SHARE,
     "dropout": _BELOW_ONE, "label_smoothing": _BELOW_ONE, "feature_noise": _AT_LEAST_ZERO,
@@ -23,7 +23,7 @@ _RULES: dict[str, _Rule] = {
 
 
 def check_model(stage: str, model: Mapping[str, Any]) -> None:
-    """See that the numbers of a stage's model make sense.
+    """Check that the numbers of a stage's model are in range.
 
     Args:
         stage: its name. model: ``cfg.model[stage]``.
@@ -34,7 +34,7 @@ def check_model(stage: str, model: Mapping[str, Any]) -> None:
     for key, value in model.items():
         if key == "clip" and value is None:
             raise D2MError(f"model.{stage}.clip=null: give a number above 0; a very large one clips nothing")
-        if key == "augment":  # d2m.music.front_ends.augment knows its ranges
+        if key == "augment":  # checked by d2m.music.front_ends.augment
             continue
         is_right, words = _RULES.get(str(key), (math.isfinite, "a number"))
         for name, number in _numbers(f"model.{stage}.{key}", value):

@@ -1,4 +1,4 @@
-"""Movements of a whole corpus, encoded once: after stage 1 the movement encoder is frozen and units are not shifted."""
+"""Movements of the whole corpus, encoded once: the movement encoder is frozen after stage 1, and units not shifted."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from d2m.data.datamodule import DanceDataModule
 from d2m.nets.composition import Composition, CompositionNoise, RealUnits
 from d2m.train.steps import music_of
 
-#: A larger table is not made; batches are then encoded one by one.
+#: Largest table; beyond it, batches are encoded one by one.
 MAX_BYTES = 2**30
 _CHUNK = 512
 
 
 @torch.no_grad()
 def encode_movements(module: pl.LightningModule) -> Tensor | None:
-    """[mu, logvar] of every unit of the corpus that a stage trains on: (n, 2 z_mov) on the stage's device.
+    """[mu, logvar] of every unit of the stage's corpus: (n, 2 z_mov), on the stage's device.
 
-    None if the Trainer has no :class:`DanceDataModule`, or if the table would be larger than :data:`MAX_BYTES`. Chunks
-    do not depend on the batches, so that a resumed stage reads the same numbers.
+    None if the Trainer has no :class:`DanceDataModule`, or if the table would be larger than :data:`MAX_BYTES`. Units
+    are encoded in chunks that do not depend on the batches, so that a resumed stage gets the same numbers.
     """
     data: Any = getattr(module.trainer, "datamodule", None)
     net = module.net
@@ -46,10 +46,10 @@ def encode_movements(module: pl.LightningModule) -> Tensor | None:
 def read_batch(
     net: Composition, batch: dict[str, Tensor], noise: CompositionNoise, movements: Tensor | None
 ) -> RealUnits:
-    """What the frozen encoders say of a batch of sequences.
+    """The frozen encoders' outputs for a batch of sequences.
 
-    Its movements are looked up in ``movements``, the table of :func:`encode_movements`; if there is none, or the batch
-    does not name its units, they are encoded here.
+    Movements are looked up in ``movements``, the table of :func:`encode_movements`; without a table, or if the batch
+    has no unit indices, they are encoded here.
     """
     z_mov = None
     if movements is not None and "unit" in batch:

@@ -1,4 +1,4 @@
-"""What a sweeper optimises: the last stage's monitored value, or how the bundle's dances measure."""
+"""A sweep's objective: the last stage's monitored value, or an evaluation of the bundle's dances."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from d2m.core.errors import D2MError
 from d2m.reports.runs.read import EVALUATED
 from d2m.train.stage import STAGES, in_order
 
-#: Of the validation songs, which is where choices are made: so many of each genre, so many dances to each.
+#: Validation songs per genre, and dances per song; model selection must not use the test songs.
 SONGS_PER_GENRE, DRAWS = 4, 1
 
 
 def check_objective(cfg: DictConfig) -> None:
-    """See that the run will have what it is asked for.
+    """Check that the run will be able to compute its objective.
 
     Raises:
-        D2MError: an unknown objective, or one that needs a bundle where no stage that dances is trained.
+        D2MError: an unknown objective, or one that needs a bundle although no stage that dances is trained.
     """
     if cfg.objective not in (None, EVALUATED):
         raise D2MError(f"objective={cfg.objective}: choose null (the last stage's monitored value) or {EVALUATED}")
@@ -31,10 +31,10 @@ def check_objective(cfg: DictConfig) -> None:
 
 
 def objective(cfg: DictConfig, run: RunFolder) -> float | None:
-    """The value to optimise of a finished run; None if it was never validated.
+    """The objective of a finished run; None if it was never validated.
 
-    For :data:`EVALUATED` in [0, 1], to be maximised: :func:`d2m.metrics.edit_axes.objective` on validation songs, with
-    all that was measured in ``RUN/evaluation``.
+    For :data:`EVALUATED` it is :func:`d2m.metrics.edit_axes.objective` on validation songs, in [0, 1], to be maximised;
+    all measurements are written to ``RUN/evaluation``.
     """
     if cfg.objective is None:
         stage = in_order(list(cfg.stages))[-1]

@@ -1,4 +1,4 @@
-"""Optimisers from plain mappings, and the schedule of their rates."""
+"""Optimisers from plain mappings, and their learning rate schedule."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hydra.utils import get_class
 
 from d2m.core.errors import D2MError
 
-#: The paper's, and the style stages'; conf/model/*.yaml says its own.
+#: Defaults: the paper's, and that of the style stages; conf/model/*.yaml overrides them.
 ADAM = {"_target_": "torch.optim.Adam", "lr": 2e-4, "fused": True}
 ADAMW = {"_target_": "torch.optim.AdamW", "lr": 1e-3, "weight_decay": 1e-2, "fused": True}
 
@@ -23,11 +23,11 @@ _ONE_OF = "not an optimizer; give a class of torch.optim, such as torch.optim.Ad
 def build_optimizer(options: Mapping[str, Any], parameters: Iterable[Any]) -> torch.optim.Optimizer:
     """The optimiser that ``_target_`` names, with the other entries as its arguments.
 
-    A plain mapping and no object, so that it is an hparam of a checkpoint that loads with ``weights_only=True``.
+    Options are a plain mapping, so that checkpoints that hold them as an hparam load with ``weights_only=True``.
 
     Args:
         options: ``_target_`` (a dotted class name) and arguments, e.g. :data:`ADAM`.
-        parameters: tensors, or groups that may have rates of their own.
+        parameters: tensors, or groups, which may have their own learning rates.
 
     Raises:
         D2MError: no such class, or arguments that it does not take.
@@ -56,20 +56,20 @@ def _near(target: str) -> str:
 def cosine_decay(
     module: pl.LightningModule, optimizers: Sequence[torch.optim.Optimizer], final: float, names: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """One scheduler per optimizer: its rates fall along a half cosine to ``final`` times what they were.
+    """One scheduler per optimizer: its learning rates fall along half a cosine to ``final`` times their initial values.
 
-    For Lightning's ``configure_optimizers``. Counted in batches; manual optimisation calls
-    :func:`step_schedulers`.
+    For Lightning's ``configure_optimizers``. Steps are batches; under manual optimisation call :func:`step_schedulers`.
 
     Args:
-        final: the share of a rate that it falls to.
-        names: of the optimizers' rates in the logs; of one with named groups ("name" in the group) only the prefix.
+        final: final learning rate as a share of the initial one.
+        names: of the learning rates in the logs, one per optimizer; a prefix if its groups have names ("name" in the
+            group).
     """
 
     def factor(batch: int) -> float:
         if batch == 0:
-            # Asked while the optimizers are made. The number of batches would make Lightning set up the loader, before
-            # it has a checkpoint's place in the epoch to give to it.
+            # Called while the optimizers are built. Asking for the number of batches would make Lightning set up the
+            # loader before it knows a checkpoint's position in the epoch.
             return 1.0
         batches = max(1, round(float(module.trainer.estimated_stepping_batches)))
         return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(batch, batches) / batches))
@@ -79,10 +79,10 @@ def cosine_decay(
 
 
 def step_schedulers(module: pl.LightningModule) -> None:
-    """One batch further, under manual optimisation; rates of an optimizer that never steps stay where they are."""
+    """Advance the schedules by one batch under manual optimisation, except those of optimizers that never step."""
     schedulers = module.lr_schedulers()
     for scheduler in schedulers if isinstance(schedulers, list) else [schedulers] if schedulers else []:
         groups = scheduler.optimizer.param_groups
-        # Not its state: plain SGD has none.
+        # Gradients rather than optimizer state: plain SGD has none.
         if any(p.grad is not None for group in groups for p in group["params"]):
             scheduler.step()  # type: ignore[call-arg]

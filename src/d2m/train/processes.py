@@ -1,8 +1,8 @@
-"""Several processes that train one stage: how their gradients become the batch's, and what happens when one dies.
+"""Training a stage in several processes: averaging their gradients, and handling the death of one of them.
 
-The module is not wrapped. Gradients are averaged in one piece right before they are clipped, whatever the number of
-updates a batch has and whichever networks each touches: DistributedDataParallel would have to search the graph of every
-update for parameters that it does not use (docs/adr/0075-one-batch-for-all-processes.md).
+The module is not wrapped. Gradients are averaged all at once just before clipping, for any number of updates per batch
+and any subset of networks: DistributedDataParallel would have to search every update's graph for unused parameters
+(docs/adr/0075-one-batch-for-all-processes.md).
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from torch import Tensor, nn
 
 from d2m.train.early import LOOK_SECONDS, PARENT, ended_at_once, watch_parent
 
-#: How long a process may take to end by itself when another has.
+#: How long a process may take to end by itself after another one failed.
 GRACE_SECONDS = 40.0
-#: How long a process may live whose run has failed in the first process: those that talk to it end by themselves.
+#: How long a process may outlive a failed first process; those that communicate with it end by themselves.
 ALONE_SECONDS = 10.0
-#: Set when no process of this run is needed any more. Below, the processes that Lightning's launcher started.
+#: Set when the run no longer needs its processes. Below: the processes started by Lightning's launcher.
 _TRAINED = threading.Event()
 _STARTED: list[subprocess.Popen[Any]] = []
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Average over the processes, in place, the gradients of those that have one; all processes have the same ones."""
+    """Average the gradients over the processes, in place. The same parameters must have gradients in all processes."""
     if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
         return
     grads = [p.grad for p in parameters if p.grad is not None]
@@ -47,17 +47,17 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 
 class Together(DDPStrategy):
-    """DDP without the wrapper: see :func:`average_gradients`, which manual optimisation calls itself."""
+    """DDP without the module wrapper; manual optimisation calls :func:`average_gradients` itself."""
 
     def configure_ddp(self) -> None:
-        """All processes begin with the weights of the first."""
+        """Broadcast the first process's weights to all."""
         assert isinstance(self.model, nn.Module)
         with torch.no_grad():
             for x in (*self.model.parameters(), *self.model.buffers()):
                 torch.distributed.broadcast(x, src=0)
 
     def optimizer_step(self, optimizer: Any, closure: Callable[[], Any], model: Any = None, **kwargs: Any) -> Any:
-        """With averaged gradients, which are clipped afterwards."""
+        """Step with averaged gradients, which are clipped after averaging."""
         assert self.lightning_module is not None
         if not self.lightning_module.automatic_optimization:
             return super().optimizer_step(optimizer, closure, model, **kwargs)
@@ -70,7 +70,8 @@ class Together(DDPStrategy):
         return super().optimizer_step(optimizer, averaged, model, **kwargs)
 
     def reduce(self, tensor: Any, group: Any = None, reduce_op: Any = "mean") -> Any:
-        """As the base class, which truncates the mean of whole numbers, such as rows that losses are weighted by."""
+        """As the base class, but integers (such as row counts that weight the losses) get an exact mean: it truncates
+        them."""
         if isinstance(tensor, Tensor) and not tensor.is_floating_point():
             tensor = tensor.float()
         return super().reduce(tensor, group, reduce_op)
@@ -88,19 +89,19 @@ class Together(DDPStrategy):
 
 
 def use_together() -> None:
-    """Let ``trainer.strategy=ddp``, and several devices without a strategy, mean :class:`Together`."""
+    """Make :class:`Together` the strategy for ``trainer.strategy=ddp`` and for several devices without a strategy."""
     for name, method in (("ddp", "popen"), ("ddp_spawn", "spawn"), ("ddp_fork", "fork"), ("ddp_notebook", "fork")):
         StrategyRegistry.register(name, Together, Together.__doc__, override=True, start_method=method)
 
 
 def trained() -> None:
-    """Training is over: what becomes of the other processes is no longer this one's business."""
+    """Training is over: from now on the death of other processes does not end this one."""
     _TRAINED.set()
 
 
 @contextmanager
 def no_process_left() -> Iterator[None]:
-    """If the block raises, the processes that were started in it end too: a sweep goes on in this one."""
+    """If the block raises, end the processes that were started in it: a sweep continues in this process."""
     try:
         yield
     except BaseException:
@@ -115,7 +116,7 @@ def no_process_left() -> Iterator[None]:
 
 
 def lost(error: BaseException) -> bool:
-    """Whether an exception says that another process is gone or does not answer."""
+    """Whether an exception means that another process died or does not respond."""
     text = str(error)
     return isinstance(error, RuntimeError) and (
         isinstance(error, torch.distributed.DistError) or "gloo" in text or "Connection reset by peer" in text
@@ -123,7 +124,7 @@ def lost(error: BaseException) -> bool:
 
 
 class _Launcher(_SubprocessScriptLauncher):
-    """Lightning's kills this process too, without a word, when one that it started has failed."""
+    """Lightning's launcher, which would silently kill this process too when one of its children fails."""
 
     def launch(self, function: Callable[..., Any], *args: Any, trainer: Any = None, **kwargs: Any) -> Any:
         if self.cluster_environment.creates_processes_externally:
@@ -137,14 +138,14 @@ class _Launcher(_SubprocessScriptLauncher):
         _TRAINED.clear()
         _STARTED.extend(self.procs)
         _Children(self.procs).start()
-        # What is set once the processes are there: the threads of each.
+        # Set when the processes are started: the number of threads of each.
         return super().launch(function, *args, trainer=trainer, **kwargs)
 
 
 class _Children(threading.Thread):
     """Ends this process and its children, with one line, when one of them has failed.
 
-    After a while: whoever talks to a process that is gone usually hears of it, and ends with a better line.
+    It waits first: processes that communicate with a dead one usually fail by themselves, with a better message.
     """
 
     def __init__(self, children: Sequence[subprocess.Popen[Any]]) -> None:

@@ -25,11 +25,11 @@ from d2m.nets.sizes import Sizes, sizes_in
 from d2m.train.modules.motion_style import read_motion_style
 from d2m.train.stage import MOTION_STYLE, STAGES, Stage
 
-#: A unit that moves less than this share of the stillest percentile of real units counts as frozen.
+#: A unit counts as frozen if its motion is below this share of the real units' first percentile.
 MOTION_SHARE = 0.5
 MOTION_PERCENTILE = 1.0
 MAX_DRAWS = 8
-#: Style mode -> what the model card says of it.
+#: Style mode -> its description in the model card.
 _STYLES: dict[StyleMode, str] = {
     "local": "one per segment of 96 frames, from the 6.4 s around it",
     "windows": "one per song, the mean over its 2 s windows",
@@ -38,7 +38,7 @@ _STYLES: dict[StyleMode, str] = {
 
 
 def motion_threshold(corpus: Corpus, normalizer: Normalizer) -> float:
-    """The redraw threshold relative to the data; the reference's constant, 50, is 0.44 of its real units' motion."""
+    """The redraw threshold, relative to the data; the reference's constant, 50, is 0.44 of its real units' motion."""
     train = corpus.units_in("train")
     train = train[:: max(1, len(train) // 20000)]
     real = torch.from_numpy(normalizer.normalize_poses(np.asarray(corpus.units[train])))
@@ -56,7 +56,7 @@ def read_composition(checkpoint: Path) -> tuple[Composition, dict[str, Any]]:
 
 @torch.no_grad()
 def motion_style_accuracy(net: MotionStyle, corpus: Corpus, normalizer: Normalizer) -> dict[str, float]:
-    """Balanced accuracies on the units of the validation and test splits; no weight was fitted on them.
+    """Balanced accuracies on the units of the validation and test splits, on which no weights were fitted.
 
     Returns:
         "balanced_accuracy" (the judge, single units), "balanced_accuracy_songs" (the judge's mean vote over a
@@ -89,7 +89,7 @@ def motion_style_accuracy(net: MotionStyle, corpus: Corpus, normalizer: Normaliz
 
 
 def write_release(cfg: DictConfig, run: RunFolder, corpus_dir: Path, stage: Stage) -> Path:
-    """``<run>/bundle`` from the last checkpoint of ``stage``, one that dances."""
+    """Write ``<run>/bundle`` from the last checkpoint of ``stage``, which must be a stage that dances."""
     corpus = Corpus.open(corpus_dir)
     normalizer, style_mode = corpus.normalizer, check_style_mode(cfg.style_mode)
     net, _ = read_composition(run.checkpoint(stage.name))
@@ -135,7 +135,7 @@ def write_release(cfg: DictConfig, run: RunFolder, corpus_dir: Path, stage: Stag
 
 
 def stages_of(cfg: DictConfig, run: RunFolder) -> dict[str, Any]:
-    """What the bundle says of every stage: those trained here, and the checkpoints given instead of training one."""
+    """The bundle's record of every stage: those trained here, and the checkpoints given in place of a stage."""
     told: dict[str, Any] = {}
     for name in STAGES:
         given, last, done = cfg.init_from.get(name), run.checkpoint(name), run.done(name)
@@ -155,7 +155,7 @@ def model_card(
     style_mode: StyleMode,
     motion_config: dict[str, Any] | None = None,
 ) -> str:
-    """CARD.md: what the model is, what it was trained on, what not to conclude from it."""
+    """CARD.md: what the model is, its training data, and what must not be concluded from it."""
     counts = {s: len(corpus.recordings_in(s)) for s in ("train", "val", "test")}
     held_out = (motion_config or {}).get("motion_style", {}).get("held_out")
     judge = "- Motion classifier: none (stage motion_style was not trained)"

@@ -1,4 +1,4 @@
-"""What a command asks of the curriculum, checked before anything is trained: stages, starts, Trainer options."""
+"""Checks of a training request before anything is trained: stages, starting checkpoints, Trainer options."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from d2m.train.trainer_options import check_options
 
 
 def start_checkpoint(cfg: DictConfig, stage: Stage, run: RunFolder) -> Path | None:
-    """What a stage resumes from, optimizers included: its own newest whole checkpoint, else ``continue_from``, else
-    None. If none of its own is whole, the last one, which whoever reads it refuses."""
+    """The checkpoint a stage resumes from, with optimizer states: its own newest intact one, else ``continue_from``,
+    else None. If all of its own are damaged, its last one, which is refused when it is read."""
     last = newest_whole(run.checkpoint(stage.name))
     if last.exists():
         return last
@@ -52,13 +52,13 @@ def starts_from(cfg: DictConfig, stage: Stage, run: RunFolder) -> dict[Stage, Pa
 def check_request(cfg: DictConfig, run: RunFolder) -> list[Stage]:
     """The stages to train, in order.
 
-    A stage in ``init_from`` is not trained: the given checkpoint stands for it. Nor is one that would then feed
-    nothing: with ``init_from.mm_gan`` or ``continue_from.mm_gan`` no stage starts from du_vae any more. One printed
-    line says so.
+    A stage in ``init_from`` is not trained: the given checkpoint replaces it. Nor is a stage trained that no remaining
+    stage starts from: with ``init_from.mm_gan`` or ``continue_from.mm_gan``, du_vae is skipped. One printed line lists
+    the skipped stages.
 
     Raises:
-        D2MError: an unknown stage, one whose start is neither trained here nor given, a file that is not there, two
-            starts for one stage, nothing left to train; an invalid seed, style mode or length of training.
+        D2MError: an unknown stage; one whose start is neither trained here nor given; a missing file; two starts for
+            one stage; nothing left to train; an invalid seed, style mode or training length.
     """
     check_seed(cfg.seed)
     check_style_mode(cfg.style_mode)
@@ -84,7 +84,7 @@ def check_request(cfg: DictConfig, run: RunFolder) -> list[Stage]:
             )
         _check_file(cfg, "continue_from", name)
     kept = [s for s in asked if s.name not in replaced]
-    # Last stage first: what a dropped stage alone would have started from is dropped as well.
+    # Last stage first: stages that only dropped stages would start from are dropped as well.
     for stage in reversed(asked):
         fed = [s for s in asked if stage.name in s.warm_starts]
         feeds = any(s in kept and s.name not in continued for s in fed)
@@ -152,10 +152,10 @@ def _check_fit(cfg: DictConfig, stage: Stage) -> None:
 
 
 def check_front_end(cfg: DictConfig, corpus: Corpus, stages: Sequence[Stage]) -> None:
-    """See that a corpus prepared elsewhere has the features that are asked for, and that they can be augmented.
+    """Check that a given corpus has the features that the config asks for, and that they can be augmented.
 
     Raises:
-        D2MError: it has others; or they cannot.
+        D2MError: other features, or an augmentation that they do not support.
     """
     wanted = cfg.data.get("front_end")
     if cfg.data.name == "corpus" and wanted not in (None, corpus.front_end):
@@ -172,15 +172,15 @@ def check_front_end(cfg: DictConfig, corpus: Corpus, stages: Sequence[Stage]) ->
             check_augment(front_end(corpus.front_end), dict(cfg.model[name].augment))
         except D2MError as e:
             off = " ".join(f"model.{n}.augment=null" for n in augmented)
-            raise D2MError(f"model.{name}: {e}; or give {off}") from e
+            raise D2MError(f"model.{name}: {e}: give {off}") from e
 
 
 def check_space(run: RunFolder, parameters: int) -> None:
-    """See that the disk can hold the checkpoints of the stages to train.
+    """Check that the disk can hold the checkpoints of the stages to train.
 
     Args:
-        parameters: of all stages together. A checkpoint holds each in float32, with Adam's two moments; a stage keeps
-            three (last, the one before, best) while it writes a fourth.
+        parameters: total number over all stages. A checkpoint holds each in float32, with Adam's two moments; a stage
+            keeps three checkpoints (last, before, best) while writing a fourth.
 
     Raises:
         D2MError: it cannot.
@@ -195,20 +195,20 @@ def check_space(run: RunFolder, parameters: int) -> None:
 
 
 def check_strategy(strategy: str) -> None:
-    """See that every stage takes a strategy.
+    """Check that all stages support a strategy.
 
     Raises:
-        D2MError: it splits the optimizer, of which stages have several.
+        D2MError: it shards the optimizer; it cannot do so with the several optimizers of a stage.
     """
     if strategy not in ("auto", "single_device", "ddp", "ddp_spawn", "ddp_fork", "ddp_notebook"):
         raise D2MError(f"trainer.strategy={strategy}: stages have several optimizers; use auto or ddp")
 
 
 def check_processes(trainer: pl.Trainer, stage: Stage, batch_size: int) -> None:
-    """See that a stage's batches can be shared among the Trainer's processes; warn of more than there are cores.
+    """Check that a stage's batches can be divided among the Trainer's processes; warn if there are more than cores.
 
     Raises:
-        D2MError: they do not divide; or validation is limited to a share, which no process could tell.
+        D2MError: they cannot; or validation is limited to a share of its batches, which several processes cannot do.
     """
     n = trainer.world_size
     if batch_size % n:
@@ -232,13 +232,13 @@ def _warn_of_cores(processes: int, cores: int) -> None:
 
 
 def check_trainer(trainer: pl.Trainer, module: pl.LightningModule, stage: Stage, n_batches: int | None = None) -> None:
-    """See that a stage takes the Trainer's options.
+    """Check that a stage supports the Trainer's options.
 
     Args:
-        n_batches: of an epoch, if the config says so.
+        n_batches: per epoch, if the config gives it.
 
     Raises:
-        D2MError: options that its updates ignore, or that Lightning would refuse when the stage begins.
+        D2MError: options that its updates would ignore, or that Lightning would refuse when the stage begins.
     """
     if trainer.gradient_clip_val and "clip" in module.hparams:
         raise D2MError(

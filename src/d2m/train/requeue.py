@@ -1,8 +1,8 @@
-"""Jobs of SLURM that have to go, because they are pre-empted or their time is nearly up: queued again, to go on.
+"""Requeueing of SLURM jobs that are pre-empted or about to reach their time limit, so that the run continues later.
 
-One party may own this. Lightning would write a checkpoint of its own, from within a signal handler, and requeue;
-submitit would requeue at once. Here training ends first, at a batch, with the checkpoint and the run.json that every
-signal leaves; then submitit requeues, if it started the job, because it counts how often; else we do.
+Only one party may do this. Lightning would write its own checkpoint from within a signal handler, and requeue; submitit
+would requeue at once. Here training first ends after a batch, with a checkpoint and run.json as after any signal. Then
+submitit requeues if it started the job, because it counts the attempts; otherwise this module does.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from d2m.bundle.passport import slurm_job
 from d2m.core.machine import is_rank_zero
 from d2m.train.early import SIGNALS, waiting
 
-#: How long SLURM may take to answer.
+#: Timeout of SLURM's commands.
 _ANSWER_SECONDS = 30
 
 
 class Cut(SystemExit):
-    """A run was ended by a signal: exit code 128 + its number, as shells have it. Nothing after the stage is done.
+    """A run was ended by a signal: exit code 128 + its number, as in shells. Nothing after the current stage is run.
 
     Args:
         number: of the signal.
-        requeue: the job is to be queued again.
+        requeue: the job is to be requeued.
     """
 
     def __init__(self, number: int, requeue: bool = False) -> None:
         super().__init__(128 + number)
         self.number, self.requeue = number, requeue
-        #: What run.json says.
+        #: The run's state in run.json.
         self.state = "requeued" if requeue else "killed"
 
 
 def cluster_environment() -> list[SLURMEnvironment]:
-    """Lightning's view of a job of SLURM, without its own checkpoints (hpc_ckpt) and requeueing; else none."""
+    """Lightning's plugin for a SLURM job, without its own checkpoints (hpc_ckpt) and requeueing; [] outside a job."""
     if slurm_job() is None or not SLURMEnvironment.detect():
         return []
     return [SLURMEnvironment(auto_requeue=False)]
@@ -58,7 +58,7 @@ def _scontrol(*words: str) -> str:
 
 
 def is_preempted() -> bool:
-    """Whether SLURM wants this job's place for another one. SIGTERM alone does not say: ``scancel`` sends it too."""
+    """Whether SLURM is pre-empting this job. SIGTERM alone does not tell: ``scancel`` sends it too."""
     job = slurm_job()
     try:
         told = "" if job is None else _scontrol("show", "job", "-o", job)
@@ -69,13 +69,13 @@ def is_preempted() -> bool:
 
 
 def end_by(number: int) -> Cut:
-    """The end of a run by a signal, which in a job of SLURM may mean that it is to be queued again."""
+    """The exception that ends a run after a signal; in a SLURM job it may ask for requeueing."""
     asked = number in SIGNALS and slurm_job() is not None
     return Cut(number, asked or (number == signal.SIGTERM and is_rank_zero() and is_preempted()))
 
 
 def heed() -> None:
-    """Inside :class:`Requeue`: end the run if a signal came while its libraries were loaded.
+    """Inside :class:`Requeue`: end the run if a signal arrived while libraries were loading.
 
     Raises:
         Cut: one did.
@@ -86,7 +86,7 @@ def heed() -> None:
 
 
 class Requeue:
-    """Around a run: if a :class:`Cut` that asks for it comes out, the job is queued again, last of all.
+    """Context around a run: if it ends with a :class:`Cut` that asks for it, requeue the job as the very last step.
 
     Outside SLURM it does nothing.
     """
@@ -94,7 +94,7 @@ class Requeue:
     def __enter__(self) -> Requeue:
         self._before: dict[int, Any] = {}
         if slurm_job() is not None and threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:  # also between stages; within one Signals ends it at a batch
+            for number in SIGNALS:  # between stages; within a stage, Signals ends it after a batch
                 self._before[number] = signal.signal(number, self._told)
         return self
 
@@ -107,11 +107,11 @@ class Requeue:
         if not isinstance(error, Cut) or not error.requeue:
             return
         if not is_rank_zero():
-            time.sleep(_ANSWER_SECONDS)  # a task that fails can end the others before they have asked
+            time.sleep(_ANSWER_SECONDS)  # a failing task can end the others before they have asked
             return
         submitit = self._before.get(signal.SIGUSR2)
         if os.environ.get("SUBMITIT_EXECUTOR") == "slurm" and callable(submitit):
-            submitit(signal.SIGUSR2, None)  # raises: SystemExit, or that it was asked too often
+            submitit(signal.SIGUSR2, None)  # raises: SystemExit, or an error after too many requeues
         job = slurm_job()
         try:
             _scontrol("requeue", str(job))

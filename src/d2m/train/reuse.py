@@ -1,4 +1,4 @@
-"""Stages that a run shares with another one are trained once: the second run takes the first one's checkpoint."""
+"""Reuse of stages: a stage that two runs share is trained once, and the second run takes the first one's checkpoint."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from d2m.bundle.signature import runs_below
 from d2m.core.errors import D2MError
 from d2m.core.files import atomic_path, sha256, write_json
 
-#: Beside the runs: a lock for each stage that is being trained.
+#: Folder beside the runs, with a lock for each stage in training.
 _LOCKS = ".reuse"
 
 
 @contextmanager
 def shared(run: RunFolder, stage: str, wanted: str | None, beside: Path | None) -> Iterator[Path | None]:
-    """Take a stage from another run, if one has trained it; else hold it for the block, in which this run trains it.
+    """Take a stage from another run if one has trained it; else lock it for the block, in which this run trains it.
 
-    Of several runs that need the same stage the first one trains it and the others wait, with a line that says so.
-    A stage that this run has begun already is trained here to its end.
+    If several runs need the same stage, the first trains it and the others wait, after printing a line. A stage that
+    this run has already begun is trained to its end here.
 
     Args:
         wanted: the stage's signature; None if it has none.
-        beside: the folder of runs to look through; None reuses nothing.
+        beside: the folder of runs to search; None: no reuse.
 
     Yields:
-        the run that it was taken from, or None.
+        the run that the stage was taken from, or None.
     """
     if beside is None or wanted is None:
         yield None
@@ -49,7 +49,7 @@ def shared(run: RunFolder, stage: str, wanted: str | None, beside: Path | None) 
 
 
 def _lock(path: Path, stage: str) -> FileLock | None:
-    """Held; None if the folder or its file system has no locks: then several runs may train the same."""
+    """The lock, acquired; None if the file system supports no locks: then several runs may train the same stage."""
     lock = FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,9 +64,9 @@ def _lock(path: Path, stage: str) -> FileLock | None:
 
 
 def _trained(run: RunFolder, stage: str, wanted: str, beside: Path) -> RunFolder | None:
-    """A run, other than this one, whose stage has the signature and whose checkpoint is what it was."""
+    """Another run that has finished the stage with this signature and whose checkpoint is unchanged."""
     for other in runs_below(beside):
-        with suppress(D2MError, OSError):  # a run whose files cannot be read lends nothing
+        with suppress(D2MError, OSError):  # runs with unreadable files are skipped
             done = other.done(stage)
             same = other.path.resolve() != run.path.resolve() and done.get("signature") == wanted
             if same and sha256(other.checkpoint(stage)) == done.get("checkpoint_sha256"):
@@ -75,9 +75,9 @@ def _trained(run: RunFolder, stage: str, wanted: str, beside: Path) -> RunFolder
 
 
 def _take(lender: RunFolder, run: RunFolder, stage: str) -> None:
-    """Checkpoint, curves and lineage; done.json last, which says where they are from.
+    """Copy checkpoint, curves and lineage; last done.json, which records their origin.
 
-    The checkpoint is one file with two names where the disk allows it: checkpoints are replaced, never written to.
+    The checkpoint is a hard link if possible, which is safe: checkpoints are replaced, never modified.
 
     Raises:
         D2MError: the folder cannot be written.

@@ -1,4 +1,4 @@
-"""The stages of the curriculum, each said once: what it holds, starts from, sees and is judged by."""
+"""Definitions of the curriculum's stages: their networks, warm starts, training items and monitored metrics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from d2m.core.errors import D2MError
 
-if TYPE_CHECKING:  # d2m runs asks what a stage is judged by, and need not wait for torch
+if TYPE_CHECKING:  # d2m runs reads the monitors, without waiting for torch
     from d2m.data.sampling import Kind
 
 
@@ -17,13 +17,13 @@ class Stage:
     """One stage; its name is its key under ``model`` and ``fit`` in the config and its folder under ``checkpoints``.
 
     Attributes:
-        items: what its batches are made of, see :mod:`d2m.data.sampling`.
+        items: kind of the items in its batches, see :mod:`d2m.data.sampling`.
         networks: dotted names within its LightningModule.
-        monitor, mode: what "best" means, and what a sweep optimises. The curriculum continues from "last": a GAN has no
-            meaningful best.
+        monitor, mode: define the "best" checkpoint, and what a sweep optimises. The curriculum continues from "last": a
+            GAN has no meaningful best.
         warm_starts: stage -> {network here: network there}.
         knows_genres: its networks are sized and labelled by the corpus's genres (``n_genres``).
-        dances: its ``net`` is a Composition: it can be danced with while it trains, and released as a bundle.
+        dances: its ``net`` is a Composition, which can generate dances during training and be released as a bundle.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Stage:
 
     @property
     def hears(self) -> bool:
-        """Whether it holds the music style network."""
+        """Whether it contains the music style network."""
         return self.name == "music_style" or "net.music_style" in self.networks
 
 
@@ -48,7 +48,7 @@ _COMPOSITION = (
 
 DU_VAE = Stage("du_vae", "unit_pairs", _UNITS, "val/recon", "min", knows_genres=False)
 MUSIC_STYLE = Stage("music_style", "songs", ("net",), "val/accuracy", "max")
-#: Optional: a genre classifier of motion, which guides and judges edits.
+#: Optional: genre classifiers of motion that guide and judge edits.
 MOTION_STYLE = Stage("motion_style", "units", ("net",), "val/balanced_accuracy", "max")
 MM_GAN = Stage(
     "mm_gan", "sequences", (*_COMPOSITION, "movement_discriminator", "dance_discriminator"), "val/recon", "min",
@@ -60,7 +60,7 @@ GENERATOR = Stage(
     warm_starts={MM_GAN.name: {n: n for n in _COMPOSITION}}, dances=True,
 )  # fmt: skip
 
-#: By name, in the order in which they are trained: the motion classifier before what it may judge.
+#: By name, in training order: the motion classifier before the stages whose dances it may judge.
 STAGES: dict[str, Stage] = {s.name: s for s in (DU_VAE, MUSIC_STYLE, MOTION_STYLE, MM_GAN, GENERATOR)}
 
 #: Stage -> its monitored metric, and "min" or "max".
@@ -68,7 +68,7 @@ MONITORS: dict[str, tuple[str, str]] = {s.name: (s.monitor, s.mode) for s in STA
 
 
 def in_order(names: Iterable[str]) -> list[Stage]:
-    """The named stages in the order in which they are trained.
+    """The named stages in training order.
 
     Raises:
         D2MError: an unknown name, or none at all.

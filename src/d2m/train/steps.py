@@ -1,4 +1,4 @@
-"""What the training steps of the stages share: seeded noise, frozen networks, clipping, gradients' norms."""
+"""Helpers shared by the stages' training steps: seeded noise, frozen networks, gradient clipping and norms."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from torch import Tensor, nn
 
 from d2m.nets.rows import ALONE, Rows
 
-#: Training, validation and test draw from streams that never meet.
+#: Separate noise streams for training, validation and prediction.
 _STREAMS = {"train": 0, "val": 1, "predict": 2}
-#: noise=...: where it is drawn. On the CPU a seed means the same noise on every machine.
+#: Choices of noise=..., the device on which noise is drawn. On the CPU a seed gives the same noise on every machine.
 NOISE = ("cpu", "device")
 
 
 class Noise(Protocol):
-    """A named tuple of a batch's draws."""
+    """A named tuple of a batch's noise tensors."""
 
     def __iter__(self) -> Iterator[Tensor]: ...
     def rows(self, own: slice, n: int) -> Any:
-        """Those of some of the batch's ``n`` rows."""
+        """The noise of this process's share of the batch's ``n`` rows."""
 
 
 N = TypeVar("N", bound=Noise)
 
 
 def rows_of(module: pl.LightningModule, stream: str) -> Rows:
-    """This process's rows of a batch. Training shares batches among the processes; validation deals them out whole."""
+    """This process's rows of a batch. In training every batch is split among the processes; in validation each process
+    gets whole batches."""
     trainer = getattr(module, "_trainer", None)
     return ALONE if stream != "train" or trainer is None else Rows(trainer.global_rank, trainer.world_size)
 
@@ -39,13 +40,12 @@ def rows_of(module: pl.LightningModule, stream: str) -> Rows:
 def step_generator(module: pl.LightningModule, stream: str, batch: int, seed: int) -> torch.Generator:
     """The generator of one batch, a function of (seed, stream, epoch, batch).
 
-    So a resumed epoch equals an undisturbed one, and two processes draw what one draws.
-
-    Validation is the same at every epoch, so that its curve shows the model and not the noise. In prediction, whose
-    batches anybody may deal out, the rank counts too.
+    Hence a resumed epoch equals an uninterrupted one, and several processes draw the same noise as one. Validation
+    ignores the epoch, so that its curve shows the model and not the noise. In prediction, which has no batches common
+    to all processes, the rank is part of the key.
 
     Args:
-        batch: its number in the epoch, of validation in the pass.
+        batch: its number in the epoch, or in the validation pass.
     """
     epoch = module.current_epoch if stream == "train" else 0
     key = (_STREAMS[stream], epoch, batch, module.global_rank if stream == "predict" else 0)
@@ -57,11 +57,11 @@ def step_generator(module: pl.LightningModule, stream: str, batch: int, seed: in
 def draw_noise(
     module: pl.LightningModule, draw: Callable[[Tensor, torch.Generator], N], like: Tensor, stream: str, batch: int
 ) -> N:
-    """This process's rows of the noise of a whole batch.
+    """Draw the noise of a whole batch and return this process's rows of it.
 
     Args:
-        draw: of the noise for a batch like a tensor (n, ...), from a generator.
-        like: (b, ...) this process's rows; what is drawn comes to its device.
+        draw: called with a tensor (n, ...) of the whole batch's shape and a generator, draws the noise.
+        like: (b, ...) this process's rows; the noise is moved to their device.
         batch: as of :func:`step_generator`.
     """
     generator = step_generator(module, stream, batch, module.hparams["seed"])
@@ -70,26 +70,27 @@ def draw_noise(
         return draw(like, generator)
     n = rows.world * len(like)
     whole = torch.empty(1, dtype=like.dtype, device=generator.device).expand(n, *like.shape[1:])
-    # Chosen before they are moved: the other rows are most of it.
+    # Selected before the transfer: the other rows are most of the noise.
     own: Any = draw(whole, generator).rows(rows.own(n), n)
     return own._make(x.to(like.device) for x in own)  # type: ignore[no-any-return]
 
 
 def val_number(batch: dict[str, Any], batch_idx: int) -> tuple[int, bool]:
-    """A validation batch's number in the pass, and whether it counts: a process that has none left repeats one."""
+    """A validation batch's number in the pass, and whether it counts: a process without batches left repeats one."""
     number = batch.get("number", batch_idx)
     return (batch_idx, False) if number is None else (int(number), True)
 
 
 def total_batches(module: pl.LightningModule) -> int:
-    """Of the whole stage. Lightning's ``estimated_stepping_batches`` counts fewer if gradients are accumulated."""
+    """Number of batches of the whole stage. Lightning's ``estimated_stepping_batches`` is smaller under
+    accumulation."""
     trainer = module.trainer
     return int(trainer.num_training_batches) * max(1, int(trainer.max_epochs or 1))
 
 
 @contextmanager
 def frozen(*modules: nn.Module) -> Iterator[None]:
-    """No gradients for these modules' parameters inside the block; what was trainable before is trainable after."""
+    """Context without gradients for these modules' parameters; restores their ``requires_grad`` afterwards."""
     held = [p for m in modules for p in m.parameters() if p.requires_grad]
     for p in held:
         p.requires_grad_(False)
@@ -101,9 +102,9 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
 
 
 def clip_each(networks: Iterable[nn.Module], max_norm: float) -> Tensor:
-    """Clip every network's gradient at ``max_norm`` on its own; returns the norms before clipping (n,).
+    """Clip each network's gradient separately at ``max_norm``; returns the norms before clipping (n,).
 
-    They are on the networks' device. That of a network without gradients is 0; torch gives it on the CPU.
+    The norms are on the networks' device. A network without gradients has norm 0, which torch returns on the CPU.
     """
     norms = []
     for network in networks:
@@ -116,14 +117,14 @@ def clip_each(networks: Iterable[nn.Module], max_norm: float) -> Tensor:
 def log_losses(
     module: pl.LightningModule, stream: str, losses: dict[str, Tensor], batch_size: int, counts: bool = True
 ) -> None:
-    """Log a loss dict as ``stream/name``: per step while training, per epoch otherwise; of all processes.
+    """Log a loss dict as ``stream/name``, over all processes: per step in training, else per epoch.
 
-    A training step's stay with the module as ``step_losses``: what looks at each of them need not ask Lightning. They
-    are the whole batch's in every process, which thus see a NaN at the same time.
+    A training step's losses are kept as ``module.step_losses``, for callbacks that check every step. In every process
+    they are those of the whole batch, so that all processes see a NaN at the same time.
 
     Args:
         batch_size: rows of this process.
-        counts: False of a validation batch that another process has.
+        counts: False for a validation batch that another process logs.
     """
     values = {f"{stream}/{k}": v.detach() for k, v in losses.items()}
     if stream != "train":
@@ -139,7 +140,7 @@ def log_losses(
 
 
 def music_of(batch: dict[str, Tensor]) -> Tensor:
-    """Features of the whole sequences (b, 96, f) if the batch has them, else of 2 s of them (b, 30, f)."""
+    """Features of the whole sequences (b, 96, f) if the batch has them, else of 2 s from them (b, 30, f)."""
     return batch.get("span_features", batch["features"])
 
 

@@ -1,4 +1,4 @@
-"""An Optuna study on disk, in a sweep's folder: trial N trains in the folder N beside the journal."""
+"""An Optuna study on disk, in a sweep's folder: trial N trains in subfolder N, beside the journal."""
 
 from __future__ import annotations
 
@@ -17,18 +17,17 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 #: The study's record in the sweep's folder; workers append to it.
 JOURNAL = "study.journal"
-#: The one study of a journal.
+#: Name of the journal's only study.
 _NAME = "sweep"
-#: A constraint in Optuna's sense, which a trial that failed by its own values violates.
+#: Optuna constraint that is violated by trials that failed because of their own values.
 _TRAINS = "trains"
 
 
 class SeededByTrial(BaseSampler):
-    """A sampler whose draws for trial N depend on the seed, N and the trials told so far, on nothing else.
+    """A sampler whose draws for trial N depend only on the seed, N and the trials told so far.
 
-    One seed for a whole sampler would give every worker, and every session of a sweep, the same draws again.
-
-    While all trials have failed, draws are random: TPE would draw near the one that it ranks first among them.
+    A single seed for the sampler would repeat the same draws in every worker and every session of a sweep. As long as
+    all trials have failed, draws are random: TPE would draw near the failed trial it happens to rank first.
 
     Args:
         make: builds a sampler from ``seed``.
@@ -70,13 +69,13 @@ class SeededByTrial(BaseSampler):
 
 
 def tell_failed(study: optuna.Study, number: int, teaches: bool) -> None:
-    """Tell a study that a trial failed.
+    """Report a failed trial to its study.
 
-    Optuna's samplers do not look at trials of the state FAIL, and draw such values again and again. One that failed by
-    its own values is told as PRUNED with a violated constraint instead, which ranks it below every other trial.
+    Optuna's samplers ignore trials in the state FAIL and would keep drawing such values. A trial that failed because of
+    its own values is therefore reported as PRUNED with a violated constraint, which ranks it below all others.
 
     Args:
-        teaches: its own values made it fail, not the machine.
+        teaches: whether its own values made it fail, rather than the machine.
     """
     (trial,) = (t for t in study.get_trials(deepcopy=False) if t.number == number)
     if teaches:
@@ -85,7 +84,7 @@ def tell_failed(study: optuna.Study, number: int, teaches: bool) -> None:
 
 
 def has_failed(trial: FrozenTrial) -> bool:
-    """Whether a trial failed, whichever way its study was told."""
+    """Whether a trial failed, in either of the two ways of :func:`tell_failed`."""
     return trial.state == TrialState.FAIL or trial.constraints.get(_TRAINS, 0.0) > 0
 
 
@@ -95,7 +94,7 @@ def open_study(
     """The study of a sweep's folder.
 
     Args:
-        direction: "minimize" or "maximize": make the study if there is none; None: there is one.
+        direction: "minimize" or "maximize", to create the study if there is none; None: it must exist.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
@@ -109,10 +108,10 @@ def importances(rows: Sequence[tuple[Mapping[str, str], float]]) -> dict[str, fl
     """Parameter -> share of the values' variance that it explains (fANOVA, Hutter et al. 2014), largest first.
 
     Args:
-        rows: parameters, as overrides give them, and the value. Parameters that never change are left out.
+        rows: parameters as override strings, and the trial's value. Constant parameters are left out.
 
     Returns:
-        {} of fewer than four rows, or if all values or all parameters are the same.
+        {} if there are fewer than four rows, or if all values or all parameters are the same.
     """
     keys = [k for k in dict.fromkeys(k for params, _ in rows for k in params) if len({p.get(k) for p, _ in rows}) > 1]
     if len(rows) < 4 or not keys or len({value for _, value in rows}) == 1:

@@ -1,4 +1,4 @@
-"""Options of Lightning's Trainer that the curriculum gives itself, or that its checkpoints and batches rest on."""
+"""Options of Lightning's Trainer that the curriculum sets itself or relies on, and the allowed values of the others."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ def _is_whole(value: Any, least: int) -> bool:
 
 
 def _is_devices(value: Any) -> bool:
-    """A number of processes, -1 or auto for all; or the numbers of GPUs."""
+    """A number of processes; -1 or "auto" for all devices; or a list of GPU indices."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         return bool(value) and all(_is_whole(v, 0) for v in value)
     return value in (-1, "auto") or _is_whole(value, 1)
 
 
 def _is_limit(value: Any, least: int) -> bool:
-    """A number of batches, or a share of them."""
+    """A number of batches, or a share of all batches."""
     return _is_whole(value, least) or (isinstance(value, float) and (value > 0 or least == 0) and 0 <= value <= 1)
 
 
 _ACCELERATORS, _PROFILERS = ("auto", "cpu", "gpu", "cuda", "mps"), ("simple", "advanced", "pytorch")
-#: Then Lightning's older names.
+#: The first seven are current names, the rest Lightning's older ones.
 _PRECISIONS = (
     "auto", "32-true", "64-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64", "32", "bf16", "16"
 )  # fmt: skip
-#: Option -> what it may be, in code and in words. None is Lightning's default.
+#: Option -> check of its value, and the allowed values in words. None means Lightning's default.
 _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "limit_train_batches": (
         lambda v: _is_limit(v, 1), "a whole number of at least 1 or a share above 0, or fit.STAGE.steps_per_epoch"
@@ -80,7 +80,7 @@ _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def check_options(options: Iterable[str] | Mapping[str, Any]) -> None:
-    """Refuse them, wherever they were written, and values that stop Lightning or make it train nothing.
+    """Refuse options that the curriculum sets itself, and values that Lightning rejects or that would train nothing.
 
     Raises:
         D2MError: naming the key to use.

@@ -1,1 +1,1 @@
-"""Lightning callbacks and loggers: the only code that knows W&B."""
+"""Lightning callbacks and loggers: the only code that uses W&B."""

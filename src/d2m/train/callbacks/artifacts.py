@@ -1,8 +1,8 @@
-"""Lineage: what was made from what, as W&B artifacts and as JSON under ``<run>/lineage``.
+"""Lineage (which outputs were made from which inputs), as W&B artifacts and as JSON under ``<run>/lineage``.
 
 corpus -> du_vae, music_style -> mm_gan -> generator -> bundle -> latents -> directions. Artifacts hold small files;
-checkpoints, weights and latents are references with checksums, so that nothing large is copied or uploaded. Each has
-the alias ``sha-XXXXXXXXXXXX`` of its contents: the same thing is the same version in every run (docs/adr/0047).
+checkpoints, weights and latents are references with checksums, so that nothing large is copied or uploaded. The alias
+``sha-XXXXXXXXXXXX`` is a digest of the contents: equal contents are the same version in every run (docs/adr/0047).
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from d2m.data.corpus import Corpus
 from d2m.edits.direction import ARRAYS, INDEX
 from d2m.train.callbacks.loggers import close_loggers, wandb_logger, within_limit
 
-#: How long an input that the server lacks may take to arrive there.
+#: How long to wait for the upload of an input that the server does not have yet.
 UPLOAD_SECONDS = 60
 
 
 @dataclass(frozen=True)
 class Node:
-    """One thing of the lineage. digest: sha256 of what it is. files: copied. references: only named and summed."""
+    """A node of the lineage. digest: sha256 of its contents. files: copied. references: only path and checksum."""
 
     kind: str
     name: str
@@ -49,7 +49,7 @@ class Node:
         return f"sha-{self.digest[:12]}"
 
     def plain(self) -> dict[str, Any]:
-        """For JSON and a run's config: a local reference."""
+        """As a plain mapping, for JSON and a W&B run's config: a local reference."""
         return {
             "kind": self.kind, "name": self.name, "sha256": self.digest,
             "files": [p.name for p in (*self.files, *self.references)], **self.metadata,
@@ -97,7 +97,7 @@ def bundle_node(folder: Path) -> Node:
 
 
 def latents_node(path: Path) -> Node:
-    """An extraction."""
+    """An extracted table of latents."""
     table = LatentTable.load(path)
     songs = {g: len(set(table.song[table.genre == g].tolist())) for g in table.genres}
     return Node("latents", path.stem, sha256(path), (), (path,), {"songs": songs, "space": table.meta.get("space", "")})
@@ -112,10 +112,11 @@ def direction_node(folder: Path) -> Node:
 
 
 def record(logger: Logger | None, path: Path, inputs: Sequence[Node], outputs: Sequence[Node]) -> None:
-    """Write the JSON and, to a W&B run, the artifacts.
+    """Write the JSON and, if the logger is a W&B run, log the artifacts.
 
-    Online the run uses its inputs. Offline W&B refuses that: they are named in the run's config, and a corpus, which no
-    run makes, is logged so that it exists once the run is synced. A failure of W&B is a warning and never ends a run.
+    Online, the inputs are marked as used by the run. W&B cannot do this offline: the inputs are listed in the run's
+    config instead, and a corpus, which is no run's output, is logged so that it exists once the run is synced. A
+    failure of W&B is a warning and never ends a run.
     """
     lineage = {"inputs": [n.plain() for n in inputs], "outputs": [n.plain() for n in outputs]}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,7 +139,7 @@ def record(logger: Logger | None, path: Path, inputs: Sequence[Node], outputs: S
 
 
 def _use(run: Any, node: Node) -> None:
-    """Use what the server knows under this name and alias; else upload it, to be used when it has arrived."""
+    """Mark the server's artifact of this name and alias as used; if there is none, upload it first."""
     import wandb
 
     try:
@@ -149,10 +150,10 @@ def _use(run: Any, node: Node) -> None:
 
 
 class Lineage(pl.Callback):
-    """Records a stage's inputs and its checkpoint when it has been trained; on rank zero only.
+    """Records a stage's inputs and its checkpoint when training ends; on rank zero only.
 
     Args:
-        inputs: stage -> checkpoint that it started from.
+        inputs: stage -> checkpoint that this stage was warm-started from.
     """
 
     def __init__(self, stage: str, run: RunFolder, corpus_dir: Path, inputs: Mapping[str, Path]) -> None:
@@ -176,10 +177,10 @@ def log_bundle(
     made_of: Mapping[str, Path],
     config: Mapping[str, Any],
 ) -> None:
-    """Record a bundle; W&B gets a short run of its own, job type "bundle", in the run's group.
+    """Record a bundle, in W&B as a short run of its own with job type "bundle", in the training run's group.
 
-    That run stands for the whole training in W&B's table: its config is the training's, its summary has every stage's
-    last metrics as STAGE/KEY, and STAGE/seconds.
+    In W&B's table this run represents the whole training: it has the training's config, and its summary has every
+    stage's last metrics as STAGE/KEY, and STAGE/seconds.
     """
     inputs = [corpus_node(corpus_dir), *(checkpoint_node(s, p) for s, p in made_of.items())]
     path, outputs = run.lineage("bundle"), [bundle_node(bundle)]
@@ -195,7 +196,7 @@ def log_bundle(
 
 
 def whole_summary(run: RunFolder) -> dict[str, float]:
-    """STAGE/KEY -> last value, of every stage that is done; STAGE/seconds, too."""
+    """STAGE/KEY -> last value, for every finished stage; also STAGE/seconds."""
     summary: dict[str, float] = {}
     for path in sorted(run.path.glob("checkpoints/*/done.json")):
         stage, done = path.parent.name, run.done(path.parent.name)
@@ -205,7 +206,7 @@ def whole_summary(run: RunFolder) -> dict[str, float]:
 
 
 def log_objective(make_logger: Callable[..., Any], run: RunFolder, key: str, value: float) -> None:
-    """Put what a sweep optimises into the summary of the bundle's W&B run."""
+    """Write the value that a sweep optimises to the summary of the bundle's W&B run."""
     if getattr(make_logger, "func", make_logger) is not wandb_logger:
         return
     logger = make_logger(run_dir=str(run.path), stage="bundle", hparams={})
@@ -219,7 +220,7 @@ def log_study_outputs(command: str, arguments: Mapping[str, Any], project: str =
     """Record what ``d2m study extract`` or ``fit`` wrote, as a W&B run in OUT; returns a line for the user.
 
     Args:
-        command: "extract" or "fit". arguments: the command's own: bundle, corpus, latents, out.
+        command: "extract" or "fit". arguments: those of the command: bundle, corpus, latents, out.
 
     Raises:
         D2MError: no readable bundle or latents.
@@ -245,7 +246,7 @@ def log_study_outputs(command: str, arguments: Mapping[str, Any], project: str =
 
 
 def log_evaluation(report: Mapping[str, Any], out: Path, project: str = "d2m") -> str:
-    """Log what ``d2m evaluate`` measured: one W&B run per bundle in OUT, its figures as the summary's eval/CARD/FIGURE.
+    """Log the results of ``d2m evaluate``: one W&B run per bundle, in OUT; its summary has them as eval/CARD/FIGURE.
 
     The real dances' value of each figure is eval/CARD/real/FIGURE, so that a table of runs shows both. Returns a line
     for the user.

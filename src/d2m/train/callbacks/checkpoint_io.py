@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there: a job can be killed, or a disk full, at any byte."""
+"""Atomic checkpoints, complete or absent: a job can be killed, or a disk become full, at any byte."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from pytorch_lightning.plugins import TorchCheckpointIO
 
 from d2m.core.files import atomic_path
 
-#: Beside ``last.ckpt``: the checkpoint before it, and one that was found damaged.
+#: Beside ``last.ckpt``: the checkpoint before it, and one that turned out to be damaged.
 BEFORE, DAMAGED = "before.ckpt", "damaged.ckpt"
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a checkpoint is there and every byte of it is what was written (its archive's check sums; torch itself
-    does not look at them)."""
+    """Whether a checkpoint exists and its contents match its archive's checksums, which torch does not verify."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
@@ -30,17 +29,17 @@ def is_whole(path: Path) -> bool:
 
 
 def newest_whole(last: Path) -> Path:
-    """``last``, or the checkpoint before it if that is whole and ``last`` is not."""
+    """``last``, or the checkpoint before it if only that one is intact."""
     before = last.with_name(BEFORE)
     return before if is_whole(before) and not is_whole(last) else last
 
 
 def _keep(last: Path) -> None:
-    """Give the checkpoint that is about to be replaced a second name; there is a whole one at every moment."""
+    """Give the checkpoint that is about to be replaced a second name, so that a complete one exists at every moment."""
     if not last.is_file():
         return
     second = last.with_name(f".{os.getpid()}.{BEFORE}")
-    with suppress(OSError):  # a file system without links keeps the newest only
+    with suppress(OSError):  # without hard links only the newest is kept
         second.unlink(missing_ok=True)
         os.link(last, second)
         os.replace(second, last.with_name(BEFORE))
@@ -49,9 +48,9 @@ def _keep(last: Path) -> None:
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes next to the target, then renames.
 
-    Lightning's own goes through the machine's temporary folder. If that is on another file system, its last step is a
-    copy over the previous checkpoint, and an interrupted copy leaves nothing to resume from. The bytes are on the disk
-    before the name is, and of ``last.ckpt`` the one before stays as ``before.ckpt``: a machine can lose its power.
+    Lightning writes to the system's temporary folder first. If that is on another file system, its last step is a copy
+    over the previous checkpoint, and an interrupted copy leaves nothing to resume from. Here the data is synced to disk
+    before the rename, and the previous ``last.ckpt`` is kept as ``before.ckpt``, in case of a power failure.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
@@ -60,7 +59,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises:
             D2MError: it cannot be written.
         """
-        # To memory first: torch reports a full disk as one of many RuntimeErrors, a file as an OSError.
+        # To memory first: torch reports a full disk as an unspecific RuntimeError, a plain file write as an OSError.
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         with atomic_path(path) as tmp, open(tmp, "wb") as f:

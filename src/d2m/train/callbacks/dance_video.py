@@ -1,4 +1,4 @@
-"""A dance to a fixed validation song every N epochs: to the run's folder, and to the logger."""
+"""A video of a dance to a fixed validation song every N epochs, for the run's folder and the logger."""
 
 from __future__ import annotations
 
@@ -23,12 +23,11 @@ from d2m.train.callbacks.loggers import log_video
 
 
 class DanceVideo(pl.Callback):
-    """Renders the first validation song of the first genre's dance as the model grows.
+    """Renders the dance to the first genre's first validation song as the model trains.
 
     Args:
-        every_n_epochs: how often, and after the last epoch.
-        seconds: how much of the song.
-        seed: of the dance's noise, the same every time, so that what changes is the model.
+        every_n_epochs: interval; the last epoch always counts. seconds: how much of the song.
+        seed: of the dance's noise, the same every time, so that only the model changes.
         stage, run, corpus: set by the curriculum: its stage, the run's folder, and the corpus of the song.
         style_mode: of the dance, see :class:`d2m.nets.music_style.MusicStyle`.
 

@@ -1,4 +1,4 @@
-"""How a stage ends: its last checkpoint, and SIGINT and SIGTERM, after which a whole one lies in the run's folder."""
+"""How a stage ends: its last checkpoint, also after SIGINT and SIGTERM, which leave a complete one."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class LastCheckpoint(Checkpoint):
             self._save(trainer)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Between two batches, at which all processes stand (see :class:`Signals`). Gradients that are still being
-        accumulated are in no checkpoint."""
+        """Called between two batches, the same in all processes (see :class:`Signals`). Accumulated gradients that have
+        not been applied yet are not saved."""
         if not isinstance(exception, SIGTERMException) or not trainer.training:
             return
         epoch = trainer.fit_loop.epoch_loop
@@ -48,21 +48,21 @@ class LastCheckpoint(Checkpoint):
             self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
-        for logger in trainer.loggers:  # curves up to here: what is resumed does not draw them again
+        for logger in trainer.loggers:  # save the curves: a resumed run does not log these points again
             logger.save()
         trainer.save_checkpoint(self.path, weights_only=False)
 
 
 class Signals(pl.Callback):
-    """Ctrl-C and, in a job of SLURM, the signals of :mod:`d2m.train.requeue` end training after the batch, as SIGTERM
-    does; a second Ctrl-C at once.
+    """Ends training after the current batch on Ctrl-C, SIGTERM and, in a SLURM job, the signals of
+    :mod:`d2m.train.requeue`; a second Ctrl-C ends it at once.
 
-    Of several processes all end after the same batch, whichever of them was signalled. On a GPU they ask each other
-    where losses are logged, because asking makes them wait for it. Lightning's own handler talks to the other processes
-    from within the signal, in whatever they are doing at that moment, and its loop asks them at every batch.
+    All processes end after the same batch, whichever of them got the signal. On a GPU they exchange this only at
+    batches whose losses are logged, because the exchange waits for the device. Lightning's own handler communicates
+    from within the signal handler, whatever the other processes are doing, and its loop does so at every batch.
     """
 
-    #: The signal that ended training.
+    #: Number of the signal that ended training; None before that.
     number: int | None = None
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class Signals(pl.Callback):
         self.on_train_start(trainer, pl_module)
 
     def on_train_start(self, trainer: Any, pl_module: pl.LightningModule) -> None:
-        # Lightning puts back what was there before when the stage is over.
+        # Lightning restores the previous handlers when the stage ends.
         if threading.current_thread() is threading.main_thread():
             several = trainer.world_size > 1
             signal.signal(signal.SIGINT, self._interrupt)
@@ -93,7 +93,7 @@ class Signals(pl.Callback):
             self._agree(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._agree(trainer, pl_module)  # validation lies behind
+        self._agree(trainer, pl_module)  # after validation
 
     def _agree(self, trainer: Any, pl_module: pl.LightningModule) -> None:
         if trainer.world_size == 1:
@@ -115,10 +115,10 @@ class Signals(pl.Callback):
         signal.raise_signal(signal.SIGTERM)
 
     def cut(self, end: SystemExit, trainer: pl.Trainer, stage: str, last: Path) -> Cut:
-        """The end of the run, with a line on stderr that says how to go on.
+        """The exception that ends the run, after a line on stderr that says how to resume.
 
         Args:
-            end: what Lightning raised.
+            end: the exception that Lightning raised.
             last: the stage's last checkpoint.
         """
         number = self.number or (signal.SIGTERM if isinstance(end, SIGTERMException) else signal.SIGINT)

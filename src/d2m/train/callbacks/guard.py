@@ -1,4 +1,4 @@
-"""Small guards around training: a NaN stops it early, the batch counter is logged, modes are put back."""
+"""Small guards around training: it stops at a NaN, the batch counter is logged, train/eval modes are restored."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from d2m.train.callbacks.loggers import define_batch_axis
 
 @contextmanager
 def evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """Evaluation mode inside, and averaged weights if the stage keeps them; afterwards all is as it was."""
+    """Context in evaluation mode, with averaged weights if the stage keeps them; afterwards both are restored."""
     modes = [(m, m.training) for m in module.modules()]
     averaging: Any = getattr(module, "averaging", None)
     module.eval()
@@ -33,8 +33,8 @@ def evaluating(module: torch.nn.Module) -> Iterator[None]:
 class StopOnNaN(pl.Callback):
     """Stops with one line when a training loss is not finite, and saves the batch in which it first was not.
 
-    Looks where losses are logged: until then the answers stay on the device, so that it costs no sync. What was not
-    finite in between and is again stops nothing.
+    Checks at batches whose losses are logged; until then the flags stay on the device, so that no extra sync is needed.
+    Losses that were not finite in between but are finite at the check do not stop training.
 
     Args:
         stage: its name.
@@ -69,8 +69,8 @@ class StopOnNaN(pl.Callback):
         )
 
     def _save(self, trainer: Any, batch: Any, batch_idx: int, bad: list[str]) -> None:
-        """The batch as the networks got it; an earlier one, and one that other processes have rows of, is drawn again,
-        as it is a function of its key."""
+        """Save the batch as the networks got it. An earlier batch, or one shared with other processes, is drawn again:
+        a batch is a function of its key."""
         data = trainer.datamodule
         if batch is None and data is not None:
             loader = trainer.train_dataloader

@@ -1,4 +1,4 @@
-"""The latent study on the run being trained: means, edits, dances and figures every N epochs, on the same songs."""
+"""Latent study during training: means, edits, dances and figures every N epochs, always on the same songs."""
 
 from __future__ import annotations
 
@@ -34,35 +34,35 @@ from d2m.train.checkpoints import read_checkpoint
 from d2m.train.modules.motion_style import read_motion_style
 from d2m.train.stage import MOTION_STYLE, STAGES
 
-#: Written last into every folder: if it exists, that epoch has been logged.
+#: Written last to an epoch's folder: if it exists, the epoch has been logged.
 DONE = "summary.json"
 
 
 class LatentManipulation(pl.Callback):
-    """Reads and edits z_dan as the model grows; see docs/dashboards.md for what is logged under which key.
+    """Extracts and edits z_dan as the model trains; docs/dashboards.md lists the logged keys.
 
     Args:
-        every_n_epochs: how often, and after the last epoch.
+        every_n_epochs: interval; the last epoch always counts.
         songs_per_genre: validation songs that are danced to, chosen once by ``seed``.
-        latents_per_genre: training songs (and as many validation songs) behind means and embeddings.
+        latents_per_genre: number of training songs (and of validation songs) used for means and embeddings.
         seconds: of every dance. size: of the videos, pixels.
-        seed: of all noise and choices, the same every time, so that what changes is the model.
+        seed: of all noise and choices, the same every time, so that only the model changes.
         source, target: genres of the direction; by default the most and the least energetic one of the corpus.
-        reference: a bundle whose direction between the same genres this run's is compared with.
-        permutations: of the nulls of the figures.
-        motion_style: a checkpoint of that stage, by default the run's own if it has one; its judge's probabilities
-            stand in the table as ``motion_GENRE``.
-        axes: log success, content and naturalness of the mean shift and their harmonic mean, by judges that are fitted
-            on the corpus's real dances at the first study, up to a minute, and kept in the run's folder.
-        stage, run, corpus: given by the curriculum: its stage, the run's folder, where songs come from.
+        reference: a bundle; its direction between the same two genres is compared with this run's.
+        permutations: number of permutations behind the figures' null distributions.
+        motion_style: a checkpoint of that stage, by default the run's own if it has one; the table lists its judge's
+            probabilities as ``motion_GENRE``.
+        axes: log success, content and naturalness of the mean shift and their harmonic mean. Their judges are fitted on
+            the corpus's real dances at the first study (up to a minute) and kept in the run's folder.
+        stage, run, corpus: given by the curriculum: the stage, the run's folder, the corpus of the songs.
         style_mode: of the dances, see :class:`d2m.nets.music_style.MusicStyle`.
 
-    Runs on rank zero only, under no_grad, never in the sanity check nor in fast_dev_run, and leaves every submodule in
-    the mode that it was in. An epoch whose folder is whole is not logged again when a run is resumed.
+    Runs on rank zero only, under no_grad, never in the sanity check or fast_dev_run, and restores every submodule's
+    mode. An epoch whose folder is complete is not logged again when a run is resumed.
 
     Raises:
-        D2MError: an unknown genre, a reference of another width or without these genres, no checkpoint of
-            motion_style or one of other genres.
+        D2MError: an unknown genre; a reference whose z_dan has another width or that lacks these genres; a missing
+            motion_style checkpoint, or one of other genres.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class LatentManipulation(pl.Callback):
             raise D2MError(f"{what}: {e}") from None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Refuse a reference that cannot be compared with, before anything is trained."""
+        """Refuse a reference with another width of z_dan, before anything is trained."""
         if self.reference is not None and len(self.reference) != pl_module.net.sizes.z_dan:
             width = pl_module.net.sizes.z_dan
             raise D2MError(
@@ -154,7 +154,7 @@ class LatentManipulation(pl.Callback):
         return self.out / f"{self.stage.name}-epoch{epoch:04d}"
 
     def _judges(self) -> Judges | None:
-        """Those of the corpus, with one seed for all runs, so that runs compare."""
+        """The judges fitted on the corpus, with the same seed in all runs, so that runs are comparable."""
         if self.axes and self.judges is None:
             with torch.enable_grad():
                 self.judges = fit_judges(self.corpus, cache=self.out / "judge.safetensors")
@@ -162,7 +162,7 @@ class LatentManipulation(pl.Callback):
 
     @torch.no_grad()
     def study(self, trainer: Any, pl_module: Any, epoch: int) -> Study:
-        """Study, write, log; the folder's summary comes last."""
+        """Run the study, write its files and log it; the summary is written last."""
         corpus, folder = self.corpus, self.folder(epoch)
         with evaluating(pl_module):
             judge = None if self.judge is None else self.judge.to(pl_module.device)
@@ -197,7 +197,7 @@ class LatentManipulation(pl.Callback):
         return reading
 
     def _previous(self, epoch: int) -> np.ndarray | None:
-        """The direction of the logging before this one: of this stage, else of the one that it started from."""
+        """The direction logged before this epoch: by this stage, else by the stage it was warm-started from."""
         here, before = self.folder(epoch), list[Path]()
         for stage in (*self.stage.warm_starts, self.stage.name):
             before += sorted(p.parent for p in self.out.glob(f"{stage}-epoch*/{DONE}"))

@@ -18,27 +18,27 @@ from d2m.core.machine import is_rank_zero
 from d2m.draw.video import video_gif
 from d2m.train.callbacks.pace import note
 
-#: Characters of a run's, a group's or an artifact's name that W&B's server takes.
+#: Longest name of a run, group or artifact that W&B's server accepts.
 NAME_LIMIT = 128
-#: And of a tag.
+#: Longest tag.
 TAG_LIMIT = 64
 #: How long a run may wait for W&B's server before it continues offline.
 CONNECT_SECONDS = 30.0
-#: How often W&B writes an offline run to the disk, which a killed job loses no more of (its own: every 15 s).
+#: How often W&B writes an offline run to disk; a killed job loses at most this (W&B's default: 15 s).
 FLUSH_SECONDS = 1.0
 #: Marks a WANDB_DATA_DIR set by us: the next run of this process may change it.
 _STAGED = "D2M_WANDB_STAGED"
 
 
 def within_limit(name: str, limit: int = NAME_LIMIT) -> str:
-    """A name that W&B's server takes: of a longer one its beginning and a digest of the whole."""
+    """A name that W&B's server accepts: one that is too long is cut and gets a digest of the whole."""
     if len(name) <= limit:
         return name
     return f"{name[: limit - 11]}-{hashlib.sha256(name.encode()).hexdigest()[:10]}"
 
 
 def wandb_mode() -> str:
-    """ "online", "offline" or "disabled": what WANDB_MODE says, else online only if W&B finds a key; never prompts."""
+    """ "online", "offline" or "disabled": WANDB_MODE if set, else online if W&B finds an API key; never prompts."""
     if os.environ.get("WANDB_MODE"):
         return os.environ["WANDB_MODE"]
     os.environ.pop("WANDB_MODE", None)  # W&B itself refuses an empty one
@@ -55,15 +55,15 @@ def wandb_mode() -> str:
 def wandb_logger(
     run_dir: str, stage: str, hparams: dict[str, Any], project: str = "d2m", tags: Sequence[str] = ()
 ) -> Logger:
-    """One W&B run per stage, grouped by the run's folder; the same run again when a stage is resumed.
+    """One W&B run per stage, grouped by the run's folder; a resumed stage continues its W&B run.
 
     Args:
-        tags: beside those of :func:`run_tags`.
+        tags: in addition to those of :func:`run_tags`.
     """
     folder = Path(run_dir)
     (folder / "wandb").mkdir(parents=True, exist_ok=True)
     _stage_artifacts_in(folder / "wandb" / "staged")
-    name = "/".join(folder.absolute().parts[-2:])  # of a sweep the folder's own name is a number
+    name = "/".join(folder.absolute().parts[-2:])  # a trial's folder name alone is a number
 
     def make(mode: str, suffix: str = "") -> WandbLogger:
         return PatientWandbLogger(
@@ -89,7 +89,7 @@ def wandb_logger(
 
 
 def run_tags(folder: Path) -> list[str]:
-    """``run:NAME``, and of a trial ``sweep:NAME`` before it: by them a table of W&B finds what belongs together."""
+    """``run:NAME``, for a sweep's trial preceded by ``sweep:NAME``: W&B's tables can be filtered by them."""
     name, sweep = folder.absolute().name, RunFolder(folder.absolute()).sweep
     if sweep is not None:
         return [within_limit(f"sweep:{sweep.name}", TAG_LIMIT), within_limit(f"run:{sweep.name}/{name}", TAG_LIMIT)]
@@ -97,7 +97,7 @@ def run_tags(folder: Path) -> list[str]:
 
 
 def _stage_artifacts_in(folder: Path) -> None:
-    """W&B keeps what an offline run will upload with the run, not in the home folder, unless the user sets it."""
+    """Keep an offline run's pending uploads in the run's folder, not in the home folder, unless the user has set it."""
     if os.environ.get("WANDB_DATA_DIR") in (None, "", os.environ.get(_STAGED)):
         os.environ["WANDB_DATA_DIR"] = os.environ[_STAGED] = str(folder.absolute())
 
@@ -112,9 +112,9 @@ def _quiet_settings() -> Any:
 
 @contextmanager
 def _service_may_be_gone() -> Iterator[None]:
-    """A signal to all processes of a job, as clusters send it, ends W&B's service at once, and us after the batch.
+    """Turn connection errors into a note: clusters signal all processes of a job, which ends W&B's service at once.
 
-    It is no fault of the run. What was logged until then is on the disk.
+    The run itself ends only after the batch; what was logged until then is on disk.
     """
     try:
         yield
@@ -123,7 +123,7 @@ def _service_may_be_gone() -> Iterator[None]:
 
 
 class PatientWandbLogger(WandbLogger):
-    """Lightning's; a run whose service has ended is trained on."""
+    """Lightning's logger, but training continues if W&B's service has ended."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -139,22 +139,22 @@ class PatientWandbLogger(WandbLogger):
 
 
 def _run_id(folder: Path, stage: str) -> str:
-    """Stable over resumes and processes, different for every run folder."""
+    """The W&B id of a stage: the same in all sessions and processes, different for every run folder."""
     marker = folder / ".wandb_id"
     mine = folder / f".wandb_id-{os.getpid()}"
     mine.write_text(os.urandom(4).hex())
-    with suppress(FileExistsError):  # of several processes the first one's counts, whole
+    with suppress(FileExistsError):  # the first of several processes wins
         os.link(mine, marker)
     mine.unlink()
     return f"{marker.read_text().strip()}-{stage}"
 
 
 def close_loggers(loggers: Iterable[Logger], status: str, say: bool = True) -> None:
-    """Finalise them, also on a crash: W&B's next run would else write into this one.
+    """Finalise them, even after a crash: otherwise the next W&B run of this process would write into this one.
 
     Args:
         status: success, failed, killed or requeued.
-        say: how an offline run is uploaded; False if :func:`say_upload` will, for the runs of all stages.
+        say: print how to upload an offline run; False if :func:`say_upload` will do so for all stages.
     """
     loggers = list(loggers)
     for logger in loggers:
@@ -167,22 +167,22 @@ def close_loggers(loggers: Iterable[Logger], status: str, say: bool = True) -> N
                 folder = Path(wandb.run.dir).parent
                 print(f"W&B is offline: {folder}; upload it with: wandb sync {folder}")
             try:
-                if status == "requeued":  # shown as preempted until the job goes on, not as failed
+                if status == "requeued":  # W&B shows "preempted" until the job continues, not "failed"
                     wandb.run.mark_preempting()
                 wandb.finish(exit_code=0 if status == "success" else 1)
-            except ConnectionError:  # said already
+            except ConnectionError:  # already noted
                 with suppress(ConnectionError):
                     wandb.teardown()
 
 
 def say_upload(folder: Path) -> None:
-    """One line on how to upload the offline runs of a run's stages, if there are any."""
+    """Print one line on how to upload the offline W&B runs of all stages, if there are any."""
     if next(folder.glob("wandb/offline-run-*"), None) is not None:
         print(f"W&B was offline; to upload: wandb sync {shlex.quote(str(folder))}/wandb/offline-run-*")
 
 
 def define_batch_axis(logger: Logger) -> None:
-    """Make the batch counter W&B's x axis: ``global_step`` counts optimizer steps, three or more a batch in the GAN."""
+    """Make the batch counter W&B's x axis: ``global_step`` counts optimizer steps, at least three per GAN batch."""
     if isinstance(logger, WandbLogger):
         logger.experiment.define_metric("*", step_metric="batch")
 
@@ -202,17 +202,17 @@ def csv_logger(run_dir: str, stage: str, hparams: dict[str, Any]) -> Logger:
 
 
 def no_logger(run_dir: str, stage: str, hparams: dict[str, Any]) -> bool:
-    """None beside the CSV files."""
+    """No logger except the CSV files."""
     return False
 
 
 def stage_loggers(
     make: Callable[..., Logger | bool], run_dir: Path, stage: str, config: Mapping[str, Any], csv: bool = True
 ) -> list[Logger]:
-    """The configured logger of a stage and, beside any other, the CSV files: curves that need no server to be read.
+    """The configured logger of a stage, and always the CSV logger, so that curves can be read without a server.
 
     Args:
-        make: what ``logger`` of the config builds, without ``run_dir``, ``stage`` and ``hparams``.
+        make: the factory in the config's ``logger``; still needs ``run_dir``, ``stage`` and ``hparams``.
         config: the resolved config, for the logger to show.
         csv: False in a fast_dev_run, which logs nothing.
     """
@@ -229,8 +229,8 @@ def wandb_id(loggers: Iterable[Logger]) -> str | None:
 
 
 def log_video(logger: Logger, key: str, path: Path, batch: int, caption: str) -> None:
-    """An encoded mp4 to W&B as a file (tensors make its encoder hang); to TensorBoard, which shows no mp4, as a
-    moving GIF and a note of the mp4's path."""
+    """Log an encoded mp4: to W&B as a file (given tensors, its encoder hangs); to TensorBoard, which cannot show mp4,
+    as an animated GIF with the mp4's path as text."""
     if isinstance(logger, WandbLogger):
         import wandb
 
@@ -254,11 +254,11 @@ def log_study(
     rows: Sequence[Mapping[str, Any]],
     step: int,
 ) -> None:
-    """Numbers to every logger, figures to W&B and TensorBoard, the table with its videos to W&B, all in one step.
+    """Log numbers to every logger, figures to W&B and TensorBoard, the table with its videos to W&B, all at one step.
 
     Args:
         key: prefix of figures and of ``KEY/table``.
-        scalars: with "batch", W&B's x axis.
+        scalars: including "batch", W&B's x axis.
         figures: name -> PNG.
         rows: mappings with the same keys; "video" is the path of an encoded mp4.
     """

@@ -1,4 +1,4 @@
-"""How fast a stage trains and when it and the run will be done: in the progress bar, and a line an epoch in the log."""
+"""Training speed and estimated ends of stage and run: in the progress bar, and one log line per epoch."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar
 
 LOG = logging.getLogger("d2m.train")
-#: Of Lightning's lines, those that advertise its other products.
+#: Words in Lightning's messages that advertise its other products.
 _ADVERTISED = ("litlogger", "litmodels")
-#: What it says of the machine, for every Trainer: a run makes two for each stage.
+#: Its messages about the machine, repeated for every Trainer; a run makes two per stage.
 _REPEATED = ("GPU available", "TPU available", "HPU available", "Using ")
 _SAID: set[str] = set()
-#: Its loggers.
+#: Lightning's loggers.
 _LIGHTNINGS = [logging.getLogger(f"{p}.utilities.rank_zero") for p in ("pytorch_lightning", "lightning_fabric")]
 
 
@@ -32,7 +32,7 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 def silence_advertisements() -> None:
-    """Let Lightning's loggers drop them, and say once a run what the machine has; may be called again."""
+    """Drop Lightning's advertisements, and show its messages about the machine once per run; may be called again."""
     _SAID.clear()
     for logger in _LIGHTNINGS:
         logger.addFilter(_is_news)
@@ -40,7 +40,7 @@ def silence_advertisements() -> None:
 
 @contextmanager
 def nothing_said() -> Iterator[None]:
-    """Around a Trainer that trains nothing: Lightning says what the machine has when the first one trains."""
+    """Silence Lightning around a Trainer that is only built to be checked."""
     levels = [logger.level for logger in _LIGHTNINGS]
     for logger in _LIGHTNINGS:
         logger.setLevel(logging.WARNING)
@@ -52,7 +52,7 @@ def nothing_said() -> Iterator[None]:
 
 
 def note(line: str, level: int = logging.INFO, only_to_file: bool = False) -> None:
-    """A line in ``train.log``, and on the console unless something else shows it there."""
+    """Write a line to ``train.log``, and to the console unless ``only_to_file``."""
     record = LOG.makeRecord(LOG.name, level, __file__, 0, line, (), None)
     for handler in logging.getLogger().handlers:
         if not only_to_file or isinstance(handler, logging.FileHandler):
@@ -60,21 +60,21 @@ def note(line: str, level: int = logging.INFO, only_to_file: bool = False) -> No
 
 
 def clock(seconds: float) -> str:
-    """h:mm:ss, with days before it."""
+    """h:mm:ss, preceded by days if there are any."""
     return str(timedelta(seconds=round(seconds)))
 
 
 class Pace(pl.Callback):
-    """Samples per second and the time left, of this session's clock; losses, pace and ends are noted every epoch.
+    """Measures samples per second and the time left in this session; notes them and the losses every epoch.
 
-    A batch's time counts validation, checkpoints and videos for the ends, and training only for the samples per second
-    (those of all processes). The stages after this one are guessed to take as long per sample as the slowest so far.
+    The estimated ends include validation, checkpoints and videos; samples per second (of all processes together) count
+    training only. Later stages are assumed to take as long per sample as the slowest stage so far.
 
     Args:
         stage: its name.
-        samples: of a batch.
-        samples_after: of the stages that follow.
-        slowest: seconds per sample of the slowest stage that this run has finished; 0: none.
+        samples: per batch.
+        samples_after: total of the stages that follow.
+        slowest: seconds per sample of the slowest finished stage of this run; 0 if there is none.
         shown: a progress bar shows the pace on the console.
     """
 
@@ -89,7 +89,7 @@ class Pace(pl.Callback):
         self._n = self._n_epoch = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Of the epoch as well: one that is resumed has no start.
+        # The epoch's start too: a resumed epoch has no on_train_epoch_start.
         self._began = self._epoch_began = time.monotonic()
         self._n = self._n_epoch = 0
 
@@ -106,7 +106,7 @@ class Pace(pl.Callback):
         each = (now - self._began) / self._n
         self.stage_left = left * each
         self.run_left = self.stage_left + self.samples_after * max(each / self.samples, self.slowest)
-        if (batch_idx + 1) % trainer.log_every_n_steps == 0 or trainer.is_last_batch:  # elsewhere it would cost a sync
+        if (batch_idx + 1) % trainer.log_every_n_steps == 0 or trainer.is_last_batch:  # else it costs a sync
             self.losses = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("train/")}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -120,10 +120,10 @@ class Pace(pl.Callback):
 
 
 class PaceBar(RichProgressBar):
-    """Lightning's bar with stage, main loss, samples per second and both ends.
+    """Lightning's progress bar with the stage, its main loss, samples per second and the time left of stage and run.
 
     Args:
-        pace: where it reads them.
+        pace: the source of these numbers.
     """
 
     def __init__(self, pace: Pace) -> None:
@@ -135,7 +135,7 @@ class PaceBar(RichProgressBar):
         return f"{self.pace.stage} {current_epoch + 1}/{self.trainer.max_epochs}"
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
-        """Of the losses the whole one, of the GAN, which has none, the reconstruction."""
+        """The total loss, or the reconstruction in the GAN, which has no total; then speed and times left."""
         shown: dict[str, Any] = {}
         for name in ("loss", "recon"):
             if f"train/{name}" in self.pace.losses:

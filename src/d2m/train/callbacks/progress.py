@@ -1,4 +1,4 @@
-"""What a stage's checkpoints say of themselves, and what must outlive a killed session."""
+"""Metadata in a stage's checkpoints, and the progress that must survive a killed session."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from d2m.train.checkpoints import GENRES
 
 
 class GenreNames(pl.Callback):
-    """Writes the corpus's genres into every checkpoint: classes are told by name, not only counted."""
+    """Writes the names of the corpus's genres to every checkpoint, so that classes are checked by name, not just
+    count."""
 
     def __init__(self, genres: Sequence[str]) -> None:
         self.genres = list(genres)
@@ -26,13 +27,13 @@ class GenreNames(pl.Callback):
 
 
 class Progress(pl.Callback):
-    """Keeps ``progress.json`` next to the checkpoints: warm start, seconds of all sessions, last metrics.
+    """Maintains ``progress.json`` next to the checkpoints: warm start, seconds of all sessions, last metrics.
 
-    A run that was killed and resumed then says the same of its origin as one that was not.
+    A run that was killed and resumed thus reports the same origin as an uninterrupted one.
 
     Args:
         path: the file.
-        before: its contents when this session began; of a stage that begins now, its warm start.
+        before: its contents when this session began, or the warm start of a new stage.
     """
 
     def __init__(self, path: Path, before: Mapping[str, Any]) -> None:
@@ -42,7 +43,7 @@ class Progress(pl.Callback):
         self._began = time.monotonic()
 
     def facts(self, trainer: pl.Trainer) -> dict[str, Any]:
-        """warm_start, seconds and metrics up to now."""
+        """The current warm_start, seconds and metrics."""
         metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
         return {
             "warm_start": self.warm_start, "seconds": self._seconds + time.monotonic() - self._began,

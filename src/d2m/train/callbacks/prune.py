@@ -1,4 +1,4 @@
-"""Gives hopeless trials of an Optuna sweep up."""
+"""Pruning: stops unpromising trials of an Optuna sweep early."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from d2m.core.errors import Pruned
 
 @dataclass(frozen=True)
 class SweepTrial:
-    """Which trial of which sweep a run is.
+    """The sweep's trial that a run belongs to.
 
     Attributes:
         folder: of the sweep.
         number: of the trial; it trains in ``folder/number``.
-        pruner: of Optuna; None never gives up.
+        pruner: Optuna's; None never prunes.
     """
 
     folder: Path
@@ -28,13 +28,13 @@ class SweepTrial:
 
 
 class Prune(pl.Callback):
-    """Tells the study the monitored value after every validation, and ends a trial that the pruner gives up.
+    """Reports the monitored value to the study after every validation, and ends the trial if the pruner says so.
 
-    The step that trials are compared at is the epoch. A stage's last epoch is never pruned: the trial is complete.
+    Trials are compared by epoch. A stage's last epoch is never pruned, since the trial is complete by then.
 
     Args:
         trial: in the study of its folder.
-        monitor: of the last stage; those before it are not compared.
+        monitor: metric of the last stage; earlier stages are not compared.
     """
 
     def __init__(self, trial: SweepTrial, monitor: str) -> None:
@@ -57,8 +57,8 @@ class Prune(pl.Callback):
         study = open_study(self.trial.folder, pruner=self.trial.pruner)
         (mine,) = (t for t in study.get_trials(deepcopy=False) if t.number == self.trial.number)
         if mine.state != optuna.trial.TrialState.RUNNING or not math.isfinite(value):
-            return False  # resumed by hand after its end; a loss that is not finite ends the run by itself
+            return False  # resumed by hand after its end, or not finite: a non-finite loss ends the run anyway
         trial = optuna.trial.Trial(study, mine._trial_id)
-        if epoch not in mine.intermediate_values:  # a trial that is gone on with may repeat its last epochs
+        if epoch not in mine.intermediate_values:  # a resumed trial may repeat its last epochs
             trial.report(value, step=epoch)
         return bool(trial.should_prune())

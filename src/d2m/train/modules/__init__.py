@@ -1,1 +1,1 @@
-"""One LightningModule per stage: what is trained, by which losses and updates."""
+"""One LightningModule per stage: which networks are trained, with which losses and updates."""

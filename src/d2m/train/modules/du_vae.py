@@ -21,11 +21,12 @@ class DUVAEModule(pl.LightningModule):
     Args:
         sizes: plain :class:`d2m.nets.sizes.Sizes`.
         optimizer: over all networks, see :func:`d2m.train.optimizers.build_optimizer` (paper: Adam, 2e-4).
-        lr_final: the share of its rate that a cosine decays to (paper: 1).
-        weights: of the terms in :mod:`d2m.nets.losses.du_vae`, by default the paper's; the KL's are multiplied by the
-            annealing.
-        anneal_midpoint, anneal_slope: the KL's opening in batches; a shorter run opens it at its half.
-        clip: norm at which the movement encoder and the unit decoder are clipped, each on its own.
+        lr_final: final learning rate of the cosine schedule, as a share of the initial one (paper: 1).
+        weights: of the terms in :mod:`d2m.nets.losses.du_vae`, by default the paper's; those of the KL terms are also
+            multiplied by the annealing factor.
+        anneal_midpoint, anneal_slope: of the KL annealing's sigmoid, in batches; the midpoint is at most half the run,
+            with the slope scaled to match.
+        clip: gradient norm at which the movement encoder and the unit decoder are clipped, each separately.
         seed: of the noise.
     """
 
@@ -51,12 +52,12 @@ class DUVAEModule(pl.LightningModule):
         return int(self.trainer.fit_loop.total_batch_idx)
 
     def annealed_weights(self, step: int, total_steps: int) -> dict[str, float]:
-        """The weights at a batch: the KL terms opened by the annealing."""
+        """The loss weights at a batch, with annealed KL terms."""
         share = opening(step, total_steps, self.hparams["anneal_midpoint"], self.hparams["anneal_slope"])
         return {k: v * share if k.startswith("kl_") else v for k, v in self.weights.items()}
 
     def losses(self, batch: dict[str, Tensor], noise: DUVAENoise) -> dict[str, Tensor]:
-        """Forward and unweighted terms of one batch; those without weight only if validation monitors them."""
+        """Forward pass; returns unweighted terms of one batch, those of weight 0 only if validation monitors them."""
         out = self.net(batch["units1"], batch["units2"], noise)
         without = unused(self.weights) - (set() if self.training else {"recon"})
         return compute(TERMS, DUVAEStep(out, batch["units1"], batch["units2"]), without=without)
@@ -72,12 +73,12 @@ class DUVAEModule(pl.LightningModule):
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         number, counts = val_number(batch, batch_idx)
         losses = self.losses(batch, draw_noise(self, self.net.draw_noise, batch["units1"], "val", number))
-        # The KL's full weight: a moving weight would make epochs incomparable.
+        # The KL's final weight: with an annealed one, epochs could not be compared.
         losses["loss"] = weighted_sum(losses, self.weights)
         log_losses(self, "val", losses, len(batch["units1"]), counts)
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
-        """Each recurrent network on its own, as the reference does; the initial-pose networks are never clipped."""
+        """Clip each recurrent network separately, as the reference does, and the initial-pose networks not at all."""
         norms = clip_each([self.net.movement_encoder, self.net.unit_decoder], self.hparams["clip"])
         self.log_dict({"train/grad_movement_encoder": norms[0], "train/grad_unit_decoder": norms[1]})
 

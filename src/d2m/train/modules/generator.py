@@ -1,9 +1,9 @@
 """The generator as the fourth stage: closed-loop fine-tuning in ``training_step``, the test phase in ``predict_step``.
 
 The reference trains every unit from its real first pose (open loop) and generates every unit from its own last pose
-(closed loop), so its dances jump where units meet. Here the decoders are fine-tuned on what they will meet: units
-unrolled from their own last pose (docs/adr/0004-closed-loop-fine-tuning.md), and dances that start where another ended
-(docs/adr/0067-dances-that-find-their-pose.md). Not in the paper; switched by config.
+(closed loop), so its dances jump where units meet. Here the decoders are fine-tuned on what they meet at inference:
+units unrolled from their own last pose (docs/adr/0004-closed-loop-fine-tuning.md), and dances that start at the last
+pose of another dance (docs/adr/0067-dances-that-find-their-pose.md). Not in the paper; configurable.
 """
 
 from __future__ import annotations
@@ -36,14 +36,15 @@ class GeneratorModule(pl.LightningModule):
 
     Args:
         sizes: plain :class:`d2m.nets.sizes.Sizes`.
-        optimizer: see :func:`d2m.train.optimizers.build_optimizer`; its rate is the dance decoder's.
-        lr_unit_decoder: the unit decoder's rate; lr_final: the share of both that a cosine decays to.
+        optimizer: see :func:`d2m.train.optimizers.build_optimizer`; its learning rate is the dance decoder's.
+        lr_unit_decoder: the unit decoder's learning rate. lr_final: final rate of the cosine schedule, as a share of
+            each initial one.
         weights: of the terms in :mod:`d2m.nets.losses.generator`; merged over its defaults.
-        foreign_start: share of a batch, 0 to 1, whose dances start where another ended, as a song's segments do.
-        recovery_frames: after how many frames these must be back at their own dance.
-        clip: norm at which each decoder is clipped on its own.
+        foreign_start: share of a batch, 0 to 1, whose dances start at another's last pose, as a song's segments do.
+        recovery_frames: number of frames after which these must have returned to their own dance.
+        clip: gradient norm at which each decoder is clipped separately.
         seed: of the noise.
-        style_mode: of the dances that ``predict_step`` makes, see :class:`d2m.nets.music_style.MusicStyle`.
+        style_mode: of the dances that ``predict_step`` generates, see :class:`d2m.nets.music_style.MusicStyle`.
         span, augment: as of :class:`d2m.train.modules.mm_gan.MMGANModule`.
     """
 
@@ -72,9 +73,10 @@ class GeneratorModule(pl.LightningModule):
         self.net.unit_decoder.requires_grad_(True)
 
     def losses(self, real: RealUnits, noise: CompositionNoise, rows: Rows = ALONE) -> dict[str, Tensor]:
-        """Forward, both branches unrolled from one first pose, and the unweighted terms that have a weight.
+        """Forward pass, both branches unrolled from the same first pose; returns the unweighted terms of nonzero
+        weight.
 
-        ``rows``: these are of a batch.
+        ``rows``: which rows of the whole batch these are.
         """
         net = self.net
         b, u = real.units.shape[:2]
@@ -84,7 +86,7 @@ class GeneratorModule(pl.LightningModule):
         fake_mov = music.mov.sample(noise.fake_mov)
         first, due = foreign_starts(real.units, self.hparams["foreign_start"], self.hparams["recovery_frames"], rows)
         ini = noise.z_ini.view(b, u, -1)
-        # Both branches in one unroll: a GRU's cost is in its steps, not in its rows.
+        # Both branches in one unroll: a GRU's cost depends on its steps, hardly on its rows.
         poses = net.unroll(torch.cat([recon_mov, fake_mov]), torch.cat([first, first]), torch.cat([ini, ini]))
         step = ClosedLoopStep(real.units, poses[:b], poses[b:], real.z_mov, dance.mov, due)
         return compute(TERMS, step, without=unused(self.weights))
@@ -110,8 +112,8 @@ class GeneratorModule(pl.LightningModule):
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """The test phase: ``features`` (b, t, n_features) of songs of one length -> dances (b, t, 28), both normalised.
 
-        As :func:`d2m.dance.together.dance_to` without redraws and without the warp; noise is a function of the seed,
-        the batch and the rank.
+        Same as :func:`d2m.dance.together.dance_to` without redraws and without the warp; noise is a function of the
+        seed, the batch and the rank.
         """
         features = batch["features"]
         b, t = features.shape[:2]

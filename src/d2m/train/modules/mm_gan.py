@@ -1,10 +1,10 @@
 """Stage 2 as a LightningModule: composition by the music-to-movement GAN (Lee et al., NeurIPS 2019, section 3.3).
 
 Three updates a batch: discriminators; encoders and decoders on the generator loss; encoders and regressor on the
-style loss. The first two share a forward pass, because the first steps none of the weights that it went through
+style loss. The first two share a forward pass, because the first update changes no weights used in it
 (docs/adr/0066-the-noise-behind-a-dance.md). The third has its own, with the same noise: the reference back-propagates
-the style loss through weights that the generator update has already stepped, which today's PyTorch refuses, and which
-otherwise mixes activations of two models (docs/adr/0002-recomputed-gan-updates.md).
+the style loss through weights that the generator update has already changed, which mixes activations of two models and
+which current PyTorch refuses (docs/adr/0002-recomputed-gan-updates.md).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from d2m.train.steps import clip_each, draw_noise, frozen, log_losses, rows_of, 
 
 
 class Branches(NamedTuple):
-    """One forward pass through the networks that stage 2 trains, but for the discriminators."""
+    """One forward pass through the networks that stage 2 trains, except the discriminators."""
 
     dance: DanceBranch
     music: MusicBranch
@@ -59,21 +59,20 @@ class MMGANModule(pl.LightningModule):
 
     Args:
         sizes: plain :class:`d2m.nets.sizes.Sizes`.
-        optimizer: one each of discriminators, encoders (with the noise encoder), decoders and the regressor,
-            see :func:`d2m.train.optimizers.build_optimizer` (paper: Adam, 2e-4).
-        lr_unit_decoder: the fine-tuned unit decoder's rate (paper: 2e-5).
-        lr_final: the share of all rates that a cosine decays to (paper: 1).
-        weights: of the terms in :mod:`d2m.nets.losses.mm_gan`; those left out are the paper's.
-        anneal_midpoint, anneal_slope: when, in batches, and how fast kl_dan opens, as stage 1's KLs do; a shorter run
-            opens it half-way. None (the paper's): open from the start.
-        dance_logvar: added to the dance encoder's log-variances at the start (paper: 0). With the late opening of
-            kl_dan it lets z_dan learn to carry a dance before it must be smooth
-            (docs/adr/0050-a-dance-latent-that-carries.md).
-        clip: norm at which every stepped network is clipped on its own.
+        optimizer: built once each for the discriminators, the encoders (with the noise encoder), the decoders and the
+            regressor, see :func:`d2m.train.optimizers.build_optimizer` (paper: Adam, 2e-4).
+        lr_unit_decoder: learning rate of the fine-tuned unit decoder (paper: 2e-5).
+        lr_final: final learning rate of the cosine schedule, as a share of each initial one (paper: 1).
+        weights: of the terms in :mod:`d2m.nets.losses.mm_gan`; omitted ones default to the paper's.
+        anneal_midpoint, anneal_slope: of the sigmoid that anneals kl_dan, in batches, as in stage 1. None (the
+            paper's): full weight from the start.
+        dance_logvar: added to the dance encoder's log-variances at the start (paper: 0). With a late kl_dan it lets
+            z_dan learn to encode a dance before it is regularised (docs/adr/0050-a-dance-latent-that-carries.md).
+        clip: gradient norm at which every updated network is clipped separately.
         seed: of the noise.
-        span: the style is that of the music under the whole sequence, which is what ``style_mode=local`` hears when the
-            system dances; otherwise that of 2 s of it (paper). Read by the curriculum, for the data module.
-        augment: ranges of :func:`d2m.music.front_ends.augment.draw_change` for the music of training, or None. Keep
+        span: compute the style from the music of the whole sequence, as ``style_mode=local`` does at inference;
+            otherwise from 2 s of it (paper). Read by the curriculum, for the data module.
+        augment: ranges of :func:`d2m.music.front_ends.augment.draw_change` for the training music, or None. Keep
             ``tempo`` at 1: the dance does not follow. Read by the curriculum, for the data module.
 
     The initial-pose encoder, the movement encoder and the music style network are frozen: the reference builds an
@@ -114,7 +113,7 @@ class MMGANModule(pl.LightningModule):
             net.dance_encoder.head.logvar.bias.add_(dance_logvar)
 
     def annealed_weights(self, step: int, total_steps: int) -> dict[str, float]:
-        """The generator phase's weights at a batch: kl_dan opened by the annealing."""
+        """The generator phase's loss weights at a batch, with kl_dan annealed."""
         if self.hparams["anneal_midpoint"] is None:
             return self.g_weights
         share = opening(step, total_steps, self.hparams["anneal_midpoint"], self.hparams["anneal_slope"])
@@ -123,7 +122,8 @@ class MMGANModule(pl.LightningModule):
     # -- phases -----------------------------------------------------------------------------------------------
 
     def branches(self, real: RealUnits, noise: CompositionNoise) -> Branches:
-        """Both branches at the current weights; training decodes the music's movements only for terms with a weight."""
+        """Both branches at the current weights; in training, the music's movements are decoded only for weighted
+        terms."""
         weights = {**self.d_weights, **self.g_weights}
         movements = not self.training or any(weights[name] for name in READ_MUSIC_MOVEMENTS)
         return Branches(self.net.reconstruct(real, noise), self.net.compose(real, noise, movements))
@@ -134,7 +134,7 @@ class MMGANModule(pl.LightningModule):
     def discriminator_phase(
         self, real: RealUnits, noise: CompositionNoise, branches: Branches | None = None
     ) -> dict[str, Tensor]:
-        """Unweighted terms of the discriminators; ``branches`` as computed already, else computed here."""
+        """Unweighted terms of the discriminators; ``branches`` is computed here unless given."""
         if branches is None:
             with torch.no_grad():
                 branches = self.branches(real, noise)
@@ -152,7 +152,7 @@ class MMGANModule(pl.LightningModule):
         """Unweighted terms of encoders and decoders.
 
         Args:
-            poses: False leaves "recon" out: decoding units is most of a step.
+            poses: False omits "recon", because decoding the units is most of a step's cost.
             branches: as in :meth:`discriminator_phase`.
             recording, rows: as in :meth:`optimize`.
         """
@@ -166,7 +166,7 @@ class MMGANModule(pl.LightningModule):
         return compute(GENERATOR, step, without=left_out)
 
     def infer(self, real: RealUnits, dance: DanceBranch, noise: CompositionNoise) -> Inferred:
-        """The noise behind the dances, whose z_dan gets no gradient, and z_dan given the music and that noise."""
+        """Noise inferred from the dances (no gradient to their z_dan), and z_dan of the music with that noise."""
         assert self.noise_encoder is not None
         behind = self.noise_encoder(dance.z_dan_samples.detach(), real.style)
         return Inferred(behind, self.net.style_to_dance(real.style, behind.sample(noise.inferred)))
@@ -174,7 +174,7 @@ class MMGANModule(pl.LightningModule):
     def style_phase(
         self, real: RealUnits, noise: CompositionNoise, branches: Branches | None = None
     ) -> dict[str, Tensor]:
-        """Unweighted style terms, with a forward pass of their own unless ``branches`` is one at these weights."""
+        """Unweighted style terms; runs its own forward pass unless ``branches`` was computed at the current weights."""
         net = self.net
         if branches is None:
             z_real = net.dance_encoder(real.z_mov.parameters_cat()).sample(noise.z_dan)
@@ -196,7 +196,7 @@ class MMGANModule(pl.LightningModule):
         norms = clip_each(networks, self.hparams["clip"])
         for optimizer in optimizers:
             optimizer.step()
-        # Autocast keeps the bf16 copies of weights for a whole region: drop them, they are stale now.
+        # Autocast caches bf16 copies of the weights for a whole region: drop them, they are stale now.
         torch.clear_autocast_cache()
         return norms.max()
 
@@ -208,15 +208,15 @@ class MMGANModule(pl.LightningModule):
         recording: Tensor | None = None,
         rows: Rows = ALONE,
     ) -> dict[str, Tensor]:
-        """The updates of one batch, up to three; returns every loss, each at the weights that its update saw.
+        """Run the updates of one batch, up to three; returns every loss, each at the weights before its update.
 
-        Terms without weight are not computed, and an update without terms is not made.
+        Terms of weight 0 are not computed, and an update without terms is skipped.
 
         Args:
-            g_weights: of the generator phase, instead of the module's own; 0 where the module's are, whose terms are
-                not computed.
-            recording: (b,) which recording each sequence is from, for "align".
-            rows: these are of a batch.
+            g_weights: of the generator phase, instead of the module's own; must be 0 wherever the module's are, since
+                those terms are not computed.
+            recording: (b,) index of each sequence's recording, for "align".
+            rows: which rows of the whole batch these are.
         """
         weights = dict(g_weights or self.g_weights)
         net = self.net
@@ -226,7 +226,7 @@ class MMGANModule(pl.LightningModule):
         discriminators = [self.movement_discriminator, self.dance_discriminator]
         encoders = [net.dance_encoder, net.style_to_dance]
 
-        # One forward pass for two updates: the first steps nothing that it went through.
+        # One forward pass for two updates: the first changes no weights used in it.
         branches = self.branches(real, noise)
         losses: dict[str, Tensor] = {}
         if any(self.d_weights.values()):

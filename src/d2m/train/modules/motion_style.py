@@ -1,4 +1,4 @@
-"""The optional stage motion_style as a LightningModule: genre from motion, to guide and to judge edits of dances."""
+"""The optional stage motion_style as a LightningModule: genre classifiers of motion that guide and judge edits."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ class SizeNoise(NamedTuple):
     size: Tensor  # (b, 1, 1)
 
     def rows(self, own: slice, n: int) -> SizeNoise:
-        """The noise of some of the batch's ``n`` units."""
+        """The noise of this process's share of the batch's ``n`` units."""
         return SizeNoise(self.size[own])
 
 
 class MotionStyleModule(pl.LightningModule):
-    """Cross-entropy over genres on single real units, genres drawn uniformly; guide and judge learn side by side.
+    """Cross-entropy over genres on single real units, genres drawn uniformly; guide and judge are trained together.
 
     Args:
-        sizes: plain :class:`d2m.nets.sizes.Sizes`, of which only ``n_genres`` counts here.
+        sizes: plain :class:`d2m.nets.sizes.Sizes`, of which only ``n_genres`` matters here.
         hidden: width of guide and judge.
         optimizer: see :func:`d2m.train.optimizers.build_optimizer`.
-        label_smoothing: of the cross-entropy: a guide that is never certain keeps a gradient.
-        size_jitter: standard deviation of one factor on a whole unit in training (1 + jitter): dancers and cameras
-            differ in scale, which must not be read as genre.
+        label_smoothing: of the cross-entropy; the guide then never saturates and keeps a gradient.
+        size_jitter: standard deviation of a scale factor (1 + jitter) per unit in training: dancers and cameras differ
+            in scale, which must not be taken for genre.
         seed: of the noise.
     """
 
@@ -56,11 +56,11 @@ class MotionStyleModule(pl.LightningModule):
         self.save_hyperparameters()
         n_genres = Sizes.from_dict(sizes).n_genres
         self.net = MotionStyle(MotionSizes(n_genres, hidden))
-        # Over the whole pass and all ranks: a mean of batches' balanced accuracies would be none.
+        # Over the whole pass and all ranks: the mean of the batches' balanced accuracies is not a balanced accuracy.
         self.guide_accuracy, self.judge_accuracy = BalancedAccuracy(n_genres), BalancedAccuracy(n_genres)
 
     def draw_noise(self, units: Tensor, generator: torch.Generator) -> SizeNoise:
-        """One draw for a batch like ``units`` (b, 32, 28)."""
+        """Draw the noise for a batch like ``units`` (b, 32, 28)."""
         return SizeNoise(randn(len(units), 1, 1, generator=generator, like=units))
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
@@ -92,7 +92,7 @@ def read_motion_style(checkpoint: Path, n_genres: int | None = None) -> MotionSt
     """The classifier of a motion_style checkpoint, frozen.
 
     Raises:
-        D2MError: no such checkpoint, or of another number of genres than asked for.
+        D2MError: no such checkpoint, or its number of genres is not ``n_genres``.
     """
     try:
         ckpt = torch.load(checkpoint, map_location="cpu", weights_only=True)

@@ -1,7 +1,7 @@
-"""The music style stage as a LightningModule: a genre classifier whose hidden state is the style.
+"""The music style stage as a LightningModule: a genre classifier of music whose hidden state is the style.
 
-With ``tempo`` it has a second head, so that the style also says how fast a song is: trained on genre alone, it learns
-to forget whatever differs between songs of one genre (docs/adr/0068-a-style-that-hears.md).
+With ``tempo`` it has a second head, so that the style also encodes how fast a song is: trained on genre alone, it
+discards what differs between songs of one genre (docs/adr/0068-a-style-that-hears.md).
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from d2m.train.steps import draw_noise, log_losses, rows_of, val_number
 
 
 class StyleNoise(NamedTuple):
-    """All noise of a batch of b windows; no columns of what the module does not use."""
+    """All noise of a batch of b windows; unused kinds have zero columns."""
 
     features: Tensor  # (b, 30, n_features)
     song: Tensor  # (b, 1, n_features)
     keep: Tensor  # (b, style), uniform in [0, 1)
 
     def rows(self, own: slice, n: int) -> StyleNoise:
-        """The noise of some of the batch's ``n`` windows."""
+        """The noise of this process's share of the batch's ``n`` windows."""
         return StyleNoise(*(x[own] for x in self))
 
 
@@ -38,17 +38,17 @@ class MusicStyleModule(pl.LightningModule):
 
     Args:
         sizes: plain :class:`d2m.nets.sizes.Sizes`.
-        optimizer: see :func:`d2m.train.optimizers.build_optimizer`. It decays weights: the corpora that fit here have
-            tens of songs, and the network memorises them.
+        optimizer: see :func:`d2m.train.optimizers.build_optimizer`. The default has weight decay: typical corpora have
+            tens of songs, which the network would memorise.
         dropout: on the style, before the heads.
         label_smoothing: of the cross-entropy.
         feature_noise: standard deviation of noise added to the normalised features in training.
         song_shift: standard deviation of one offset per window and feature, in training: songs differ by
-            recording level and equalisation, which a network must not read as genre.
-        tempo: weight of the squared error of a linear reading of tempo from the style, octaves; 0: no such head (the
-            paper's). Songs of unknown tempo do not count.
-        augment: ranges of :func:`d2m.music.front_ends.augment.draw_change`: the music of training is changed so; None:
-            it is not.
+            recording level and equalisation, which a network must not take for genre.
+        tempo: weight of the squared error, octaves², of the tempo predicted linearly from the style; 0: no such head
+            (the paper's). Songs of unknown tempo are ignored.
+        augment: ranges of :func:`d2m.music.front_ends.augment.draw_change` for the training music; None: no
+            augmentation.
         seed: of the noise.
     """
 
@@ -72,7 +72,7 @@ class MusicStyleModule(pl.LightningModule):
         self.tempo_head = nn.Linear(s.style, 1) if tempo > 0 else None
 
     def draw_noise(self, features: Tensor, generator: torch.Generator) -> StyleNoise:
-        """One draw for a batch like ``features`` (b, 30, n_features)."""
+        """Draw the noise for a batch like ``features`` (b, 30, n_features)."""
         h, (b, t, f) = self.hparams, features.shape
         none = features.new_empty(b, 0)
         noise = randn(b, t, f, generator=generator, like=features) if h["feature_noise"] > 0 else none
@@ -83,7 +83,7 @@ class MusicStyleModule(pl.LightningModule):
         return StyleNoise(noise, song, keep)
 
     def disturb(self, features: Tensor, noise: StyleNoise) -> Tensor:
-        """Noise and offsets on normalised features (b, t, n_features)."""
+        """Add noise and offsets to normalised features (b, t, n_features)."""
         h = self.hparams
         if h["feature_noise"] > 0:
             features = features + h["feature_noise"] * noise.features
@@ -95,15 +95,15 @@ class MusicStyleModule(pl.LightningModule):
         self, features: Tensor, genre: Tensor, noise: StyleNoise, tempo: Tensor | None = None,
         rate: Tensor | None = None, rows: Rows = ALONE,
     ) -> Tensor:  # fmt: skip
-        """Of disturbed features (b, 30, n_features) against genres (b,) and tempi (b,), octaves above 120 BPM.
+        """Loss of noisy features (b, 30, n_features) for genres (b,) and tempi (b,), in octaves above 120 BPM.
 
-        ``rate`` (b,): by how many octaves augmentation changed the tempi; a window at another tempo says nothing of its
-        genre, which may be a matter of tempo. ``rows``: these are of a batch.
+        ``rate`` (b,): octaves by which augmentation changed the tempi; a window at another tempo is left out of the
+        genre loss, because genre may depend on tempo. ``rows``: which rows of the whole batch these are.
         """
         h = self.hparams
         style = self.net.style(self.disturb(features, noise))
         keep = 1 - h["dropout"]
-        if keep < 1:  # by hand: nn.Dropout draws from the global generator, and a resumed stage would draw others
+        if keep < 1:  # not nn.Dropout: it draws from the global generator, so that a resumed stage would differ
             style = style * (noise.keep.to(style) < keep) / keep
         logits = self.net.classifier(style)
         each = F.cross_entropy(logits, genre, label_smoothing=h["label_smoothing"], reduction="none")
@@ -134,9 +134,10 @@ class MusicStyleModule(pl.LightningModule):
 
 
 def _mean_where(values: Tensor, kept: Tensor, rows: Rows) -> Tensor:
-    """Mean of those values (b,) that are kept; 0 if none are.
+    """Mean of the kept values of (b,); 0 if none are kept.
 
-    The mean of this over the processes is the mean over the batch: each divides by how many are kept on average.
+    Averaged over the processes, this is the mean over the batch: each process divides by the mean number of kept
+    values.
     """
     count = rows.mean(kept.sum().to(values)).clamp_min(1 / rows.world)
     return torch.where(kept, values, torch.zeros_like(values)).sum() / count
