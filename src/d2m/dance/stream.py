@@ -1,4 +1,4 @@
-"""Many songs and their versions as one stream of rows: what :mod:`d2m.dance.together` runs."""
+"""Batched generation: many songs and their versions as rows of one stream, run by :mod:`d2m.dance.together`."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from d2m.dance.noise import DanceNoise, one_after_the_other, pick_draws
 from d2m.dance.song_dance import AnyEdit, DanceEdit, SongDance, StrengthCurve, check_edit, fit_z_dan
 from d2m.nets.sizes import Sizes
 
-#: Bytes that the songs of a stream and their unrolling take, about; fewer songs dance together where they are longer.
+#: Approximate bytes for the songs of a stream and their unrolling; the longer the songs, the fewer run together.
 MEMORY = 512 * 2**20
-#: Rows beyond which a row hardly gets cheaper.
+#: Number of rows beyond which the cost per row hardly falls.
 MAX_ROWS = 64
-#: Songs from which on dancing together costs less than one by one (:func:`rows_for`).
+#: Smallest number of songs for which batching is cheaper than one by one (:func:`rows_for`).
 FEW = 4
 
 
 @dataclass(frozen=True, eq=False)
 class SongRequest:
-    """A dance that is asked for.
+    """A requested dance.
 
     Args:
-        features: raw features (t, n_features), t >= 30, of the whole song. Every segment of 96 frames is danced to the
-            style that the generator's style mode gives it: under "local" that of the music around its middle.
+        features: raw features (t, n_features), t >= 30, of the whole song. The generator's style mode determines the
+            style of every segment of 96 frames: under "local", that of the music around its middle.
         music_beats: seconds, increasing.
         n_frames: length of the dance at 15 fps.
         seed: of all noise; two edits of a song with the same seed share it.
-        edit, strength: also make the neutral and the target dance. Which draws are accepted is decided on the
-            original; the edits reuse them. Strength 0 gives the original, to the bit. A schedule is read in the
-            middle of every segment of 96 frames.
-        warp: put the dance's beats (frames 3 + 8 k) on the music's.
+        edit, strength: also generate the neutral and the target dance. Draws are accepted on the original; the edits
+            reuse them. Strength 0 gives the original, bit-identical. A schedule is evaluated in the middle of every
+            segment of 96 frames.
+        warp: time-warp the dance's beats (frames 3 + 8 k) onto the music's.
         z_dan: latents instead of the song's own, see :func:`d2m.dance.song_dance.fit_z_dan`.
     """
 
@@ -58,25 +58,27 @@ class SongRequest:
 
 
 def rows_together(sizes: Sizes) -> int:
-    """How many dances are unrolled together: what a quarter of :data:`MEMORY` holds, 8 to :data:`MAX_ROWS`."""
+    """How many dances are unrolled together: as many as fit in a quarter of :data:`MEMORY`, from 8 to
+    :data:`MAX_ROWS`."""
     row = 4 * UNIT_FRAMES * 12 * sizes.unit_hidden  # gates, states and the head's layers of a unit
     return max(ROWS, min(MAX_ROWS, MEMORY // 4 // row // ROWS * ROWS))
 
 
 def rows_for(songs: int, sizes: Sizes, batch: int | None = None) -> int:
-    """The rows that so many songs are danced in, unless ``batch`` says it: padding costs more than it saves a few."""
+    """Number of rows for this many songs, unless given by ``batch``; for few songs padding would cost more than it
+    saves."""
     return batch or (1 if songs < FEW else rows_together(sizes))
 
 
 def song_bytes(n_frames: int, sizes: Sizes, draws: int) -> int:
-    """About what a song of so many frames takes until it is danced: its wave, features, noise, latents and poses."""
+    """Approximate bytes of a song of ``n_frames`` while in the stream: wave, features, noise, latents and poses."""
     segment = 4 * draws * (sizes.style + 2 * sizes.z_dan + 3 * (sizes.z_mov + sizes.z_ini))
     return n_frames * (4 * SAMPLE_RATE // FPS + 8 * sizes.n_features + segment // SEQUENCE_FRAMES + 2048)
 
 
 @dataclass(eq=False)
 class _Song:
-    """A song on its way: heard, its original danced, its edits danced."""
+    """A song in progress: features encoded, then the original generated, then its edits."""
 
     index: int
     request: SongRequest
@@ -91,7 +93,7 @@ class _Song:
 
 
 class Stream:
-    """Lines of many songs, at most ``rows`` at once; songs leave with all their versions danced."""
+    """Lines (one version of one song each), at most ``rows`` at once; a song leaves when all its versions are done."""
 
     def __init__(self, generator: DanceGenerator, rows: int) -> None:
         self.generator, self.rows = generator, rows
@@ -105,7 +107,8 @@ class Stream:
         return sum(song_bytes(s.request.n_frames, g.net.sizes, g.max_draws) for s in self.songs)
 
     def admit(self, arrived: Sequence[tuple[int, SongRequest]]) -> Iterator[tuple[int, D2MError]]:
-        """Hear these songs, together, and begin their originals; yields those whose request does not fit."""
+        """Encode these songs' music in one batch and begin their originals; yields (index, error) of invalid
+        requests."""
         g, good = self.generator, []
         for index, r in arrived:
             try:
@@ -123,7 +126,7 @@ class Stream:
         self.songs |= set(songs)
 
     def _latents(self, songs: Sequence[_Song]) -> list[Tensor]:
-        """The songs' z_dan, (n, k, z_dan) each: as given, or their own."""
+        """The songs' z_dan, (n, k, z_dan) each: given by the request, or computed from the music."""
         g, own = self.generator, [s for s in songs if s.request.z_dan is None]
         encoded: dict[_Song, Tensor] = {}
         if own:
@@ -138,7 +141,7 @@ class Stream:
         return [encoded[s] if s in encoded else given(s) for s in songs]
 
     def step(self) -> Iterator[tuple[int, SongDance | D2MError]]:
-        """One segment of every line; yields the songs that are finished."""
+        """Generate one segment of every line; yields the finished songs."""
         while self.waiting and len(self.lines) < self.rows:
             line, song, name = self.waiting.popleft()
             self.lines[line] = song, name
@@ -159,7 +162,7 @@ class Stream:
                 yield song.index, e
 
     def _edit(self, song: _Song, line: Line) -> None:
-        """The latents that were danced and, with an edit, the lines of those it makes."""
+        """Record the accepted latents and, if there is an edit, begin the lines of the edited versions."""
         g, r = self.generator, song.request
         draws = song.danced["original"].draws[None]
         base = pick_draws(line.z_dan[None], draws.to(line.z_dan.device))[0, :, 0].cpu().numpy()
@@ -173,7 +176,7 @@ class Stream:
         song.facts = getattr(edit, "facts", {})
         for name in ("neutral", "target"):
             z = np.asarray(song.latents[name])
-            if np.array_equal(z, base):  # whatever a device makes of rows, strength 0 is the original
+            if np.array_equal(z, base):  # on every device, strength 0 must equal the original
                 song.danced[name] = song.danced["original"]
             else:
                 rows = torch.from_numpy(z).to(device=g.device, dtype=line.z_dan.dtype)[:, None]
@@ -181,7 +184,7 @@ class Stream:
 
     def _finished(self, song: _Song) -> SongDance:
         clock, original = song.clock, song.danced["original"]
-        pixels: dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}  # of a choreography, not of a name
+        pixels: dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}  # key: choreography, shared by versions
         for danced in song.danced.values():
             if id(danced) not in pixels:
                 decoded = self.generator.to_pixels(danced.poses[: clock.n_source]).float().cpu().numpy()
@@ -203,10 +206,10 @@ class Stream:
 
 
 def _checked(r: SongRequest, width: int) -> SongRequest:
-    """The request, its z_dan (n, z_dan).
+    """The validated request, with z_dan of shape (n, z_dan).
 
     Raises:
-        D2MError: features of less than 2 s, a z_dan that does not fit, or an edit that is none.
+        D2MError: features of less than 2 s, a z_dan of the wrong shape, or an invalid edit.
     """
     check_edit(r.edit)
     if len(r.features) < STYLE_FRAMES:

@@ -1,4 +1,4 @@
-"""From the reference's three checkpoints to a bundle that dances, and to checkpoints from which training resumes."""
+"""Conversion of the reference's three checkpoints to a bundle, and to checkpoints from which training can resume."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from d2m.original.names import STATS_FILES
 from d2m.original.read import Original, read_stage1, read_stage2, read_style
 from d2m.original.training_state import du_vae_checkpoint, mm_gan_checkpoint, music_style_checkpoint
 
-#: The reference's demo redraws a dance with a unit below this motion (normalised units); ours stops after MAX_DRAWS.
+#: The reference's demo redraws a dance if a unit's motion (normalised units) is below this; ours stops after MAX_DRAWS.
 MOTION_THRESHOLD, MAX_DRAWS = 50.0, 8
 RESUME = "resume"
-#: What the reference's networks heard.
+#: The front end that the reference's networks were trained on.
 FRONT_END = "legacy"
 
 UnitDecoderSource = Literal["stage1", "stage2"]
@@ -33,7 +33,7 @@ UnitDecoderSource = Literal["stage1", "stage2"]
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import made: the bundle's folder, its sizes, and what the user should know."""
+    """Result of an import: the bundle's folder, its sizes, and warnings for the user."""
 
     folder: Path
     sizes: Sizes
@@ -50,14 +50,14 @@ def import_original(
     unit_decoder: UnitDecoderSource = "stage2",
     genres: Sequence[str] | None = None,
 ) -> Imported:
-    """Read everything, check everything, then write ``out`` in one piece.
+    """Read and check everything, then write ``out`` atomically.
 
     Args:
         stage1, stage2, style: ``Stage1.ckpt``, ``Stage2.ckpt``, ``aud_3cls.ckpt`` of the reference.
         out: the bundle's folder; an older bundle there is replaced. ``out/resume/<stage>/last.ckpt`` are Lightning
             checkpoints of du_vae, music_style and mm_gan.
         stats: folder of the normaliser's four npy files (:data:`STATS_FILES`); identity if None.
-        unit_decoder: whose unit decoder dances (docs/adr/0020-imported-unit-decoder.md).
+        unit_decoder: the stage whose unit decoder the bundle uses (docs/adr/0020-imported-unit-decoder.md).
         genres: names of the style network's classes, in their order; "genre_0", ... if None.
 
     Raises:
@@ -99,13 +99,13 @@ def import_original(
             "music_style": music_style_checkpoint(music, sizes),
             "mm_gan": mm_gan_checkpoint(first, second, music, sizes),
         }
-        # By name, as in our own checkpoints, if the user gave names.
+        # Our own checkpoints name their genres; an imported one does if the user gave names.
         told = {} if genres is None else {"genres": list(names)}
         for stage, checkpoint in checkpoints.items():
             (folder / RESUME / stage).mkdir(parents=True)
             try:
                 torch.save({**checkpoint, **told}, folder / RESUME / stage / "last.ckpt")
-            except RuntimeError as e:  # what torch makes of a full disk
+            except RuntimeError as e:  # torch's error for a full disk
                 raise D2MError(f"{out}: cannot write the checkpoints to resume from; free disk space") from e
 
     write_bundle(
@@ -117,7 +117,7 @@ def import_original(
             "motion_threshold": MOTION_THRESHOLD,
             "max_draws": MAX_DRAWS,
         },
-        # The discriminators train only; they are in resume/.
+        # Discriminators are needed for training only; they are in resume/.
         state={k[4:]: v for k, v in state.items() if k.startswith("net.")},
         normalizer=normalizer,
         genres=names,
@@ -130,7 +130,7 @@ def import_original(
 
 
 def identity_normalizer() -> Normalizer:
-    """Numbers stay what they are."""
+    """A normaliser that leaves values unchanged."""
     return Normalizer.identity(FRONT_ENDS[FRONT_END].width)
 
 
@@ -154,7 +154,7 @@ def read_stats(folder: Path) -> Normalizer:
             raise D2MError(f"{path}: not a readable .npy file of numbers; copy it again from its source") from e
         if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu" or value.size != size:
             raise D2MError(f"{path}: shape {getattr(value, 'shape', '?')}; the normaliser needs {size} numbers")
-        with np.errstate(over="ignore"):  # checked in the precision that is kept
+        with np.errstate(over="ignore"):  # checked after the cast to float32
             value = value.reshape(-1).astype(np.float32)
         if not np.isfinite(value).all() or ("_std" in name and value.min() <= 0):
             raise D2MError(
@@ -174,7 +174,7 @@ def _genre_names(genres: Sequence[str] | None, n: int) -> tuple[str, ...]:
 
 
 def _check_out(out: Path, inputs: Sequence[Path]) -> None:
-    """A folder that is there must be a bundle and nothing else (or empty), for it is replaced.
+    """Check that an existing ``out`` is empty or holds only a bundle, because it will be replaced.
 
     Raises:
         D2MError: it is something else, or holds an input.

@@ -1,4 +1,4 @@
-"""Which tensor of the reference's checkpoints is which of ours: data, no code.
+"""Mapping from tensor names in the reference's checkpoints to ours: data only.
 
 The reference's ``save()`` writes dictionaries of state dicts, one per network, with one Adam per network next to them
 (``opt_<network>``) and two counters. The style network is a bare state dict.
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class NetworkName(NamedTuple):
-    """One network of the reference: our dotted name in a LightningModule, and (its prefix, our prefix) of tensors."""
+    """One network of the reference: our dotted name in a LightningModule, and pairs (their prefix, our prefix)."""
 
     ours: str
     prefixes: tuple[tuple[str, str], ...]
@@ -51,11 +51,11 @@ STYLE_NETWORK = NetworkName(
     "net.music_style", (("init_h", "body.h0"), ("recurrent.", "body.gru."), ("classifier.", "classifier."))
 )
 
-#: Adam's state of a network, and the counters of epochs and batches, in a stage's checkpoint.
+#: Keys of a stage's checkpoint: prefix of a network's Adam state, and the counters of epochs and batches.
 OPTIMIZER_PREFIX, EPOCH, BATCHES = "opt_", "ep", "total_it"
 
-#: Our size -> the places (network, tensor, axis) that show it: what most of them say counts, so that one bad tensor
-#: is the one that gets named.
+#: Our size -> the places (network, tensor, axis) that reveal it. The majority decides, so that a single bad tensor is
+#: the one named in the error.
 Places = tuple[tuple[str, str, int], ...]
 STAGE1_SIZES: dict[str, Places] = {
     "z_ini": (
@@ -94,7 +94,7 @@ STYLE_SIZES: dict[str, Places] = {
     "n_genres": ((STYLE, "classifier.2.weight", 0), (STYLE, "classifier.2.bias", 0)),
 }
 
-#: Our optimizers, in the order of ``configure_optimizers``: their parameter groups as lists of networks.
+#: Our optimizers in the order of ``configure_optimizers``, each as its parameter groups, which are lists of networks.
 STAGE1_OPTIMIZERS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("initp_enc", "initp_dec", "movement_enc", "stdp_dec"),),
 )

@@ -1,7 +1,7 @@
-"""Reading the reference implementation's checkpoints: tensors only, sizes from shapes, every tensor accounted for.
+"""Reads the reference implementation's checkpoints: tensors only, sizes from shapes, every tensor accounted for.
 
-Nothing is unpickled (``weights_only=True``), nothing is assumed of the sizes but what no option of the reference
-changes (28 numbers a pose, 30 of style, the perceptrons' widths; Lee et al., NeurIPS 2019, appendix).
+No Python objects are unpickled (``weights_only=True``). Only sizes that no option of the reference changes are assumed
+(28 numbers per pose, 30 of style, the MLPs' widths; Lee et al., NeurIPS 2019, appendix).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Moments:
-    """Adam's state of one network: our tensor name -> its entry, and the group's settings (lr, betas, ...)."""
+    """Adam's state for one network: our tensor name -> its moments, and the group's settings (lr, betas, ...)."""
 
     state: dict[str, dict[str, Any]]
     settings: dict[str, Any]
@@ -59,10 +59,10 @@ class Moments:
 
 @dataclass(frozen=True)
 class Original:
-    """One file of the reference, checked and under our names."""
+    """One checkpoint of the reference, checked, with tensors under our names."""
 
     path: Path
-    sizes: dict[str, int]  # those that the file shows
+    sizes: dict[str, int]  # those that the file reveals
     state: dict[str, Tensor]
     moments: dict[str, Moments]  # by the reference's network name
     epoch: int  # the last finished epoch, counted from 0
@@ -134,7 +134,7 @@ def read_style(path: str | Path) -> Original:
 
 
 def _full_sizes(shown: Mapping[str, int]) -> Sizes:
-    """The sizes that a file shows; its tensors say nothing of the others, which are 1."""
+    """Sizes from a file; the others, which its tensors do not reveal, are set to 1."""
     return Sizes.from_dict({**{f.name: 1 for f in fields(Sizes) if f.default is MISSING}, **shown})
 
 
@@ -186,10 +186,10 @@ def _full(network: str, tensor: str) -> str:
 
 
 def _read_sizes(path: Path, networks: Mapping[str, dict[str, Tensor]], wanted: Mapping[str, Places]) -> dict[str, int]:
-    """Every size as most of its places show it.
+    """Every size, as the majority of its places reveal it.
 
     Raises:
-        D2MError: no place is there, or they disagree without a majority.
+        D2MError: all its places are missing, or they disagree without a majority.
     """
     sizes = {}
     for size, places in wanted.items():
@@ -214,7 +214,7 @@ def _shapes(modules: Mapping[str, nn.Module]) -> Shapes:
     return {f"{root}.{k}": tuple(v.shape) for root, m in modules.items() for k, v in m.state_dict().items()}
 
 
-#: Marks a tensor that has no counterpart: its name then fits nowhere.
+#: Marks a tensor without a counterpart, so that its name matches none of ours.
 _NOWHERE = "?"
 
 
@@ -244,7 +244,7 @@ def _read(
     expected: Shapes,
     beside: str,
 ) -> Original:
-    """Rename, compare every shape, and take Adam's moments along."""
+    """Rename the tensors, check every shape, and read Adam's moments."""
     state: dict[str, Tensor] = {}
     moments = {}
     wrong = []
@@ -282,19 +282,19 @@ def _count(path: Path, content: Mapping[str, Any], key: str) -> int:
 
 
 def _moments(path: Path, network: str, name: NetworkName, tensors: Mapping[str, Tensor], optimizer: Any) -> Moments:
-    """One Adam's state dict by our tensor names. Its parameters are in the order of the network's state dict.
+    """Convert an Adam state dict to our tensor names. Its parameters have the order of the network's state dict.
 
     Raises:
-        D2MError: its entries do not fit the network.
+        D2MError: its entries do not match the network.
     """
     label = OPTIMIZER_PREFIX + network
     misfit = f"{path}: '{label}' does not fit the network '{network}'"
     try:
         groups, entries = optimizer["param_groups"], optimizer["state"]
-        # Old PyTorch numbers parameters by address, new by position: the groups' order holds for both.
+        # Old PyTorch numbers parameters by address, newer by position: the order within the groups is valid for both.
         keys = [key for group in groups for key in group["params"]]
         settings = {k: groups[0][k] for k in ("lr", "betas", "eps", "weight_decay") if k in groups[0]}
-        torch.optim.Adam([nn.Parameter(torch.zeros(1))], **settings)  # raises on numbers that it cannot run with
+        torch.optim.Adam([nn.Parameter(torch.zeros(1))], **settings)  # raises if the settings are invalid
         if not all(math.isfinite(v) for k, v in settings.items() if k != "betas"):
             raise ValueError(f"{settings}")
         state = {}

@@ -1,4 +1,4 @@
-"""A file of tensors from elsewhere, read whole, unchanged and without running anything in it."""
+"""Safe loading of an untrusted file of tensors: nothing in it is executed, and damaged files are refused."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from d2m.core.errors import D2MError
 
 
 def load_tensors(path: Path) -> dict[str, Any]:
-    """A file's dictionary, read without running anything in it.
+    """Load a file's dictionary without executing anything in it.
 
     Raises:
-        D2MError: it is missing, damaged, holds Python objects besides tensors, or is no dictionary.
+        D2MError: it is missing, damaged, holds Python objects besides tensors, or is not a dictionary.
     """
     try:
         with open(path, "rb") as f:
-            # A pickle outside of torch's container, of a protocol that the reader below does not take.
+            # A bare pickle, outside torch's container, of a protocol that torch.load does not accept.
             bare = re.match(rb"\x80[\x03-\x05]", f.read(2)) is not None
     except FileNotFoundError as e:
         raise D2MError(f"{path}: no such file; give the path of a checkpoint") from e
@@ -30,7 +30,7 @@ def load_tensors(path: Path) -> dict[str, Any]:
     try:
         _check_sums(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the same pickles; what matters is in the error
+            warnings.simplefilter("ignore")  # about the same pickles; the error says what matters
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:  # torch raises many kinds for a bad file
         match = re.search(r"GLOBAL ([\w.]+)", str(e))
@@ -47,7 +47,7 @@ def load_tensors(path: Path) -> dict[str, Any]:
 
 
 def _check_sums(path: Path) -> None:
-    """Torch writes a checksum per tensor but never checks it; files older than PyTorch 1.6 are no zip, without one."""
+    """Verify the checksums that torch writes per tensor but never checks. Files from before PyTorch 1.6 have none."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as z:
             if (broken := z.testzip()) is not None:

@@ -1,7 +1,7 @@
-"""Lightning checkpoints of an imported training: weights, Adam's moments in our optimizers' order, and the counters.
+"""Lightning checkpoints of an imported training: weights, Adam's moments in our optimizers' order, and counters.
 
-Plain dictionaries, loadable with ``weights_only=True``: this module does not know Lightning, only what its ``Trainer``
-reads (2.6; ``tests/unit/test_import_resume.py`` has one resume from them).
+They are plain dictionaries, loadable with ``weights_only=True``. This module does not import Lightning; it writes what
+its ``Trainer`` (2.6) reads, which ``tests/unit/test_import_resume.py`` verifies by resuming from them.
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ LR, LR_UNIT_DECODER = 2e-4, 2e-5
 
 
 def du_vae_checkpoint(stage1: Original, sizes: Sizes) -> dict[str, Any]:
-    """What ``DUVAEModule`` would have saved."""
+    """The checkpoint that ``DUVAEModule`` would have saved."""
     optimizers = _optimizers(stage1, STAGE1_OPTIMIZERS, STAGE1_NETWORKS, {})
     hparams = {"sizes": sizes.to_dict(), "optimizer": _adam(optimizers[0]["param_groups"][0]["lr"])}
     return _checkpoint(stage1.state, hparams, optimizers, stage1.epoch, stage1.batches, manual_steps=None)
 
 
 def mm_gan_checkpoint(stage1: Original, stage2: Original, style: Original, sizes: Sizes) -> dict[str, Any]:
-    """What ``MMGANModule`` would have saved: stage 2's own unit decoder, and the frozen networks."""
+    """The checkpoint that ``MMGANModule`` would have saved: with stage 2's own unit decoder, and the frozen
+    networks."""
     frozen = {k: v for k, v in stage1.state.items() if k.startswith("net.initial_pose_")}
     optimizers = _optimizers(stage2, STAGE2_OPTIMIZERS, STAGE2_NETWORKS, {"stdp_dec": LR_UNIT_DECODER})
     decoders = optimizers[2]["param_groups"]
@@ -50,13 +51,14 @@ def mm_gan_checkpoint(stage1: Original, stage2: Original, style: Original, sizes
 
 
 def music_style_checkpoint(style: Original, sizes: Sizes) -> dict[str, Any]:
-    """What ``MusicStyleModule`` would have saved; to start from, not to resume: the file has no optimizer."""
+    """The checkpoint that ``MusicStyleModule`` would have saved, without optimizer: for warm starts, not for
+    resuming."""
     state = {k.replace("net.music_style.", "net.", 1): v for k, v in style.state.items()}
     return _checkpoint(state, {"sizes": sizes.to_dict()}, [], 0, 0, manual_steps=None)
 
 
 def _adam(lr: float) -> dict[str, Any]:
-    """The hparam that builds the optimizers."""
+    """The hparam from which the optimizers are built."""
     return {"_target_": "torch.optim.Adam", "lr": lr, "fused": True}
 
 
@@ -66,7 +68,7 @@ def _optimizers(
     names: Mapping[str, NetworkName],
     lrs: Mapping[str, float],
 ) -> list[dict[str, Any]]:
-    """Adam state dicts in the order of ``configure_optimizers``; a network without moments starts without them."""
+    """Adam state dicts in the order of ``configure_optimizers``; networks without moments get none."""
     out = []
     for groups in layout:
         state: dict[int, dict[str, Any]] = {}
@@ -89,7 +91,7 @@ def _optimizers(
 
 
 def _adam_defaults() -> dict[str, Any]:
-    """Every key that this torch's Adam expects of a group."""
+    """A parameter group with every key that the installed torch's Adam expects."""
     adam = torch.optim.Adam([nn.Parameter(torch.zeros(1))], fused=True)  # as configure_optimizers makes it
     group: dict[str, Any] = adam.state_dict()["param_groups"][0]
     return group
@@ -98,7 +100,7 @@ def _adam_defaults() -> dict[str, Any]:
 def _scheduler(optimizer: dict[str, Any], batches: int) -> dict[str, Any]:
     """State of the optimizer's learning-rate schedule (:func:`d2m.train.optimizers.cosine_decay`) after ``batches``.
 
-    The rates of the file are what it decays from; by how much is for the new run's config to say.
+    It decays from the file's learning rates; the new run's config determines how far.
     """
     rates = [group["lr"] for group in optimizer["param_groups"]]
     adam = torch.optim.Adam([{"params": [nn.Parameter(torch.zeros(1))], "lr": lr} for lr in rates])
@@ -122,7 +124,7 @@ def _checkpoint(
     batches: int,
     manual_steps: int | None,
 ) -> dict[str, Any]:
-    """A checkpoint of the end of ``epoch``, after ``batches`` batches in all."""
+    """A checkpoint at the end of ``epoch``, after ``batches`` batches in total."""
     full = ("ready", "completed", "started", "processed")
     epochs = epoch + 1 if batches else 0
     automatic = batches if manual_steps is None else 0

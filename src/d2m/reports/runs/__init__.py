@@ -1,1 +1,1 @@
-"""Runs of ``d2m train`` on disk, listed, chosen and compared while they train and afterwards; nothing is written."""
+"""Lists, filters, ranks and compares the runs of ``d2m train`` on disk, during training and after; read-only."""

@@ -1,4 +1,4 @@
-"""Which runs, in which order: conditions on state, config and metrics, sorting, and the best."""
+"""Filtering runs by state, config and metrics, sorting them, and finding the best."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 from d2m.core.errors import D2MError
 from d2m.reports.runs.read import EVALUATED, STATES, Objective, Run, objective
 
-#: What every run has, beside the keys of its config and its metrics.
+#: Keys of every run, besides those of its config and its metrics.
 OWN = ("name", "sweep", "state", "stage", "started", "time", "objective", "host", "signature")
 
 _CONDITION = re.compile(r"(?P<key>[^<>=!]+)(?P<sign><=|>=|!=|=|<|>)(?P<value>.*)", re.DOTALL)
 
 
 class Runs:
-    """Runs and what may be asked of them.
+    """A list of runs, with filtering, sorting and ranking.
 
     Args:
         monitors: stage -> its monitored metric, and "min" or "max".
@@ -32,7 +32,7 @@ class Runs:
         return objective(run, self.monitors)
 
     def value(self, run: Run, key: str) -> Any:
-        """What a run has under one of :data:`OWN`, a key of its config or a metric; None if it has nothing."""
+        """A run's value of one of :data:`OWN`, a config key or a metric; None if it has none."""
         if key in ("name", "sweep", "state"):
             return getattr(run, key)
         if key == "time":
@@ -45,10 +45,10 @@ class Runs:
         return run.config[key] if key in run.config else run.value(key)
 
     def where(self, conditions: Sequence[str]) -> Runs:
-        """The runs for which all conditions hold: KEY=VALUE, where VALUE may have * and ?, or !=, <, <=, >, >=.
+        """The runs for which all conditions hold: KEY=VALUE, where VALUE may contain * and ?, or with !=, <, <=, >, >=.
 
         Raises:
-            D2MError: something else, a key that no run has, or a state that there is not.
+            D2MError: an invalid condition, a key that no run has, or an unknown state.
         """
         kept = self.runs
         for condition in conditions:
@@ -63,7 +63,7 @@ class Runs:
         return Runs(kept, self.monitors)
 
     def by(self, key: str) -> Runs:
-        """Sorted, upwards or with ``-KEY`` downwards; runs without a value come last.
+        """Sorted in ascending order, or with ``-KEY`` in descending order; runs without a value come last.
 
         Raises:
             D2MError: a key that no run has.
@@ -77,14 +77,14 @@ class Runs:
         return Runs([r for _, r in have] + [r for v, r in ranked if v is None], self.monitors)
 
     def best(self, metric: str | None, mode: str | None) -> tuple[Runs, str, str]:
-        """The finished runs from the best on, the metric that they are ranked by and "min" or "max".
+        """The finished runs, best first; the metric that ranks them; and "min" or "max".
 
         Args:
             metric: STAGE/KEY or KEY; None for the objective, which must be the same for all.
-            mode: "min" or "max"; None if the metric is one that a stage is monitored by.
+            mode: "min" or "max"; may be None if the metric is a stage's monitored one.
 
         Raises:
-            D2MError: no finished run has a value, or it cannot be told which is better.
+            D2MError: no finished run has a value, or ``mode`` is needed.
         """
         if not self.runs:
             raise D2MError("no runs here, or none that meets the filter; d2m runs ls folder=FOLDER shows them")
@@ -110,7 +110,7 @@ class Runs:
         return Runs(ranked, self.monitors), metric, mode
 
     def check_metric(self, metric: str) -> None:
-        """See that a run has a metric.
+        """Check that at least one run has a metric.
 
         Raises:
             D2MError: none has.

@@ -1,4 +1,4 @@
-"""Two runs, key by key: what they are, their configs and their metrics."""
+"""Comparison of two runs, key by key: facts, configs and metrics."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from typing import Any
 
 from d2m.reports.runs.read import Run
 
-#: What run.json says that tells two trainings apart.
+#: Fields of run.json that are compared.
 _FACTS = ("state", "signature", "corpus", "corpus_digest", "git", "host")
 
 
 def differences(a: Run, b: Run) -> dict[str, dict[str, list[Any]]]:
-    """{"facts", "config", "metrics"} -> key -> [value of a, value of b], where they differ; None where one has nothing.
-
-    Metrics are all those of the stages that both have, equal or not, "STAGE/KEY".
+    """{"facts", "config", "metrics"} -> key -> [value of a, value of b] of keys that differ; None if one has no value.
+    Metrics, "STAGE/KEY", are listed whether or not they differ, for the stages that both runs have.
     """
     facts = {k: [a.facts.get(k), b.facts.get(k)] for k in _FACTS}
     facts["state"] = [a.state, b.state]

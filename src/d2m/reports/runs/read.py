@@ -1,4 +1,4 @@
-"""One run as its folder tells it: state, config, metrics, curves, and the runs below a folder."""
+"""Reading a run's folder (state, config, metrics, curves), and finding the runs below a folder."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from d2m.bundle.run_folder import SWEEP, RunFolder
 from d2m.bundle.signature import flat, is_unsaid, runs_below
 from d2m.core.errors import D2MError
 
-#: Name of what an evaluation of the run's bundle says, among its metrics; higher is better.
+#: Metric from an evaluation of the run's bundle; higher is better.
 EVALUATED = "eval/objective"
 
-#: What a run may be; "unfinished" are those of before there were states.
+#: States of a run; "unfinished" for runs from before run.json had a state.
 STATES = ("running", "done", "failed", "pruned", "killed", "requeued", "unfinished", "unreadable")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run. name: its path below the folder that was looked through. sweep: that of its sweep, "" outside of one.
+    """A run. name: its path relative to the searched folder. sweep: path of its sweep, "" if it belongs to none.
     state: one of :data:`STATES`.
     facts: run.json.
     """
@@ -40,7 +40,8 @@ class Run:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """Dotted key -> value, resolved; of runs without config.json as Hydra wrote it, interpolations and all."""
+        """Dotted key -> resolved value; for runs without config.json, as Hydra saved it, with unresolved
+        interpolations."""
         plain: Any = self.folder.config()
         composed = self.folder.path / ".hydra" / "config.yaml"
         if not plain and composed.is_file():
@@ -49,15 +50,15 @@ class Run:
 
     @cached_property
     def metrics(self) -> dict[str, dict[str, float]]:
-        """Stage -> key -> last value, in the order of training; of a stage that trains, as of its last checkpoint."""
+        """Stage -> key -> last value, in training order; for a stage in training, as of its last checkpoint."""
         found = {s: dict(self._stage(s).get("metrics", {})) for s in self.stages}
-        if (value := _evaluated(self.folder)) is not None:  # 0 is the worst value, and one
+        if (value := _evaluated(self.folder)) is not None:  # 0 is a valid value, the worst
             found["bundle"] = {EVALUATED: value}
         return {s: m for s, m in found.items() if m}
 
     @property
     def stages(self) -> list[str]:
-        """Those that the run is to train, in order."""
+        """The stages that the run trains, in order."""
         return list(self.facts.get("stages", []))
 
     @property
@@ -71,7 +72,8 @@ class Run:
         return [str(o) for o in self.facts.get("overrides", [])]
 
     def value(self, metric: str) -> float | None:
-        """A metric's last value: of "STAGE/KEY", or of the last stage that has "KEY"; None if there is none."""
+        """A metric's last value, for "STAGE/KEY", or for "KEY" from the last stage that has it; None if there is
+        none."""
         for stage, found in reversed(self.metrics.items()):
             for key in (metric, metric.removeprefix(f"{stage}/")):
                 if found.get(key) is not None:
@@ -104,7 +106,7 @@ def _evaluated(run: RunFolder) -> float | None:
 
 
 def read_run(folder: RunFolder, below: Path) -> Run:
-    """A run, whatever state it is in."""
+    """Read a run in any state; one with unreadable files has the state "unreadable"."""
     inside = folder.path.is_relative_to(below) and folder.path != below
     name = folder.path.relative_to(below).as_posix() if inside else str(folder.path)
     sweep = name.rpartition("/")[0] or str(folder.sweep) if folder.sweep is not None else ""
@@ -126,11 +128,10 @@ def read_runs(below: Path) -> list[Run]:
 
 
 def find_run(name: str, below: Path) -> Run:
-    """The run that a word means: its folder, its name below a folder or the end of that, or the first six or more
-    digits of its signature.
+    """The run with this folder, name below ``below`` or end of that name, or signature prefix of at least six digits.
 
     Raises:
-        D2MError: none is meant, several are, or a sweep is.
+        D2MError: there is no such run, there are several, or it is a sweep.
     """
     for path in (Path(name), below / name):
         if RunFolder(path).facts_path.is_file():
@@ -150,7 +151,7 @@ def find_run(name: str, below: Path) -> Run:
 
 
 def _nearby(path: Path) -> str:
-    """Of a folder that holds no run itself: the run that it belongs to, or that it holds some."""
+    """A hint for a folder that is not a run: the run that it is part of, or that there are runs below it."""
     for above in list(path.absolute().parents)[:3]:
         if RunFolder(above).facts_path.is_file():
             return f"give {above}"
@@ -159,7 +160,7 @@ def _nearby(path: Path) -> str:
 
 
 def _hint(name: str, runs: Sequence[Run], below: Path) -> str:
-    """Of a number that a sweep does not have, those that it has; else the name that is most alike."""
+    """A hint for an unknown name: the trial numbers that a sweep has, or the most similar name."""
     above, _, last = name.rstrip("/").rpartition("/")
     trials = [r.name.rpartition("/")[2] for r in runs if r.sweep and f"/{r.sweep}".endswith(f"/{above}")]
     if above and last.isdecimal() and trials:
@@ -171,7 +172,7 @@ def _hint(name: str, runs: Sequence[Run], below: Path) -> str:
 
 @dataclass(frozen=True)
 class Objective:
-    """What a run is judged by. key: STAGE/METRIC, or eval/objective. value: None if it was never measured."""
+    """A run's objective. key: STAGE/METRIC, or eval/objective. value: None if it was never measured."""
 
     key: str
     value: float | None
@@ -179,7 +180,7 @@ class Objective:
 
 
 def objective(run: Run, monitors: Mapping[str, tuple[str, str]]) -> Objective | None:
-    """What a sweep would optimise of a run; None if it trains no stage that we know.
+    """The value of a run that a sweep would optimise; None if the run trains no known stage.
 
     Args:
         monitors: stage -> its monitored metric, and "min" or "max".
@@ -195,7 +196,7 @@ def objective(run: Run, monitors: Mapping[str, tuple[str, str]]) -> Objective | 
 
 
 def differing(runs: Sequence[Run]) -> dict[str, list[str]]:
-    """Name of a run -> the overrides that not all of these runs were started with, but for those that say nothing."""
+    """Name of a run -> its overrides that the runs do not all share, without those that do not affect the training."""
     said = {r.name: [w.lstrip("+") for w in r.words if not is_unsaid(w)] for r in runs}
     shared = set.intersection(*map(set, said.values())) if len(said) > 1 else set()
     return {name: [w for w in words if w not in shared] for name, words in said.items()}

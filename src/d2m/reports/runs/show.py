@@ -1,4 +1,4 @@
-"""Runs on the terminal, and as JSON."""
+"""Runs as tables on the terminal, and as JSON."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _COLOURS = {
 
 
 def console() -> Console:
-    """As wide as the terminal; in a file or a pipe wide enough that no line is broken."""
+    """As wide as the terminal; for a file or pipe, wide enough that no line is wrapped."""
     out = Console()
     return out if out.is_terminal or "COLUMNS" in os.environ else Console(width=240)
 
 
 def number(value: Any) -> str:
-    """Four digits that matter, or a dash."""
+    """Four significant digits, or a dash."""
     if value is None:
         return "–"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
@@ -53,7 +53,7 @@ def _state(run: Run) -> str:
 
 
 def _stage(run: Run) -> str:
-    """Where a run that is not done is, and how many of its stages are behind it."""
+    """The current stage of an unfinished run, and how many of its stages are finished."""
     if run.state == "done" or not run.stages:
         return ""
     done = sum(run.folder.is_done(s) for s in run.stages)
@@ -61,13 +61,13 @@ def _stage(run: Run) -> str:
 
 
 def _groups(runs: Runs) -> list[tuple[str, list[Run]]]:
-    """Runs on their own, then sweep by sweep; within each in the given order."""
+    """Runs outside sweeps, then each sweep's runs; the given order is kept within each group."""
     ordered = sorted(runs.runs, key=lambda r: r.sweep)  # stable
     return [(sweep, list(group)) for sweep, group in groupby(ordered, key=lambda r: r.sweep)]
 
 
 def differences_within(runs: Runs) -> dict[str, list[str]]:
-    """Name of a run -> the overrides that set it apart within its sweep, or among the runs outside of sweeps."""
+    """Name of a run -> the overrides in which it differs within its sweep, or among the runs outside sweeps."""
     found: dict[str, list[str]] = {}
     for _, group in _groups(runs):
         found |= differing(group)
@@ -75,7 +75,7 @@ def differences_within(runs: Runs) -> dict[str, list[str]]:
 
 
 def rows(runs: Runs, metric: str | None = None) -> list[dict[str, Any]]:
-    """For JSON: a mapping per run."""
+    """One mapping per run, for JSON."""
     apart = differences_within(runs)
     out = []
     for run in runs.runs:
@@ -95,13 +95,13 @@ def rows(runs: Runs, metric: str | None = None) -> list[dict[str, Any]]:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output, as it is; a reader that goes early, such as head, ends the program."""
+    """Print one JSON document to standard output; if the reader, such as head, closes it early, the program ends."""
     Console().out(json.dumps(finite(value), indent=2, default=str), highlight=False)
 
 
 def print_runs(runs: Runs, metric: str | None = None, out: Console | None = None, errors: bool = True) -> None:
-    """A table of the runs on their own and one per sweep, each with a line for every run that failed unless ``errors``
-    is False."""
+    """Print a table of the runs outside sweeps and one per sweep, each followed by a line for every failed run unless
+    ``errors`` is False."""
     out = out or console()
     apart = differences_within(runs)
     for sweep, group in _groups(runs):
@@ -138,7 +138,7 @@ def _title(runs: Runs, sweep: str) -> str:
 
 
 def print_run(run: Run, monitors: Mapping[str, tuple[str, str]], out: Console | None = None) -> None:
-    """What a run is, a line per stage, where its files are, and how to go on."""
+    """Print a run's facts, a line per stage, the paths of its files, and how to resume it."""
     out = out or console()
     facts = Table(box=None, show_header=False)
     facts.add_column(style="bold")
@@ -166,7 +166,8 @@ def print_run(run: Run, monitors: Mapping[str, tuple[str, str]], out: Console | 
 
 
 def _stages(run: Run, monitors: Mapping[str, tuple[str, str]]) -> Table:
-    """Stage, whether it is done, its monitored metric: last value, and best of its curve with the batch of it."""
+    """Table of stages: whether it is done, its monitored metric, the last value, and the curve's best with its
+    batch."""
     table = Table(box=box.SIMPLE_HEAD)
     for heading in ("stage", "done", "metric"):
         table.add_column(heading, overflow="fold")
@@ -185,7 +186,7 @@ def _stages(run: Run, monitors: Mapping[str, tuple[str, str]]) -> Table:
 def print_differences(
     a: Run, b: Run, found: Mapping[str, Mapping[str, Sequence[Any]]], out: Console | None = None
 ) -> None:
-    """Two columns for what differs, and a third with b - a for metrics."""
+    """Print what differs in two columns, for metrics with a third, b - a."""
     out = out or console()
     for kind, values in found.items():
         if not values:

@@ -1,4 +1,4 @@
-"""What a sweep came to: sweep.json, the best trial, two pictures, and a line for each trial that failed."""
+"""Results of a sweep: sweep.json, the best trial, two plots, and a line for each failed trial."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SUMMARY, PARALLEL, IMPORTANCE = "sweep.json", "parallel.png", "importance.png"
 @dataclass(frozen=True)
 class Trial:
     """One trial. folder: of its run. state: done, pruned, failed or running. value: of the objective, if done.
-    by_chance: it failed through its machine, not through its own values.
+    by_chance: it failed because of its machine, not because of its own values.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Sweep:
         return [t for t in self.trials if t.state == state]
 
     def write(self) -> None:
-        """sweep.json, whole.
+        """Write sweep.json atomically.
 
         Raises:
             D2MError: it cannot be written.
@@ -75,7 +75,7 @@ class Sweep:
         )  # fmt: skip
 
     def draw(self) -> list[Path]:
-        """The pictures that the finished trials are enough for; returns their files."""
+        """Draw those plots for which enough trials have finished; returns their files."""
         from d2m.draw.plots import save
         from d2m.draw.plots.sweeps import importance_bars, parallel_coordinates
 
@@ -93,13 +93,13 @@ class Sweep:
 
 
 def next_commands(run: RunFolder) -> list[str]:
-    """How to dance with a run's bundle, to a held-out song if there is one, and to measure it; [] if it has none."""
+    """Commands to dance with a run's bundle, to a held-out song if there is one, and to evaluate it; [] without one."""
     if not run.bundle.is_dir():
         return []
     from d2m.data.corpus import Corpus
 
     song = "SONG"
-    with suppress(D2MError, OSError):  # the corpus is no longer there
+    with suppress(D2MError, OSError):  # the corpus no longer exists
         corpus = Corpus.open(run.corpus())
         paths = [corpus.audio_path(int(i)) for split in ("test", "val") for i in corpus.recordings_in(split)]
         song = next((str(p) for p in paths if p is not None and p.is_file()), song)
@@ -111,7 +111,7 @@ def next_commands(run: RunFolder) -> list[str]:
 
 
 def print_sweep(sweep: Sweep, monitors: Mapping[str, tuple[str, str]], pictures: Sequence[Path] = ()) -> None:
-    """The table of its runs, the best trial, the pictures, how to upload offline W&B runs, and who failed and why."""
+    """Print the table of its runs, the best trial, its plots, how to upload offline W&B runs, and why trials failed."""
     runs = Runs(read_runs(sweep.folder), monitors)
     if runs.runs:
         print_runs(runs, errors=False)
