@@ -129,8 +129,10 @@ def _total(logs: Floats, weights: Floats) -> Floats:
 def _least(exchanged: Pairs, flat: bool, seconds: float) -> float:
     """By how much less odd a body has to become."""
     names = {JOINTS[j] for pair in exchanged for j in pair}
+    if names == {"nose", "neck"}:
+        return np.inf if flat else _HEAD  # in a picture a head that bends looks the same
     if not flat:
-        return _HEAD if names == {"nose", "neck"} else _SPACE
+        return _SPACE
     if len(names) == 2 and len({name.split("_")[-1] for name in names}) == 1:
         return np.inf  # a joint and that of the other side: which is which a picture does not show
     if all(name.endswith(("hip", "knee", "ankle")) for name in names):
