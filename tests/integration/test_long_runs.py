@@ -111,8 +111,8 @@ def test_a_signal_ends_a_stage_with_a_whole_checkpoint(
     last = run.checkpoint(stage)
     told = capsys.readouterr().err.splitlines()[-1]
     assert told == (
-        f"{signal.Signals(number).name} ended stage {stage} in epoch 2 of 2; {last} is whole; "
-        f"d2m train resume={run.path} goes on"
+        f"{signal.Signals(number).name} ended stage {stage} in epoch 2 of 2; {last} is complete; "
+        f"resume with: d2m train resume={run.path}"
     )
     assert not run.is_done(stage) and not run.bundle.exists() and not run.metrics_path.exists()
     batch = read_checkpoint(last)["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]

@@ -42,9 +42,9 @@ def test_a_folder_in_use_and_one_with_another_run(corpora: Path, tmp_path: Path)
 def test_a_front_end_that_cannot_augment_names_the_keys(tmp_path: Path) -> None:
     small = ["data.corpus.n_songs_per_genre=1", "data.corpus.seconds=8", f"data.cache={tmp_path}"]
     asked = [f"hydra.run.dir={tmp_path / 'run'}", "data.front_end=legacy", "model.mm_gan.augment={semitones: 4}"]
-    with pytest.raises(D2MError, match="'legacy' cannot say") as told:
+    with pytest.raises(D2MError, match="'legacy' cannot be augmented") as told:
         d2m("train", *TINY, *small, *asked)
-    assert str(told.value).endswith("or give model.music_style.augment=null model.mm_gan.augment=null")
+    assert str(told.value).endswith("augment=null: give model.music_style.augment=null model.mm_gan.augment=null")
     assert "\n" not in str(told.value) and not (tmp_path / "run").exists()
 
 

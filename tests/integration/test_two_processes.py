@@ -92,7 +92,7 @@ def test_what_happens_to_one_process_happens_to_both(number: int, corpora: Path,
     began = time.monotonic()
     _, err = process.communicate(timeout=120)
     assert time.monotonic() - began < 60 and not Path(f"/proc/{other}").exists()
-    said = [line for line in err.splitlines() if f"resume={run.path} goes on" in line]
+    said = [line for line in err.splitlines() if f"resume with: d2m train resume={run.path}" in line]
     assert len(said) == 1 and "Traceback" not in err, err[-3000:]
     if number == signal.SIGKILL:
         assert process.returncode == 2 and said[0].startswith(

@@ -286,6 +286,6 @@ def test_a_failure_midway_leaves_no_folder_and_no_key(
 
 
 def test_systems_and_versions_that_are_not_there_are_named(root: Path) -> None:
-    for system, word in (("deltamodel", "no folder"), ("alphamodel:best", "no version 'best'")):
+    for system, word in (("deltamodel", "deltamodel is not a folder"), ("alphamodel:best", "no version 'best'")):
         with pytest.raises(D2MError, match=word):
             read_results(root, (system,), {})

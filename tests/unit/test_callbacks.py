@@ -190,6 +190,7 @@ def test_names_of_folders_are_cut_to_wandbs_limit(nobody: Path) -> None:
     first, second = (wandb_logger(str(nobody / long / f"{'b' * 150}{i}"), "mm_gan", {}) for i in range(2))
     names = [logger._wandb_init[key] for logger in (first, second) for key in ("name", "group")]
     assert max(map(len, names)) <= 128 and len(set(names)) == 4
+    assert "anonymous" not in first._wandb_init  # W&B warns of it in every run
     assert within_limit("a/b-mm_gan") == "a/b-mm_gan" and within_limit(long) != within_limit(long + "a")
     for node in (Node("latents", long, "0"), Node("latents", long + "b", "0")):
         assert len(node.artifact().name) <= 128

@@ -179,7 +179,7 @@ def test_the_last_of_two_wins() -> None:
         (["infer", "edit=nonsense"], "edit=nonsense: .*choose from axes, boundary"),
         (["infer", "edit.sorce=a"], r"did you mean edit\.source"),
         (["infer", "edit=optimise", "+edit.weights.beats=1"], r"did you mean edit\.weights\.beat"),
-        (["infer", "audio=a"], r"audio: no such key, nothing reads it; did you mean music\?"),
+        (["infer", "song=a"], r"song: no such key, nothing reads it; did you mean music\?"),
         (["studio", "songs=a"], r"songs: no such key, nothing reads it; did you mean music"),
         (["infer", "bundle=b"], r"give music=\.\.\. out=\.\.\.; d2m infer --help"),
         (["infer", "-m", "seed=1,2"], "-m: the runs of d2m infer would overwrite each other"),
@@ -425,6 +425,12 @@ def test_the_commands_that_help_shows_are_taken(name: str, capfd: pytest.Capture
         d2m(*(w for w in words if w not in ("...", "-m") and "launcher=" not in w), "--cfg", "job")
 
 
+def test_help_shows_a_comment_above_keys_that_have_their_own_as_a_heading(capsys: pytest.CaptureFixture[str]) -> None:
+    dispatch(["prepare", "--help"])
+    told = capsys.readouterr().out
+    assert re.search(r"^\n  What a file leaves out .+\.\n  fps=null +frames per second$", told, re.MULTILINE)
+
+
 def test_help_lists_the_choices_of_a_group_below_another(capsys: pytest.CaptureFixture[str]) -> None:
     dispatch(["train", "--help"])
     told = capsys.readouterr().out
@@ -480,3 +486,10 @@ def test_resume_auto_begins_a_run_in_a_folder_that_is_not_there_yet(tmp_path: Pa
     words = ["seed=1", f"hydra.run.dir={tmp_path / 'new'}", "resume=auto"]
     begun = begin(prepare_overrides(words), only_shown=False)
     assert begun is not None and "seed=1" in begun and not (tmp_path / "new").exists()
+
+
+def test_a_key_by_its_earlier_name_is_taken() -> None:
+    """Scripts say ``infer audio=``."""
+    done = called("infer", "bundle=b", "audio=My song's $1.wav", "out=o", "--cfg", "job")
+    assert done.returncode == 0 and done.stderr == "audio= is now music=\n"
+    assert "music: My song's $1.wav" in done.stdout

@@ -91,7 +91,7 @@ def test_aist_names() -> None:
 @pytest.mark.parametrize(
     "data, told",
     [
-        ({"keypoints2d": np.zeros((9, 10, 16, 3))}, "16 points per body"),
+        ({"keypoints2d": np.zeros((9, 10, 15, 3))}, "15 points per body"),
         ({"keypoints2d": np.zeros((9, 1, 17, 3))}, "1 frames"),
         ({"smpl_poses": np.zeros((10, 72))}, "no array keypoints2d"),
         (3, "no array keypoints2d"),

@@ -49,6 +49,9 @@ def _keys(path: Path, prefix: str = "") -> list[str]:
             above.append(line.lstrip("# "))
         elif match and match[1] not in ("defaults", "hydra"):
             default = {"???": "(required)", "": "..."}.get(match[2], match[2])
+            if above and match[3]:  # the key has its own comment, so that the one above is of this and the next keys
+                lines += ["", *textwrap.wrap(" ".join(above), _WIDTH - 2, initial_indent="  ", subsequent_indent="  ")]
+                above = []
             lines += _row(f"  {prefix}{match[1]}={default}", " ".join([*above, match[3] or ""]))
             above = []
         elif not line.startswith(" "):

@@ -18,7 +18,7 @@ from d2m.cli.cluster import register_token
 from d2m.cli.command_line import user_errors
 from d2m.cli.commands import Command
 from d2m.cli.keys import check_overrides
-from d2m.cli.overrides import expand_home, is_text, prepare_overrides
+from d2m.cli.overrides import expand_home, is_text, prepare_overrides, with_new_names
 from d2m.cli.refused import nothing_left, of_hydra
 from d2m.core.errors import D2MError
 
@@ -128,7 +128,7 @@ def launch(name: str, command: Command, words: Sequence[str], called: Sequence[s
         if not os.path.isdir(args.config_dir):
             raise D2MError(f"--config-dir={args.config_dir}: no such folder; give the folder of your configs")
         flags += ["--config-dir", args.config_dir]
-    overrides = prepare_overrides(args.overrides)
+    overrides = prepare_overrides(with_new_names(name, args.overrides))
     if command.quiet and any(o.lstrip("+").startswith("hydra.run.dir=") for o in overrides):
         raise D2MError(f"hydra.run.dir: d2m {name} writes to out=, and no folder of Hydra's")
     if name == "train":

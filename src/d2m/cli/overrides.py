@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
@@ -30,6 +31,8 @@ TEXTS = (
 )  # fmt: skip
 #: Keys of the above whose value may be a list, ``[A,B]``.
 LISTS = ("bundle", "data.root", "export", "filter", "format", "genres", "systems")
+#: Command -> keys by an earlier name -> their name.
+RENAMED = {"infer": {"audio": "music"}}
 #: Types of keys whose default is null.
 NULL_TYPES: dict[str, Any] = {
     "workers": 1,
@@ -116,6 +119,19 @@ def _word(value: str, key: str, interpolate: bool) -> str:
         home = inner if is_text(key) else expand_home(inner)
         return value if home == inner else value[0] + home + value[0]
     return quote(value if is_text(key) else expand_home(value), interpolate)
+
+
+def with_new_names(command: str, arguments: Iterable[str]) -> list[str]:
+    """Overrides with the present names of keys: scripts that use earlier ones keep working, and are told."""
+    out = []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        name = RENAMED.get(command, {}).get(key.lstrip("+"))
+        if equals and name is not None:
+            print(f"{key}= is now {name}=", file=sys.stderr)
+            argument = f"{name}={value}"
+        out.append(argument)
+    return out
 
 
 def prepare_overrides(arguments: Iterable[str]) -> list[str]:

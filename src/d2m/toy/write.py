@@ -23,6 +23,7 @@ import numpy as np
 import soundfile
 
 from d2m.core.errors import D2MError
+from d2m.core.progress import bar
 from d2m.core.skeleton import FPS, HOP, JOINTS, SAMPLE_RATE
 from d2m.toy.clock import draw_clock
 from d2m.toy.dancers import Dance, dance, draw_dancer
@@ -135,11 +136,13 @@ def _write(folder: Path, stamp: Stamp) -> None:
         (folder / part).mkdir()
     rows = []
     order = list(GENRES)
-    for genre in stamp.genres:
-        for number in range(stamp.n_songs_per_genre):
-            rng = np.random.default_rng([stamp.seed, order.index(genre), number])
-            song, performed = make_pair(genre, stamp.seconds, rng)
-            rows.append(_write_pair(folder, f"{genre}_{number:03d}", genre, song, performed))
+    with bar(len(stamp.genres) * stamp.n_songs_per_genre, "composing", "songs") as update:
+        for genre in stamp.genres:
+            for number in range(stamp.n_songs_per_genre):
+                rng = np.random.default_rng([stamp.seed, order.index(genre), number])
+                song, performed = make_pair(genre, stamp.seconds, rng)
+                rows.append(_write_pair(folder, f"{genre}_{number:03d}", genre, song, performed))
+                update()
     with (folder / "manifest.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()

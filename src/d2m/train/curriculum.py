@@ -117,8 +117,8 @@ def train_stage(
         if not trainer.is_global_zero:  # rank zero prints the line
             raise SystemExit(1) from e
         raise D2MError(
-            f"stage {stage.name}: another process of this run is gone (its own output says why); d2m train "
-            f"resume={shlex.quote(str(run.path))} goes on"
+            f"stage {stage.name}: another process of this run is gone (its own output says why); resume with: "
+            f"d2m train resume={shlex.quote(str(run.path))}"
         ) from e
     finally:
         # Not the trainer's: fast_dev_run replaces them with a dummy, and W&B's run would continue into the next stage.

@@ -172,7 +172,7 @@ def check_front_end(cfg: DictConfig, corpus: Corpus, stages: Sequence[Stage]) ->
             check_augment(front_end(corpus.front_end), dict(cfg.model[name].augment))
         except D2MError as e:
             off = " ".join(f"model.{n}.augment=null" for n in augmented)
-            raise D2MError(f"model.{name}: {e}; or give {off}") from e
+            raise D2MError(f"model.{name}: {e}: give {off}") from e
 
 
 def check_space(run: RunFolder, parameters: int) -> None:

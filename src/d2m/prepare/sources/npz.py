@@ -64,7 +64,12 @@ def _load(
             key = "poses" if "poses" in keys and "joints" not in keys else "joints"
             missing = ({key, "fps"} if fps is None else {key}) - keys
             if missing:
-                raise D2MError(f"{path}: no key {', '.join(sorted(missing))}; an npz of poses needs joints and fps")
+                mend = (
+                    f"it has {', '.join(sorted(keys))[:80] or 'none'}" if key in missing else "or set fps=, e.g. fps=30"
+                )
+                raise D2MError(
+                    f"{path}: no key {', '.join(sorted(missing))}; an npz of poses needs joints and fps ({mend})"
+                )
             joints = np.asarray(f[key])
             if fps is None:
                 if (rate := _real(f["fps"])).size != 1:

@@ -124,8 +124,8 @@ class Signals(pl.Callback):
         number = self.number or (signal.SIGTERM if isinstance(end, SIGTERMException) else signal.SIGINT)
         cut = end if isinstance(end, Cut) else end_by(number)
         if trainer.is_global_zero:
-            kept = f"{last} is whole" if last.is_file() else "the stage has no checkpoint yet"
-            resume = "" if cut.requeue else f"; d2m train resume={shlex.quote(str(last.parents[2]))} goes on"
+            kept = f"{last} is complete" if last.is_file() else "the stage has no checkpoint yet"
+            resume = "" if cut.requeue else f"; resume with: d2m train resume={shlex.quote(str(last.parents[2]))}"
             at = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
             print(f"{signal.Signals(cut.number).name} ended stage {stage} in {at}; {kept}{resume}", file=sys.stderr)
         return cut

@@ -29,6 +29,7 @@ from d2m.reports.judges import Judges, fit_judges
 from d2m.reports.manipulation import Study, cosine, fixed_songs, study
 from d2m.train.callbacks.guard import evaluating
 from d2m.train.callbacks.loggers import log_study
+from d2m.train.callbacks.pace import note
 from d2m.train.checkpoints import read_checkpoint
 from d2m.train.modules.motion_style import read_motion_style
 from d2m.train.stage import MOTION_STYLE, STAGES
@@ -142,6 +143,7 @@ class LatentManipulation(pl.Callback):
         if not self.active or trainer.fast_dev_run or (epoch % self.every_n_epochs and not last):
             return
         if trainer.is_global_zero and not (self.folder(epoch) / DONE).exists():
+            note(f"latent study of {self.stage.name}, epoch {epoch} (callbacks.latent.axes=false shortens it)")
             try:
                 self.study(trainer, pl_module, epoch)
             except D2MError as e:  # a dance that cannot be drawn must not end a training

@@ -125,6 +125,10 @@ def _service_may_be_gone() -> Iterator[None]:
 class PatientWandbLogger(WandbLogger):
     """Lightning's logger, but training continues if W&B's service has ended."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._wandb_init.pop("anonymous", None)  # W&B warns of it, even of the None that Lightning hands on
+
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         with _service_may_be_gone():
             super().log_metrics(metrics, step)

@@ -131,7 +131,8 @@ class PaceBar(RichProgressBar):
         self.pace = pace
 
     def _get_train_description(self, current_epoch: int) -> str:
-        return f"{self.pace.stage} {super()._get_train_description(current_epoch)}"
+        """Epochs are counted from 1, as in the log and in ``d2m runs``."""
+        return f"{self.pace.stage} {current_epoch + 1}/{self.trainer.max_epochs}"
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         """The total loss, or the reconstruction in the GAN, which has no total; then speed and times left."""
@@ -142,12 +143,9 @@ class PaceBar(RichProgressBar):
                 break
         if self.pace.rate == self.pace.rate:
             shown["samples/s"] = f"{self.pace.rate:.0f}"
-            shown["stage"], shown["run"] = (
-                f"{clock(self.pace.stage_left)} left",
-                f"about {clock(self.pace.run_left)} left",
-            )
+            shown["stage left"], shown["run left"] = clock(self.pace.stage_left), clock(self.pace.run_left)
         return shown
 
     def configure_columns(self, trainer: pl.Trainer) -> list[Any]:
-        """Without iterations per second."""
-        return super().configure_columns(trainer)[:-1]
+        """Without the epoch's times and iterations per second: the rest fits two lines of 80 columns."""
+        return super().configure_columns(trainer)[:-2]
