@@ -1,1 +1,1 @@
-"""From raw recordings to a corpus: sources of poses, cleaning, units, parts, shards, mixing, collecting."""
+"""From raw recordings to a corpus: pose readers, cleaning, cutting into units, parts, shards, mixing, collecting."""

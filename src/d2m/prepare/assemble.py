@@ -1,7 +1,7 @@
-"""Parts -> the corpus: arrays, index, splits, normaliser, report and data card, published by renames.
+"""Assembles the corpus from its parts: arrays, index, splits, normaliser, report and data card, published by renames.
 
-``corpus.json`` goes first when a new corpus replaces an old one and comes last: while it is absent there is no
-corpus, whatever else is in the folder.
+When a new corpus replaces an old one, ``corpus.json`` is removed first and written last: while it is absent the folder
+holds no corpus, whatever else is in it.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from d2m.prepare.report import CARD, corpus_report, data_card
 from d2m.prepare.writer import array_writers
 
 _CHUNK = 4096
-#: What index.json says of the front end.
+#: Keys of index.json that describe the front end.
 HEARD = ("front_end", "columns", "front_end_params")
 T = TypeVar("T")
 
 
 class DamagedPart(Exception):
-    """A part that is not whole, of a disk that lost it: its key."""
+    """A part is incomplete or unreadable; the argument is its key."""
 
 
 def is_whole(out: Path, digest: str | None = None) -> bool:
-    """Whether the folder holds a corpus, of this plan's digest."""
+    """Whether the folder holds a complete corpus, with this plan's digest if one is given."""
     if not (out / REPORT).is_file():
         return False
     try:
@@ -53,12 +53,12 @@ def is_whole(out: Path, digest: str | None = None) -> bool:
 
 
 def assemble(out: Path, plan: Plan) -> None:
-    """Write the corpus of a plan whose parts are all there.
+    """Write the corpus of a plan whose parts all exist.
 
     Raises:
         D2MError: no usable recordings.
-        DamagedPart: a part to be made again.
-        OSError: no room, no permission; a corpus that was there before still is.
+        DamagedPart: a part that must be made again.
+        OSError: disk full or no permission; a previous corpus is then still intact.
     """
     work = out / SCRATCH / f"corpus.{os.getpid()}"
     shutil.rmtree(work, ignore_errors=True)
@@ -71,7 +71,7 @@ def assemble(out: Path, plan: Plan) -> None:
         more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
         raise D2MError(f"{out}: no usable recordings: {refused[0][1]}{more}")
     genre_of = [line.genre or _whole(parts, line.key, parts.genre) or plan.default_genre for line in kept]
-    # Genres without any usable recording stay: the style network's classes are the manifest's.
+    # Genres without usable recordings are kept: the style network's classes are those of the manifest.
     genres = sorted({*genre_of, *(line.genre for line, _ in refused if line.genre)})
     kept = join_equal_songs(kept)
     splits = assign_splits(genre_of, [line.group for line in kept], **plan.splits)
@@ -101,7 +101,7 @@ def assemble(out: Path, plan: Plan) -> None:
 
 
 def join_equal_songs(lines: Sequence[Line]) -> list[Line]:
-    """Lines whose group is no more than their audio file's path share it with all whose file has the same bytes."""
+    """Give lines with byte-identical audio files one common group, if their group is only the audio file's path."""
     first: dict[str, str] = {}
     return [
         replace(line, group=first.setdefault(line.audio_sha256, line.group))
@@ -134,7 +134,7 @@ def finish(
     inputs: str,
     options: dict[str, Any],
 ) -> None:
-    """Index, table and the training split's normaliser, next to arrays already written.
+    """Write the index, the recordings' table and the training split's normaliser beside arrays that exist already.
 
     Args:
         heard: :data:`HEARD`.
@@ -150,7 +150,7 @@ def finish(
 
 
 def publish(work: Path, out: Path, keys: Sequence[str]) -> None:
-    """Move a whole corpus into place, its report last; parts that it did not use go."""
+    """Move a complete corpus into place, its report last, and delete parts that it does not use."""
     (out / REPORT).unlink(missing_ok=True)
     Parts(out).prune(keys)
     shutil.rmtree(out / SHARDS, ignore_errors=True)
@@ -172,7 +172,7 @@ def write_sources(folder: Path, sources: Sequence[tuple[int, Path | None]]) -> N
         temp.write_text(text, encoding="utf-8")
         os.replace(temp, path)
     except OSError:
-        return  # without it only the songs' files are not found again
+        return  # without the log only the songs' files cannot be located
 
 
 def _append(out: dict[str, Any], part: Prepared, recording: int, genre: int, split: int) -> None:

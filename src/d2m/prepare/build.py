@@ -1,7 +1,7 @@
-"""Runs a preparation: which parts are missing, who makes them, and the corpus once all are there.
+"""Runs a preparation: makes the missing parts in worker processes, then the corpus.
 
-Killed at any moment and started again it resumes with the parts already written, and what it writes in the end is the
-same to the byte: parts and corpus are functions of the inputs and options, and appear by renames.
+It can be killed at any moment: when started again it resumes from the parts already written, and the result is
+byte-identical, because parts and corpus are functions of inputs and options and are published by renames.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ from d2m.prepare.plan import PLAN, SHARDS, Plan, join_shards, read_plan, shard_p
 from d2m.prepare.process import Options
 
 LOCK = ".lock"
-#: One of these lies in every output folder from its first part on.
+#: Every output folder contains one of these from its first part on.
 _TRACES = frozenset((LOCK, REPORT, PLAN, HASHES))
 Job = tuple[Recording, str]
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """One process at a time prepares in a folder; the system drops the lock with the process."""
+    """Lock a folder so that one process at a time prepares in it; the system releases the lock when the process
+    ends."""
     import fcntl
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -48,7 +49,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def refuse_foreign(out: Path, raw: Path) -> None:
-    """Refuse a folder of somebody else's files: preparing replaces and removes files in its own.
+    """Refuse a folder with unrelated files, because preparing replaces and removes files in its output folder.
 
     Raises:
         D2MError: ``out`` is the raw folder, or holds files but no trace of a preparation.
@@ -58,7 +59,7 @@ def refuse_foreign(out: Path, raw: Path) -> None:
     try:
         names = set(os.listdir(out))
     except OSError:
-        return  # none yet, or one that will refuse to be written
+        return  # does not exist yet, or is unreadable, which writing will report
     if names and not names & _TRACES:
         raise D2MError(f"{out}: contains other files ({min(names)}); choose a new or empty folder")
 
@@ -66,10 +67,10 @@ def refuse_foreign(out: Path, raw: Path) -> None:
 def make_parts(
     out: Path, raw: Path, jobs: Sequence[Job], options: Options, workers: int, strict: bool, retry: bool
 ) -> None:
-    """Process what has no part yet, and with ``retry`` what was refused.
+    """Process recordings that have no part yet and, with ``retry``, those that were refused.
 
     Raises:
-        D2MError: no room or permission; in ``strict``, the first recording that cannot be used.
+        D2MError: disk full or no permission; in ``strict``, the first recording that cannot be used.
     """
     parts = Parts(out)
     states = {key: parts.state(key) for _, key in jobs}
@@ -88,10 +89,10 @@ def make_parts(
 
 
 def _run(task: partial[str], jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, str]]:
-    """(job, reason or "") as they are done."""
+    """Yield (job, reason or "") in the order of completion."""
     if min(workers, len(jobs)) <= 1:
         threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # as in the workers: sums depend on how many threads share them
+        torch.set_num_threads(1)  # as in the workers: sums depend on the number of threads
         try:
             for job in jobs:
                 yield job, task(job)
@@ -114,7 +115,7 @@ def build(
     out: Path, raw: Path, plan: Plan, jobs: Sequence[Job], options: Options, workers: int = 1, strict: bool = False,
     retry: bool = False,
 ) -> None:  # fmt: skip
-    """Bring ``out`` to the corpus of a plan; does nothing if it is complete.
+    """Make ``out`` hold the corpus of a plan; does nothing if it is complete.
 
     Raises:
         D2MError: anything the user can fix.
@@ -135,7 +136,7 @@ def build(
                     continue
             else:
                 raise D2MError(f"{out}: parts of the corpus were written damaged repeatedly; check the disk")
-            shutil.rmtree(out / SCRATCH, ignore_errors=True)  # of a run that was killed, or of refusals tried again
+            shutil.rmtree(out / SCRATCH, ignore_errors=True)  # left by a killed run, or by refusals tried again
             write_sources(out, [(_kept(out), raw)])
     except OSError as e:
         raise unwritable(out, e) from e
@@ -146,7 +147,7 @@ def _kept(out: Path) -> int:
 
 
 def refuse_known(plan: Plan, strict: bool) -> None:
-    """In ``strict``, refuse a plan with recordings that are not even tried."""
+    """In ``strict``, refuse a plan with recordings that were refused before being processed."""
     for line in plan.lines if strict else ():
         if line.reason:
             raise D2MError(f"strict=true: recording '{line.name}' cannot be used: {line.reason}")
@@ -156,7 +157,7 @@ def build_shard(
     out: Path, raw: Path, plan: Plan, jobs: Sequence[Job], options: Options, shard: tuple[int, int],
     workers: int = 1, strict: bool = False, retry: bool = False,
 ) -> int:  # fmt: skip
-    """Make the parts of one shard and note its lines for :func:`merge`; returns how many recordings are usable.
+    """Make the parts of one shard and write its lines for :func:`merge`; returns how many recordings are usable.
 
     Raises:
         D2MError: anything the user can fix.
@@ -181,10 +182,10 @@ def build_shard(
 
 
 def merge(out: Path) -> None:
-    """Shards that are done -> the corpus, as one process alone would have written it.
+    """Merge finished shards into the corpus, identical to that of a single process.
 
     Raises:
-        D2MError: a shard is missing or damaged; no room.
+        D2MError: a shard is missing or damaged; disk full.
     """
     try:
         with locked(out):

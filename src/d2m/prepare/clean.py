@@ -1,9 +1,9 @@
-"""A clip as a file holds it -> poses at 15 fps without gaps, and the frames not to be trusted.
+"""Cleans a clip: poses at 15 fps without gaps, and the time spans not to be trusted.
 
-The order: unsure joints are taken out; exchanged sides are exchanged back; leaps and impossible limbs are taken out;
-what is missing is filled; native-rate noise is smoothed; 15 fps; scale. Nothing is cut out and nothing moves in time,
-so that the music stays in step: stretches that could not be repaired are filled all the same and named in
-``rejected``, for those who cut units to keep off.
+The steps: remove joints of low confidence; undo exchanged sides; remove jumps and impossible limbs; fill the gaps;
+smooth noise at the native rate; resample to 15 fps; normalise the scale. Nothing is cut out or shifted in time, so that
+the motion stays in sync with the music. Spans that cannot be repaired are filled too, and listed in ``rejected``, so
+that no unit is cut there.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from d2m.prepare.smooth import TORSO_PX, normalise_scale, one_euro, savitzky_gol
 from d2m.prepare.sources.clip import PoseClip
 
 SMOOTHINGS = ("auto", "savgol", "one_euro", "none")
-#: From this rate on there is noise to take out between what 15 fps can hold.
+#: From this rate on, smoothing can remove noise that 15 fps would alias.
 _SMOOTH_FROM_FPS = 22.0
 _AROUND_CUT_S = 0.2
 
@@ -44,9 +44,9 @@ class CleanClip:
     """Poses at exactly 15 fps, on the clip's own clock.
 
     joints: (t, 14, c) float32, finite; pixels of a 50-pixel torso about the median hip midpoint, or cm.
-    rejected: (n, 2) seconds in which they are invented (long gaps, scene cuts): cut no unit there.
-    scale: what pixels were multiplied by (1 for 3-D). filled, dropped: shares of joints that were not there, and that
-    were taken out as implausible. genre: as the file says.
+    rejected: (n, 2) seconds in which poses are made up (long gaps, scene cuts): cut no unit there.
+    scale: factor applied to pixels (1 for 3-D). filled, dropped: shares of joints that were missing, and that were
+    removed as implausible. genre: as stated in the file.
     """
 
     joints: NDArray[np.float32]
@@ -64,7 +64,7 @@ class CleanClip:
         return len(self.joints) / self.fps
 
     def usable(self, spans: ArrayLike) -> NDArray[np.bool_]:
-        """(n, 2) seconds -> (n,): spans that touch nothing rejected."""
+        """(n, 2) seconds -> (n,): whether a span overlaps no rejected one."""
         spans = np.asarray(spans, np.float64).reshape(-1, 2)
         touch = (spans[:, None, 0] < self.rejected[None, :, 1]) & (spans[:, None, 1] > self.rejected[None, :, 0])
         return np.asarray(~touch.any(axis=1))
@@ -87,21 +87,21 @@ def clean(
     """Repair a clip, or refuse it.
 
     Args:
-        name: what messages call it.
-        min_confidence: joints less sure than this are unseen.
+        name: of the clip in messages.
+        min_confidence: joints below this confidence count as unseen.
         max_speed: of a joint, torsos/s (:func:`d2m.prepare.filters.drop_jumps`).
         max_gap_s: longer gaps are rejected (:func:`d2m.prepare.filters.long_gaps`).
         max_filled: share of the clip's time that may be rejected, and of joints that may be missing.
         max_dropped: share of the seen joints that may be implausible.
         min_seconds: the shortest clip.
-        smoothing: "savgol", "one_euro" (both at the native rate), "none"; "auto" is savgol, but leaves alone what comes
-            at 22 fps or less: there is nothing between its frames to take out.
+        smoothing: "savgol", "one_euro" (both at the native rate), "none"; "auto" is savgol above 22 fps, and nothing at
+            lower rates.
         normalise: 2-D to a torso of 50 pixels about the origin; 3-D is in cm already and never touched.
-        repair: False leaves exchanged sides, leaps, impossible limbs and cuts in: they are the dance's own, not its
-            recording's. Gaps are filled all the same.
+        repair: False keeps exchanged sides, jumps, impossible limbs and cuts, for motion in which they are genuine.
+            Gaps are filled regardless.
 
     Raises:
-        D2MError: naming the clip and why: too short, no dancer, a joint never seen, implausible, too many gaps.
+        D2MError: names the clip and the reason: too short, no dancer, a joint never seen, implausible, too many gaps.
     """
     _check_smoothing(smoothing)
     raw = np.array(clip.joints, np.float64)
@@ -158,10 +158,10 @@ OPTIONS = {n: p.default for n, p in signature(clean).parameters.items() if p.kin
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """See that :func:`clean` knows these options, once, before any recording.
+    """Check that :func:`clean` has these options, once, before any recording is read.
 
     Raises:
-        D2MError: an option that does not exist, or a value of another kind than its default.
+        D2MError: an unknown option, or a value whose type differs from the default's.
     """
     for name, value in options.items():
         if name not in OPTIONS:

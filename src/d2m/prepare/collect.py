@@ -1,4 +1,4 @@
-"""Collecting songs as the study did: a CSV of addresses in, a raw corpus out, one wav per stretch of music.
+"""Collects songs: from a CSV of URLs or files to a raw corpus, with one wav per stretch of music.
 
     d2m collect manifest=songs.csv out=DIR [video=false strict=false ...]
 
@@ -7,10 +7,11 @@ Columns of the CSV: ``url`` or ``path`` (relative to the CSV), ``genre``; option
 
 ``DIR/raw/manifest.csv`` lists what was kept, in the layout of :mod:`d2m.data.manifest`. Without poses, each stretch of
 music becomes a wav of its own. With poses (the column, or ``video=true``, whose downloads are their own poses) the wav
-holds the whole file, so that both keep one clock, and the manifest's start and end name the stretch. What has no poses
-is not prepared before the manifest's column pose is filled.
+holds the whole file, so that both keep one clock, and the manifest's start and end name the stretch. Recordings without
+poses cannot be prepared until the manifest's column pose is filled in.
 
-Run it again after a failure or a kill: finished rows stay, partial downloads resume, failed rows are retried.
+It can be run again after a failure or a kill: finished rows are kept, partial downloads resume, failed rows are
+retried.
 """
 
 from __future__ import annotations
@@ -66,12 +67,12 @@ def loud_windows(sound: Sound, silence_db: float) -> NDArray[np.bool_]:
 def music_spans(
     loud: NDArray[np.bool_], window: Span, not_music: tuple[Span, ...], min_silence_s: float, min_s: float
 ) -> list[Span]:
-    """Stretches of music: of a window in seconds, what is neither marked as not music nor silent.
+    """Stretches of music: the parts of a window (seconds) that are neither marked as not music nor silent.
 
-    Silence goes at the ends of a stretch however short it is, inside only from ``min_silence_s`` on.
+    Silence is trimmed from the ends of a stretch however short it is; inside, only from ``min_silence_s`` on.
 
     Args:
-        loud: of every 50 ms, see :func:`loud_windows`.
+        loud: for every 50 ms, see :func:`loud_windows`.
         min_s: shorter stretches are left out.
     """
     edges = [window[0], *(t for span in sorted(not_music) for t in span), window[1]]
@@ -94,7 +95,7 @@ def music_spans(
 
 
 def _write_wav(path: Path, sound: Sound, spans: list[Span | None]) -> None:
-    """16-bit wav of the stretches of a sound (None: all of it), one after the other. Raises: D2MError: cannot write."""
+    """Write spans of a sound (None: all of it), one after the other, to a 16-bit wav. Raises: D2MError: it cannot."""
     with atomic_path(path) as temp:
         try:
             with sf.SoundFile(temp, "w", sound.rate, sound.channels, subtype="PCM_16", format="WAV") as out:
@@ -111,7 +112,7 @@ def _write_wav(path: Path, sound: Sound, spans: list[Span | None]) -> None:
 
 
 def _process(row: Row, raw: Path, fetcher: Fetcher, options: dict[str, Any]) -> list[dict[str, str]]:
-    """Fetch, cut and convert one row; the lines of the manifest that it gives."""
+    """Fetch, cut and convert one row; returns its lines for the manifest."""
     file = Path(row.source) if row.local else fetcher.get(row.source)
     sound = open_sound(file)
     pose = Path(row.pose) if row.pose else (file if options["video"] else None)

@@ -1,4 +1,4 @@
-"""Which recordings a raw folder holds, by its manifest or else by its folders and file names."""
+"""Finds the recordings of a raw folder, by its manifest, or else by its folders and file names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from d2m.music.audio import AUDIO_SUFFIXES
 from d2m.prepare.sources import SOURCES, SUFFIXES
 from d2m.prepare.sources.aistpp import AIST_NAME
 
-#: Folders that sort files by kind; the genre is the nearest folder above that is not one of them.
+#: Folders that sort files by kind; the genre is the nearest parent folder that is not one of them.
 KIND_FOLDERS = frozenset((
     "audio", "music", "songs", "wav", "mp3", "pose", "poses", "pose2d", "pose3d", "json", "npz", "bvh", "keypoints",
     "keypoints2d", "keypoints3d", "openpose", "motion", "motions", "video", "videos", "raw",
@@ -44,19 +44,19 @@ def find_recordings(
 ) -> Found:
     """The recordings of a raw folder, in the manifest's order or by name.
 
-    Without a manifest the genre is the folder's name (of a file that lies in ``raw`` itself: what the file says, or
+    Without a manifest the genre is the folder's name (for a file in ``raw`` itself: the genre stated in the file, or
     else the name of ``raw``), the music is the audio file of the same stem, and in AIST++'s layout music and group are
     read from the names; recordings on its ignore list are refused.
 
     Args:
         source: one of :data:`d2m.prepare.sources.SOURCES`.
-        group_by: of AIST++ names, what a split keeps together: "music" or "dancer".
-        groups: group -> names of recordings that must share a split, over what is said elsewhere.
-        licence: of recordings that name none.
-        skip: a folder within ``raw`` that holds what was prepared, not recordings.
+        group_by: what a split keeps together, read from AIST++ names: "music" or "dancer".
+        groups: group -> names of recordings that must share a split; overrides groups from other sources.
+        licence: for recordings that state none.
+        skip: a folder inside ``raw`` to skip, because it holds prepared corpora.
 
     Raises:
-        D2MError: no such folder or source, a bad manifest, nothing found, a group that names no recording.
+        D2MError: no such folder or source, an invalid manifest, no recordings, an unknown recording in a group.
     """
     raw = Path(raw)
     if source not in SOURCES:
@@ -80,7 +80,7 @@ def find_recordings(
 
 
 def _check_genres(recordings: Sequence[Recording], raw: Path) -> None:
-    """Raises: D2MError: two genres that differ in nothing but capital letters."""
+    """Raises: D2MError: two genres that differ only in case."""
     spelled: dict[str, str] = {}
     for r in recordings:
         if (known := spelled.setdefault(r.genre.casefold(), r.genre)) != r.genre:
@@ -151,7 +151,7 @@ def _poses(files: Sequence[Path], raw: Path, source: str) -> list[tuple[Path, st
 
 
 def _genre(path: Path, raw: Path) -> str:
-    """The nearest folder's name that says no kind; "" for a file in ``raw`` itself."""
+    """Name of the nearest parent that is not in :data:`KIND_FOLDERS`; "" for a file in ``raw`` itself."""
     for part in reversed(path.relative_to(raw).parts[:-1]):
         if part.lower() not in KIND_FOLDERS:
             return plain_text(part)
@@ -159,7 +159,7 @@ def _genre(path: Path, raw: Path) -> str:
 
 
 def _word(stem: str) -> str:
-    """One spelling of a name: macOS decomposes letters, Windows does not tell cases apart."""
+    """Normalised form of a name: macOS decomposes Unicode letters, and Windows ignores case."""
     return plain_text(stem).casefold()
 
 

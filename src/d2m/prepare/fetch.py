@@ -13,17 +13,17 @@ from typing import Any
 
 from d2m.core.errors import D2MError
 
-#: Answers that another try may change; all others (404, 403, "private video") will be the same tomorrow.
+#: HTTP statuses that are worth a retry; all other errors (404, 403, "private video") are permanent.
 _PASSING = frozenset((408, 425, 429, 500, 502, 503, 504))
 _BROKEN = frozenset(("TransportError", "IncompleteRead", "ContentTooShortError"))
-#: Of the disk, not of the network.
+#: Errors of the disk, not of the network.
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS))
 _MAX_WAIT_S = 120.0
 _UNFINISHED = (".part", ".ytdl", ".temp")
 
 
 class _Silent:
-    """yt-dlp's log, of which only the last error is kept."""
+    """Logger for yt-dlp that keeps only the last error."""
 
     def debug(self, message: str) -> None: ...
     def info(self, message: str) -> None: ...
@@ -33,12 +33,12 @@ class _Silent:
 
 @dataclass
 class Fetcher:
-    """Fetches urls into a folder.
+    """Downloads URLs into a folder.
 
     folder: files are named by their url's hash; finished files are never requested again, partial ones resume
-    by a range request. video: the best file with pictures, not the best sound alone. retries: tries after the first,
-    for answers that pass (429, 5xx, broken connections), ``wait_s``, twice, four times... apart. pause_s: between two
-    downloads. rate_limit: bytes/s, 0 is none.
+    by a range request. video: fetch the best file with pictures instead of the best sound. retries: number of retries
+    after temporary errors (429, 5xx, broken connections), with waits of ``wait_s``, twice that, four times that, ...
+    pause_s: between two downloads. rate_limit: bytes/s, 0 is none.
     """
 
     folder: Path
@@ -55,15 +55,15 @@ class Fetcher:
         return hashlib.sha256(f"{url}\0{'video' if self.video else 'audio'}".encode()).hexdigest()[:20]
 
     def cached(self, url: str) -> Path | None:
-        """The file, if it was fetched before."""
+        """The file, if it has been fetched already."""
         done = [p for p in sorted(self.folder.glob(f"{self.stem(url)}.*")) if p.suffix not in _UNFINISHED]
         return next((p for p in done if not any(s in _UNFINISHED for s in p.suffixes)), None)
 
     def get(self, url: str) -> Path:
-        """The file of a url, downloaded if it is not there yet.
+        """The file of a URL, downloaded if needed.
 
         Raises:
-            D2MError: not http(s), yt-dlp not installed, or the last of the tries failed.
+            D2MError: not http(s), yt-dlp not installed, or the last try failed.
         """
         if not url.lower().startswith(("http://", "https://")):
             raise D2MError(f"{url}: not an http(s) address; put local files into the column path")
@@ -85,7 +85,7 @@ class Fetcher:
         raise AssertionError("unreachable")
 
     def _wait(self, n: int) -> float:
-        """Wait before try n + 1; returns 0, the further wait for yt-dlp."""
+        """Wait before try n + 1; returns 0, so that yt-dlp itself does not wait."""
         self.sleep(min(self.wait_s * 2.0**n, _MAX_WAIT_S))
         return 0.0
 
@@ -100,11 +100,11 @@ class Fetcher:
         self.folder.mkdir(parents=True, exist_ok=True)
         options: dict[str, Any] = {
             "outtmpl": str(self.folder.absolute() / self.stem(url)).replace("%", "%%") + ".%(ext)s",
-            # One file with both: merging two would need an ffmpeg program.
+            # One file with sound and picture: merging two would need the ffmpeg program.
             "format": "best[vcodec!=none][acodec!=none]/best" if self.video else "bestaudio/best",
             "quiet": True, "no_warnings": True, "noprogress": True, "logger": _Silent(), "noplaylist": True,
             "playlist_items": "1", "cachedir": False, "updatetime": False, "fixup": "never", "continuedl": True,
-            # Asking for a page is tried again by get(), a broken transfer by yt-dlp itself, which resumes it.
+            # Failed page requests are retried by get(), broken transfers by yt-dlp, which resumes them.
             "retries": self.retries, "retry_sleep_functions": {"http": self._wait, "fragment": self._wait},
             "fragment_retries": self.retries, "extractor_retries": 0, "socket_timeout": 30,
             "sleep_interval_requests": min(self.pause_s, 1.0), "ratelimit": self.rate_limit or None,
@@ -118,7 +118,7 @@ class Fetcher:
 
 
 def _passes(error: BaseException) -> bool:
-    """Another try may succeed: a passing HTTP status, or no status at all but a broken connection."""
+    """Whether another try may succeed: a temporary HTTP status, or a broken connection."""
     links = _chain(error)
     for link in links:
         status = getattr(link, "status", None) or getattr(link, "code", None)

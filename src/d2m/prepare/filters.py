@@ -1,5 +1,5 @@
-"""Repairing poses, step by step: pure functions of arrays (t, j, c), 2-D or 3-D; NaN is unseen. Smoothing and other
-frame rates: :mod:`d2m.prepare.smooth`.
+"""Steps of pose repair: pure functions of arrays (t, j, c), 2-D or 3-D; NaN means unseen. Smoothing and resampling are
+in :mod:`d2m.prepare.smooth`.
 
 Lengths are in torsos (neck to hip midpoint, :func:`d2m.motion.kinematics.torso_length`), so that one threshold serves
 every camera distance and unit.
@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 Array = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 
-#: (joint it hangs from, joint), the neck being the root; inner ones first.
+#: (parent joint, joint), with the neck as root; inner limbs first.
 _OUTWARDS = tuple((a, b) if a == NECK or a > 0 else (b, a) for a, b, _ in LIMBS)
 #: No limb is longer than this; a thigh is 0.8 torsos.
 _LIMB_TORSOS = 0.9
@@ -27,18 +27,18 @@ _RIGHT, _LEFT = [2, 3, 4, 8, 9, 10], [5, 6, 7, 11, 12, 13]
 
 
 def seen(joints: Array) -> Mask:
-    """(t, j, c) -> (t, j): all coordinates are finite."""
+    """(t, j, c) -> (t, j): whether all coordinates are finite."""
     return np.asarray(np.isfinite(joints).all(axis=-1))
 
 
 def mend_sides(joints: Array, apart: float = 0.2, ratio: float = 0.25) -> tuple[Floats, int]:
-    """Exchange left and right back in frames whose detector took one for the other.
+    """Undo left-right exchanges in frames in which the detector confused the sides.
 
-    From one frame to the next the whole body has exchanged its sides where, of its arms and legs, the labels as they
-    are lie ``apart`` torsos (in the mean) or more from where they were or were going, and the exchanged ones are at
-    most ``ratio`` times as far. A dancer's turn never looks so: over 600,000 frames of real dances, in space and from
-    eight sides, the ratio stays above 0.3 (docs/adr/0059). Which of the two labellings is right cannot be known: the
-    one of most frames is kept.
+    The body's sides count as exchanged between two frames if its arms and legs are, on average, at least ``apart``
+    torsos from their last or extrapolated position, and at most ``ratio`` times that far with exchanged labels. A
+    dancer's turn never looks like this: in 600,000 frames of real dances, in 3-D and in 2-D views from eight sides, the
+    ratio stays above 0.3 (docs/adr/0059). Which of the two labellings is right cannot be known: the one of most frames
+    is kept.
 
     Returns:
         The joints, and in how many frames sides were exchanged.
@@ -51,11 +51,12 @@ def mend_sides(joints: Array, apart: float = 0.2, ratio: float = 0.25) -> tuple[
     away = np.linalg.norm(np.diff(sides, axis=0), axis=-1).reshape(len(out) - 1, 2 * len(_RIGHT))
     known = np.isfinite(away)
     far = np.where(known, away, 0).sum(axis=1) > apart * torso * np.maximum(known.sum(axis=1), 1)
-    maybe = np.flatnonzero(far & (known.mean(axis=1) > 0.6)) + 1  # few frames; only there the rest is computed
+    maybe = np.flatnonzero(far & (known.mean(axis=1) > 0.6)) + 1  # few frames: the rest is computed for these only
     now, last, before = sides[maybe], sides[maybe - 1], sides[np.maximum(maybe - 2, 0)]
 
     def changes(before: Floats) -> list[bool]:
-        """Whether sides change at those frames, going by the frame before and this one before that."""
+        """Whether sides change at those frames, going by the frame before each, and by ``before``, two frames
+        before."""
         stay, change = _from_path(now, last, before), _from_path(now[:, ::-1], last, before)
         return list((stay > apart * torso) & (change < ratio * stay))
 
@@ -73,7 +74,7 @@ def mend_sides(joints: Array, apart: float = 0.2, ratio: float = 0.25) -> tuple[
 
 
 def _from_path(now: Floats, last: Floats, before: Floats) -> Floats:
-    """(t, 2, 6, c) each -> (t,): mean distance of joints from where they were, or were going, whichever is less."""
+    """(t, 2, 6, c) each -> (t,): mean distance of joints from their last or extrapolated position, the smaller one."""
     means = []
     for expected in (last, 2 * last - before):
         away = np.linalg.norm(now - expected, axis=-1)
@@ -84,18 +85,18 @@ def _from_path(now: Floats, last: Floats, before: Floats) -> Floats:
 
 
 def drop_jumps(joints: Array, fps: float, max_speed: float = 25.0, max_s: float = 0.25) -> Floats:
-    """Take out short excursions: a joint that leaps away and, within ``max_s``, is gone or back.
+    """Remove short excursions: a joint that jumps away and, within ``max_s``, disappears or jumps back.
 
     A track of one joint is cut wherever its speed exceeds ``max_speed`` torsos/s (about 12 m/s; a dancer's hand reaches
-    8). Of the pieces, those shorter than ``max_s`` stay only if the joint can be reached from its neighbours that
-    stay. Long pieces always stay: a leap between two of them is a scene cut, found by :func:`scene_cuts`.
+    8). Pieces shorter than ``max_s`` are kept only if the joint could have got there from the neighbouring kept pieces.
+    Longer pieces are always kept: a jump between two of them is a scene cut, found by :func:`scene_cuts`.
     """
     out = np.array(joints, np.float64)
     torso = torso_length(out) if seen(out).any() else np.nan
     if not torso > 0:
         return out
     step = max_speed * torso / fps
-    # After a gap the joint may be anywhere it could have got to, up to two torsos.
+    # After a gap the joint may be anywhere within reach at max_speed, up to two torsos.
     farthest = max(step, 2 * torso)
     shortest = max(1, round(max_s * fps))
     for joint in range(out.shape[1]):
@@ -123,12 +124,12 @@ def drop_jumps(joints: Array, fps: float, max_speed: float = 25.0, max_s: float 
 
 
 def drop_long_limbs(joints: Array, fps: float, slack_2d: float = 1.8, slack_3d: float = 2.2) -> Floats:
-    """Take out joints at the far end of a limb of a length that no limb has.
+    """Remove the outer joint of every limb of an impossible length.
 
     A bone of a 3-D body keeps its length; joints from few markers do not (of the ballroom dances' limbs one in a
-    hundred is 0.6 or 1.6 times as long as usual), hence ``slack_3d`` times, and its inverse. In a picture a limb can
-    only shorten, so there only the long ones count: beyond ``slack_2d`` times the 75th percentile, and beyond any
-    human's, measured in the torso of that moment, so that a slow zoom does no harm.
+    hundred is 0.6 or 1.6 times as long as usual), hence ``slack_3d`` times, and its inverse. Projection to 2-D can only
+    shorten a limb, so there only long limbs count: longer than ``slack_2d`` times the 75th percentile, and longer than
+    any human's relative to the torso at that time, so that a slow zoom is harmless.
     """
     out = np.array(joints, np.float64)
     spine = np.linalg.norm(out[:, NECK] - 0.5 * (out[:, LEFT_HIP] + out[:, RIGHT_HIP]), axis=-1)
@@ -154,14 +155,14 @@ def drop_long_limbs(joints: Array, fps: float, slack_2d: float = 1.8, slack_3d: 
 
 
 def drop_broken_frames(joints: Array, min_joints: int = 5) -> Floats:
-    """Frames with fewer than ``min_joints`` joints are not poses: nobody is visible in them."""
+    """Set frames with fewer than ``min_joints`` joints to unseen: they show no dancer."""
     out = np.array(joints, np.float64)
     out[seen(out).sum(axis=1) < min_joints] = np.nan
     return out
 
 
 def scene_cuts(joints: Array, fps: float, max_speed: float = 25.0) -> NDArray[np.int64]:
-    """Frames at which the whole body (most joints at once) is elsewhere: the film was cut, or the dancer changed."""
+    """Frames at which the whole body (most joints at once) jumps: a cut in the film, or another dancer."""
     torso = torso_length(joints)
     step = np.linalg.norm(np.diff(np.asarray(joints, np.float64), axis=0), axis=-1)
     both = np.isfinite(step)
@@ -171,9 +172,9 @@ def scene_cuts(joints: Array, fps: float, max_speed: float = 25.0) -> NDArray[np
 
 
 def fill_gaps(joints: Array) -> Floats:
-    """Every NaN filled: between seen frames monotone cubic (PCHIP: exact on linear motion, no overshoot), beyond the
-    ends what was last seen holds. Outer joints are filled relative to the one they hang from, so that a lost hand
-    travels with its dancer. A joint that is never seen stays NaN.
+    """Fill every NaN: by monotone cubic interpolation between seen frames (PCHIP: exact on linear motion, no
+    overshoot), by the nearest seen value beyond the ends. Outer joints are filled relative to their parent joint, so
+    that an unseen hand moves with its dancer. A joint that is never seen stays NaN.
 
     Args:
         joints: (t, 14, c).
@@ -203,14 +204,14 @@ def _fill(track: Floats, known: Mask) -> Floats:
 
 
 def long_gaps(known: Mask, fps: float, max_gap_s: float = 0.5, min_joints: int = 7) -> NDArray[np.int64]:
-    """Frames in which too little is known for too long to be filled.
+    """Spans in which too few joints are seen for too long to be filled.
 
     Args:
         known: (t, j).
 
     Returns:
-        (n, 2) [first, last + 1] frames in which longer than ``max_gap_s`` fewer than ``min_joints`` joints, or one of
-        the trunk (neck, hips), are missing; a limb may be missing four times as long.
+        (n, 2) [first, last + 1] frames of spans longer than ``max_gap_s`` in which fewer than ``min_joints`` joints are
+            seen or a joint of the trunk (neck, hips) is missing; a limb may be missing four times as long.
     """
     trunk = known[:, [NECK, RIGHT_HIP, LEFT_HIP]].all(axis=1) & (known.sum(axis=1) >= min_joints)
     bad = _runs_longer(~trunk, max_gap_s * fps)
@@ -220,7 +221,7 @@ def long_gaps(known: Mask, fps: float, max_gap_s: float = 0.5, min_joints: int =
 
 
 def runs(mask: Mask) -> NDArray[np.int64]:
-    """(t,) -> (n, 2) [first, last + 1] of the stretches of True."""
+    """(t,) -> (n, 2) [first, last + 1] of the runs of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
     return edges.reshape(-1, 2).astype(np.int64)
 

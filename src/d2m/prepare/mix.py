@@ -1,4 +1,4 @@
-"""Several prepared corpora as one, paired and unpaired alike: their arrays one after the other in a cache folder."""
+"""Mixes prepared corpora, with or without music, into one: concatenates their arrays in a cache folder."""
 
 from __future__ import annotations
 
@@ -31,18 +31,19 @@ MIX_VERSION = 2
 def open_corpora(roots: str | Path | Sequence[str | Path] | None, cache: str | Path) -> Path:
     """The folder of one prepared corpus, or of several mixed.
 
-    Recordings keep their splits, but songs that two corpora share, byte for byte, come into one split together with
-    their groups: test if any of them was in test, else val if any was (:func:`d2m.data.splits.strictest`); corpus.json
-    lists what moved. Genres are the union; names that occur twice get their corpus's number; the normaliser is fitted
-    again on all training splits. Stage 1 then trains on all units, later stages on those with music.
+    Recordings keep their splits, except that songs shared by two corpora (identical bytes) are put, with their groups,
+    into one split: test if any of them was in test, else val if any was (:func:`d2m.data.splits.strictest`);
+    corpus.json lists the moved recordings. Genres are the union; duplicate names get their corpus's number as a prefix;
+    the normaliser is fitted again on all training splits. Stage 1 then trains on all units, later stages on those with
+    music.
 
     Args:
         roots: one folder or a list of folders, each to be opened by :meth:`Corpus.open`.
         cache: the folder of mixtures, ``mix-<digest>`` each; mixing copies the arrays once.
 
     Raises:
-        D2MError: no or a bad corpus, corpora of different front ends or beat trackers, nothing left to train on, a
-            cache that cannot be written.
+        D2MError: no corpus or an invalid one, different front ends or beat trackers, nothing left to train on, a cache
+            that cannot be written.
     """
     if roots is None:
         raise D2MError("give data.root=OUT, the folder of a prepared corpus, or data.root=[OUT1,OUT2]")
@@ -80,10 +81,10 @@ def shared_splits(corpora: Sequence[Corpus], cache: Path) -> tuple[list[str], li
     """One split for every song that several corpora hold, with its groups.
 
     Args:
-        cache: folder of a log of audio files' digests, for corpora that were prepared before they were recorded.
+        cache: folder for a log of audio digests, for corpora prepared before these were recorded.
 
     Returns:
-        The split of every recording, and name, from and to of those that moved.
+        The split of every recording, and {name, from, to} of those that moved.
 
     Raises:
         D2MError: nothing is left to train on.
@@ -96,7 +97,7 @@ def shared_splits(corpora: Sequence[Corpus], cache: Path) -> tuple[list[str], li
     links: list[list[tuple[str, str]]] = []
     for number, (table, mine) in enumerate(zip(tables, sounds, strict=True)):
         for r, sound in zip(table, mine, strict=True):
-            # Within a corpus its own groups rule: of one grouped by dancer, all songs are in all splits.
+            # Within a corpus only its own groups count: if they are dancers, a song may be in several splits.
             links.append([(f"group of {number}", r.group), *([("sound", sound)] if holders[sound] > 1 else [])])
     before = [r.split for table in tables for r in table]
     after = strictest(before, links)
@@ -111,7 +112,7 @@ def shared_splits(corpora: Sequence[Corpus], cache: Path) -> tuple[list[str], li
 
 
 def _sound(corpus: Corpus, number: int, recording: RecordingInfo, hashes: Hashes) -> str:
-    """The digest of a recording's audio file; "" without one, or if it is neither recorded nor on this machine."""
+    """The digest of a recording's audio file; "" if it has none, or if the digest is unknown and the file not here."""
     if recording.audio_sha256 or not recording.audio:
         return recording.audio_sha256
     path = corpus.audio_path(number)
@@ -123,7 +124,7 @@ def _mix(
     corpora: Sequence[Corpus], target: Path, digest: str, musical: Corpus, splits: Sequence[str],
     moved: list[dict[str, str]],
 ) -> None:  # fmt: skip
-    """Write the mixture. musical: the corpus whose front end and beat tracker all have."""
+    """Write the mixture. musical: a corpus with music, whose front end and beat tracker all share."""
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
@@ -151,14 +152,14 @@ def _mix(
                 shutil.rmtree(target)
             os.rename(work, target)
         except OSError:
-            if not is_whole(target, digest):  # else another process was quicker: its corpus is the same
+            if not is_whole(target, digest):  # else another process was faster and wrote the same corpus
                 raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
 def _append(out: dict[str, ArrayWriter], corpus: Corpus, genre_of: np.ndarray, splits: np.ndarray) -> None:
-    """All arrays of a corpus behind those that are there; numbers of rows, recordings and genres move along."""
+    """Append all arrays of a corpus, with indices of rows, recordings and genres shifted accordingly."""
     before = {name: writer.rows for name, writer in out.items()}
     for name in out:
         array = splits if name == "recording_split" else getattr(corpus, name)

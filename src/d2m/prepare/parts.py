@@ -1,7 +1,7 @@
-"""Results per recording, stored by the hash of their inputs, so that preparing can resume.
+"""Per-recording results, stored under a hash of their inputs, so that preparing can resume.
 
 ``parts/ab/abcd....npz`` holds the arrays of :class:`d2m.prepare.process.Prepared`, or ``....json`` the reason why there
-are none. A part appears by a rename, whole; its bytes depend on the recording's files and options alone.
+are none. A part is written atomically, by a rename; its bytes depend only on the recording's files and options.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from d2m.prepare.process import ARRAYS, CODE_VERSION, Options, Prepared, process
 from d2m.prepare.sources.coco17 import split_camera
 
 PARTS, SCRATCH, HASHES = "parts", ".tmp", "hashes.log"
-#: The environment's file of weights that the source "video" reads.
+#: Environment variable with the path of the weights that the source "video" uses.
 _WEIGHTS = "D2M_POSE_WEIGHTS"
 _CHUNK = 1 << 20
-# A file changed in the last seconds may change again within its time stamp's resolution: not remembered.
+# A file changed within this time may change again without a new time stamp, so its hash is not cached.
 _SETTLED_S = 2.0
 MISSING = "missing"
 
 
 class Hashes:
-    """sha256 of files and folders, remembered in a log by size and time of change, so that a second look is quick."""
+    """sha256 of files and folders, cached in a log by size and modification time."""
 
     def __init__(self, log: Path) -> None:
         self.log, self._new = log, False
@@ -121,7 +121,7 @@ class Parts:
         """Read a part.
 
         Raises:
-            ValueError: it is not whole (its checksums say so).
+            ValueError: it is damaged or incomplete, by its checksums.
         """
         try:
             with np.load(self.path(key), allow_pickle=False) as f:
@@ -133,7 +133,7 @@ class Parts:
             raise ValueError(f"{key}: {e}") from e
 
     def genre(self, key: str) -> str:
-        """What the recording's file says of itself, or "". Raises as :meth:`load`."""
+        """The genre stated in the recording's file, or "". Raises as :meth:`load`."""
         try:
             with np.load(self.path(key), allow_pickle=False) as f:
                 return str(json.loads(bytes(f["meta"]).decode())["genre"])
@@ -144,7 +144,7 @@ class Parts:
         """Write a part, or the reason why there is none.
 
         Raises:
-            OSError: no room, no permission.
+            OSError: disk full or no permission.
         """
         if isinstance(result, str):
             if self.state(key) == result:
@@ -170,7 +170,7 @@ class Parts:
         self.path(key, other).unlink(missing_ok=True)
 
     def prune(self, keys: Iterable[str]) -> None:
-        """Remove the parts of other inputs and options."""
+        """Remove all parts except those with these keys."""
         wanted = set(keys)
         for folder in sorted((self.out / PARTS).glob("??")):
             for file in folder.iterdir():
@@ -181,7 +181,7 @@ class Parts:
 
 
 def make_part(job: tuple[Recording, str], out: Path, raw: Path, options: Options) -> str:
-    """Process one recording and keep the result; what a worker runs.
+    """Process one recording and store the result; run by workers.
 
     Returns:
         "" or the reason why it cannot be used, its paths relative to ``raw``.
@@ -197,7 +197,7 @@ def make_part(job: tuple[Recording, str], out: Path, raw: Path, options: Options
         result = " ".join(str(e).replace(f"{raw}{os.sep}", "").split())
     except MemoryError:
         raise
-    except Exception as e:  # a broken file of a kind no reader foresaw leaves one recording out, not the corpus
+    except Exception as e:  # an unforeseen error of a broken file excludes this recording only
         result = f"{os.path.relpath(recording.pose, raw)}: cannot be processed ({type(e).__name__}: {e})"
         result = " ".join(result.replace(f"{raw}{os.sep}", "").split())
     try:

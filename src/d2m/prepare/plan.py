@@ -1,4 +1,4 @@
-"""What an output folder is to hold: one line per recording, with the name of its part. Paths are relative to raw.
+"""The plan of an output folder: one line per recording, with the key of its part. Paths are relative to ``raw``.
 
 A shard writes its lines to ``shards/003-of-008.json``; the whole is ``plan.json``, published with the corpus.
 """
@@ -27,7 +27,7 @@ _SHARD = re.compile(r"^(\d+)/(\d+)$")
 
 @dataclass(frozen=True)
 class SplitOptions:
-    """Of :func:`d2m.data.splits.assign_splits`."""
+    """Arguments of :func:`d2m.data.splits.assign_splits`."""
 
     seed: int = 0
     val_fraction: float = 0.15
@@ -41,7 +41,7 @@ class SplitOptions:
 class Line:
     """One recording.
 
-    key: of its part; "" if ``reason`` says why it is not even tried. audio_sha256: of its audio file, or "".
+    key: of its part; "" if it was refused unprocessed, for ``reason``. audio_sha256: of its audio file, or "".
     """
 
     name: str
@@ -57,9 +57,9 @@ class Line:
 
 @dataclass(frozen=True)
 class Plan:
-    """code: version of what makes a corpus of the plan. options, splits: as plain JSON.
+    """code: version of the code that prepares the plan. options, splits: as plain JSON.
 
-    default_genre: of recordings that nothing else gives one.
+    default_genre: for recordings without a genre from elsewhere.
     """
 
     options: dict[str, Any]
@@ -77,9 +77,9 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """Hex digest: the same for the same contents and options, wherever they lie.
+        """Hex digest: the same for the same contents and options, in any folder.
 
-        Without the audio's digests, which the parts' keys hold: corpora of older plans keep their names.
+        Excludes the audio digests, which the parts' keys cover anyway, so that corpora of older plans keep their names.
         """
         lines = tuple(replace(line, audio_sha256="") for line in self.lines)
         return hashlib.sha256(replace(self, lines=lines).text().encode()).hexdigest()
@@ -152,7 +152,7 @@ def join_shards(out: Path) -> Plan:
     """The whole plan from those of all shards, in the order that one shard alone would have.
 
     Raises:
-        D2MError: no shard, a missing one, shards of different options.
+        D2MError: no shards, a missing one, or shards with different options.
     """
     files = sorted((out / SHARDS).glob("*-of-*.json"))
     if not files:

@@ -1,7 +1,7 @@
-"""Whether a recording is a plausible upright human in the unit, order, orientation and rate it is said to have.
+"""Checks that a recording shows a plausible upright human, given its stated or default unit, order, axes and rate.
 
-One check for all sources, right after reading. What cannot be a human is refused in one line that names the option that
-fixes it. The thresholds are explained in docs/adr/0059; docs/data.md lists what cannot be detected.
+The check is the same for all sources and runs right after reading. What cannot be a human is refused in one line that
+names the option to fix it. The thresholds are explained in docs/adr/0059; docs/data.md lists what cannot be detected.
 """
 
 from __future__ import annotations
@@ -26,27 +26,29 @@ from d2m.prepare.stated import Stated, bring
 
 Floats = NDArray[np.float64]
 
-#: Legs in cm, hip to ankle: of a child of four to a giant; and of anybody, if the unit is stated.
+#: Range of leg lengths in cm, hip to ankle: from a child of four to a very tall adult; a wider one if the unit is
+#: stated.
 _LEGS_CM, _ANY_LEGS_CM = (45.0, 130.0), (15.0, 250.0)
-#: In space no body is flatter than this share of its torso, from side to side of the file's third axis.
+#: No 3-D body is thinner than this share of its torso along the file's third axis.
 _DEPTH = 0.05
-#: No torso in a picture is smaller than this many pixels.
+#: Smallest torso in a picture, pixels.
 _TORSO_PX = 3.0
-#: Nor does one fill so many pictures. Smaller ones are stated of coordinates in hundredths or the like.
+#: No torso spans this many pictures. "Pictures" below the second size are factors, for coordinates in hundredths etc.
 _PICTURES, _SMALLEST_PX = 3.0, 100.0
-#: Cosines of ankles to neck: below the first it does not stand, above the second it stands in another direction.
+#: Cosine of the ankles-to-neck direction and up: below the first the body does not stand; above the second, for another
+#: direction, it stands in that one.
 _LIES, _STANDS = 0.35, 0.75
 #: A knee is bent if it is this share of the leg off the line from hip to ankle.
 _BENT = 0.04
 _BACKWARDS, _SOMETIMES_BENT = 0.9, 0.2
-#: Median speed of hands and feet about the hips, torsos/s over 0.1 s: of dancers 0.4 to 3.5.
+#: Median speed of hands and feet relative to the hips, torsos/s over 0.1 s; dancers have 0.4 to 3.5.
 _TOO_FAST = 7.0
-#: Of a motion with fewer frames per second than this, hands and feet move faster, or not at all: poses at 30 frames
-#: per second that are taken for 3 do neither.
+#: Below this frame rate, real hands and feet are faster than the second number, or still (below the third). Poses at 30
+#: fps that are read as 3 fps are in between.
 _FEW_FPS, _TOO_SLOW, _STILL = 12.0, 0.45, 0.02
-#: No dance is recorded at fewer frames per second: the file, or what reads it, is wrong, unless the user says so.
+#: Lowest plausible frame rate: below it the file's or the reader's rate is wrong, unless the user states it.
 _FEWEST_FPS = 8.0
-#: Numbers that end here are shares, those that end at a hundred percentages, of a picture's sides.
+#: Largest coordinates below these are shares or percentages of a picture's sides.
 _SHARE, _PERCENT = 1.3, 100.0
 _FEWEST_FRAMES, _ENOUGH_FRAMES = 8, 600
 _MIN_CONFIDENCE = 0.1
@@ -55,7 +57,7 @@ _ENDS = tuple(JOINTS.index(f"{side}_{joint}") for joint in ("wrist", "ankle") fo
 #: How joints are named, of the sources that name them.
 _LEAVE = "leave the recording out"
 _NAMES = {"npz": "correct its joint_names", "bvh": "name the joints, names={left_wrist:JOINT,...}"}
-#: Options that only some sources read.
+#: Option -> the sources that read it, for options that not all read.
 _READ_BY = {
     "order": ("npz", "openpose", "coco17"), "names": ("bvh",),
     "fps": ("npz", "openpose", "coco17", "aistpp", "bvh"),
@@ -63,7 +65,7 @@ _READ_BY = {
 
 
 def reads(source: str, option: str) -> bool:
-    """Whether a source takes a statement."""
+    """Whether a source reads an option."""
     return source in _READ_BY.get(option, (source,))
 
 
@@ -75,14 +77,14 @@ def check_stated(source: str, stated: Stated) -> None:
 
 
 def assumes_rate(source: str, path: Path, stated: Stated) -> bool:
-    """Whether a recording's rate is neither in its files nor stated."""
+    """Whether a recording's frame rate is neither in its files nor stated by the user."""
     if source == "openpose":
         return not stated.fps and not (path / RATE_FILE).is_file()
     return source == "coco17" and not stated.fps and path.suffix.lower() in (".json", ".npy")
 
 
 def read_pose(source: str, path: Path, stated: Stated) -> PoseClip:
-    """Read a recording as stated, and check it.
+    """Read a recording with the stated options, and check it.
 
     Raises:
         D2MError: as the readers, and as :func:`look`.
@@ -91,19 +93,19 @@ def read_pose(source: str, path: Path, stated: Stated) -> PoseClip:
     rest = stated
     if source == "npz":
         given["unit"] = stated.unit
-    if source == "bvh":  # finds out both itself: a BVH says neither
+    if source == "bvh":  # the reader determines both: a BVH file states neither
         given |= {"unit": stated.unit or "auto", "up": stated.up or "auto"}
         rest = replace(stated, unit=None, up=None)
-    with np.errstate(over="ignore", invalid="ignore"):  # numbers beyond float32: unseen
+    with np.errstate(over="ignore", invalid="ignore"):  # numbers beyond float32 count as unseen
         clip = bring(SOURCES[source](path, **given), rest, str(path))
     look(clip, stated, str(path), source)
     return clip
 
 
 def look(clip: PoseClip, stated: Stated, where: str, source: str = "npz") -> None:
-    """Refuse anything but an upright human: an impossible unit, orientation, order, side or rate.
+    """Refuse anything but an upright human: an impossible unit, orientation, joint order, handedness or frame rate.
 
-    Recordings with too few frames to tell, or bodies of no size, pass: cleaning refuses them.
+    Recordings with too few frames to tell, or with bodies of zero size, pass here and are refused by cleaning.
 
     Raises:
         D2MError: one line that names the option that fixes it.
@@ -201,7 +203,7 @@ def _look_at_limbs(x: Floats, seconds: float, stated: Stated, where: str, source
 def _look_at_up(x: Floats, stated: Stated, where: str) -> None:
     default_up = "y" if x.shape[-1] == 3 else "-y"
     if stated.up in (default_up, "auto"):
-        return  # a head that stays below the feet is then a dancer's own
+        return  # then a head below the feet is real
     along = uprightness(x)
     if stated.up is not None and along[default_up] < -_LIES:
         raise D2MError(f"{where}: with up={stated.up} the body stands on its head; set up=auto if recordings differ")
@@ -214,7 +216,7 @@ def _look_at_up(x: Floats, stated: Stated, where: str) -> None:
 
 
 def _look_at_sides(x: Floats, stated: Stated, where: str) -> None:
-    """Check that knees bend forward, by the body's left and right: swapped sides or a flipped axis undo that."""
+    """Check that knees bend forward, given the body's left and right; exchanged sides or a flipped axis break this."""
     if False in (stated.mirror, stated.swap_sides):
         return
     hips = hip_midpoint(x)
@@ -230,7 +232,7 @@ def _look_at_sides(x: Floats, stated: Stated, where: str) -> None:
         if bent.sum() < _SOMETIMES_BENT * len(x) or not (off[bent] < 0).mean() > _BACKWARDS:
             return
     if ((x[:, 0] - x[:, NECK]) * ahead).sum(axis=-1).mean() > 0.03 * leg:
-        return  # the nose is in front
+        return  # the nose confirms where the front is
     if stated.mirror or stated.swap_sides:
         said = "mirror=true" if stated.mirror else "swap_sides=true"
         raise D2MError(f"{where}: with {said} its knees bend backwards; prepare this recording separately, without it")
@@ -261,7 +263,7 @@ def _look_at_rate(x: Floats, fps: float, where: str, may_state: bool, is_stated:
 
 
 def likely_rate(fps: float, motion_s: float, music_s: float) -> str:
-    """A hint at the rate at which a motion would last as long as its music, "" if none is usual."""
+    """A hint naming the usual frame rate at which a motion would last as long as its music; "" if there is none."""
     rate = fps * motion_s / max(music_s, 1e-9)
     best = min(_RATES, key=lambda r: abs(np.log(r / max(rate, 1e-9))))
     near = abs(rate / best - 1.0) * music_s < max(0.3, 0.004 * music_s) and abs(best / fps - 1.0) > 0.002

@@ -1,4 +1,4 @@
-"""One recording to poses, dance units, music features, beats and onsets, or the reason why it is refused."""
+"""Processes one recording: poses, dance units, music features, beats and onsets, or the reason why it is refused."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ MIN_MOTION_S = 1.0
 
 @dataclass(frozen=True)
 class Options:
-    """What determines a recording's arrays, besides its files.
+    """Everything besides its files that determines a recording's arrays.
 
     source: one of :data:`d2m.prepare.sources.SOURCES`.
     yaws, camera: angles in degrees, and "orthographic" or "pinhole", for 3-D motions; 2-D ones keep their own camera.
     front_end: of the music features, one of :data:`d2m.music.front_ends.FRONT_ENDS`.
-    beats: who tracks the music's beats, one of :data:`d2m.music.beats.BEAT_TRACKERS`; beats_checkpoint: its weights.
+    beats: the music's beat tracker, one of :data:`d2m.music.beats.BEAT_TRACKERS`; beats_checkpoint: its weights.
     max_gap_s: by how much the length of music and motion may differ; None cuts the longer one instead.
     clean: options of :func:`d2m.prepare.clean.clean`.
     stated: what the user states about the poses.
@@ -63,7 +63,7 @@ class Options:
                 raise D2MError(f"{key}={value}: give a single name")
         if self.source not in SOURCES:
             raise D2MError(f"no source '{self.source}'; choose from {', '.join(SOURCES)}")
-        # Its full name: what the plan records says which model or embedding it was.
+        # Its full name, so that the plan records the model or embedding.
         object.__setattr__(self, "front_end", front_end(self.front_end).name)
         if self.beats not in BEAT_TRACKERS:
             raise D2MError(f"no beat tracker '{self.beats}'; choose from {', '.join(BEAT_TRACKERS)}")
@@ -77,9 +77,9 @@ class Options:
         check_stated(self.source, self.stated)
 
     def of(self, recording: Recording) -> Options:
-        """The options for one recording: what its row of the manifest states, over what is stated for all.
+        """The options for one recording: those stated in its manifest row override those stated for all.
 
-        A row that names another source takes nothing of what is stated for ``source``.
+        What is stated for ``source`` does not apply to a row that names another source.
 
         Raises:
             D2MError: an invalid value, or one that its source does not read.
@@ -102,7 +102,7 @@ class Options:
         return {"beats_weights": sha256(self.checkpoint)} if self.checkpoint and self.checkpoint.is_file() else {}
 
     def plain(self) -> dict[str, Any]:
-        """As JSON: the checkpoint by its digest, without this machine's path; ``stated`` only if anything was."""
+        """As JSON: the checkpoint by its digest, without this machine's path; ``stated`` only if it is not empty."""
         kept = {k: v for k, v in asdict(self).items() if k not in ("beats_checkpoint", "stated")}
         stated = {"stated": said} if (said := self.stated.plain()) else {}
         return {**{k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}, **stated, **self._weights}
@@ -110,10 +110,10 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """One recording's arrays: what a part file holds.
+    """One recording's arrays, as stored in a part file.
 
-    seconds: of the music, or of the motion if there is none. tempo: BPM, nan if unknown. genre: what the file
-    says of itself, or "". rejected_units: in all views, in stretches that cleaning could not repair. poses: (v, t, 28)
+    seconds: of the music, or of the motion if there is none. tempo: BPM, nan if unknown. genre: as stated in the file,
+    or "". rejected_units: number, over all views, of units in spans that cleaning could not repair. poses: (v, t, 28)
     px. units: (v, n, 32, 28) px; unit_beats (n, 4), unit_spans (n, 2) s and runs (r, 2) as in
     :class:`d2m.motion.units.UnitCut`. motion_beats: (k,) s, kinematic. features: (t, f) of the whole song. beats,
     onsets: (m,) s, of the music.
@@ -166,7 +166,7 @@ def process(recording: Recording, options: Options) -> Prepared:
         raise D2MError(f"{recording.pose}: no dance unit in {len(joints) / FPS:.1f} s of motion, and no music")
     flat = joints.shape[-1] == 2
     poses = pictures(body, flat, options)
-    # The cut is in 3-D: views are pictures of the warped body.
+    # Units are cut in 3-D: the views are projections of the time-warped body.
     n, frames = cut.units.shape[:2]
     units = pictures(cut.units.reshape(n * frames, N_JOINTS, 3), flat, options)
     views = len(poses)
@@ -180,7 +180,7 @@ def process(recording: Recording, options: Options) -> Prepared:
 def read_recording(
     recording: Recording, options: Options
 ) -> tuple[CleanClip, NDArray[np.float32], NDArray[np.float32] | None]:
-    """A recording's clip, cleaned; of it the part to use, (t, 14, c) at 15 fps; and the sound to it, None without.
+    """A recording's cleaned clip; the part of it to use, (t, 14, c) at 15 fps; and that part's sound or None.
 
     Raises:
         D2MError: as :func:`process`.
@@ -200,12 +200,12 @@ def read_recording(
 
 
 def body_of(joints: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(t, 14, 2) px or (t, 14, 3) cm -> (t, 14, 3) cm, the hips in place and the floor level."""
+    """(t, 14, 2) px or (t, 14, 3) cm -> (t, 14, 3) cm, with the hips' horizontal path and the floor's drift removed."""
     return centre(joints if joints.shape[-1] == 3 else lift(joints))
 
 
 def pictures(body: NDArray[np.floating], flat: bool, options: Options) -> NDArray[np.float32]:
-    """A centred body (t, 14, 3) cm, seen from every yaw; of a 2-D recording (``flat``), from its own camera.
+    """Views of a centred body (t, 14, 3) cm from every yaw, or from its own camera if the recording is 2-D (``flat``).
 
     Returns:
         (v, t, 14, 2) px.
@@ -237,7 +237,7 @@ def _has_sound(video: Path) -> bool:
         with av.open(str(video), metadata_errors="ignore") as container:
             return bool(container.streams.audio)
     except (av.FFmpegError, OSError, ValueError):
-        return True  # its poses were read: the audio reader reports the fault
+        return True  # its poses were readable, so the audio reader will report the fault
 
 
 def _match(

@@ -1,4 +1,4 @@
-"""What was prepared, per genre and recording: as JSON, as a table and as a data card."""
+"""Reports of a preparation, per genre and recording: as JSON, as a table and as a data card."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def corpus_report(
     Returns:
         format, digest, front_end, n_features, beat_tracker, options; ``table``: genre -> recordings (also per split),
         hours, minutes, units and sequences (all views), music_beats, onsets, motion_beats, rejected_units, median_bpm,
-        rejected; ``recordings``: one entry each, kept or with the reason why not; ``left_out``: the latter again.
+        rejected; ``recordings``: one entry each, with a reason if it was left out; ``left_out``: only those.
     """
     rejected = Counter(r["genre"] for r in refused)
     genres = sorted({*corpus.genres, *rejected})
@@ -91,7 +91,7 @@ _COLUMNS = (
 
 
 def report_table(report: dict[str, Any]) -> str:
-    """A report as text: a Markdown table, and why recordings were left out."""
+    """A report as text: a Markdown table, and the reasons why recordings were left out."""
     rows = [{"genre": genre, **row} for genre, row in report["table"].items()]
     total: dict[str, Any] = {"genre": "all"}
     for key, _ in _COLUMNS[1:]:

@@ -1,6 +1,6 @@
 """Raw recordings -> a prepared corpus: ``d2m prepare source=... raw=DIR out=DIR``.
 
-Docs: docs/data.md. What a corpus is on disk: :mod:`d2m.data.corpus`; how it comes about: :mod:`d2m.prepare.build`.
+See docs/data.md; :mod:`d2m.data.corpus` for a corpus on disk; :mod:`d2m.prepare.build` for how it is made.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from d2m.prepare.stated import STATED, read_stated
 
 __all__ = ["YAWS", "merge", "prepare", "prepare_into"]
 
-#: What errors advise to state about poses.
+#: Options that error messages advise to set, such as "set fps=".
 _STATEMENT = re.compile(rf"((?:\b(?:set|or|omit)|,|e\.g\.) )({'|'.join(STATED)})=")
-#: Below this a second process costs more (its imports) than it gives.
+#: Fewest recordings for which worker processes save more time than their imports cost.
 _POOL_FROM = 64
 
 
@@ -42,7 +42,7 @@ def _workers(asked: int | None, recordings: int) -> int:
 
 
 def _say_assumed(recordings: Sequence[Recording], options: Options) -> None:
-    """Name on standard error what nothing can check: rates that are assumed, of recordings without music."""
+    """Report on stderr what cannot be checked: assumed frame rates of recordings without music."""
     silent = [r for r in recordings if r.audio is None]
     assumed = [r.name for r in silent if assumes_rate((own := options.of(r)).source, r.pose, own.stated)]
     if assumed:
@@ -70,7 +70,7 @@ def prepare(
     camera: str = "orthographic",
     stated: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Prepare a raw corpus, or find it prepared.
+    """Prepare a raw corpus, unless that has been done already.
 
     Args:
         raw_root: folder with a manifest.csv (:mod:`d2m.data.manifest`), or of genre folders
@@ -80,7 +80,7 @@ def prepare(
             :class:`d2m.prepare.process.Options`.
         stated: options of :class:`d2m.prepare.stated.Stated`, for what a format does not say.
         seed, val_fraction, test_fraction: of the splits, see :func:`d2m.data.splits.assign_splits`.
-        workers: processes; by default the processors there are (8 at most), or none for a small corpus.
+        workers: processes; by default the number of processors (at most 8), or none for a small corpus.
 
     Returns:
         ``out_root/corpus-<digest of contents and options>``, to be opened by :meth:`d2m.data.corpus.Corpus.open`.
@@ -107,7 +107,7 @@ def prepare(
     if not is_whole(target, plan.digest):
         try:
             build(target, raw, plan, jobs, options, _workers(workers, len(jobs)))
-        except D2MError as e:  # the advice of readers is for d2m prepare
+        except D2MError as e:  # readers' messages name options of d2m prepare
             raise D2MError(_STATEMENT.sub(r"\1+data.corpus.stated.\2=", str(e))) from e
     return target
 
@@ -124,9 +124,9 @@ def prepare_into(
     groups: Mapping[str, Sequence[str]] | None = None,
     licence: str = "",
 ) -> int:
-    """What the command line does: prepare right into ``out``, the whole or one shard of it.
+    """Prepare directly into ``out``, all recordings or one shard; used by the command line.
 
-    Recordings that were refused are tried again: an extra may have been installed since.
+    Recordings that were refused earlier are tried again: an extra may have been installed since.
 
     Returns:
         How many recordings are usable (of the shard).

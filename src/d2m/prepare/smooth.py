@@ -1,7 +1,4 @@
-"""Smoothing, other frame rates and scale of poses: pure functions of arrays (t, j, c), 2-D or 3-D, without gaps.
-
-Taking out what is wrong, and filling what is missing, comes before: :mod:`d2m.prepare.filters`.
-"""
+"""Smoothing, resampling and scaling of poses: pure functions of arrays (t, j, c), 2-D or 3-D, without gaps."""
 
 from __future__ import annotations
 
@@ -37,10 +34,10 @@ def savitzky_golay(joints: Array, fps: float, window_s: float = 0.2, order: int 
 def one_euro(
     joints: Array, fps: float, min_cutoff_hz: float = 1.5, beta: float = 0.05, slope_hz: float = 1.0
 ) -> Floats:
-    """The 1-euro filter (Casiez et al., CHI 2012), forwards and backwards so that nothing lags; the mean of both.
+    """The 1-euro filter (Casiez et al., CHI 2012), run forwards and backwards and averaged, so that there is no lag.
 
-    The cutoff is ``min_cutoff_hz + beta * speed``: still joints are calmed, fast ones followed. Speed is in units of
-    the input per second; with pixels of a 50-pixel torso, 0.05 opens the filter to 10 Hz at 170 px/s.
+    The cutoff is ``min_cutoff_hz + beta * speed``: slow joints are smoothed strongly, fast ones little. Speed is in
+    units of the input per second; with pixels of a 50-pixel torso, 0.05 opens the filter to 10 Hz at 170 px/s.
     """
     x = np.asarray(joints, np.float64)
     ahead = _one_euro(x, fps, min_cutoff_hz, beta, slope_hz)
@@ -64,10 +61,10 @@ def _one_euro(x: Floats, fps: float, min_cutoff: float, beta: float, slope_hz: f
 
 
 def to_fps(joints: Array, fps: float, target: float = FPS) -> Floats:
-    """Another frame rate on the same clock, without aliasing: frame k of the result is at k / target seconds.
+    """Resample to another frame rate without aliasing: frame k of the result is at k / target seconds.
 
-    Downwards, a zero-phase Kaiser FIR first takes out what the new rate cannot hold (at 15 fps: flat to 5 Hz, 60 dB
-    down from 8 Hz); then a cubic spline. Upwards only the spline. At the target rate already nothing changes.
+    For a lower rate, a zero-phase Kaiser FIR low-pass (at 15 fps: flat to 5 Hz, 60 dB down from 8 Hz) precedes a cubic
+    spline. For a higher rate there is only the spline; at the target rate nothing changes.
 
     Args:
         joints: (t, ...), finite.
@@ -90,29 +87,29 @@ def _low_pass(x: Floats, fps: float, target: float) -> Floats:
     if high <= low * 1.02:
         return x
     taps = int(np.ceil((_RIPPLE_DB - 7.95) / (2.285 * 2 * np.pi * (high - low) / fps))) | 1
-    # Short clips: an odd extension reaches no further than the clip itself; the filter shortens with it.
+    # Short clips: an odd extension is at most as long as the clip, which limits the filter's length.
     taps = min(taps, 2 * (len(x) - 1) - 1)
     if taps < 3:
         return x
     attenuation = min(_RIPPLE_DB, float(kaiser_atten(taps, (high - low) / (0.5 * fps))))
     kernel = firwin(taps, 0.5 * (low + high), window=("kaiser", kaiser_beta(attenuation)), fs=fps)
     pad = taps // 2
-    # Odd reflection: a joint that moves steadily keeps moving beyond the end.
+    # Odd reflection: a joint in steady motion continues beyond the end.
     before, after = 2 * x[:1] - x[pad:0:-1], 2 * x[-1:] - x[-2 : -pad - 2 : -1]
     return np.asarray(convolve1d(np.concatenate([before, x, after]), kernel, axis=0)[pad:-pad], np.float64)
 
 
 def normalise_scale(joints: Array, torso: float = TORSO_PX) -> tuple[Floats, float]:
-    """Zoom to a torso of ``torso``, and put the median hip midpoint in the origin.
+    """Scale to a torso of length ``torso``, and move the median hip midpoint to the origin.
 
-    A dancer near the camera then moves as much as one far away: kinetic energy no longer holds the distance. One factor
-    and one shift for the clip, so that movement towards the camera, and across the picture, stays what it was.
+    Kinetic energy then no longer depends on the distance to the camera. One factor and one shift are used for the whole
+    clip, so that movement towards the camera and across the picture is preserved.
 
     Returns:
         The joints, and the factor.
 
     Raises:
-        ValueError: no torso.
+        ValueError: the torso's length is zero or not finite.
     """
     x = np.asarray(joints, np.float64)
     length = torso_length(x)

@@ -17,7 +17,7 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the CSV: a file or address, and what to take of it (seconds of the file)."""
+    """One line of the CSV: a file or URL, and the part of it to use (seconds of the file)."""
 
     name: str
     source: str
@@ -56,7 +56,7 @@ def read_rows(path: str | Path) -> list[Row]:
     """Read the CSV.
 
     Raises:
-        D2MError: no file, no CSV, missing column or value, bad seconds, a name used twice, no row.
+        D2MError: no such file, not CSV, a missing column or value, invalid seconds, a duplicate name, no rows.
     """
     path = Path(path)
     try:

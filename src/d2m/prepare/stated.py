@@ -1,4 +1,4 @@
-"""What the user states if files do not: poses' unit, up axis, rate, order of points, picture size, sides; their sound.
+"""Options that state what files do not: unit, up axis, frame rate, point order, picture size, sides, audio offset.
 
 Everything is None by default: the format's own convention then applies (docs/data.md), and
 :mod:`d2m.prepare.plausible` checks whether it can be right.
@@ -22,7 +22,7 @@ _SWAPPED = [
     JOINTS.index(j.replace("right_", "?").replace("left_", "right_").replace("?", "left_"))
     for j in JOINTS
 ]  # fmt: skip
-#: Up in pictures whose y points down, as pixels do.
+#: Up direction of pictures whose y points down, as in pixels.
 _PIXELS = "-y"
 
 
@@ -30,19 +30,20 @@ _PIXELS = "-y"
 class Stated:
     """Stated by the user, for all recordings of a preparation or for one.
 
-    unit: of 3-D poses, one of :data:`d2m.prepare.sources.axes.UNITS`, the centimetres of one unit, or "auto" (of each
+    unit: of 3-D poses, one of :data:`d2m.prepare.sources.axes.UNITS`, the centimetres of one unit, or "auto" (by each
         recording's legs).
-    up: the direction in the file that is up, "y", "-y", "z", "-z", "x", "-x", or "auto" (of each recording's body).
-        Of pictures, whose y usually points down, it is "-y".
-    fps: frames per second, over whatever the file or format says.
+    up: the direction in the file that is up, "y", "-y", "z", "-z", "x", "-x", or "auto" (by each recording's body).
+        For 2-D poses, whose y usually points down, it is "-y".
+    fps: frames per second; overrides the file's and the format's.
     order: of the points, one of :data:`d2m.prepare.sources.orders.ORDERS`.
     picture: its (width, height) in pixels, for 2-D coordinates that are shares of it.
-    mirror: undo a mirror. Of a picture, x is turned over and the sides are exchanged, as a detector names the sides it
-        sees in the mirrored film; in space x is turned over, as in a left-handed file. False says that it is right.
+    mirror: undo mirroring. In 2-D, x is flipped and left and right are exchanged, because a detector names the sides
+        that it sees in the mirrored film; in 3-D only x is flipped, as for a left-handed file. False: it is not
+        mirrored, which is then not checked.
     swap_sides: exchange the names left and right.
     names: our joint -> the rig's, for BVH.
-    audio_offset: the second of the poses at which the audio file begins, as FFmpeg's -itsoffset has it; below 0 if the
-        audio began first.
+    audio_offset: time of the poses, in seconds, at which the audio file begins, as in FFmpeg's -itsoffset; negative if
+        the audio began first.
     """
 
     unit: str | float | None = None
@@ -82,9 +83,9 @@ class Stated:
             raise D2MError(f"names: '{strangers[0]}' is not one of our joints; choose from {', '.join(JOINTS)}")
 
     def plain(self) -> dict[str, Any]:
-        """What was stated, as JSON; {} if nothing was."""
+        """The stated options, as JSON; {} if there are none."""
         kept = {k: v for k, v in asdict(self).items() if v is not None and v != {}}
-        if self.mirror:  # since pictures' sides are exchanged: corpora of before are prepared again
+        if self.mirror:  # marks the exchange of 2-D sides: older corpora are prepared again
             kept["mirror"] = "x and sides"
         return {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
 
@@ -97,7 +98,7 @@ def _number(value: object, low: float, high: float) -> bool:
 
 
 def read_stated(given: Mapping[str, Any] | None) -> Stated:
-    """Options by name -> Stated. Raises: D2MError: an unknown one, or a wrong value."""
+    """Options by name -> Stated. Raises: D2MError: an unknown option, or an invalid value."""
     given = given or {}
     if strangers := sorted(set(given) - set(STATED)):
         raise D2MError(f"no such statement about poses: '{strangers[0]}'; choose from {', '.join(STATED)}")
@@ -125,10 +126,10 @@ def _plain_number(text: str) -> float | str:
 
 
 def bring(clip: PoseClip, stated: Stated, where: str) -> PoseClip:
-    """Bring a clip from its reader to centimetres and y up, or to pixels and y down, as stated.
+    """Convert a clip as read to centimetres and y up (3-D), or pixels and y down (2-D), by the stated options.
 
     Raises:
-        D2MError: a statement does not apply to these poses.
+        D2MError: an option does not apply to these poses.
     """
     flat = clip.joints.shape[-1] == 2
     if flat and stated.unit not in (None, "auto"):

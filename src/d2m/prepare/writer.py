@@ -1,4 +1,4 @@
-"""Arrays that grow on disk: rows are appended to an .npy file, whose header gets its length at the end."""
+"""Arrays that grow on disk: rows are appended to an .npy file, and its header gets the final length at the end."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ArrayWriter:
         self.rows += len(block)
 
     def close(self) -> None:
-        """Write the final length. numpy pads headers so that the first axis can grow in place."""
+        """Write the final length into the header, which numpy pads so that the first axis can grow in place."""
         if self._file.closed:
             return
         try:

@@ -1,4 +1,4 @@
-"""The studio: a local page that shows, sounds and edits dances, its server, and the state that both and files share.
+"""The studio: a local page that plays and edits dances, its server, and the state shared by page, server and files.
 
-What a dance is made of is below (:mod:`d2m.dance`, :mod:`d2m.edits`); the command is :mod:`d2m.cli.studio`.
+Dances and edits themselves are in :mod:`d2m.dance` and :mod:`d2m.edits`; the command is :mod:`d2m.cli.studio`.
 """

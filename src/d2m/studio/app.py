@@ -32,12 +32,12 @@ from d2m.studio.wire import frame
 from d2m.studio.worker import Job, Worker, listen
 
 PAGE = Path(__file__).parent / "page"
-#: Largest request without a song, bytes; bundles held at once.
+#: Largest request other than a song upload, bytes; maximum number of bundles in memory.
 MAX_JSON, MAX_SESSIONS = 2**20, 4
 
 
 async def _json(request: Request) -> Mapping[str, Any]:
-    """Raises D2MError for what is not a JSON object of reasonable size."""
+    """The request's JSON object. Raises D2MError if it is not one, or too large."""
     data = bytearray()
     async for part in request.stream():
         data += part
@@ -53,10 +53,10 @@ async def _json(request: Request) -> Mapping[str, Any]:
 
 
 class Studio:
-    """Handlers of all requests.
+    """The handlers of all requests.
 
     Args:
-        library: what may be touched. device: of the networks.
+        library: the files that may be used. device: of the networks.
     """
 
     def __init__(self, library: Library, device: str = "cpu") -> None:
@@ -66,13 +66,13 @@ class Studio:
         self._sessions: Kept[Session] = Kept(MAX_SESSIONS)
 
     def session(self, bundle: str) -> Session:
-        """Of a bundle; in the worker's thread."""
+        """The session of a bundle; only to be called in the worker's thread."""
         return self._sessions.get(bundle, lambda: Session(bundle, self.device))
 
     # -- dances ----------------------------------------------------------------------------------------------------
 
     async def dance(self, request: Request) -> Response:
-        """A state -> frames: progress, provisional (if a playhead is given), dance."""
+        """From a state, stream frames: progress, provisional (if a playhead is given), dance."""
         asked = await _json(request)
         state = self.library.check(State.parse(asked.get("state")))
         at, exact, other = asked.get("playhead"), asked.get("exact") is not False, asked.get("compare") is True
@@ -95,7 +95,7 @@ class Studio:
         return self._stream(f"dance {asked.get('tab')}", work)
 
     async def save(self, request: Request) -> Response:
-        """A state -> its files, as ``d2m infer state=`` writes them; frames: progress, saved."""
+        """Save a state's files, as ``d2m infer state=`` writes them; streams frames: progress, saved."""
         asked = await _json(request)
         state, also = self.library.check(State.parse(asked.get("state"))), saving.check_also(asked.get("also", []))
 
@@ -111,7 +111,7 @@ class Studio:
         return self._stream(f"save {asked.get('tab')}", work)
 
     async def direction(self, request: Request) -> Response:
-        """An edit of a state -> a direction folder, as ``d2m study fit`` writes it; frames: saved."""
+        """Save an edit of a state as a direction folder, as ``d2m study fit`` writes it; streams frames: saved."""
         asked = await _json(request)
         state, index = self.library.check(State.parse(asked.get("state"))), asked.get("index")
         if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(state.edits):
@@ -141,23 +141,23 @@ class Studio:
     # -- what there is ---------------------------------------------------------------------------------------------
 
     async def catalogue(self, request: Request) -> Response:
-        """Bundles, songs, directions, and the state that the page was in."""
+        """Bundles, songs, directions, and the page's last state."""
         there = await run_in_threadpool(self.library.catalogue)
         return JSONResponse(finite({**there, "state": await run_in_threadpool(self.library.last_state)}))
 
     async def open_state(self, request: Request) -> Response:
-        """A state of a file or a link -> as this studio shows it, and what had to be replaced for that."""
+        """Adapt a state from a file or link to this studio; also returns notes on what had to be replaced."""
         asked = await _json(request)
         state, notes = await run_in_threadpool(self.library.adopt, State.parse(asked.get("state")))
         return JSONResponse({"state": state.plain(), "notes": notes})
 
     async def excerpt(self, request: Request) -> Response:
-        """Some seconds of a song, to be heard while the pointer is on it."""
+        """A few seconds of a song, played while the pointer hovers over it."""
         wav = await run_in_threadpool(self.excerpts.wav, request.query_params.get("song", ""))
         return Response(wav, media_type="audio/wav", headers={"cache-control": "private, max-age=3600"})
 
     async def add_song(self, request: Request) -> Response:
-        """A dropped song; kept if it can be heard."""
+        """Receive a dropped song; it is kept if it can be decoded."""
         from d2m.music.audio import load_song
 
         path = self.library.place_for(request.path_params["name"])
@@ -203,7 +203,7 @@ def make_app(library: Library, token: str, hosts: frozenset[str], device: str = 
     """The studio behind its guard.
 
     Args:
-        token: first part of every path. hosts: what the browser calls this server, such as "127.0.0.1:8000".
+        token: first part of every path. hosts: valid Host headers for this server, such as "127.0.0.1:8000".
     """
     studio = Studio(library, device)
 

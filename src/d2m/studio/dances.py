@@ -1,4 +1,4 @@
-"""From a state to its dance, as ``d2m infer state=FILE`` writes it."""
+"""Generates the dance of a state, identical to that of ``d2m infer state=FILE``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def drawn_by(dancer: Dancer, state: State) -> Dancer:
 
 
 def with_named_draws(dancer: Dancer, dance: Dance) -> Dance:
-    """The dance with its draws' own numbers."""
+    """The dance with the draws' numbers replaced by those named in the state."""
     g = dancer.generator
     if not isinstance(g, PinnedDraws):
         return dance
@@ -31,7 +31,7 @@ def dance_of(dancer: Dancer, state: State, song: Song | HeardSong | None = None)
     """The dance that a state describes.
 
     Args:
-        dancer: of the state's bundle. song: instead of the state's.
+        dancer: of the state's bundle. song: replaces the state's.
 
     Raises:
         D2MError: a song that cannot be read, an edit or draw that the bundle does not have.

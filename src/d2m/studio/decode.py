@@ -1,4 +1,4 @@
-"""Latents of an original's segments as poses: the whole dance, or two segments in a hurry."""
+"""Decodes the latents of an original's segments to poses: the whole dance, or quickly just two segments."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from d2m.dance.clock import put_on_beats
 from d2m.dance.noise import DanceNoise
 from d2m.studio.original import Original, Poses, Shown
 
-#: Segments that are danced for a provisional picture: the one at the playhead and the next.
+#: Number of segments decoded for a provisional picture: the one at the playhead and the next.
 AHEAD = 2
 
 
 @torch.no_grad()
 def decoded(original: Original, z: NDArray[np.floating], segment: int = 0, first_pose: Poses | None = None) -> Poses:
-    """Latents of segments from ``segment`` on -> unwarped poses (m, 14, 2) px, after ``first_pose`` (14, 2) px."""
+    """Decode latents of segments from ``segment`` on to unwarped poses (m, 14, 2) px that follow ``first_pose`` (14,
+    2)."""
     g, n = original.generator, original.noise
     own = slice(segment, segment + len(z))
     noise = DanceNoise(n.audio[:, own], n.z_dan[:, own], n.z_mov[:, own], n.z_ini[:, own])
@@ -33,19 +34,19 @@ def decoded(original: Original, z: NDArray[np.floating], segment: int = 0, first
 
 
 def on_song(original: Original, unwarped: Poses) -> Poses:
-    """Decoded poses on the song's time (t, 14, 2)."""
+    """Decoded poses, warped to the song's time: (t, 14, 2)."""
     song = original.dance.song
     return put_on_beats(unwarped, song.beats, song.frames) if original.dance.warp else unwarped[: song.frames]
 
 
 def two_segments(last: Shown, z: NDArray[np.floating], seconds: float) -> tuple[int, Poses]:
-    """The segment that is shown then and the next, after the last pose that was shown before them.
+    """Decode the segment at a time and the next, continuing from the pose that was shown before them.
 
     Args:
-        last: what is on the screen. z: latents (n, z_dan) of all segments.
+        last: the dance on the screen. z: latents (n, z_dan) of all segments.
 
     Returns:
-        Their first frame of the song, and their poses (m, 14, 2).
+        Their first frame in the song, and their poses (m, 14, 2).
     """
     original = last.original
     before = last.unwarped.get("target", last.unwarped["original"])

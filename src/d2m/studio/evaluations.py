@@ -1,4 +1,4 @@
-"""Tables of ``d2m evaluate`` that are about the studio's bundles and runs."""
+"""Finds reports of ``d2m evaluate`` on the studio's bundles and runs."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from d2m.bundle.run_folder import RunFolder
 from d2m.reports.evaluate.systems import REAL
 
 REPORT = "report.json"
-#: Reports that are read, the size of one in bytes, and how deep below a folder they are looked for, at most.
+#: Maximum number of reports, size of one in bytes, and search depth below a folder.
 MAX_REPORTS, MAX_BYTES, MAX_DEPTH = 100, 2**24, 5
-#: Parts of a run folder that hold no report.
+#: Subfolders of a run that hold no reports.
 _SKIPPED = frozenset({"bundle", "checkpoints", "csv", "dances", "latent", "lineage", "tensorboard", "videos", "wandb"})
-#: What the page shows of a figure.
+#: The fields of a figure that the page shows.
 _SHOWN = ("value", "low", "high", "chance", "better", "unit")
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where reports are looked for.
+    """The folders that are searched for reports.
 
-    bundles: RUN/bundle each: RUN/evaluation, and evaluation beside RUN. runs: all folders below it; None for none.
+    bundles: for each RUN/bundle, RUN/evaluation and the folder evaluation beside RUN are searched. runs: all folders
+    below it are searched; None: none.
     """
 
     bundles: Sequence[str]
@@ -43,7 +44,7 @@ class Places:
 
 def _below(folder: Path) -> list[Path]:
     found: list[Path] = []
-    for where, folders, files in os.walk(folder, followlinks=True):  # as d2m runs does; depth ends loops
+    for where, folders, files in os.walk(folder, followlinks=True):  # as in d2m runs; the depth limit ends link loops
         deep = len(Path(where).relative_to(folder).parts)
         folders[:] = sorted(f for f in folders if f not in _SKIPPED and not f.startswith(".") and deep < MAX_DEPTH)
         if REPORT in files:
@@ -54,7 +55,7 @@ def _below(folder: Path) -> list[Path]:
 
 
 def weights_digest(bundle: Path) -> str:
-    """What names a bundle in reports: the sha256 of its weights, as its provenance says; "" if there is none."""
+    """The id of a bundle in reports: the sha256 of its weights, from its provenance; "" if there is none."""
     try:
         digest = json.loads((bundle / PROVENANCE).read_text(encoding="utf-8"))["files"][WEIGHTS]
     except (OSError, ValueError, KeyError, TypeError):
@@ -63,12 +64,12 @@ def weights_digest(bundle: Path) -> str:
 
 
 def evaluations(places: Places) -> list[dict[str, Any]]:
-    """Measured bundles, each as its newest report tells it.
+    """Evaluated bundles, each from its newest report.
 
     Returns:
         Per bundle: "space", the sha256 of its weights; "name" in the report and "report", its path; "songs", "corpus",
-        "splits", "draws" and "seed", what it was measured on; "cards", card -> figure -> value, interval over songs,
-        chance, what is better, unit, and "real", the same figure of the real dances.
+        "splits", "draws" and "seed" of the evaluation; "cards", card -> figure -> value, interval over songs, chance
+            level, which direction is better, unit, and "real", the same figure for the real dances.
     """
     newest: dict[str, tuple[float, dict[str, Any]]] = {}
     for path in places.reports():
@@ -95,7 +96,7 @@ def _cards(report: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A report of ``d2m evaluate``; {} of another command's, or of one that cannot be read."""
+    """A report of ``d2m evaluate``; {} if it is another command's or unreadable."""
     try:
         report = json.loads(path.read_text(encoding="utf-8")) if path.stat().st_size <= MAX_BYTES else {}
     except (OSError, ValueError, RecursionError):

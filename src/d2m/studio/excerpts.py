@@ -1,4 +1,4 @@
-"""Some seconds of a song, for a pointer that rests on it."""
+"""Short excerpts of songs, played while the pointer hovers over them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from d2m.music.audio import load_song
 from d2m.studio.kept import Kept
 from d2m.studio.library import Library
 
-#: Length, fade at both ends, and how many are kept (a quarter of a megabyte each).
+#: Length, fade at both ends (both in seconds), and how many are cached (a quarter of a megabyte each).
 SECONDS, FADE_S, MAX_EXCERPTS = 6.0, 0.15, 32
 
 
@@ -27,7 +27,7 @@ def loudest(wave: NDArray[np.float32]) -> NDArray[np.float32]:
     starts = np.arange(0, len(wave) - n + 1, step)
     energy = power[starts + n] - power[starts]
     best = starts[energy >= (1 - 1e-6) * energy.max()]
-    first = int(best[len(best) // 2])  # several: the one in their middle
+    first = int(best[len(best) // 2])  # if there are several, the middle one
     part = wave[first : first + n].copy()
     fade = np.linspace(0, 1, min(round(FADE_S * SAMPLE_RATE), n // 2), dtype=np.float32)
     part[: len(fade)] *= fade
@@ -36,7 +36,7 @@ def loudest(wave: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 class Excerpts:
-    """Of a library's songs, as wav files in memory."""
+    """Excerpts of a library's songs, as wav files in memory."""
 
     def __init__(self, library: Library) -> None:
         self.library = library

@@ -1,4 +1,4 @@
-"""The studio's dance as a page that works from disk: two files, nothing fetched, no program behind it."""
+"""Exports the studio's dance as a page that works from disk: two files, no network access, no server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from d2m.studio.shown import describe
 from d2m.studio.state import FORMAT, State
 
 PAGE = Path(__file__).parent / "page"
-#: What the page consists of; the last one begins.
+#: The page's JavaScript modules; the last one is the entry point.
 MODULES = ("dom", "names", "timeline", "numbers", "player", "stage", "exported")
 SOUND = "song.flac"
 
@@ -27,17 +27,17 @@ _IMPORT = re.compile(r"from '\./(\w+)\.js'")
 
 
 def _module(name: str) -> str:
-    """A module whose neighbours are known by name, for a page has no folder to look in."""
+    """A module's source with imports by bare name, because an exported page has no folder to import from."""
     return _IMPORT.sub(r"from '\1'", (PAGE / f"{name}.js").read_text(encoding="utf-8"))
 
 
 def _inside(text: str) -> str:
-    """JSON that no ``</script>`` can end."""
+    """Escape JSON so that no ``</script>`` in it can end the element."""
     return text.replace("<", "\\u003c")
 
 
 def page_of(header: dict[str, Any]) -> str:
-    """The page, with a dance as ``exported.js`` reads it."""
+    """The page's HTML, with a dance in the form that ``exported.js`` reads."""
     coded = {n: base64.b64encode(_module(n).encode()).decode() for n in MODULES[:-1]}
     imports = {n: f"data:text/javascript;base64,{data}" for n, data in coded.items()}
     page = (PAGE / "exported.html").read_text(encoding="utf-8")
@@ -54,10 +54,10 @@ def page_of(header: dict[str, Any]) -> str:
 
 
 def export_page(library: Library, out: Path, device: str = "cpu") -> Path:
-    """Write OUT/index.html and the song, of the state that the studio was in, else of the first song.
+    """Write OUT/index.html and the song, for the studio's last state, else for the first song.
 
     Returns:
-        The page.
+        Path of the page.
 
     Raises:
         D2MError: there is no song, or it cannot be danced to or written.

@@ -1,4 +1,4 @@
-"""Who may talk to the studio: this computer's browser, on the studio's own page, with the token of its address."""
+"""Access control: only this computer's browser, from the studio's own page, with the token in its address."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-#: Sent with every answer: nothing is fetched from elsewhere, framed, guessed or told to other sites.
+#: Sent with every response: no foreign content, no framing, no MIME sniffing, no referrer.
 HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (
         b"content-security-policy",
@@ -26,10 +26,10 @@ HEADERS: tuple[tuple[bytes, bytes], ...] = (
 
 
 class Guard:
-    """An ASGI app behind a host, an origin and a token.
+    """Protects an ASGI app by checks of host, origin and token.
 
-    A page of another site can make a browser ask this computer, and a name that it owns can come to mean this computer
-    (DNS rebinding); but it cannot choose the Host and Origin that the browser sends, nor know the token.
+    Another site's page can make a browser send requests to this computer, and can make its own domain resolve to this
+    computer (DNS rebinding); but it cannot choose the Host and Origin that the browser sends, nor know the token.
 
     Args:
         token: first part of every path. hosts: values of Host that are the studio's own.
@@ -44,7 +44,7 @@ class Guard:
         if host not in self.hosts or (origin is not None and origin != f"http://{host}"):
             return True
         opened = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
-        # A link to the page may stand anywhere: opening it tells the other site nothing.
+        # Links to the page are allowed from anywhere: opening one reveals nothing to the other site.
         if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none") and not (
             opened and scope["method"] == "GET"
         ):

@@ -1,4 +1,4 @@
-"""A bounded store: what was used last stays."""
+"""A bounded, thread-safe LRU cache."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Kept(Generic[T]):
-    """At most ``size`` values by key; the one that was used longest ago goes first. Threads may share it."""
+    """Holds at most ``size`` values by key; the least recently used one is dropped first. Thread-safe."""
 
     def __init__(self, size: int) -> None:
         self.size, self._values = size, OrderedDict[str, T]()
@@ -21,22 +21,22 @@ class Kept(Generic[T]):
         return len(self._values)
 
     def find(self, key: str) -> T | None:
-        """The value, if it is kept."""
+        """The value if it is cached, else None."""
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)
             return self._values.get(key)
 
     def get(self, key: str, make: Callable[[], T]) -> T:
-        """The value, made now if it is not kept."""
+        """The value, created by ``make`` if it is not cached."""
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)
                 return self._values[key]
-        return self.put(key, make())  # without the lock: making takes long
+        return self.put(key, make())  # outside the lock: making can take long
 
     def put(self, key: str, value: T) -> T:
-        """Keep a value; returns it."""
+        """Cache a value and return it."""
         with self._lock:
             self._values[key] = value
             self._values.move_to_end(key)

@@ -1,4 +1,4 @@
-"""What a studio may touch: bundles, songs, directions, latents and runs that were given, and its own folder."""
+"""The files that a studio may use: the given bundles, songs, directions, latents and runs, and its own folder."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from d2m.music.audio import AUDIO_SUFFIXES
 from d2m.reports.evaluate.run import bundle_names
 from d2m.studio.state import State
 
-#: Largest song that can be dropped, bytes; how many can be; sounds kept for the page.
+#: Largest dropped song, bytes; maximum number of dropped songs; of sounds cached for the page.
 MAX_SONG, MAX_SONGS, MAX_SOUNDS = 400 * 2**20, 200, 8
 
 
 @dataclass
 class Library:
-    """See the module.
+    """The files of a studio.
 
-    bundles: folders; the first is shown. music: what :func:`d2m.data.songs.find_songs` takes. latents: of songs.
+    bundles: folders; the first is shown. music: as for :func:`d2m.data.songs.find_songs`. latents: of songs.
     directions: a folder of direction folders. runs: a folder of training runs. out: the studio's own folder.
     """
 
@@ -62,27 +62,27 @@ class Library:
             raise D2MError(f"runs={self.runs}: no such folder; give the one that runs are written to")
 
     def songs(self) -> list[str]:
-        """Paths of the songs that were given and dropped."""
+        """Paths of the given and the dropped songs."""
         given = [] if self.music is None else find_songs(self.music)
         dropped = sorted(p for p in (self.out / "songs").iterdir() if p.is_file() and not p.name.startswith("."))
         return [os.path.abspath(p) for p in (*given, *dropped)]
 
     def fitted(self) -> list[dict[str, Any]]:
-        """The directions that were given, and those that the page saved."""
+        """The given directions, and those saved from the page."""
         saved = self.out / "directions"
         return [*self._given, *(_direction_facts(os.path.abspath(saved)) if saved.is_dir() else [])]
 
     def catalogue(self) -> dict[str, Any]:
-        """All of it, for the page."""
+        """Lists the whole library for the page."""
         songs = [{"path": p, "name": Path(p).name} for p in self.songs()]
         given = {"latents": self.latents, "latents_space": self._space, "runs": self.runs}
         return {**self._facts, **given, "directions": self.fitted(), "songs": songs, "out": os.path.abspath(self.out)}
 
     def check(self, state: State) -> State:
-        """A state that names nothing else.
+        """Check that a state uses only files of this library; returns it.
 
         Raises:
-            D2MError: it names a file that the studio was not started with.
+            D2MError: it names another file.
         """
         if state.bundle not in self.bundles:
             raise D2MError(f"bundle {state.bundle}: not one that this studio was started with; add it to bundle=[...]")
@@ -97,7 +97,7 @@ class Library:
         return state
 
     def adopt(self, state: State) -> tuple[State, list[str]]:
-        """A state of another place or computer as it can be shown here, and a line for everything that was replaced.
+        """Adapt a state from another folder or computer to this library; returns it and a note for each replacement.
 
         Raises:
             D2MError: see :meth:`check`.
@@ -115,10 +115,10 @@ class Library:
     # -- songs -----------------------------------------------------------------------------------------------------
 
     def place_for(self, name: str) -> Path:
-        """Where a dropped song goes; its name is a plain one.
+        """The path for a dropped song, from the plain file name.
 
         Raises:
-            D2MError: not the name of a song.
+            D2MError: not a valid name of a song, or too many songs.
         """
         plain = Path(name.replace("\\", "/")).name
         suffix = Path(plain).suffix.lower()
@@ -132,7 +132,8 @@ class Library:
         return path
 
     def sound(self, wave: NDArray[np.float32]) -> str:
-        """The name of a wav file of what the networks hear, below ``sounds``: one clock for every format."""
+        """Write the decoded wave that the networks get to a wav file, so that every format plays on the same clock;
+        returns its name below ``sounds``."""
         import soundfile
 
         name = hashlib.sha256(wave.tobytes()).hexdigest()[:24] + ".wav"
@@ -151,11 +152,11 @@ class Library:
 
     @property
     def state_path(self) -> Path:
-        """Of the state that the page was in last."""
+        """Path of the page's last state."""
         return self.out / "state.json"
 
     def last_state(self) -> dict[str, Any] | None:
-        """That state, if it can still be shown."""
+        """The page's last state, if it can still be shown."""
         try:
             return self.check(State.read(self.state_path)).plain()
         except D2MError:

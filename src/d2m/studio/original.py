@@ -1,4 +1,4 @@
-"""What a session keeps of a dance: the unedited one with its noise, and all versions as they are shown."""
+"""A session's cached dances: the unedited one with its noise, and all versions as shown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Poses = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Original:
-    """An unedited dance with what its edits share: noise (1, n, 1) of the accepted draws."""
+    """An unedited dance, with what its edits share: the noise (1, n, 1) of the accepted draws."""
 
     dance: Dance
     generator: DanceGenerator
@@ -25,20 +25,21 @@ class Original:
     key: str
 
     def frames_of(self, segment: int, count: int) -> tuple[int, int]:
-        """First and last + 1 frame of the song in which segments are shown, about: half-way between their middles."""
+        """Approximate [first, last + 1) frames of the song that show ``count`` segments: half-way between their
+        middles."""
         centres = self.dance.versions.centres_s
         edges = np.concatenate([[0.0], (centres[1:] + centres[:-1]) / 2, [self.dance.song.frames / FPS]])
         last = min(segment + count, len(centres))
         return round(edges[segment] * FPS), min(round(edges[last] * FPS), self.dance.song.frames)
 
     def segment_at(self, seconds: float) -> int:
-        """The segment that is shown then, about."""
+        """The segment that is (approximately) shown at a time."""
         return int(np.abs(self.dance.versions.centres_s - seconds).argmin())
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What the page draws: poses of every version on the song's time, and as decoded."""
+    """The poses that the page draws: of every version, warped to the song's time, and as decoded."""
 
     original: Original
     poses: dict[str, Poses]

@@ -1,4 +1,4 @@
-"""An optimised edit whose strength a slider can move: the optimiser runs once."""
+"""Optimised edits with an adjustable strength: the optimiser runs only once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from d2m.studio.original import Original
 
 
 class Remembered:
-    """An optimised edit that optimises once and only blends afterwards, with the bits of optimising again."""
+    """An optimised edit that optimises once and then only blends, bit-identical to optimising again."""
 
     def __init__(self, edit: OptimisedEdit, original: Original) -> None:
         self.of_dance = edit.for_dance(original.generator, original.noise)

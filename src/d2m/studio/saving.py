@@ -1,4 +1,4 @@
-"""Files of what the studio shows, exactly as the commands write them."""
+"""Saves what the studio shows to files, identical to those of the commands."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from d2m.studio.state import State, StateEdit
 from d2m.studio.worker import Tick
 
 VIDEO = "mp4"
-#: Files that the page links to; OpenPose writes one per frame.
+#: Maximum number of files that the page links to; OpenPose has one per frame.
 MAX_LISTED = 20
 
 
 def _free(folder: Path, name: str) -> Path:
-    """``name``, or the first of name-2, name-3, ... that is not there."""
+    """The path for ``name``, or the first of name-2, name-3, ... that does not exist."""
     plain = re.sub(r"[^\w.-]+", "_", name).strip("._") or "dance"
     n = 1
     while (path := folder / (plain if n == 1 else f"{plain}-{n}")).exists():
@@ -32,10 +32,10 @@ def _free(folder: Path, name: str) -> Path:
 
 
 def check_also(also: object) -> tuple[str, ...]:
-    """What is to be saved beside npz, json and the state: "mp4" and formats of ``d2m export``.
+    """Validate what to save besides npz, json and the state: "mp4" and formats of ``d2m export``.
 
     Raises:
-        D2MError: something else.
+        D2MError: an unknown format.
     """
     known = (VIDEO, *FORMATS)
     if not isinstance(also, list) or any(a not in known for a in also):
@@ -44,13 +44,13 @@ def check_also(also: object) -> tuple[str, ...]:
 
 
 def save(out: Path, session: Session, state: State, also: Sequence[str], tick: Tick) -> list[str]:
-    """npz, json, the state and what else is asked for (:func:`check_also`), in a folder of their own below OUT/saved.
+    """Save npz, json, the state and the formats in ``also`` (:func:`check_also`) to a new folder below OUT/saved.
 
     Returns:
         Their paths below OUT/saved.
 
     Raises:
-        D2MError: it cannot be danced or written.
+        D2MError: the dance cannot be generated or written.
     """
     tick("dancing")
     dance = dance_of(session.dancer, state, session.hear(state.song, tick))
@@ -70,10 +70,10 @@ def save(out: Path, session: Session, state: State, also: Sequence[str], tick: T
 
 
 def save_direction_of(out: Path, session: Session, edit: StateEdit) -> Path:
-    """The direction of an edit as a folder below OUT/directions, for ``edit.file=``.
+    """Save an edit's direction as a folder below OUT/directions, for ``edit.file=``.
 
     Raises:
-        D2MError: an edit that is no direction.
+        D2MError: the edit is not a direction.
     """
     g = session.dancer.generator
     fitted = build_edit(EditRequest.of(edit.request), g)

@@ -1,4 +1,4 @@
-"""The studio on a port of this computer."""
+"""Serves the studio on a local port."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def serve(library: Library, port: int, device: str, browse: bool) -> None:
     """Serve until Ctrl-C; prints the page's address.
 
     Args:
-        port: 0 for any that is free. browse: open the page in the browser.
+        port: 0 for any free one. browse: open the page in the browser.
 
     Raises:
         D2MError: the port is taken.

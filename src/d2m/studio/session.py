@@ -1,7 +1,7 @@
-"""The dances of one bundle, kept between requests: songs heard once, originals danced once, edits fitted once.
+"""Cached work on one bundle: songs are encoded once, originals generated once, edits fitted once.
 
-What is computed here is computed as :func:`d2m.dance.together.dance_to` does it, version by version, so that what
-the page shows is what :func:`d2m.studio.dances.dance_of` writes, to the bit.
+Every version is computed as in :func:`d2m.dance.together.dance_to`, so that what the page shows is bit-identical to
+what :func:`d2m.studio.dances.dance_of` writes.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ def _optimises(edit: StateEdit) -> bool:
 
 
 def _file_key(song: str) -> str:
-    """Of a song as it is now."""
+    """Cache key of a song file that changes with the file."""
     about = os.stat(song) if os.path.isfile(song) else None
     return json.dumps([song, about and about.st_mtime_ns, about and about.st_size])
 
 
 @contextmanager
 def _watched(generator: DanceGenerator, step: Callable[[], None]) -> Iterator[None]:
-    """``step`` before every decoded unit; what it raises ends the dance."""
+    """Call ``step`` before every decoded unit; if it raises, the dance is aborted."""
     handle = generator.net.unit_decoder.register_forward_pre_hook(lambda *_: step())
     try:
         yield
@@ -54,7 +54,7 @@ def _watched(generator: DanceGenerator, step: Callable[[], None]) -> Iterator[No
 
 
 class Session:
-    """One bundle and what was made with it; used by one thread.
+    """One bundle with its cached dances; used by a single thread.
 
     Args:
         folder: of the bundle.
@@ -69,7 +69,7 @@ class Session:
         self._last: Kept[Shown] = Kept(2)
 
     def hear(self, song: str, tick: Tick = never) -> HeardSong:
-        """A song, once; a file that was changed since is heard again."""
+        """A song's features and beats, computed once; again if the file has changed."""
 
         def listen() -> HeardSong:
             tick("listening to the song")
@@ -146,7 +146,7 @@ class Session:
         original = self.original(state, tick)
         versions = original.dance.versions
         n = 3 * len(versions.centres_s)
-        # A dance for every step, and those that the edit is judged by.
+        # One dance per optimiser step, and those that evaluate the edit.
         steps = sum(int(e.request.get("steps", 100)) + 8 for e in state.edits if _optimises(e))
         with self._ticking(original.generator, tick, "optimising", n * steps):
             latents = self.latents(state, original)
@@ -165,11 +165,11 @@ class Session:
         return json.dumps({**state.plain(), "edits": []})
 
     def provisional(self, state: State, seconds: float) -> tuple[int, Poses] | None:
-        """The target about the playhead, from the last pose that was shown before it: quick, not exact.
+        """A quick, inexact target around the playhead, continuing from the pose that was shown before it.
 
         Returns:
-            First frame and poses (m, 14, 2) of the segment at the playhead and the next; None if nothing was shown
-            yet that it could go on from, or an optimiser is asked for.
+            First frame and poses (m, 14, 2) of the segment at the playhead and the next; None if there is no shown
+                dance to continue from, or an edit needs an optimiser.
         """
         last = self._last.find(self._key(state))
         if last is None or not state.edits or not self.is_quick(state):

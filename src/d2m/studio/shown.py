@@ -1,4 +1,4 @@
-"""What the page is told of a dance: poses, beats, energy per joint, genres by the judges, the waveform."""
+"""The page's data of a dance: poses, beats, energy per joint, genres by the judges, the waveform."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from d2m.metrics.motion import common_scale, energy_map
 from d2m.motion.kinematics import ENERGY_UNIT, torso_length
 from d2m.studio.original import Shown
 
-#: Points of the waveform.
+#: Number of points of the waveform.
 PEAKS = 1200
 
 
 def peaks(wave: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Largest amplitude (n,) of n equal parts of a wave, 0 to 255."""
+    """Largest amplitude (n,) in each of n equal parts of a wave, 0 to 255."""
     n = min(PEAKS, len(wave))
     edges = np.linspace(0, len(wave), n, endpoint=False).astype(int)
     loud = np.maximum.reduceat(np.abs(wave), edges)

@@ -1,6 +1,6 @@
-"""What the studio shows, as plain JSON: everything that the dance on the screen depends on, and nothing else.
+"""The studio's state as plain JSON: exactly what the dance on the screen depends on.
 
-``d2m infer state=FILE`` makes the dance of a state file (:func:`d2m.studio.dances.dance_of`).
+``d2m infer state=FILE`` generates the dance of a state file (:func:`d2m.studio.dances.dance_of`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from d2m.edits.strength import Schedule
 from d2m.nets.music_style import check_style_mode
 
 FORMAT = 1
-#: Edits at once, breakpoints of a curve and draws, at most: a state is typed and drawn by hand.
+#: Maximum numbers of edits, of a curve's breakpoints and of draws, ample for states made by hand.
 MAX_EDITS, MAX_POINTS, MAX_DRAWS = 16, 2000, 10_000
 
 
@@ -33,7 +33,7 @@ class StateEdit:
     """One edit and its strength.
 
     request: keys of :class:`d2m.edits.request.EditRequest` and of the edit's own, without strength and schedule.
-    strength: of the whole song, or [[seconds, strength], ...].
+    strength: one number for the whole song, or a curve [[seconds, strength], ...].
     """
 
     request: Mapping[str, Any]
@@ -67,12 +67,12 @@ class StateEdit:
         return cls(request, float(strength))
 
     def plain(self) -> dict[str, Any]:
-        """What :meth:`parse` reads."""
+        """Plain JSON that :meth:`parse` reads."""
         amount = self.strength if isinstance(self.strength, float) else [list(p) for p in self.strength]
         return {**self.request, "strength": amount}
 
     def amount(self) -> float | Schedule:
-        """The strength as dances take it."""
+        """The strength, or the curve as a :class:`Schedule`."""
         return self.strength if isinstance(self.strength, float) else Schedule.parse(self.strength)
 
 
@@ -98,7 +98,7 @@ class State:
         """From plain JSON.
 
         Raises:
-            D2MError: one line that names the key and what it takes.
+            D2MError: one line that names the key and the expected value.
         """
         if not isinstance(value, Mapping) or value.get("format") != FORMAT:
             raise D2MError(f"{where}: not a state of this version of d2m studio (format {FORMAT}); save it again")
@@ -128,7 +128,7 @@ class State:
         )  # fmt: skip
 
     def plain(self) -> dict[str, Any]:
-        """What :meth:`parse` reads."""
+        """Plain JSON that :meth:`parse` reads."""
         return {
             "format": FORMAT, "bundle": self.bundle, "song": self.song, "seed": self.seed, "warp": self.warp,
             "style_mode": self.style_mode, "draws": None if self.draws is None else list(self.draws),
@@ -149,7 +149,7 @@ class State:
         return cls.parse(value, f"state={path}")
 
     def write(self, path: Path) -> None:
-        """Whole or not at all.
+        """Write the state to a file atomically.
 
         Raises:
             D2MError: it cannot be written.
@@ -157,7 +157,7 @@ class State:
         write_json(path, self.plain())
 
     def edit(self, generator: DanceGenerator) -> tuple[LatentEdit | Combined | None, float | Schedule | Strengths]:
-        """The edit that the state asks for, and its strength: none, one as ``d2m infer`` takes it, or a sum.
+        """The state's edit and its strength: none, a single edit as in ``d2m infer``, or a sum of edits.
 
         Raises:
             D2MError: see :func:`d2m.edits.request.build_edit`.

@@ -1,4 +1,4 @@
-"""Runs side by side and the map of latents, as the page draws them."""
+"""Data for the page's comparison of runs and its map of latents."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from d2m.studio.evaluations import Places, evaluations, weights_digest
 from d2m.studio.kept import Kept
 from d2m.studio.library import Library
 
-#: Runs in a list and points of a curve, at most.
+#: Maximum numbers of listed runs and of a curve's points.
 MAX_RUNS, MAX_POINTS = 200, 400
-#: t-SNE needs a few songs to be a map of anything.
+#: Fewest songs for a map; with fewer, t-SNE is meaningless.
 MIN_SONGS = 5
 
 
 class Studies:
-    """Answers of questions that need no networks."""
+    """Answers requests that need no networks."""
 
     def __init__(self, library: Library) -> None:
         self.library = library
@@ -50,7 +50,7 @@ class Studies:
 
     def curves(self, asked: Mapping[str, str]) -> dict[str, Any]:
         """A curve of a run: [[batch, value], ...]."""
-        # By its name alone: a path could lead anywhere.
+        # Looked up by name: a path could lead anywhere.
         run = next((r for r in read_runs(self._below()) if r.name == asked.get("run")), None)
         if run is None:
             raise D2MError(f"{asked.get('run')}: no such run below {self.library.runs}")
@@ -61,14 +61,14 @@ class Studies:
         return {"points": [list(p) for p in points[:: max(1, len(points) // MAX_POINTS)]]}
 
     def evaluations(self, _: Mapping[str, str]) -> dict[str, Any]:
-        """What ``d2m evaluate`` measured of the bundles and runs: see :func:`d2m.studio.evaluations.evaluations`."""
+        """Results of ``d2m evaluate`` for the bundles and runs, see :func:`d2m.studio.evaluations.evaluations`."""
         return {"measured": evaluations(Places(self.library.bundles, self.library.runs))}
 
     def map(self, asked: Mapping[str, str]) -> dict[str, Any]:
-        """Songs in two dimensions, and how well their genres part, beside shuffled ones.
+        """Songs in two dimensions, and how well genres separate, compared with shuffled genres.
 
         Args:
-            asked: how: pca or tsne. side: music or dance, whose latents.
+            asked: how: pca or tsne. side: latents of music or dance.
         """
         if self.library.latents is None:
             raise D2MError("no latents of songs: start d2m studio with latents=FILE (d2m study extract)")
@@ -88,7 +88,7 @@ class Studies:
         places: NDArray[np.float64]
         more: dict[str, Any] = {"shares": [], "deviations": None}
         if how == "pca":
-            # The very axes that the sliders move along, with their signs.
+            # The same axes, with the same signs, as those of the sliders.
             axes = PrincipalAxes(axis=0, n_axes=2).fit(table.mu, table.genre)
             places = (table.mu - axes.mean_) @ axes.components_.T
             if places.shape[1] < 2:

@@ -1,7 +1,7 @@
-"""Answers in frames, so that one answer can hold progress, a provisional picture and the exact one.
+"""Responses as a sequence of frames, so that one response can hold progress, a provisional dance and the exact one.
 
-A frame is the length of the rest (uint32, little-endian), the length of a JSON header (uint32), the header, and the
-arrays that the header lists, one after the other in little-endian order.
+A frame consists of the length of the rest (uint32, little-endian), the length of a JSON header (uint32), the header,
+and the arrays listed in the header, in sequence and little-endian.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def frame(kind: str, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any
 
 
 def frames(data: bytes) -> Iterator[tuple[dict[str, Any], dict[str, NDArray[Any]]]]:
-    """Header and arrays of every frame."""
+    """Parse frames: yields each one's header and arrays."""
     at = 0
     while at < len(data):
         size, length = struct.unpack_from("<II", data, at)

@@ -1,4 +1,4 @@
-"""One thread for the networks: jobs in order, and a newer one of the same asker takes the place of an older one."""
+"""A single thread for the networks: jobs run in order, and a newer job of the same asker replaces an older one."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from typing import Any, Protocol
 from d2m.core.errors import D2MError
 from d2m.studio.wire import frame
 
-#: Seconds between two reports of progress.
+#: Seconds between two progress reports.
 EVERY_S = 0.1
 
 
 class Tick(Protocol):
-    """Called again and again while something takes long; raises to end it."""
+    """Called repeatedly during long work; raises to abort it."""
 
     def __call__(self, doing: str = "", share: float | None = None) -> None: ...
 
 
 def never(doing: str = "", share: float | None = None) -> None:
-    """A :class:`Tick` that never ends anything."""
+    """A :class:`Tick` that never aborts."""
 
 
 class Superseded(Exception):
-    """Raised in a job that nobody waits for any more."""
+    """Raised in a job whose result is no longer needed."""
 
 
 class Job:
-    """Something that the worker does for a listener.
+    """Work to be done in the worker's thread for a listener.
 
     Args:
-        asker: jobs of one asker take each other's place. send: takes the frames of the answer, from the worker's
-            thread; None is the end.
+        asker: a job replaces earlier ones of the same asker. send: called in the worker's thread with each frame of the
+            response; None marks the end.
     """
 
     def __init__(self, asker: str, work: Callable[[Job], None], send: Callable[[bytes | None], None]) -> None:
@@ -44,14 +44,14 @@ class Job:
         self._said = 0.0
 
     def cancel(self) -> None:
-        """The next :meth:`tick` ends the job."""
+        """Make the next :meth:`tick` abort the job."""
         self._over.set()
 
     def tick(self, doing: str = "", share: float | None = None) -> None:
         """A :class:`Tick`.
 
         Raises:
-            Superseded: a newer job took its place, or the listener left.
+            Superseded: a newer job replaced it, or the listener disconnected.
         """
         if self._over.is_set():
             raise Superseded
@@ -68,7 +68,7 @@ class Job:
             self.send(frame("superseded", {}))
         except D2MError as e:
             self.send(frame("error", {"message": str(e)}))
-        except Exception as e:  # the thread must live on
+        except Exception as e:  # the thread must survive
             traceback.print_exc()
             self.send(frame("error", {"message": f"d2m studio failed: {type(e).__name__}: {e}"}))
         finally:
@@ -87,7 +87,7 @@ class Worker:
         self._thread.start()
 
     def submit(self, job: Job) -> None:
-        """Do this job when its turn comes, and none of its asker's before it."""
+        """Queue a job, cancelling earlier jobs of the same asker."""
         with self._changed:
             for older in (*self._jobs, *([self._now] if self._now else [])):
                 if older.asker == job.asker:
@@ -96,7 +96,7 @@ class Worker:
             self._changed.notify()
 
     def close(self) -> None:
-        """End what runs and what waits."""
+        """Cancel the running and the queued jobs, and end the thread."""
         with self._changed:
             self._closed = True
             for job in (*self._jobs, *([self._now] if self._now else [])):
@@ -117,12 +117,12 @@ class Worker:
 
 
 def listen(call: Callable[[Callable[[], None]], Any], put: Callable[[bytes | None], None]) -> Callable[..., None]:
-    """What a job sends, put from the thread of an event loop. call: its ``call_soon_threadsafe``."""
+    """A ``send`` for jobs that calls ``put`` in an event loop's thread. call: the loop's ``call_soon_threadsafe``."""
 
     def send(data: bytes | None) -> None:
         try:
             call(lambda: put(data))
-        except RuntimeError:  # the loop is closed: nobody listens
+        except RuntimeError:  # the loop is closed, so nobody is listening
             return
 
     return send

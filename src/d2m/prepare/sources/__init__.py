@@ -13,7 +13,7 @@ from d2m.prepare.sources.npz import read_npz_clip
 from d2m.prepare.sources.openpose import read_openpose
 from d2m.prepare.sources.video import VIDEO_SUFFIXES, read_video
 
-#: What ``source=`` may be. Every reader raises D2MError, one line, for whatever is broken.
+#: Choices of ``source=`` -> reader. Readers raise D2MError, one line, for any broken file.
 SOURCES: dict[str, Callable[[Path], PoseClip]] = {
     "npz": read_npz_clip,
     "openpose": read_openpose,
@@ -22,7 +22,7 @@ SOURCES: dict[str, Callable[[Path], PoseClip]] = {
     "bvh": read_bvh,
     "video": read_video,
 }
-#: How the names of a folder's files end that a source takes; of "openpose" the recording is the folder of such files.
+#: Source -> endings of the file names that it reads; for "openpose" a recording is a folder of such files.
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "npz": (".npz",),
     "openpose": ("_keypoints.json",),

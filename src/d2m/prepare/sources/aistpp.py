@@ -31,16 +31,16 @@ _KEYS = ("keypoints3d_optim", "keypoints3d")
 
 
 def aist_genre(path: str | Path) -> str | None:
-    """The genre that an AIST file name spells, or None."""
+    """The genre encoded in an AIST file name, or None."""
     match = AIST_NAME.match(Path(path).name)
     return GENRES.get(match["genre"]) if match else None
 
 
 def read_aistpp(path: str | Path, fps: float = AIST_FPS) -> PoseClip:
-    """Read a motion of ``keypoints3d``; of its two arrays, the optimised one.
+    """Read a motion of ``keypoints3d``, preferring the optimised array of its two.
 
     Raises:
-        D2MError: missing, unreadable or malicious file; no such keypoints.
+        D2MError: a missing, unreadable or malicious file; no such keypoints.
     """
     data = load_arrays(path)
     keys = [k for k in _KEYS if k in data] if isinstance(data, dict) else []
@@ -49,7 +49,7 @@ def read_aistpp(path: str | Path, fps: float = AIST_FPS) -> PoseClip:
     points = np.asarray(data[keys[0]])
     if points.ndim != 3 or points.shape[1:] != (17, 3):
         raise D2MError(f"{path}: {keys[0]} is {points.shape}; AIST++ has (frames, 17, 3)")
-    with np.errstate(over="ignore"):  # to infinity: unseen
+    with np.errstate(over="ignore"):  # overflow to infinity counts as unseen
         points = points.astype(np.float32)
     seen = np.isfinite(points).all(axis=-1) & (points != 0).any(axis=-1)
     poses = reorder(np.concatenate([points, seen[..., None]], axis=-1), "coco17")

@@ -1,4 +1,4 @@
-"""Units of length and the up direction: their names, how they are found from a body, and how a body is turned."""
+"""Units of length and the up direction: their names, guessing them from a body, and rotating a body."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from d2m.core.skeleton import JOINTS, LEFT_HIP, NECK, RIGHT_HIP
 
 Floats = NDArray[np.float64]
 
-#: Centimetres per unit, by its name. cmu: of the CMU database's files, 1 / 0.45 inch.
+#: Unit -> centimetres. cmu: the unit of the CMU database's files, 1 / 0.45 inch.
 UNITS: dict[str, float] = {
     "m": 100.0, "dm": 10.0, "cmu": 2.54 / 0.45, "inch": 2.54, "cm": 1.0, "mm": 0.1, "foot": 30.48,
 }  # fmt: skip
@@ -18,11 +18,11 @@ _SPELT = {
     "metre": "m", "meter": "m", "decimetre": "dm", "decimeter": "dm", "centimetre": "cm", "centimeter": "cm",
     "millimetre": "mm", "millimeter": "mm", "in": "inch", "inche": "inch", "ft": "foot", "feet": "foot",
 }  # fmt: skip
-#: What a unit is guessed from; feet (legs of 2.7) are too rare to compete.
+#: Candidates when a unit is guessed; feet (legs of 2.7) are too rare to be included.
 _GUESSED = ("m", "dm", "cmu", "inch", "cm", "mm")
 LEG_CM = 83.0  # of an adult: greater trochanter to ankle joint, about 0.48 of the height
 LEG_RANGE_CM = (50.0, 130.0)
-#: Up in the file -> (for our x, y, z the file's axis, its sign): rotations, nothing is mirrored.
+#: Up direction in the file -> (the file's axes for our x, y, z; their signs): pure rotations, without mirroring.
 UPS: dict[str, tuple[tuple[int, int, int], tuple[float, float, float]]] = {
     "y": ((0, 1, 2), (1.0, 1.0, 1.0)), "z": ((0, 2, 1), (1.0, 1.0, -1.0)), "x": ((1, 0, 2), (-1.0, 1.0, 1.0)),
     "-y": ((0, 1, 2), (1.0, -1.0, -1.0)), "-z": ((0, 2, 1), (1.0, -1.0, 1.0)), "-x": ((1, 0, 2), (1.0, -1.0, 1.0)),
@@ -33,7 +33,7 @@ _MOSTLY = 0.6
 
 
 def leg_length(joints: Floats) -> float:
-    """(t, 14, 3) -> thigh and shin, the mean of both sides, in the file's unit; NaN if never seen."""
+    """(t, 14, 3) -> length of thigh plus shin, mean of both sides, in the file's unit; NaN if never seen."""
     bones = [
         np.linalg.norm(joints[:, k] - joints[:, k + 1], axis=-1) for h in (LEFT_HIP, RIGHT_HIP) for k in (h, h + 1)
     ]
@@ -43,22 +43,22 @@ def leg_length(joints: Floats) -> float:
 
 
 def named_unit(name: str) -> str:
-    """A unit as :data:`UNITS` calls it, of ``Meters``, ``ft`` and the like; other names as they are."""
+    """The name in :data:`UNITS` for spellings such as ``Meters`` and ``ft``; other names are returned unchanged."""
     plain = name.strip().lower()
     return plain if plain in UNITS else _SPELT.get(plain.removesuffix("s"), _SPELT.get(plain, name))
 
 
 def guess_unit(leg: float) -> str | None:
-    """The unit in which a leg is nearest to an adult's, None if no unit makes it human."""
+    """The unit in which a leg's length is nearest to an adult's; None if it is human in no unit."""
     best = min(_GUESSED, key=lambda name: abs(np.log(max(leg, 1e-9) * UNITS[name] / LEG_CM)))
     return best if LEG_RANGE_CM[0] <= leg * UNITS[best] <= LEG_RANGE_CM[1] else None
 
 
 def cm_per_unit(unit: str | float, leg: float, where: str) -> float:
-    """Centimetres per unit: of a name, a number, or "auto", of a leg's length in that unit.
+    """Centimetres per unit, for a unit's name, a number, or "auto": then guessed from a leg's length in that unit.
 
     Raises:
-        D2MError: none of these, or legs that are a human's in no unit.
+        D2MError: an invalid unit, or a leg that is human in no unit.
     """
     if unit == "auto":
         guessed = guess_unit(leg)
@@ -87,7 +87,7 @@ def uprightness(joints: Floats) -> dict[str, float]:
 
 
 def guess_up(joints: Floats) -> str:
-    """The direction in which a body stands; if it stands in none, y or z, whichever is nearer."""
+    """The direction in which a body stands; if it stands in none of them, the nearer one of y and z."""
     along = uprightness(joints)
     best = max(along, key=lambda d: along[d])
     if along[best] > _MOSTLY:
@@ -96,7 +96,7 @@ def guess_up(joints: Floats) -> str:
 
 
 def turn_up(joints: Floats, up: str) -> Floats:
-    """(t, j, 3) -> the same, turned so that y is up."""
+    """(t, j, 3) -> (t, j, 3), rotated so that y is up."""
     if up == "y":
         return joints
     axes, signs = UPS[up]
@@ -104,7 +104,7 @@ def turn_up(joints: Floats, up: str) -> Floats:
 
 
 def turn_picture(points: Floats, up: str) -> Floats:
-    """(t, j, 2) -> y down, as pixels are: "-y" is that already, "y" turned over, "x" and "-x" a film on its side."""
+    """(t, j, 2) -> y down, as in pixels: "-y" is unchanged, "y" is flipped, "x" and "-x" are a film on its side."""
     x, y = points[..., 0], points[..., 1]
     turned = {"-y": (x, y), "y": (x, -y), "x": (y, -x), "-x": (-y, x)}[up]
     return np.stack(turned, axis=-1)

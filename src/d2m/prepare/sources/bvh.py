@@ -1,11 +1,11 @@
 """Motion capture in BVH: any skeleton whose joints can be named, forward kinematics over all frames at once.
 
 Format: Meredith and Maddock, "Motion Capture File Formats Explained", University of Sheffield, 2001. A rotation is
-applied in the order of its channels, the first outermost; positions of the root are absolute. Where a rig has
-position channels on inner joints they replace the joint's offset (Vicon, MotionBuilder), unless all of them are zero.
+applied in the order of its channels, the first outermost; positions of the root are absolute. Position channels of
+inner joints replace the joint's offset (Vicon, MotionBuilder), unless all of them are zero.
 
-BVH names neither unit nor up axis. The unit is the one of :data:`d2m.prepare.sources.axes.UNITS` that makes thigh and
-shin a human's (83 cm); up is the direction in which the body stands. Both can be given instead.
+BVH states neither unit nor up axis. The unit is guessed as the one of :data:`d2m.prepare.sources.axes.UNITS` that makes
+thigh and shin a human's (83 cm); up is the direction in which the body stands. Both can be given instead.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def parse_bvh(text: str, where: str) -> Bvh:
     """Parse a BVH file.
 
     Raises:
-        D2MError: not BVH, broken hierarchy, unknown channel, wrong count of numbers, not finite, no frame.
+        D2MError: not BVH, a broken hierarchy, an unknown channel, a wrong count of numbers, infinite or NaN, no frames.
     """
     head, mark, tail = text.partition("MOTION")
     if not mark or "HIERARCHY" not in head:
@@ -124,7 +124,7 @@ def forward_kinematics(bvh: Bvh, wanted: list[int] | None = None) -> tuple[Float
     """Positions of joints.
 
     Args:
-        wanted: joints by number; all by default. Others are computed only if these hang from them.
+        wanted: indices of joints; all by default. Others are computed only if they are ancestors of these.
 
     Returns:
         Positions (t, j, 3) in the file's unit and orientations (t, j, 3, 3), of all joints; NaN if not computed.
@@ -165,13 +165,14 @@ def read_bvh(
     """Read a motion.
 
     Args:
-        names: our joint -> the rig's, for rigs unknown to :mod:`d2m.prepare.sources.rigs`; the rest is looked up.
-        unit: one of :data:`d2m.prepare.sources.axes.UNITS`, or centimetres per unit; "auto" goes by the legs.
-        up: one of :data:`d2m.prepare.sources.axes.UPS`; "auto" goes by the body.
-        fps: instead of the file's.
+        names: our joint -> the rig's, for rigs unknown to :mod:`d2m.prepare.sources.rigs`; other joints are looked up
+            there.
+        unit: one of :data:`d2m.prepare.sources.axes.UNITS`, or centimetres per unit; "auto" guesses by the legs.
+        up: one of :data:`d2m.prepare.sources.axes.UPS`; "auto" guesses by the body.
+        fps: overrides the file's.
 
     Raises:
-        D2MError: missing or broken file, a joint that cannot be found, or points that form no body.
+        D2MError: a missing or broken file, a joint that cannot be found, or points that do not form a body.
     """
     path = Path(path)
     if up not in ("auto", *UPS):

@@ -1,4 +1,4 @@
-"""What every source yields: the 14 joints of one dancer at the file's own frame rate, and how sure each is."""
+"""The result of every reader: the 14 joints of one dancer at the file's own frame rate, with confidences."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from d2m.core.skeleton import N_JOINTS
 
 @dataclass(frozen=True, eq=False)
 class PoseClip:
-    """One dancer, as a file holds the motion.
+    """One dancer's motion, as read from a file.
 
     joints: (t, 14, 2) pixels, y down, or (t, 14, 3) cm, y up, right-handed; float32, NaN if unseen; in the order of
     :data:`d2m.core.skeleton.JOINTS`. confidence: (t, 14) in [0, 1]; 1 if the format has none, 0 for unseen joints.
-    fps: the file's own rate. genre: if the file itself names one. cm_per_unit: by which 3-D joints were multiplied
-    because the file names their unit.
+    fps: the file's own rate. genre: if the file states one. cm_per_unit: factor applied to 3-D joints because the file
+    states their unit.
     """
 
     joints: NDArray[np.float32]
@@ -40,17 +40,17 @@ def make_clip(
     confidence: NDArray[np.floating] | None = None,
     genre: str | None = None,
 ) -> PoseClip:
-    """A checked clip; joints that are not finite, or of no confidence, become NaN with confidence 0.
+    """A checked clip; joints that are not finite, or have confidence 0, become NaN with confidence 0.
 
     Args:
         joints: (t, 14, 2 or 3).
-        where: what messages call the file.
-        confidence: (t, 14); clipped to [0, 1]; 1 wherever the joint is finite by default.
+        where: name of the file in messages.
+        confidence: (t, 14); clipped to [0, 1]; by default 1 if the joint is finite.
 
     Raises:
         D2MError: a wrong shape, fewer than 2 frames, an invalid frame rate.
     """
-    with np.errstate(over="ignore"):  # to infinity: unseen
+    with np.errstate(over="ignore"):  # overflow to infinity counts as unseen
         joints = np.array(joints, np.float32)
     if joints.ndim != 3 or joints.shape[1] != N_JOINTS or joints.shape[2] not in (2, 3):
         raise D2MError(f"{where}: poses have shape {joints.shape}; (frames, 14 joints, 2 or 3) is needed")

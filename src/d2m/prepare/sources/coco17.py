@@ -2,12 +2,12 @@
 
 * ``.pkl`` (AIST++, ``aist_plusplus/loader.py``): a dict with ``keypoints2d`` (9 cameras, n, 17, 3), 60 fps.
   ``FILE.pkl::c03`` chooses a camera; the first is the default.
-* ``.json``: see :mod:`d2m.prepare.sources.detections`; of several people one is followed.
-* ``.npy``, ``.npz`` (t, 17, 2 or 3), (cameras, t, 17, 2 or 3), or, where the first axis is the longer one,
+* ``.json``: see :mod:`d2m.prepare.sources.detections`; if there are several people, one is followed.
+* ``.npy``, ``.npz`` (t, 17, 2 or 3), (cameras, t, 17, 2 or 3), or, if the first axis is the longer one,
   (t, people, 17, 2 or 3); an npz names it ``keypoints2d``, ``keypoints`` or ``joints`` and may hold ``fps``, ``genre``.
 
-A third number is the confidence; a point at exactly (0, 0) or (-1, -1) is unseen, as detectors write it. Other orders
-of 17 and other counts of points: ``order``, see :mod:`d2m.prepare.sources.orders`.
+A third number is the confidence; a point at exactly (0, 0) or (-1, -1) is unseen, by detectors' convention. Other
+orders of 17 and other counts of points: ``order``, see :mod:`d2m.prepare.sources.orders`.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ from d2m.prepare.sources.points import reshaping, unseen_points
 
 _ARRAY_KEYS = ("keypoints2d", "keypoints", "joints")
 _DEFAULT_FPS = 30.0
-#: Of a few detectors they exceed 1; depths in any unit are larger, or negative.
+#: Largest confidence: those of a few detectors exceed 1; depths in any unit are larger, or negative.
 _MAX_CONFIDENCE = 12.0
-#: Where no coordinate is a pixel's and no third number a probability, both are metres.
+#: If all coordinates are below the first and third numbers exceed the second, they are metres, not pixels and
+#: confidences.
 _METRES, _SURE = 12.0, 1.05
 
 
@@ -82,7 +83,7 @@ def _arrays(file: Path) -> tuple[NDArray[np.float32], float, str | None]:
 
 
 def _sure(points: NDArray[np.float32], whole: bool = True) -> NDArray[np.float32]:
-    """(..., n, 2 or 3) -> (..., n, 3): with confidence, 0 if unseen. whole: of all frames, not of one."""
+    """(..., n, 2 or 3) -> (..., n, 3): with confidence, 0 if unseen. whole: these are all frames, not a single one."""
     xy = points[..., :2]
     seen = np.isfinite(xy).all(axis=-1) & (xy != 0).any(axis=-1) & (xy != -1).any(axis=-1)
     if whole:
@@ -92,7 +93,7 @@ def _sure(points: NDArray[np.float32], whole: bool = True) -> NDArray[np.float32
 
 
 def _check_confidences(points: NDArray[np.float32], file: Path) -> None:
-    """Refuse third numbers that are depths."""
+    """Refuse third numbers that are depths instead of confidences."""
     points = points[np.isfinite(points).all(axis=-1) & (points[..., :2] != -1).any(axis=-1)]
     flat = points[..., :2]
     third = points[..., 2:]
@@ -115,17 +116,17 @@ def _view(views: NDArray[np.float32], camera: str, file: Path) -> NDArray[np.flo
 def read_coco17(
     path: str | Path, camera: str | int | None = None, fps: float | None = None, order: str | None = None
 ) -> PoseClip:
-    """Read one camera's keypoints, or of several people one dancer's.
+    """Read one camera's keypoints or, among several people, one dancer's.
 
     Args:
         path: the file, or ``FILE::c03``.
         camera: ``c03``, ``3`` (both the third), or None for what the path says, else the first.
         fps: overrides the file's; without either, 60 for .pkl, 30 for the rest.
-        order: of the points, by default of their count.
+        order: of the points; by default that of their count.
 
     Raises:
-        D2MError: missing, unreadable or malicious file, wrong shape, no such camera, points that are no body in their
-            order.
+        D2MError: a missing, unreadable or malicious file; a wrong shape; no such camera; points that do not form a body
+            in their order.
     """
     file, in_path = split_camera(path)
     suffix, wanted = file.suffix.lower(), str(camera if camera is not None else in_path or "")

@@ -1,4 +1,4 @@
-"""JSON of COCO-17 detectors: BRACE, AlphaPose, COCO results, MMPose, Ultralytics.
+"""JSON written by COCO-17 detectors: BRACE, AlphaPose, COCO results, MMPose, Ultralytics.
 
 * BRACE (github.com/dmoltisanti/brace): {``video/img-000123.png``: {"keypoints": 17 x [x, y, score]}}.
 * AlphaPose (``alphapose-results.json``) and COCO results: a list of {"image_id": ``123.jpg`` or 123, "keypoints": x, y,
@@ -56,7 +56,7 @@ def _of_image(image: Any) -> list[Person]:
 
 
 def _landmark(point: Any) -> list[float] | None:
-    """MediaPipe's, as x, y and how visible it is."""
+    """A MediaPipe landmark as [x, y, visibility]; None if it is unseen."""
     return None if point is None else [point["x"], point["y"], point.get("visibility", 1.0)]
 
 
@@ -75,7 +75,7 @@ def _plain(frame: list[Any]) -> list[Person]:
 
 def _by_image(people: list[Any], where: str) -> dict[int, list[Person]]:
     names = {str(p["image_id"]) for p in people}
-    # A bare number is COCO's, a name AlphaPose's.
+    # COCO's image_id is a number, AlphaPose's a file name.
     numbers = {name: n for n, name in number_frames(sorted(names), where, r"(?:\.\w+)?").items()}
     frames: dict[int, list[Person]] = defaultdict(list)
     for person in people:
@@ -118,7 +118,7 @@ def _frames(data: Any, where: str) -> dict[int, list[Person]]:
 
 
 def _load(file: Path) -> Any:
-    """JSON in any of its encodings, or one value a line."""
+    """Load JSON in any of its encodings, or with one value per line."""
     raw = file.read_bytes()
     try:
         return json.loads(raw)
@@ -127,10 +127,11 @@ def _load(file: Path) -> Any:
 
 
 def read_detections(file: Path) -> tuple[list[NDArray[np.float32]], int]:
-    """People of every frame, (n, points, 3): x, y, confidence; and :func:`stride` of the frames' numbers.
+    """People in every frame, (n, points, 3): x, y, confidence; and the :func:`stride` of the frame numbers.
 
     Raises:
-        D2MError: no JSON of these, two films, no person at all, people of unlike counts of points.
+        D2MError: not JSON of one of these kinds, frames of two films, no people, or people with different numbers of
+            points.
     """
     try:
         frames = _frames(_load(file), str(file))

@@ -1,6 +1,6 @@
-"""Root, ankles and toes in space, of the formats that have toes; our 14 joints end at the ankles.
+"""Root, ankles and toes in 3-D, for formats that have toes; our 14 joints end at the ankles.
 
-The root is the middle of the hips: what rigs call their root may stand on the floor.
+The root is the midpoint of the hips: a rig's own root may be on the floor.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from d2m.prepare.stated import Stated
 
 Floats = NDArray[np.float64]
 
-#: Names of the joint at a foot's front end, after the side. Where a rig has none its foot ends there; SMPL says foot.
+#: Names, after the side, of the joint at the front of the foot: a toe, or the end of the foot if a rig has no toes;
+#: SMPL calls it foot.
 _RIG_TOES = ("toebase", "toe", "toes", "toe0", "ball", "footend")
 _NPZ_TOES = ("toe", "toe_base", "big_toe", "foot_index", "foot")
 #: Order -> its left and right toe.
@@ -30,14 +31,14 @@ _ANKLES = (JOINTS.index("left_ankle"), JOINTS.index("right_ankle"))
 
 
 def read_feet(source: str, path: Path, stated: Stated) -> Floats | None:
-    """The feet of a recording that its source has read already, at the file's own rate.
+    """The feet of a recording that its reader has accepted already, at the file's own rate.
 
     Returns:
-        (t, 5, 3) metres, y up: root, left ankle, left toe, right ankle, right toe; None if the file has no toes in
-        space. Gaps are not finite.
+        (t, 5, 3) metres, y up: root, left ankle, left toe, right ankle, right toe; None if the file has no 3-D toes.
+            Gaps are not finite.
 
     Raises:
-        D2MError: a unit that makes no human of it.
+        D2MError: a unit in which the body is not human.
     """
     found = {"bvh": _of_bvh, "npz": _of_npz}.get(source, lambda *_: None)(path, stated)
     if found is None:
@@ -50,7 +51,7 @@ def read_feet(source: str, path: Path, stated: Stated) -> Floats | None:
     return np.stack(feet, axis=1) / UNITS["m"]
 
 
-#: Our joints (t, 14, 3), left and right toe (t, 2, 3), both in the file's unit and axes; unit and up, or "auto".
+#: Our joints (t, 14, 3); left and right toe (t, 2, 3), both in the file's unit and axes; unit and up, or "auto".
 _Found = tuple[Floats, Floats, str | float, str]
 
 

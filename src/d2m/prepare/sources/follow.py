@@ -1,9 +1,9 @@
-"""One dancer followed through pictures of several people whose order means nothing.
+"""Tracks one dancer through frames with several people in arbitrary order.
 
-People are matched from frame to frame by where their joints are and how large they are (Hungarian assignment), on a
-path extrapolated by the recent velocity, so that neither the order in which a detector lists people nor two dancers
-crossing makes identities swap. A dancer who disappears for a while is found again near where they were lost. The dancer
-followed is the one seen longest and largest.
+People are matched from frame to frame by the positions of their joints and their size (Hungarian assignment), along
+paths extrapolated by recent velocity, so that identities do not swap with a detector's order of people or when dancers
+cross. A dancer who disappears for a while is found again near the last position. The dancer who is seen longest and
+largest is followed.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from d2m.core.skeleton import N_JOINTS
 Person = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
-#: How far a dancer gets, in body sizes: at once (jitter, a turn) and per second unseen; never further than the last.
+#: How far a dancer may move, in body sizes: between frames (jitter, a turn), more per second unseen; and the maximum.
 _REACH, _REACH_PER_S, _REACH_MAX = 0.35, 1.0, 1.5
-#: A change of size by more than this factor is another person.
+#: If the size changes by more than this factor, it is another person.
 _SIZE_RATIO = 1.7
-#: After this long unseen a path ends; its pieces are joined afterwards.
+#: A path ends after this long unseen; pieces are joined afterwards.
 _LOST_S = 1.0
-#: Frames of memory of velocity and size.
+#: Number of frames over which velocity and size are estimated.
 _MEMORY = 5
 _MIN_JOINTS = 4
-#: Paths, heaviest first, that may be the dancer's.
+#: Number of paths, of largest weight, that are tried as the dancer's.
 _SEEDS = 8
 
 
@@ -43,7 +43,7 @@ class _Path:
     size: float = 0.0
 
     def expect(self, frame: int) -> Person:
-        """The last pose, moved on; velocity is believed for a few frames only."""
+        """The last pose, extrapolated; velocity is trusted for a few frames only."""
         ahead = min(frame - self.frames[-1], _MEMORY)
         pose = self.poses[-1].copy()
         pose[:, :2] += (self.velocity * ahead).astype(np.float32)
@@ -64,7 +64,7 @@ class _Path:
 
     @property
     def weight(self) -> float:
-        """How often, how surely and how large this person is seen: the heaviest is the dancer."""
+        """Combines how often, how confidently and how large a person is seen; the dancer has the largest."""
         return float(sum(p[:, 2].sum() for p in self.poses)) * self.size
 
 
@@ -80,7 +80,7 @@ def person_size(pose: Person) -> float:
 
 
 def _costs(expected: Person, sizes: Floats, people: Person, people_sizes: Floats) -> Floats:
-    """Median distance of the joints that both hold, in body sizes; infinite if they cannot be one person.
+    """Median distance of the joints seen in both, in body sizes; infinite if they cannot be the same person.
 
     Args:
         expected, sizes: (p, 14, 3) and (p,). people, people_sizes: (n, 14, 3) and (n,).
@@ -91,7 +91,7 @@ def _costs(expected: Person, sizes: Floats, people: Person, people_sizes: Floats
     both = _seen(expected)[:, None] & _seen(people)[None]
     count = both.sum(axis=-1)
     ratio = people_sizes[None] / sizes[:, None]
-    # Half a body seen is a small box: sizes are compared only if most joints are present.
+    # A half-seen body has a small box: sizes are compared only if most joints are seen.
     whole = count >= N_JOINTS - 3
     step = np.nan_to_num(expected[:, None, :, :2]) - np.nan_to_num(people[None, :, :, :2])
     away = np.sort(np.where(both, np.hypot(step[..., 0], step[..., 1]), np.inf), axis=-1)
@@ -123,7 +123,7 @@ def _paths(frames: Sequence[NDArray[np.float32]], fps: float) -> list[_Path]:
             cost = _costs(expected, sizes[0], np.stack(people), sizes[1])
             reach = np.array([[_reach((number - path.frames[-1] - 1) / fps)] for path in live])
             possible = cost <= reach
-            # Forbidden pairs cost more than all allowed ones together, so that none is taken for the sum's sake.
+            # A forbidden pair costs more than all allowed ones together, so that none is chosen to lower the sum.
             rows, columns = linear_sum_assignment(np.where(possible, cost, 1e3))
             for i, k in zip(rows, columns, strict=True):
                 if possible[i, k]:
@@ -137,7 +137,7 @@ def _paths(frames: Sequence[NDArray[np.float32]], fps: float) -> list[_Path]:
 
 
 def _join(main: _Path, others: list[_Path], fps: float) -> _Path:
-    """The main path with pieces before and after it that may be the same person; nearest in time first."""
+    """Extend the main path by earlier and later pieces that may be the same person, nearest in time first."""
     joined = _Path(list(main.frames), list(main.poses), main.velocity, main.size)
     rest = [p for p in others if p is not main and len(p.frames) > 1]
     while rest:
@@ -164,7 +164,7 @@ def _join(main: _Path, others: list[_Path], fps: float) -> _Path:
 
 
 def follow(frames: Sequence[NDArray[np.float32]], fps: float) -> NDArray[np.float32]:
-    """The dancer of a film.
+    """Find the dancer of a film.
 
     Args:
         frames: per frame (people, 14, 3): x, y, confidence (0: unseen). People in any order, or none.
@@ -176,7 +176,8 @@ def follow(frames: Sequence[NDArray[np.float32]], fps: float) -> NDArray[np.floa
     out[..., 2] = 0.0
     paths = _paths(frames, fps)
     if paths:
-        # Pieces are joined before they are weighed: who was lost for a while is not less present than who was not.
+        # Pieces are joined before they are compared, so that a dancer who was lost for a while is not at a
+        # disadvantage.
         seeds = sorted(paths, key=lambda p: p.weight, reverse=True)[:_SEEDS]
         dancer = max((_join(seed, paths, fps) for seed in seeds), key=lambda p: p.weight)
         out[dancer.frames] = np.stack(dancer.poses)

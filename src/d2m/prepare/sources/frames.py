@@ -1,4 +1,4 @@
-"""Frames that are files or entries of their own, known by the number that ends their names."""
+"""Frames stored as separate files or entries, identified by the number at the end of their names."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from d2m.core.errors import D2MError
 
 _MAX_FRAMES = 1_000_000
-#: Of more pictures than this left out between two, the numbers are something else, such as milliseconds.
+#: Largest step between frame numbers; larger ones mean that the numbers are something else, such as milliseconds.
 _MAX_STRIDE = 8
 _FEWEST = 10
 
 
 def number_frames(names: Iterable[str], where: str, ending: str = r"\.\w+") -> dict[int, str]:
-    """Frame number -> name, of the names of one film, ``film_000123`` and ``ending``; others are passed over.
+    """Frame number -> name, for the names of one film, ``film_000123`` plus ``ending``; other names are ignored.
 
     Raises:
-        D2MError: frames of two films, a number twice, numbers too far apart.
+        D2MError: frames of two films, a duplicate number, or numbers too far apart.
     """
     pattern = re.compile(rf"(\d+)(?:{ending})$")
     numbers: dict[int, str] = {}
@@ -42,14 +42,14 @@ def number_frames(names: Iterable[str], where: str, ending: str = r"\.\w+") -> d
 
 
 def stride(numbers: Iterable[int]) -> int:
-    """Every how many pictures of its film one was looked at: 1, or the step of numbers such as 0, 2, 4, ..."""
+    """The step between processed frames: 1, or for example 2 for the frame numbers 0, 2, 4, ..."""
     known = sorted(numbers)
     step = math.gcd(*(n - known[0] for n in known)) if len(known) >= _FEWEST else 1
     return step if 1 < step <= _MAX_STRIDE else 1
 
 
 def in_order(read: dict[int, NDArray[np.float32] | None], points: int) -> Sequence[NDArray[np.float32]]:
-    """People (n, points, 3) of every frame from the first to the last, or of every so many if only those were looked at
-    (:func:`stride`); nobody if a number is missing or None."""
+    """People (n, points, 3) in every frame from the first to the last, in steps of :func:`stride`; no people if a frame
+    is missing or None."""
     nobody = np.zeros((0, points, 3), np.float32)
     return [nobody if (p := read.get(k)) is None else p for k in range(min(read), max(read) + 1, stride(read))]

@@ -1,6 +1,6 @@
 """Poses from npz: ``joints`` (t, j, 2 or 3) and ``fps``; optional ``joint_names, confidence, genre, units``.
 
-``poses`` in place of ``joints`` is what ``d2m infer`` writes.
+Files of ``d2m infer`` have ``poses`` in place of ``joints``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ALIASES = {"nose_or_head": "nose", "head": "nose"}
 
 
 def canonical_joint(name: str) -> str:
-    """A joint's name in this project's spelling: ``r_wrist``, ``RWrist``, ``Right Wrist`` are ``right_wrist``."""
+    """A joint's name in this project's spelling: ``r_wrist``, ``RWrist``, ``Right Wrist`` -> ``right_wrist``."""
     spaced = re.sub(r"[-_]|(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
     plain = "_".join({"r": "right", "l": "left"}.get(w, w) for w in spaced.lower().split())
     return _ALIASES.get(plain, plain)
@@ -55,7 +55,7 @@ def _real(array: NDArray[Any]) -> NDArray[Any]:
 def _load(
     path: Path, fps: float | None, order: str | None, unit: str | float | None
 ) -> tuple[NDArray[np.floating], float, NDArray[np.floating] | None, str | None, float]:
-    """joints (t, 14, c), fps, confidence, genre and cm per unit of a file; everything but finiteness is checked."""
+    """joints (t, 14, c), fps, confidence, genre and cm per unit of a file; everything except finiteness is checked."""
     try:
         with np.load(path, allow_pickle=False) as f:
             if isinstance(f, np.ndarray):
@@ -119,7 +119,7 @@ def _load(
 def _unnamed(
     joints: NDArray[np.floating], sure: NDArray[np.floating] | None, order: str | None, where: str
 ) -> tuple[NDArray[np.floating], NDArray[np.floating] | None]:
-    """(t, n, c) in a known order -> (t, 14, c), and the same of the confidence."""
+    """Joints (t, n, c) in a known order -> (t, 14, c); the confidence likewise."""
     if order is None and joints.shape[1] != N_JOINTS:
         known = " or ".join(f"order={name}" for name in of_count(joints.shape[1]))
         raise D2MError(
@@ -136,15 +136,15 @@ def _unnamed(
 def read_npz_clip(
     path: str | Path, fps: float | None = None, order: str | None = None, unit: str | float | None = None
 ) -> PoseClip:
-    """Read one motion; ``confidence`` (t, j) may be there, and :func:`unseen_points` are unseen.
+    """Read one motion; ``confidence`` (t, j) is optional, and points found by :func:`unseen_points` are unseen.
 
     Args:
-        fps: instead of the file's.
+        fps: overrides the file's.
         order: of joints that are not named, one of :data:`d2m.prepare.sources.orders.ORDERS`; by default our 14.
-        unit: a unit that the caller will apply; by default 3-D joints are brought to cm from the file's ``units``.
+        unit: a unit that the caller will apply; by default 3-D joints are converted to cm from the file's ``units``.
 
     Raises:
-        D2MError: missing or unreadable file, missing key, wrong shape, bad fps.
+        D2MError: a missing or unreadable file, a missing key, a wrong shape, an invalid fps.
     """
     joints, rate, sure, genre, scale = _load(Path(path), fps, order, unit)
     return replace(make_clip(joints, rate, str(path), sure, genre), cm_per_unit=scale)

@@ -1,9 +1,9 @@
-"""OpenPose's JSON, a file a frame in one folder: ``NAME_000000000123_keypoints.json``; BODY_25, BODY_25B or COCO-18.
+"""OpenPose's JSON, one file per frame in a folder: ``NAME_000000000123_keypoints.json``; BODY_25, BODY_25B or COCO-18.
 
 Each holds ``people``, a list of ``pose_keypoints_2d`` (``pose_keypoints`` before version 1.1): x, y, confidence of all
-points in pixels; three zeros are an unseen point (OpenPose documentation, "Output"). The format names neither the
-order of the points, which their count and the body tell (:mod:`d2m.prepare.sources.orders`), nor a frame rate:
-``fps.txt`` in the folder, one number, tells it.
+points in pixels; three zeros are an unseen point (OpenPose documentation, "Output"). The format states neither the
+order of the points, which is inferred from their count and the body (:mod:`d2m.prepare.sources.orders`), nor a frame
+rate, which is read from ``fps.txt`` in the folder, a single number.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _DEFAULT_FPS = 30.0
 
 
 def read_people(path: Path) -> NDArray[np.float32] | None:
-    """One frame: (people, points, 3), (0, 0, 3) if there is nobody, None if the file is broken."""
+    """One frame: (people, points, 3); (0, 0, 3) if there are no people; None if the file is broken."""
     try:
         people = json.loads(path.read_bytes())["people"]
         numbers = [next(person[k] for k in _KEYS if k in person) for person in people]
-        bodies = [np.asarray(n, np.float32).reshape(-1, 3) for n in numbers if n]  # or a hand, a face without a body
+        bodies = [np.asarray(n, np.float32).reshape(-1, 3) for n in numbers if n]  # empty: a hand, a face
         out = np.stack(bodies) if bodies else np.zeros((0, 0, 3), np.float32)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError):
         return None
@@ -55,17 +55,17 @@ def _fps(folder: Path) -> float:
 def read_openpose(path: str | Path, fps: float | None = None, order: str | None = None) -> PoseClip:
     """Read a folder of frames and follow one dancer through it (:mod:`d2m.prepare.sources.follow`).
 
-    Broken files, and numbers missing between the first and the last, are frames in which nobody is seen. If only every
-    second number is there, or every third..., the rate is that of the film's numbers.
+    Broken files, and missing numbers between the first and the last, count as frames without people. If only every
+    second, third, ... number exists, the clip's frame rate is that fraction of the film's.
 
     Args:
         path: the folder.
-        fps: of the film; by default what ``fps.txt`` says, or 30.
+        fps: of the film; by default that in ``fps.txt``, or 30.
         order: of the points; by default BODY_25 or COCO-18, by their count.
 
     Raises:
-        D2MError: no folder, no frames in it, frames of two films, none that can be read, a bad frame rate, points
-            that form no body in their order.
+        D2MError: no such folder, no frames in it, frames of two films, none readable, an invalid frame rate, or points
+            that do not form a body in their order.
     """
     folder = Path(path)
     if not folder.is_dir():

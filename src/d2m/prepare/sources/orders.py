@@ -1,9 +1,9 @@
-"""Orders in which formats list a body's points, and a check whether points form a body in their stated order.
+"""The orders in which formats list a body's points, and a check that points form a body in the stated order.
 
-The check compares each limb's share of the total limb length with that of 71 dancers (motion capture, and pictures
-of it from eight sides). The length of a limb is its 80th percentile in pictures, in which it is foreshortened, and its
-median in space. The mean absolute logarithm of the ratios was at most 0.27 in real recordings; for points read in
-another order it is 0.31 to 0.9 (docs/adr/0059).
+The check compares each limb's share of the total limb length with that of 71 dancers (motion capture, and 2-D views of
+it from eight sides). A limb's length is its 80th percentile in 2-D, where it is foreshortened, and its median in 3-D.
+The mean absolute logarithm of the ratios was at most 0.27 in real recordings; for points read in a wrong order it is
+0.31 to 0.9 (docs/adr/0059).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Place = int | tuple[int, int]
 
 _COCO17: tuple[Place, ...] = (0, (5, 6), 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15)
 _SMPL: tuple[Place, ...] = (15, 12, 17, 19, 21, 16, 18, 20, 2, 5, 8, 1, 4, 7)
-#: Order -> how many points it has, and where our 14 joints are among them; a pair stands for the middle of two.
+#: Order -> its number of points, and the indices of our 14 joints among them; a pair stands for a midpoint.
 ORDERS: dict[str, tuple[int, tuple[Place, ...]]] = {
     "coco17": (17, _COCO17),  # Lin et al., "Microsoft COCO", ECCV 2014
     "h36m": (17, (9, 8, 14, 15, 16, 11, 12, 13, 1, 2, 3, 4, 5, 6)),  # Human3.6M as VideoPose3D and MotionBERT have it
@@ -41,20 +41,20 @@ ORDERS: dict[str, tuple[int, tuple[Place, ...]]] = {
     "lsp14": (14, (13, 12, 8, 7, 6, 9, 10, 11, 2, 1, 0, 3, 4, 5)),  # Leeds Sports Pose; the head's top for the nose
 }  # fmt: skip
 
-#: Of every limb, its share of the limbs' total length.
+#: Every limb's share of the limbs' total length.
 SHARES_3D = np.array(
     [0.0429, 0.0322, 0.0710, 0.0486, 0.0344, 0.0745, 0.0312, 0.1257, 0.1232, 0.0892, 0.1261, 0.1170, 0.0861]
 )
 SHARES_2D = np.array(
     [0.0424, 0.0305, 0.0685, 0.0483, 0.0322, 0.0702, 0.0298, 0.1277, 0.1259, 0.0892, 0.1278, 0.1210, 0.0850]
 )
-#: Below it a body is one; above it another order that is nearer by ``_NEARER`` is the right one; a body of no known
-#: order is far above.
+#: Below the first, points form a body; above it, another order that scores lower by the factor ``_NEARER`` is the right
+#: one; above the third, they form no body.
 _A_BODY, _NEARER, _NO_BODY = 0.28, 0.7, 0.5
-#: Mean abs log of left limbs over right ones: of real recordings at most 0.16, of points in reverse 0.37 and more.
+#: Mean |log| of left over right limb lengths: at most 0.16 in real recordings, at least 0.37 for reversed points.
 _LOPSIDED = 0.26
 _FEWEST = 8
-#: Limbs of the right side and of the left, by their numbers in LIMBS.
+#: Indices in LIMBS of the right side's limbs and of the left side's.
 SIDES = [
     (i, k) for i, (a, b, _) in enumerate(LIMBS) for k, (c, d, _) in enumerate(LIMBS)
     if JOINTS[b].startswith("right_") and JOINTS[d] == JOINTS[b].replace("right_", "left_")
@@ -68,10 +68,10 @@ def of_count(points: int) -> list[str]:
 
 
 def reorder(points: NDArray[np.floating], order: str) -> NDArray[np.float32]:
-    """Points in a known order -> our 14; the middle of two points is as sure as the less sure one.
+    """Points in a known order -> our 14; a midpoint has the lower confidence of its two points.
 
     Args:
-        points: (..., n, c), the last of the c numbers a confidence.
+        points: (..., n, c); the last of the c numbers is the confidence.
 
     Returns:
         (..., 14, c).
@@ -108,7 +108,7 @@ def order_for(points: int, order: str | None, where: str) -> str:
 
 
 def strangeness(joints: NDArray[np.floating]) -> float:
-    """How much the limbs of bodies (m, 14, 2 or 3) differ from a human's; NaN if too little is visible to tell."""
+    """How much the limbs of bodies (m, 14, 2 or 3) differ from a human's; NaN if too few joints are seen to tell."""
     return _measure(joints)[0]
 
 
@@ -130,14 +130,14 @@ def _measure(joints: NDArray[np.floating]) -> tuple[float, float]:
 
 
 def check_order(points: NDArray[np.floating], order: str, where: str, sure: NDArray[np.floating] | None = None) -> None:
-    """Refuse points that form no body in their order, or a much better one in another order of as many points.
+    """Refuse points that form no body in their order, or a much better one in another order with as many points.
 
     Args:
         points: (m, n, 2 or 3): bodies of any frames, NaN if unseen.
         sure: (m, n) confidences; those below 0.1 are unseen.
 
     Raises:
-        D2MError: naming the order that it is, if one is known.
+        D2MError: names the right order, if one is known.
     """
     every = max(1, len(points) // 1000)
     x = np.array(points[::every], np.float64)
@@ -159,7 +159,7 @@ def check_order(points: NDArray[np.floating], order: str, where: str, sure: NDAr
 
 
 def is_body(joints: NDArray[np.floating]) -> bool:
-    """Whether our 14 joints (m, 14, 2 or 3), NaN if unseen, may be a human's; True if too little is seen to tell."""
+    """Whether our 14 joints (m, 14, 2 or 3), NaN if unseen, may be a human's; True if too few are seen to tell."""
     return not _is_no_body(*_measure(joints))
 
 

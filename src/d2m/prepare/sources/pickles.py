@@ -1,8 +1,8 @@
-"""Pickles of arrays without trusting them: numbers, strings, containers and NumPy arrays of numbers, nothing else.
+"""Safe reading of pickled arrays: only numbers, strings, containers and NumPy arrays of numbers are accepted.
 
-A pickle is a program. This unpickler knows a few names, those by which NumPy 1 and 2 write arrays, and puts harmless
-stand-ins in their place: not even NumPy's own code sees a state that the file chose (a dtype with forged flags can
-make it read pointers). Whatever else a file names is refused before anything runs.
+A pickle is a program. This unpickler accepts only the few names by which NumPy 1 and 2 write arrays, and replaces them
+by harmless stand-ins: not even NumPy's own code sees a state chosen by the file (a dtype with forged flags can make it
+read pointers). Any other name in a file is refused before anything runs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MAX_DEPTH = 50
 
 
 class _Refused(pickle.UnpicklingError):
-    """A name that does not stand for an array."""
+    """The pickle holds something other than arrays of numbers."""
 
 
 class _Dtype:
@@ -34,12 +34,12 @@ class _Dtype:
         self.dtype = plain
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        if state[1] in ("<", ">"):  # of the state, only the byte order counts for plain numbers
+        if state[1] in ("<", ">"):  # only the byte order of the state matters for plain numbers
             self.dtype = self.dtype.newbyteorder(state[1])
 
 
 class _Array:
-    """Stands in for an array that ``numpy.core.multiarray._reconstruct`` makes and a state fills."""
+    """Stands in for an array that ``numpy.core.multiarray._reconstruct`` creates and a state fills."""
 
     value: NDArray[Any] | None = None
 
@@ -64,14 +64,14 @@ def _scalar(dtype: Any, raw: Any) -> Any:
 
 
 def _encode(text: str, encoding: str = "latin1") -> bytes:
-    """Stands in for ``_codecs.encode``, by which protocols 0 to 2 write bytes."""
+    """Stands in for ``_codecs.encode``, with which protocols 0 to 2 write bytes."""
     if encoding != "latin1" or not isinstance(text, str):
         raise _Refused(f"an encoding to {encoding}")
     return text.encode("latin1")
 
 
 def _no_bytes() -> bytes:
-    """Stands in for ``bytes``, by which the same protocols write an empty one."""
+    """Stands in for ``bytes``, with which the same protocols write empty bytes."""
     return b""
 
 
@@ -112,7 +112,7 @@ def load_arrays(path: str | Path) -> Any:
     """Read a pickle that holds arrays.
 
     Raises:
-        D2MError: missing or unreadable file, no pickle, or one that names anything but arrays of numbers.
+        D2MError: a missing or unreadable file, not a pickle, or one that holds anything but arrays of numbers.
     """
     try:
         with open(path, "rb") as f:

@@ -1,17 +1,18 @@
-"""Arrays of points as people save them: which mark an unseen point, and how axes in another order are mended."""
+"""Arrays of points from various writers: values that mark unseen points, and hints for axes in another order."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-#: A value that recurs in so many frames, at so many different joints, stands for "unseen"; of equal numbers, at fewer.
+#: A value in at least this many frames and at this many different joints means "unseen"; fewer if its coordinates are
+#: equal.
 _OFTEN, _JOINTS, _JOINTS_OF_EQUAL = 5, 7, 3
 _CANDIDATES = 20
 
 
 def unseen_points(points: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Which points are unseen: not finite, all 0, all -1, or all one value that no body repeats, such as 9999.
+    """Which points are unseen: not finite, all 0, all -1, or a value that recurs as no body's does, such as 9999.
 
     A joint that is 0 in every frame is the origin, not unseen.
 
@@ -28,7 +29,7 @@ def unseen_points(points: NDArray[np.floating]) -> NDArray[np.bool_]:
     for value in _repeated(points[~unseen]):
         same = (points == value).all(axis=-1)
         joints, frames = int(same.any(axis=0).sum()), int(same.any(axis=1).sum())
-        if frames < _OFTEN or same.sum() == joints * frames:  # the same points every time lie on each other
+        if frames < _OFTEN or same.sum() == joints * frames:  # always the same joints: they really coincide
             continue
         if joints >= (_JOINTS_OF_EQUAL if np.ptp(value) == 0 else min(_JOINTS, points.shape[1])):
             unseen |= same
@@ -48,10 +49,10 @@ def _repeated(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def reshaping(shape: tuple[int, ...], name: str, counts: tuple[int, ...]) -> str:
-    """What NumPy brings an array to (frames, points, 2 or 3), "; save NAME...", or "" if that is not sure.
+    """A hint, "; save NAME...", with the NumPy call that gives (frames, points, 2 or 3); "" if it is ambiguous.
 
     Args:
-        counts: how many points a body may have.
+        counts: possible numbers of points of a body.
     """
     if len(shape) > 3 and (one := [axis for axis, n in enumerate(shape) if n == 1]) and len(shape) - len(one) <= 3:
         return f"; save {name}.squeeze()"

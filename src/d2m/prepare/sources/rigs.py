@@ -1,10 +1,10 @@
-"""Names of joints in motion-capture rigs, and the nose that most of them lack.
+"""Joint names of motion-capture rigs, and a computed nose, which most of them lack.
 
 Rigs: Mixamo, MotionBuilder, CMU's "MotionBuilder-friendly" and Motorica (arm, forearm, hand); CMU's "Daz-friendly"
 (shldr, forearm, hand); Perfume and SMPL (shoulder, elbow, wrist); CMU's ASF names (humerus, radius, wrist); Xsens;
-3ds Max biped; Unity, VRM and Bandai Namco (lower arm, lower leg); Unreal; Blender's Rigify; Rokoko. The side stands
-before the part or behind it (``UpperArm_L``, ``thigh.R``). A rig is taken if all of its joints are there. Names are
-compared without namespace, separators and case: ``mixamorig:LeftUpLeg`` is ``leftupleg``.
+3ds Max biped; Unity, VRM and Bandai Namco (lower arm, lower leg); Unreal; Blender's Rigify; Rokoko. The side precedes
+or follows the part (``UpperArm_L``, ``thigh.R``). A rig matches if all of its joints exist. Names are compared without
+namespace, separators and case: ``mixamorig:LeftUpLeg`` is ``leftupleg``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from d2m.core.skeleton import JOINTS, LEFT_HIP, NECK, RIGHT_HIP
 Floats = NDArray[np.float64]
 
 _PARTS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
-#: Rig -> its names of shoulder, elbow, wrist, hip, knee, ankle after the side.
+#: Rig -> its names, after the side, of shoulder, elbow, wrist, hip, knee and ankle.
 RIGS: dict[str, tuple[str, ...]] = {
     "mixamo": ("arm", "forearm", "hand", "upleg", "leg", "foot"),
     "cmu_daz": ("shldr", "forearm", "hand", "thigh", "shin", "foot"),
@@ -39,14 +39,15 @@ RIGS: dict[str, tuple[str, ...]] = {
 _SIDES = {"right": ("right", "r"), "left": ("left", "l")}
 _NECKS = ("neck", "neck1", "lowerneck", "neck01", "spine004")
 _HEADS = ("head", "head1", "head01", "spine006")
-#: From the head's joint (base of the skull) to the nose: as far up as forward, 8 cm of a leg of 83 cm, as the eyes of
-#: CMU's rig lie.
+#: Offset from the head's joint (base of the skull) to the nose, both up and forward: 8 cm for a leg of 83 cm, like the
+#: eyes of CMU's rig.
 _NOSE_OF_LEG = 8.0 / 83.0
 
 
 @dataclass(frozen=True)
 class Rig:
-    """Joint numbers: of our 14 (``joints[0]`` is the head's, or the nose if the rig has one), head, and eyes."""
+    """Joint indices of our 14 (``joints[0]`` is the nose if the rig has one, else the head), of the head, and of the
+    eyes."""
 
     joints: tuple[int, ...]
     head: int
@@ -64,11 +65,11 @@ def resolve(names: Sequence[str], given: Mapping[str, str] | None, where: str) -
     """Find our joints in a rig.
 
     Args:
-        names: of all joints.
-        given: our joint -> the rig's name; believed before any table.
+        names: of all the rig's joints.
+        given: our joint -> the rig's name; takes precedence over the tables.
 
     Raises:
-        D2MError: a joint cannot be found, or ``given`` names one that neither side has.
+        D2MError: a joint cannot be found, or ``given`` has an unknown joint of ours or of the rig.
     """
     numbers: dict[str, int] = {}
     for i, name in enumerate(names):
@@ -114,10 +115,12 @@ def _unit(v: Floats) -> Floats:
 
 
 def nose(places: Floats, turns: Floats, rig: Rig) -> Floats:
-    """The nose: the user's, the middle of the eyes, or else a point fixed to the head, 8 cm up and forward.
+    """The nose: a joint of the rig or of the user's names, the midpoint of the eyes, or a point 8 cm up and forward of
+    the head.
 
-    A head joint tells neither: up is its mean direction from the neck, forward the chest's (left x up), both averaged
-    over the motion in the head's own frame, so that they turn with the head and need no rest pose.
+    A head joint alone gives no directions. Up is its mean direction from the neck, forward that of the chest (left x
+    up); both are averaged over the motion in the head's own frame, so that they rotate with the head and need no rest
+    pose.
 
     Args:
         places, turns: (t, j, 3) and (t, j, 3, 3) of the rig.

@@ -1,9 +1,9 @@
-"""RTMO on ONNX Runtime: all people of a picture and their COCO-17 keypoints in one pass.
+"""RTMO on ONNX Runtime: all people in a picture and their COCO-17 keypoints in one pass.
 
 Lu et al., "RTMO: Towards High-Performance One-Stage Real-Time Multi-Person Pose Estimation", CVPR 2024 (Apache-2.0;
 MMPose's deploy export). Input: (1, 3, h, w) float32, BGR, 0 to 255, the picture scaled into the upper left corner, 114
-elsewhere. Outputs: ``dets`` (1, n, 5) boxes and scores, ``keypoints`` (1, n, 17, 3). Any ONNX model that keeps to this
-will do. Why not the packages around it: docs/adr/0033.
+elsewhere. Outputs: ``dets`` (1, n, 5) boxes and scores, ``keypoints`` (1, n, 17, 3). Any ONNX model with this interface
+works. docs/adr/0033 says why no existing package is used.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from d2m.core.errors import D2MError
 
 _PAD = 114
-_SIDE = 640  # used if the model leaves the size open
+_SIDE = 640  # used if the model has a dynamic input size
 _NMS_IOU = 0.65
 
 
@@ -28,11 +28,11 @@ class Rtmo:
 
     Args:
         weights: an ONNX file.
-        min_score: people below are not believed.
-        threads: of ONNX Runtime on the CPU; 0 lets it decide.
+        min_score: people with lower scores are ignored.
+        threads: of ONNX Runtime on the CPU; 0: its default.
 
     Raises:
-        D2MError: onnxruntime is not installed, no such file, no ONNX model, or one with other inputs or outputs.
+        D2MError: onnxruntime is not installed, no such file, not an ONNX model, or one with other inputs or outputs.
     """
 
     def __init__(self, weights: str | Path, min_score: float = 0.3, threads: int = 1) -> None:
@@ -49,7 +49,7 @@ class Rtmo:
         wanted = [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in known]
         try:
             self._session: Any = runtime.InferenceSession(str(path), options, providers=wanted)
-        except Exception as e:  # onnxruntime raises its own classes, of no common base
+        except Exception as e:  # onnxruntime's own exceptions have no common base class
             raise D2MError(
                 f"{path}: not an ONNX model that this machine can run ({type(e).__name__}); export it again"
             ) from e
@@ -61,7 +61,7 @@ class Rtmo:
                 "RTMO has one input, and dets and keypoints"
             )
         self._input = inputs[0].name
-        # Boxes have three axes, keypoints four: their order and names vary between exports.
+        # Boxes have three axes, keypoints four; order and names of the outputs vary between exports.
         self._outputs = [outputs[shapes.index(3)].name, outputs[shapes.index(4)].name]
         self._size = tuple(n if isinstance(n, int) and n > 0 else _SIDE for n in inputs[0].shape[2:])
         self._weights, self._min_score = path, min_score
@@ -90,7 +90,7 @@ class Rtmo:
 def suppress(
     boxes: NDArray[np.floating], scores: NDArray[np.floating], min_score: float, max_iou: float = _NMS_IOU
 ) -> NDArray[np.int64]:
-    """Numbers of the boxes to keep, best first: of boxes that overlap by more than ``max_iou`` the best one.
+    """Indices of the boxes to keep, best first: non-maximum suppression of boxes that overlap by more than ``max_iou``.
 
     Args:
         boxes: (n, 4) x0, y0, x1, y1. scores: (n,).

@@ -1,9 +1,9 @@
-"""Two joints under each other's names, such as a knee and its ankle: bodies that exchanging them makes far more human.
+"""Detects joints with exchanged names, such as a knee and its ankle: exchanging them makes the body far more human.
 
-Every pair of joints is exchanged in thought, and where each side has such a pair, both at once. How odd a body is sums
-up the logs of its limbs' lengths over a human's, of left over right, and, in space, where bones keep their lengths, of
-long over short moments. Legs count double: they are alike in all recordings, while arms are foreshortened or carry few
-markers. Thresholds, and what real dances reach: docs/adr/0059.
+Every pair of joints is exchanged tentatively and, if both sides have such a pair, both at once. A body's oddness is a
+sum of absolute log ratios: of limb lengths to a human's, of left to right limbs and, in 3-D, where bones keep their
+length, of each limb's longest to shortest lengths. Legs count double: they vary least between recordings, while arms
+are foreshortened or have few markers. Thresholds, and what real dances reach: docs/adr/0059.
 """
 
 from __future__ import annotations
@@ -25,23 +25,24 @@ _OF_LIMB = np.array([1.0, *2 * (0.8, 1.0, 0.7), *2 * (1.5, 2.0, 2.0)])
 _OF_SIDE = np.array([0.7, 1.0, 0.7, 2.0, 2.0, 2.0])
 _MOST = 1.5
 _FEWEST, _ENOUGH = 8, 300
-#: By how much less odd an exchanged body is: in space; in pictures if only legs are exchanged, for every pair, and else
-#: in recordings of at least ``_LONG_S`` and shorter ones. The nose is anywhere at the head: nose and neck need more.
+#: Least decrease of oddness for an exchange: in 3-D; in 3-D for nose and neck (more, because the nose may be anywhere
+#: on the head); in 2-D per pair of leg joints; in 2-D for others, in recordings of at least ``_LONG_S`` seconds and in
+#: shorter ones.
 _SPACE, _HEAD, _LEGS, _LONG, _SHORT, _LONG_S = 0.5, 0.9, 0.6, 1.1, 2.6, 10.0
-#: A limb that is e to this times as long as a human's, in pictures: without one, bodies that sit or stand still, of
-#: which some limbs are always shortened, would be taken for exchanged ones.
+#: In 2-D some limb must be longer than a human's by the factor exp of this. Otherwise bodies that sit or stand still,
+#: with some limbs always foreshortened, would be taken for exchanged ones.
 _TOO_LONG = 0.35
-#: Share of its length by which the median distance of two joints changes in a picture, at least: less is one pose.
+#: Least relative change of the joints' median distances in 2-D; below it the recording is a single pose.
 _MOVES = 0.05
-#: No real dance is as odd.
+#: Oddness that no real dance reaches.
 _HUMAN = 7.0
-#: In space pieces of so many seconds or more are looked at as well, at most so many.
+#: In 3-D, pieces of at least this many seconds are checked as well; and their maximum number.
 _PIECE_S, _PIECES = 3.0, 6
 
 
 @cache
 def _exchanges() -> tuple[NDArray[np.int64], tuple[Pairs, ...]]:
-    """(n, 14) the orders to try, and what each exchanges. Hips stay: nothing tells one from the other."""
+    """(n, 14) the orders to try, and the pairs that each exchanges. Hips are not: nothing distinguishes them."""
     right = {j: JOINTS.index(f"left_{n[6:]}") for j, n in enumerate(JOINTS) if n.startswith("right_")}
     pairs: list[Pairs] = [((int(a), int(b)),) for a, b in _PAIRS if right.get(int(a)) != b or "hip" not in JOINTS[a]]
     for limb in (tuple(right)[:3], tuple(right)[3:]):
@@ -54,15 +55,15 @@ def _exchanges() -> tuple[NDArray[np.int64], tuple[Pairs, ...]]:
 
 
 def find_swapped(joints: Floats, seconds: float) -> tuple[Pairs, tuple[float, float] | None] | None:
-    """Which joints are under each other's names.
+    """Find joints whose names are exchanged.
 
     Args:
-        joints: (t, 14, 2 or 3) of a recording or every so many of its frames, NaN if unseen.
+        joints: (t, 14, 2 or 3) of a recording, or of every k-th frame of it, NaN if unseen.
         seconds: its length.
 
     Returns:
-        The pairs, and from when to when (seconds; None: throughout); None if there are none. No pairs if the body is
-        none, and no exchange makes it one.
+        The pairs, and (start, end) in seconds (None: throughout); None if nothing is exchanged. The pairs are empty if
+            it is not a body and no exchange makes it one.
     """
     if (pairs := _swapped(joints, seconds)) is not None:
         return pairs, None
@@ -97,21 +98,21 @@ def _swapped(joints: Floats, seconds: float) -> Pairs | None:
 
 
 def _quantiles(values: Floats, shares: tuple[float, ...]) -> Floats:
-    """(t, n) -> (shares, n): the nearest of the values that are not NaN. Of whole columns at once, unlike NumPy's."""
+    """(t, n) -> (shares, n): the nearest values, ignoring NaN; computed for all columns at once, unlike NumPy's."""
     ranked = np.sort(values, axis=0)  # NaN last
     last = np.isfinite(values).sum(axis=0) - 1
     return np.take_along_axis(ranked, np.rint(np.multiply.outer(shares, last)).astype(int), axis=0)
 
 
 def _longest(table: Floats) -> float:
-    """Log of the limb that is longest for a human's: a picture shortens limbs, but makes none longer."""
+    """Largest log ratio of a limb's length to a human's: 2-D views shorten limbs, but lengthen none."""
     a, b = np.array([(a, b) for a, b, _ in LIMBS]).T
     human = np.log(np.maximum(table[1, a, b], 1e-9) / SHARES_2D)
     return float(np.max(human - np.median(human)))
 
 
 def _oddness(table: Floats, orders: NDArray[np.int64], flat: bool) -> Floats:
-    """(3, 14, 14) distances, short, usual and long, and (n, 14) orders -> (n,)."""
+    """Oddness (n,) of (n, 14) orders, from (3, 14, 14) low, median and high quantiles of the joints' distances."""
     a, b = np.array([(a, b) for a, b, _ in LIMBS]).T
     short, usual, long = np.maximum(table[:, orders[:, a], orders[:, b]], 1e-9)
     human = np.log(usual / (SHARES_2D if flat else SHARES_3D))
@@ -127,14 +128,14 @@ def _total(logs: Floats, weights: Floats) -> Floats:
 
 
 def _least(exchanged: Pairs, flat: bool, seconds: float) -> float:
-    """By how much less odd a body has to become."""
+    """The least decrease of oddness for an exchange to count."""
     names = {JOINTS[j] for pair in exchanged for j in pair}
     if names == {"nose", "neck"}:
         return np.inf if flat else _HEAD  # in a picture a head that bends looks the same
     if not flat:
         return _SPACE
     if len(names) == 2 and len({name.split("_")[-1] for name in names}) == 1:
-        return np.inf  # a joint and that of the other side: which is which a picture does not show
+        return np.inf  # a joint and its mirror image: 2-D does not show which is which
     if all(name.endswith(("hip", "knee", "ankle")) for name in names):
         return _LEGS * len(exchanged)
     return _LONG if seconds >= _LONG_S else _SHORT

@@ -1,6 +1,6 @@
-"""Video files: FFmpeg decodes, a 2-D pose estimator finds people, one dancer is followed.
+"""Video files: FFmpeg decodes them, a 2-D pose estimator finds people, and one dancer is tracked.
 
-The estimator is anything that is called with a picture and returns people (:class:`PoseEstimator`).
+The estimator is any callable from a picture to people (:class:`PoseEstimator`).
 :mod:`d2m.prepare.sources.rtmo` runs RTMO on ONNX Runtime (the extra ``video``), with weights from a file that the user
 names: ``weights=`` or the environment's ``D2M_POSE_WEIGHTS``. Nothing is ever downloaded.
 """
@@ -25,10 +25,10 @@ from d2m.prepare.sources.orders import reorder
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts")
 WEIGHTS_VARIABLE = "D2M_POSE_WEIGHTS"
-#: More pictures a second than this show nothing more of a dance at 15 fps; the rest is not looked at.
+#: Highest rate, fps, at which pictures are processed: more would not improve a dance at 15 fps.
 _MAX_FPS = 31.0
 
-# Decoders of some containers (avi) put the first picture this much after the header's start.
+# For some containers (avi), decoders place the first picture up to this much after the header's start.
 _DELAY_S = 0.1
 
 Picture = NDArray[np.uint8]
@@ -43,16 +43,16 @@ class PoseEstimator(Protocol):
 
 
 def decode(path: str | Path, max_fps: float = _MAX_FPS) -> tuple[float, Iterator[tuple[float, Picture]]]:
-    """Pictures of a video's first video stream, upright (phones store rotated pictures).
+    """Decode a video's first video stream to upright pictures (phones store rotated ones).
 
-    Every second, third... picture is left out until there are at most ``max_fps`` a second.
+    Only every second, third, ... picture is kept, so that there are at most ``max_fps`` per second.
 
     Returns:
-        The frame rate of what is yielded, and (seconds, RGB picture), on the clock of the film's own sound
-        (:func:`d2m.music.containers.start_of`): a film whose sound starts first does not start with a picture at 0.
+        The frame rate of the yielded pictures, and an iterator of (seconds, RGB picture), on the clock of the film's
+            own sound (:func:`d2m.music.containers.start_of`): if the sound starts first, the first picture is not at 0.
 
     Raises:
-        D2MError: not a video, no picture, or broken from some point on (while iterating).
+        D2MError: not a video, no pictures, or (while iterating) damaged from some point on.
     """
     path = Path(path)
     if not path.is_file():
@@ -83,7 +83,7 @@ def _pictures(path: Path, step: int) -> Iterator[tuple[float, Picture]]:
                     continue
                 time = float(frame.time) if frame.time is not None else number / float(stream.average_rate or 1)
                 if start is None:
-                    # Not at the header's start if the first pictures cannot be decoded: then by its own time stamp.
+                    # If the first pictures cannot be decoded, use the first time stamp rather than the header's start.
                     begins = 0.0 if zero is None else time - float(zero)
                     start = time - (ahead if abs(begins - ahead) <= _DELAY_S else begins)
                 picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
@@ -114,15 +114,15 @@ def read_video(
 ) -> PoseClip:
     """Read the poses of one dancer from a video.
 
-    Pictures are put on a regular clock by their time stamps; if none is near (dropped frames, variable rates),
-    nobody is seen.
+    Pictures are assigned to a regular clock by their time stamps; times without a nearby picture (dropped frames,
+    variable rates) count as frames without people.
 
     Args:
-        estimator: by default RTMO with ``weights``, or those that ``D2M_POSE_WEIGHTS`` names.
+        estimator: by default RTMO with ``weights``, or with the file named by ``D2M_POSE_WEIGHTS``.
         max_fps: see :func:`decode`.
 
     Raises:
-        D2MError: no video, no weights, extra not installed, nobody in the picture.
+        D2MError: not a video, no weights, extra not installed, no people in the pictures.
     """
     fps, pictures = decode(path, max_fps)
     find = estimator if estimator is not None else _estimator(weights, path)
@@ -144,7 +144,7 @@ def read_video(
 
 
 def _nearest(clock: NDArray[np.float64], times: list[float]) -> NDArray[np.int64]:
-    """(n,) for every moment of the clock the number of the picture nearest in time."""
+    """(n,) for every time of the clock, the index of the nearest picture."""
     known = np.asarray(times)
     if len(known) == 1:
         return np.zeros(len(clock), np.int64)
