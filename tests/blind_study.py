@@ -1,4 +1,4 @@
-"""A small blind study, and people who answer it."""
+"""A small blind study with simulated participants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A studio for tests: songs that are quickly heard, what else it may be started with, and a client of its frames."""
+"""A studio for tests: songs that decode quickly, its further options, and a client that reads its frames."""
 
 from __future__ import annotations
 

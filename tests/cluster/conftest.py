@@ -1,4 +1,4 @@
-"""A SLURM of this machine, started for the tests of this folder."""
+"""A SLURM on this machine, started for the tests of this folder."""
 
 from __future__ import annotations
 

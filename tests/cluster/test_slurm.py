@@ -1,4 +1,4 @@
-"""Jobs of a real SLURM: a sweep as an array, a trial and a job that have to go, and go on as if nothing had been."""
+"""Jobs on a real SLURM: a sweep as a job array; jobs that are stopped, requeued and end as if undisturbed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Averaged weights: what they are, who gets them, and that a stage which was cut goes on with the same ones."""
+"""Averaged weights: their values, what uses them, and that an interrupted stage continues with the same ones."""
 
 from __future__ import annotations
 

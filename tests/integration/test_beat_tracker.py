@@ -1,4 +1,4 @@
-"""A bundle is danced with by the beat tracker of its training music, or says in one line why not."""
+"""A bundle uses the beat tracker of its training music, or fails with one line that says why."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The edit benchmark on a tiny run: it measures, continues, publishes; what it decides; its axes while training."""
+"""The edit benchmark on a tiny run: measuring, resuming, publishing; its verdicts; its axes during training."""
 
 from __future__ import annotations
 

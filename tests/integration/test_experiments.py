@@ -1,4 +1,4 @@
-"""The experiments on a tiny bundle: what they report, a page that needs nothing else, errors of use as one line."""
+"""The experiments on a tiny bundle: their reports, a self-contained page, user errors as one line."""
 
 from __future__ import annotations
 

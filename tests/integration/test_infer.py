@@ -1,4 +1,4 @@
-"""infer.py as a user calls it: outputs, edits, odd names, and everything that can be wrong.
+"""infer.py as a user calls it: outputs, edits, odd names, and all user errors.
 
 One call is a process of its own; what can be wrong is the same in the test's.
 """

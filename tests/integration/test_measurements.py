@@ -1,4 +1,4 @@
-"""The experiments that measure the program, at tiny sizes: they run, what they compare is equal, they write it down."""
+"""The experiments that measure the program, at tiny sizes: they run, compare equal results, and write their report."""
 
 from __future__ import annotations
 

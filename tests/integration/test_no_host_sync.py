@@ -1,4 +1,4 @@
-"""No step waits for its device: on the meta device, which has no numbers to hand out, every stage still steps.
+"""No training step synchronises with its device: every stage can step on the meta device, which has no values to read.
 
 ``.item()``, ``.cpu()``, ``.tolist()``, ``if tensor:`` and all that copies from a device to the host fail there, as do
 elementwise operations on tensors of two devices. What a GPU does in a step is checked without one.

@@ -1,4 +1,4 @@
-"""docs/original-weights.md, tried: import by the command line, dance with infer.py, go on training with train.py."""
+"""The commands of docs/original-weights.md: import, dance with infer.py, continue training with train.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real sweep: what trials share is trained once, one that fails ends nothing, and W&B has a row for each training."""
+"""A real sweep: shared stages are trained once, a failing trial does not end it, W&B has a row for each training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`d2m train` as a process: what is wrong with a run's folder or a stage's length is one line."""
+"""`d2m train` as a process: errors about a run's folder or a stage's length are one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two processes that train together: the numbers of one, one end for both, and a line if one dies."""
+"""Two processes that train together: the same numbers as one process, a common end, and one line if one dies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every network of the reference on recorded inputs, and its two-layer decoder, whose numbers we do not share."""
+"""Every network of the reference on recorded inputs, and its two-layer decoder, where we deviate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The beat warp against what the reference did to a recorded dance, wherever that is right.
+"""The beat warp against the reference's warp of a recorded dance, wherever the latter is correct.
 
 The recording (`modulate.npz`) lies in $D2M_PARITY_DIR, by default `../shared/parity` beside the repository;
 it is not part of the project. It holds the weights with which the reference turns one beat interval (9

@@ -1,4 +1,4 @@
-"""Front end `aist35`: its 35 columns hold what the field's hold, at 15 fps."""
+"""Front end `aist35`: its 35 columns equal those commonly used with AIST++, at 15 fps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run's config says of its arithmetic reaches torch and the GRUs; compiled layers compute the same."""
+"""A config's arithmetic settings reach torch and the GRUs; compiled layers compute the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``audio_offset``: the second of the poses at which a separate sound file begins; column, option, clock and hints."""
+"""``audio_offset``, the time of the poses at which a separate sound file begins: column, option, clock and hints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder that participants get tells nothing; the key tells all; nothing half-done is left."""
+"""The participants' folder reveals no conditions, the key reveals all, and failures leave no partial output."""
 
 from __future__ import annotations
 

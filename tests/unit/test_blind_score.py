@@ -1,4 +1,4 @@
-"""Answers to numbers, and who is left out."""
+"""From answers to scores, and which participants are excluded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pin-hole camera, by analysis; and pictures centred as 3-D is."""
+"""The pinhole camera against analytic values; and 2-D poses centred like 3-D ones."""
 
 from __future__ import annotations
 

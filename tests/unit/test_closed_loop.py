@@ -1,4 +1,4 @@
-"""The fourth stage's losses: dances that begin where another ended, and are asked back to their own in time."""
+"""The fourth stage's losses: dances that start at another's last pose and must return to their own in time."""
 
 from __future__ import annotations
 

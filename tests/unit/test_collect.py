@@ -1,4 +1,4 @@
-"""Collecting songs: what is fetched, how often, what is cut out of it, and what is said of the rest."""
+"""Collecting songs: what is fetched, how often, what is cut from it, and what is reported about the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One parser: any text survives, what nothing reads is refused, errors are one line, help costs nothing."""
+"""The parser: any text is preserved, keys that nothing reads are refused, errors are one line, help is fast."""
 
 from __future__ import annotations
 

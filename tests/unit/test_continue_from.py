@@ -1,4 +1,4 @@
-"""continue_from: a stage goes on from another run's checkpoint, or says in one line why not."""
+"""continue_from: a stage continues from another run's checkpoint, or fails with one line that says why."""
 
 from __future__ import annotations
 

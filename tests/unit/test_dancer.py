@@ -1,4 +1,4 @@
-"""The short way in Python: a song in, a dance out; and the doors of an edit and of a metric."""
+"""The short Python API: a song in, a dance out; and the extension points for edits and metrics."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""One clock for sound and picture: the container's time stamps; what is lost stays lost, and nothing after it moves."""
+"""One clock for sound and picture, the container's time stamps: lost data leaves a gap and shifts nothing after it."""
 
 from __future__ import annotations
 

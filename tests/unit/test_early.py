@@ -1,4 +1,4 @@
-"""Processes of one run that wait for each other while one of them goes."""
+"""Processes of one run that wait for each other while one of them dies."""
 
 from __future__ import annotations
 

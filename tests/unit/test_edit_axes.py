@@ -1,4 +1,4 @@
-"""The axes of an edit: anchors, aggregates, content, curves; each against a value worked out by hand or another way."""
+"""The axes of an edit: anchors, aggregates, content, curves; each against a value computed by hand or independently."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``d2m export`` from its words to its files."""
+"""``d2m export``, from its arguments to its files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A genre left out of training: the corpus without it, and what its energy is set against, on constructed songs."""
+"""A genre left out of training: the corpus without it, and the baselines of its energy, on constructed songs."""
 
 from __future__ import annotations
 

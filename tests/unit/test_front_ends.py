@@ -1,4 +1,4 @@
-"""Front ends: the door, and the numbers of those that there are."""
+"""Front ends: the registry, and the features of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The documents that show a newcomer around name what is there: rooms, doors, decisions."""
+"""The newcomers' documents name what exists: packages, entry points, decisions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which songs a request names, what their dances are called, and values that are none."""
+"""Which songs a request names, what their dances are called, and invalid values."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Directions of the latent: what each promises, on data whose truth is known, with few songs in many dimensions."""
+"""Latent directions: the guarantees of each, on data with known truth, with few songs in many dimensions."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Loss terms: conf shows the weight of every one, a wrong name is told, and a new one has one door."""
+"""Loss terms: conf lists every weight, an unknown name is an error, and a new term is added in one place."""
 
 from __future__ import annotations
 

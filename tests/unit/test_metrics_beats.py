@@ -1,4 +1,4 @@
-"""Beat scores on planted beats, against mir_eval and loops by hand, and beside their chance."""
+"""Beat scores on planted beats, against mir_eval and loops by hand, and next to their chance level."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cards, and what they make of dances: real ones sit at the floor, worse ones above it, mixed ones are refused."""
+"""Protocol cards: real dances score at the floor, worse ones above it, mixed kinds are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mixtures: songs keep one split, sound is found again however often corpora are mixed, trackers agree."""
+"""Mixtures: a song has one split, its sound is found even in mixtures of mixtures, beat trackers must agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The motion classifier: it learns planted classes, never sees music, and travels in a bundle or does not."""
+"""The motion classifier: it learns planted classes, never sees music, and is optional in a bundle."""
 
 from __future__ import annotations
 

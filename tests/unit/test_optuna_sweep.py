@@ -1,4 +1,4 @@
-"""Optuna sweeps: the search space, who draws which trial, what is told of it, and pruning. Nothing is trained."""
+"""Optuna sweeps: the search space, which worker draws which trial, its outcome, and pruning. Nothing is trained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stage's clock and its bar, and its last checkpoint."""
+"""A stage's pace and progress bar, and its last checkpoint."""
 
 from __future__ import annotations
 

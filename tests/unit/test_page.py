@@ -1,4 +1,4 @@
-"""The page needs nothing but its folder: no address elsewhere, every figure inside, text escaped."""
+"""The page is self-contained: no external URLs, every figure inlined, text escaped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run says of itself while it trains, how it ended, and whether another one trained the same."""
+"""run.json: a run's state during training, how it ended, and whether another run did the same training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Percentiles of blocks that are never put together."""
+"""Percentiles over blocks without concatenating them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a body a plausible upright human? What is not is refused, and what the refusal advises gives the true pose."""
+"""Implausible bodies are refused, and the option that the error message names gives the true pose."""
 
 from __future__ import annotations
 

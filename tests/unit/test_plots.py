@@ -1,4 +1,4 @@
-"""Figures say what they show: titles, units, legends; wrong shapes are refused."""
+"""Figures are labelled (titles, units, legends); wrong shapes are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arrays as people save them: what marks an unseen point, and axes that the error line puts in order."""
+"""Arrays as people save them: markers of unseen points, and errors that say how to reorder the axes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A preparation killed with -9 and started again ends with the bytes of one that was left alone."""
+"""A preparation killed with -9 and started again ends byte-identical to an uninterrupted one."""
 
 from __future__ import annotations
 

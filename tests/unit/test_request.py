@@ -1,4 +1,4 @@
-"""What a command asks of the curriculum, refused or put right before anything is trained."""
+"""Training requests: refused or corrected before anything is trained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs of SLURM that have to go: who queues them again, and when; the commands of SLURM are stood in for."""
+"""SLURM jobs that must end: what requeues them, and when. SLURM's commands are replaced by stand-ins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs share is trained once; and what an agent of W&B calls the program with."""
+"""Stages that runs share are trained once; and the arguments with which a W&B sweep agent calls the program."""
 
 from __future__ import annotations
 

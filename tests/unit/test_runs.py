@@ -1,4 +1,4 @@
-"""d2m runs: what runs on disk are told to be, chosen and compared by."""
+"""d2m runs: how runs on disk are described, selected and compared."""
 
 from __future__ import annotations
 

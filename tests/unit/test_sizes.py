@@ -1,4 +1,4 @@
-"""Sizes: one record, checked where it is read, and of any width; what was written before it still loads."""
+"""Sizes: one record of any widths, checked when it is read; files from before it still load."""
 
 from __future__ import annotations
 

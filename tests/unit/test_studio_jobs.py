@@ -1,4 +1,4 @@
-"""The studio's long jobs and long sessions: an optimiser that reports and ends, memory that stays."""
+"""The studio's long jobs and sessions: an optimiser that reports progress and can be cancelled, bounded memory."""
 
 from __future__ import annotations
 

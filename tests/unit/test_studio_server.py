@@ -1,4 +1,4 @@
-"""The studio's server: who may talk to it, what it answers, what it keeps."""
+"""The studio's server: access control, responses, caches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the studio tells of songs' latents, training runs and evaluations."""
+"""The studio's views of songs' latents, training runs and evaluations."""
 
 from __future__ import annotations
 

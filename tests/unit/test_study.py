@@ -1,4 +1,4 @@
-"""The study's commands, and what infer.py makes of their files."""
+"""The commands of ``d2m study``, and infer.py with their files."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The style of a segment: whole songs' as before, local ones from what lies around it; who chooses, who is told."""
+"""The style of a segment: of the whole song, or local, from the music around it; where the mode is set and recorded."""
 
 import json
 from dataclasses import replace

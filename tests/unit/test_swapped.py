@@ -1,4 +1,4 @@
-"""Two joints under each other's names are found by the limbs that they make, and refused with what mends it."""
+"""Exchanged joint names are detected by limb lengths, and refused with the fix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shells that accumulate say over two shards what the pure functions say of everything."""
+"""The accumulating metrics give over two shards what the pure functions give for all data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Planted beats land on frames 3, 11, 19, 27; what is cut can be put back."""
+"""Planted beats land on frames 3, 11, 19, 27; cut units can be put back together."""
 
 from __future__ import annotations
 

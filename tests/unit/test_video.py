@@ -1,4 +1,4 @@
-"""Videos play everywhere, last as long as the song, hold its sound, and appear whole or not at all."""
+"""Videos play everywhere, last as long as the song, contain its sound, and are written atomically."""
 
 from __future__ import annotations
 

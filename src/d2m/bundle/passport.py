@@ -1,7 +1,8 @@
 """A run's passport: run.json, which describes a run from its first second to its end, and detection of killed runs.
 
 run.json  state       running, done, failed, pruned (stopped early by a sweep), killed or requeued (its job will
-          continue it) error       the reason if it is not done, on one line
+          continue it)
+          error       the reason if it is not done, on one line
           stage       current step: "start", "corpus", a stage, "bundle"
           heartbeat   last sign of life of the training process, every BEAT_SECONDS
           started, resumed, ended   times of the first, the current and the last session (ISO 8601, UTC)
