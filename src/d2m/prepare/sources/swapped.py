@@ -130,8 +130,10 @@ def _total(logs: Floats, weights: Floats) -> Floats:
 def _least(exchanged: Pairs, flat: bool, seconds: float) -> float:
     """The least decrease of oddness for an exchange to count."""
     names = {JOINTS[j] for pair in exchanged for j in pair}
+    if names == {"nose", "neck"}:
+        return np.inf if flat else _HEAD  # in a picture a head that bends looks the same
     if not flat:
-        return _HEAD if names == {"nose", "neck"} else _SPACE
+        return _SPACE
     if len(names) == 2 and len({name.split("_")[-1] for name in names}) == 1:
         return np.inf  # a joint and its mirror image: 2-D does not show which is which
     if all(name.endswith(("hip", "knee", "ankle")) for name in names):
