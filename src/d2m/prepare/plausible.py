@@ -135,7 +135,7 @@ def _look_at_depth(x: Floats, where: str) -> None:
     depth = np.nanmedian(np.nanmax(x[..., 2], axis=1) - np.nanmin(x[..., 2], axis=1))
     if depth < _DEPTH * torso_length(x):
         raise D2MError(
-            f"{where}: a body without depth: its third numbers are not coordinates; save poses of pictures as joints "
+            f"{where}: a body without depth, its third numbers are not coordinates; save poses of pictures as joints "
             "(frames, 14, 2) and confidence (frames, 14)"
         )
 
