@@ -93,7 +93,7 @@ def test_one_length_or_two_sides(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", keypoints=in_order(true, "coco17") / 1280 * 2 - [1, 0.5625], fps=30.0)
     with pytest.raises(D2MError, match=r"set picture=\[WIDTH,HEIGHT\].*one length, e\.g\. picture="):
         read_pose("coco17", tmp_path / "a.npz", Stated())
-    with pytest.raises(D2MError, match=r"no human's; .*set picture=\[1280,1280\]"):
+    with pytest.raises(D2MError, match=r"not a human's; .*set picture=\[1280,1280\]"):
         read_pose("coco17", tmp_path / "a.npz", Stated(picture=(1280, 200)))
     clip = read_pose("coco17", tmp_path / "a.npz", Stated(picture=(1280, 1280)))
     away = np.diff(clip.joints, axis=0)[:, 2:] - 2 * np.diff(true, axis=0)[:, 2:]

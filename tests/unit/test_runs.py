@@ -187,9 +187,9 @@ def test_a_run_is_meant_by_its_folder_its_name_or_its_signature(outputs: Path) -
         find_run("sweeps/monday", outputs)
     with pytest.raises(D2MError, match=r"sweeps/monday/99: no such run .*; the trials of sweeps/monday are 0 to \d$"):
         find_run("sweeps/monday/99", outputs)
-    with pytest.raises(D2MError, match=r"checkpoints: is no run's folder; give .*/runs/a1$"):
+    with pytest.raises(D2MError, match=r"checkpoints: is not a run's folder; give .*/runs/a1$"):
         find_run(str(outputs / "runs" / "a1" / "checkpoints"), outputs)
-    with pytest.raises(D2MError, match=r"sweeps: is no run's folder; it holds \d, d2m runs ls folder=.*/sweeps"):
+    with pytest.raises(D2MError, match=r"sweeps: is not a run's folder; it holds \d, d2m runs ls folder=.*/sweeps"):
         find_run("sweeps", outputs)
     with pytest.raises(D2MError, match=r"metric=val/recn: no run has this; did you mean val/recon"):
         d2m("runs", "ls", f"folder={outputs}", "metric=val/recn")

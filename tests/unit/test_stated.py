@@ -167,7 +167,7 @@ def test_points_in_reverse_are_refused_and_no_order_is_advised_that_is_wrong(tmp
 def test_wrong_names_are_called_that(tmp_path: Path) -> None:
     """No order is advised: where joints are named, none is read."""
     path = save(tmp_path / "a.npz", dancer(4), joint_names=np.array(JOINTS[::-1]))
-    with pytest.raises(D2MError, match="they are not what they are called; correct its joint_names"):
+    with pytest.raises(D2MError, match="so their names are wrong; correct its joint_names"):
         read_pose("npz", path, Stated())
     for source, told in (("bvh", r"names=\{left_wrist:JOINT,...\}"), ("coco17", "leave the recording out")):
         with pytest.raises(D2MError, match=told):

@@ -135,7 +135,7 @@ def _look_at_depth(x: Floats, where: str) -> None:
     depth = np.nanmedian(np.nanmax(x[..., 2], axis=1) - np.nanmin(x[..., 2], axis=1))
     if depth < _DEPTH * torso_length(x):
         raise D2MError(
-            f"{where}: a body without depth, its third numbers are no coordinates; save poses of pictures as joints "
+            f"{where}: a body without depth, its third numbers are not coordinates; save poses of pictures as joints "
             "(frames, 14, 2) and confidence (frames, 14)"
         )
 
@@ -164,7 +164,7 @@ def _look_at_pixels(x: Floats, stated: Stated, where: str) -> None:
                 "set picture=[WIDTH,HEIGHT], its size in pixels, e.g. picture=[1280,720], if they are shares of its "
                 f"sides (0 to 1, -1 to 1); if both were divided by one length, e.g. picture=[{square},{square}]"
             )  # fmt: skip
-        raise D2MError(f"{where}: a torso of {torso:.2g} pixels, so its coordinates are no pixels; {shares}")
+        raise D2MError(f"{where}: a torso of {torso:.2g} pixels, so its coordinates are not pixels; {shares}")
     if stated.picture is None and least >= 0 and largest <= _PERCENT and torso > 0.1 * largest:
         raise D2MError(
             f"{where}: its coordinates end at {largest:.0f}: if they are percentages of a picture's sides, "
@@ -175,7 +175,7 @@ def _look_at_pixels(x: Floats, stated: Stated, where: str) -> None:
 
 
 def _look_at_limbs(x: Floats, seconds: float, stated: Stated, where: str, source: str) -> None:
-    mend, form = _NAMES.get(source, _LEAVE), "its joints form no body, they are not what they are called"
+    mend, form = _NAMES.get(source, _LEAVE), "its joints form no body, so their names are wrong"
     found = find_swapped(x, seconds) if is_body(x) else ((), None)
     if found is None:
         return
@@ -184,8 +184,8 @@ def _look_at_limbs(x: Floats, seconds: float, stated: Stated, where: str, source
     if width != height:
         side = f"{max(width, height):g}"
         raise D2MError(
-            f"{where}: with picture=[{width:g},{height:g}] its limbs are no human's; if both coordinates were divided "
-            f"by one length, set picture=[{side},{side}]"
+            f"{where}: with picture=[{width:g},{height:g}] its limbs are not a human's; if both coordinates were "
+            f"divided by one length, set picture=[{side},{side}]"
         )
     if not pairs:
         raise D2MError(f"{where}: {form}; {mend}")

@@ -78,7 +78,7 @@ def save_direction_of(out: Path, session: Session, edit: StateEdit) -> Path:
     g = session.dancer.generator
     fitted = build_edit(EditRequest.of(edit.request), g)
     if not isinstance(fitted, Direction):
-        raise D2MError(f"{edit.request.get('name')}: found for one dance, it is no direction that a file could hold")
+        raise D2MError(f"{edit.request.get('name')}: optimised for one dance, so it has no direction to save")
     way = [edit.request[k] for k in ("source", "target") if k in edit.request]
     if "axis" in edit.request:
         way = [int(edit.request["axis"]) + 1]

@@ -139,7 +139,7 @@ def find_run(name: str, below: Path) -> Run:
         if (path / SWEEP).is_file():
             raise D2MError(f"{name}: is a sweep; d2m runs ls folder={path} shows its runs")
         if path.is_dir():
-            raise D2MError(f"{name}: is no run's folder; {_nearby(path)}")
+            raise D2MError(f"{name}: is not a run's folder; {_nearby(path)}")
     runs = read_runs(below)
     signed = [r for r in runs if len(name) >= 6 and str(r.facts.get("signature") or "").startswith(name)]
     meant = [r for r in runs if r.name.endswith(f"/{name}")] or signed
