@@ -70,8 +70,8 @@ def exponent_of(x: Sequence[float], seconds: Sequence[Sequence[float]]) -> dict[
     rng = np.random.default_rng(0)
     logs = [np.log(np.asarray(s, np.float64)) for s in seconds]
     slopes = [float(np.polyfit(np.log(x), [rng.choice(row) for row in logs], 1)[0]) for _ in range(200)]
-    found = summary(slopes)
-    return {**found, "median": float(np.polyfit(np.log(x), [float(np.median(row)) for row in logs], 1)[0])}
+    slope = summary(slopes)
+    return {**slope, "median": float(np.polyfit(np.log(x), [float(np.median(row)) for row in logs], 1)[0])}
 
 
 def spread(values: Mapping[str, float], digits: int = 2) -> str:

@@ -18,7 +18,7 @@ from d2m.dance.generator import DanceGenerator
 from d2m.dance.together import dance_to
 from d2m.data.corpus import Corpus
 from d2m.nets.gru import GRU, Backend, backend
-from experiments.gpu_check.report import Found
+from experiments.gpu_check.report import Checked
 from experiments.throughput.songs import made_song, make_bundle
 from experiments.throughput.stages import ROWS, batches_of, both_losses, data_of, module_of, plain_of, trainer_of
 
@@ -41,7 +41,7 @@ def sync(device: str) -> None:
 # --- the GRU -------------------------------------------------------------------------------------------------
 
 
-def gru_gradients(device: str, hidden: int, batch: int) -> list[Found]:
+def gru_gradients(device: str, hidden: int, batch: int) -> list[Checked]:
     """Gradients of every way to compute a GRU against nn.GRU in float64 on the CPU.
 
     Wrong norms of gradients of cuDNN's GRU were reported on an H100 (pytorch issue 150700).
@@ -72,7 +72,7 @@ def gru_gradients(device: str, hidden: int, batch: int) -> list[Found]:
         ]
     else:
         ways.append(("nn.GRU, float32", lambda: gradients(device, torch.float32, "torch"), 1e-3))
-    return [Found(f"GRU gradients, {name}", relative(way(), truth), below) for name, way, below in ways]
+    return [Checked(f"GRU gradients, {name}", relative(way(), truth), below) for name, way, below in ways]
 
 
 def _without_cudnn(act: Callable[[], Tensor]) -> Tensor:
@@ -83,7 +83,7 @@ def _without_cudnn(act: Callable[[], Tensor]) -> Tensor:
 # --- stages --------------------------------------------------------------------------------------------------
 
 
-def losses_agree(name: str, corpus: Corpus, size: str, device: str, batch: int) -> list[Found]:
+def losses_agree(name: str, corpus: Corpus, size: str, device: str, batch: int) -> list[Checked]:
     """A stage's losses on the device, in both precisions, against float32 on the CPU, noise and weights alike."""
     row = ROWS[name]
     module = module_of(row, size, corpus)
@@ -95,14 +95,14 @@ def losses_agree(name: str, corpus: Corpus, size: str, device: str, batch: int) 
         module, plain = module.to(device), plain.to(device)
         moved = {k: v.to(device) for k, v in given.items()}
         on_device = noise.to(device) if isinstance(noise, Tensor) else type(noise)(*(x.to(device) for x in noise))
-        found = []
+        results = []
         for precision, below in (("float32", 1e-3), ("bf16", 2e-2)):
             with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bf16"):
                 here, _ = both_losses(row, module, plain, moved, on_device)
             off = {k: abs(float(here[k]) - float(v)) / max(abs(float(v)), 1e-2) for k, v in truth.items()}
             worst = max(off, key=lambda k: off[k])
-            found.append(Found(f"{name}: losses, {precision}", off[worst], below, f"worst: {worst}"))
-    return found
+            results.append(Checked(f"{name}: losses, {precision}", off[worst], below, f"worst: {worst}"))
+    return results
 
 
 class Clock(pl.Callback):
@@ -164,7 +164,7 @@ def matmul_rate(device: str, precision: str) -> float:
     return 2 * n**3 * repeats / (time.perf_counter() - began) / 1e9
 
 
-def resumes(corpus: Corpus, size: str, device: str, batch: int) -> Found:
+def resumes(corpus: Corpus, size: str, device: str, batch: int) -> Checked:
     """Stage 1 for two epochs at once, and from the checkpoint after the first: the difference of the weights."""
     row = ROWS["stage 1"]
 
@@ -179,10 +179,10 @@ def resumes(corpus: Corpus, size: str, device: str, batch: int) -> Found:
         whole = fit(None, [keep])
         again = fit(Path(folder) / "epoch=0.ckpt", [])
     note = "bit for bit" if torch.equal(whole, again) else "not bit for bit"
-    return Found("stage 1: a resume against one go", relative(again, whole), 1e-5, note)
+    return Checked("stage 1: a resume against one go", relative(again, whole), 1e-5, note)
 
 
-def dances(out: Path, size: str, device: str, seconds: float) -> Found:
+def dances(out: Path, size: str, device: str, seconds: float) -> Checked:
     """A song's dance on the device against the CPU's: the largest distance of a joint, in pixels of a 500 px view."""
     bundle = make_bundle(out / "bundle", size)
     features, beats, frames = made_song(seconds, 28)
@@ -190,4 +190,4 @@ def dances(out: Path, size: str, device: str, seconds: float) -> Found:
         dance_to(DanceGenerator.load(bundle, on), features, beats, frames, seed=0).poses["original"]
         for on in ("cpu", device)
     ]
-    return Found(f"a dance of {seconds:g} s against the CPU's, px", float(np.abs(danced[0] - danced[1]).max()), 1.0)
+    return Checked(f"a dance of {seconds:g} s against the CPU's, px", float(np.abs(danced[0] - danced[1]).max()), 1.0)

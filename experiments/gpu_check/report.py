@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 
-class Found(NamedTuple):
+class Checked(NamedTuple):
     """A check's outcome. worst: what is compared with the bound ``below``; None if nothing is judged."""
 
     name: str
@@ -45,18 +45,18 @@ class Report:
         self.left_out: list[str] = []
         self.failed: list[str] = []
 
-    def add(self, name: str, act: Callable[[], Found | list[Found]]) -> None:
+    def add(self, name: str, act: Callable[[], Checked | list[Checked]]) -> None:
         """Run a check if there is time for it."""
-        found = budgeted(self.until, act)
-        if found is None:
+        result = budgeted(self.until, act)
+        if result is None:
             self.left_out.append(name)
-        elif isinstance(found, str):
-            self._keep(Found(name, float("inf"), 0.0, found))
+        elif isinstance(result, str):
+            self._keep(Checked(name, float("inf"), 0.0, result))
         else:
-            for one in [found] if isinstance(found, Found) else found:
+            for one in [result] if isinstance(result, Checked) else result:
                 self._keep(one)
 
-    def _keep(self, f: Found) -> None:
+    def _keep(self, f: Checked) -> None:
         word = "ok" if f.is_right else "WRONG"
         if not f.is_right:
             self.failed.append(f.name)

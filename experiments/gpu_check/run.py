@@ -67,18 +67,18 @@ def check(a: dict[str, Any]) -> dict[str, Any]:
         speeds[f"matmul, {precision}"] = {"GFLOP/s": matmul}
         for name in rows:
             label = f"{name}, {precision}"
-            found = budgeted(
+            result = budgeted(
                 report.until,
                 lambda n=name, p=precision: checks.trains(n, corpus, a["size"], device, p, batch, steps),  # type: ignore[misc]
             )
-            if not isinstance(found, dict) or not found["finite"]:
-                (report.left_out if found is None else report.failed).append(label)
-                print(f"{label:44}{found or 'left out: the minutes are over'}")
+            if not isinstance(result, dict) or not result["finite"]:
+                (report.left_out if result is None else report.failed).append(label)
+                print(f"{label:44}{result or 'left out: the minutes are over'}")
                 continue
-            flops = found["GFLOP/s of the floor"]
-            found["share of matmul"] = None if flops is None else flops / matmul
-            speeds[label] = found
-            numbers = (found["samples/s"], flops, found["share of matmul"], found["peak GiB"])
+            flops = result["GFLOP/s of the floor"]
+            result["share of matmul"] = None if flops is None else flops / matmul
+            speeds[label] = result
+            numbers = (result["samples/s"], flops, result["share of matmul"], result["peak GiB"])
             print(f"{label:44}" + "".join(f"{rounded(x):>{w}}" for x, w in zip(numbers, (12, 10, 10, 7), strict=True)))
     for name in report.left_out:
         print(f"left out: {name}")
@@ -96,11 +96,11 @@ def main() -> None:
     settings = arguments(DEFAULTS, sys.argv[1:])
     out = Path(settings["out"]).resolve()
     out.mkdir(parents=True, exist_ok=True)
-    found = check(settings)
-    write_json(out / "gpu_check.json", found)
+    result = check(settings)
+    write_json(out / "gpu_check.json", result)
     print(out / "gpu_check.json")
-    if found["failed"]:
-        raise D2MError(f"wrong on this machine: {'; '.join(found['failed'])}")
+    if result["failed"]:
+        raise D2MError(f"wrong on this machine: {'; '.join(result['failed'])}")
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ class Clock(pl.Callback):
 def measure_processes(out: Path, base: str, repeats: int) -> dict[str, Any]:
     """Processes -> seconds of a step, and how many times faster two are; each process has one thread."""
     corpus = make_corpus(out / "corpus", 240)
-    found: dict[str, Any] = {"total batch": TOTAL_BATCH, "cores": os.cpu_count()}
+    numbers: dict[str, Any] = {"total batch": TOTAL_BATCH, "cores": os.cpu_count()}
     for n in (1, 2):
         with tempfile.TemporaryDirectory() as folder:
             answer = Path(folder) / "seconds.json"
@@ -50,10 +50,10 @@ def measure_processes(out: Path, base: str, repeats: int) -> dict[str, Any]:
             launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={n}"]
             env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(REPO), *sys.path])}
             subprocess.run([*launch, "-m", __name__, *words], check=True, env=env, stdout=subprocess.DEVNULL)
-            found[str(n)] = summary(json.loads(answer.read_text()))
-        print(f"  {n}: {spread(found[str(n)], 3)} s a step", flush=True)
-    found["faster"] = found["1"]["median"] / found["2"]["median"]
-    return found
+            numbers[str(n)] = summary(json.loads(answer.read_text()))
+        print(f"  {n}: {spread(numbers[str(n)], 3)} s a step", flush=True)
+    numbers["faster"] = numbers["1"]["median"] / numbers["2"]["median"]
+    return numbers
 
 
 def train(folder: str, base: str, repeats: int, n: int, answer: Path) -> None:

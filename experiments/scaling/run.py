@@ -71,7 +71,7 @@ def measure(part: str, a: Mapping[str, Any], out: Path, save: Save) -> dict[str,
         return measure_processes(out, str(a["base"]), a["repeats"])
     if part == "memory":
         return measure_memory(out, _numbers(a["songs"]))
-    found: dict[str, Any] = {}
+    numbers: dict[str, Any] = {}
     for stage in str(a["stages"]).split(","):
         seconds: list[list[float]] = []
         x = _numbers({"batch": a["batches"], "hidden": a["widths"], "corpus": a["units"]}[part])
@@ -82,22 +82,22 @@ def measure(part: str, a: Mapping[str, Any], out: Path, save: Save) -> dict[str,
             if part == "corpus" and stage == "mm_gan":  # the table of movements is another matter: it is made once
                 wide = ["size.movement_hidden=8"]
             seconds.append(step_seconds(stage, corpus, batch, str(a["base"]), a["repeats"], *wide))
-        found[stage] = {"x": x, "seconds": [summary(s) for s in seconds], "exponent": exponent_of(x, seconds)}
+        numbers[stage] = {"x": x, "seconds": [summary(s) for s in seconds], "exponent": exponent_of(x, seconds)}
         shown = ", ".join(f"{v}: {np.median(s):.3g} s" for v, s in zip(x, seconds, strict=True))
-        print(f"  {stage}: {shown}; exponent {spread(found[stage]['exponent'])}", flush=True)
-        save(found)
-    return found
+        print(f"  {stage}: {shown}; exponent {spread(numbers[stage]['exponent'])}", flush=True)
+        save(numbers)
+    return numbers
 
 
 def measure_memory(out: Path, songs: list[int]) -> dict[str, Any]:
     """Peak memory of a process that prepares, extracts or evaluates, at several sizes of corpus."""
-    found: dict[str, Any] = {}
+    numbers: dict[str, Any] = {}
     for use in USES:
         mib = [peak_mib(use, out / "memory", n) for n in songs]
         slope = float(np.polyfit(songs, mib, 1)[0])
-        found[use] = {"x": songs, "MiB": mib, "MiB a song": slope}
+        numbers[use] = {"x": songs, "MiB": mib, "MiB a song": slope}
         print(f"  {use}: {', '.join(f'{n}: {m:.0f} MiB' for n, m in zip(songs, mib, strict=True))}; {slope:.2f} a song")
-    return found
+    return numbers
 
 
 if __name__ == "__main__":

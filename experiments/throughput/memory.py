@@ -25,12 +25,12 @@ def measure_memory(out: Path, size: str, batch: int = BATCH) -> dict[str, Any]:
     """ "ours, GiB" and "plain, GiB": the largest resident memory of a process that trains stage 1 for two steps."""
     corpus = make_corpus(out / "corpus", 240)
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPO), *sys.path])}
-    found: dict[str, Any] = {"size": size, "batch": batch}
+    numbers: dict[str, Any] = {"size": size, "batch": batch}
     for who in ("ours", "plain"):
         words = [sys.executable, "-m", __name__, who, str(corpus.folder), size, str(batch)]
         done = subprocess.run(words, env=env, check=True, stdout=subprocess.PIPE, text=True)
-        found[f"{who}, GiB"] = int(done.stdout.split()[-1]) / 2**20
-    return found
+        numbers[f"{who}, GiB"] = int(done.stdout.split()[-1]) / 2**20
+    return numbers
 
 
 def train(who: str, folder: str, size: str, batch: int) -> None:

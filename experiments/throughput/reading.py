@@ -105,18 +105,18 @@ _AT_ONCE = 20
 def measure_batches(out: Path, batch: int, repeats: int, n_units: int = 12_000) -> dict[str, Any]:
     """Both loaders in alternation on a made corpus: seconds a batch, and how many times faster ours is."""
     corpus = make_corpus(out / "read", n_units)
-    found: dict[str, Any] = {"batch": batch}
+    numbers: dict[str, Any] = {"batch": batch}
     for kind, theirs in zip(("unit_pairs", "sequences"), per_item(out / "items", corpus, batch), strict=True):
         ours = corpus_batches(corpus, kind, batch)
         took = alternate({"per item": theirs, "ours": lambda ours=ours: [ours() for _ in range(_AT_ONCE)]}, repeats)  # type: ignore[misc]
         each = [t / _AT_ONCE for t in took["ours"]]
-        found[kind] = {
+        numbers[kind] = {
             "ours, s": summary(each), "per item, s": summary(took["per item"]),
             "per item": ratios(took["per item"], each),
         }  # fmt: skip
     for folder in (out / "items", corpus.folder):
         shutil.rmtree(folder)
-    return found
+    return numbers
 
 
 # --- opening -------------------------------------------------------------------------------------------------

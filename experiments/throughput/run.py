@@ -57,22 +57,22 @@ def measure(part: str, a: Mapping[str, Any], out: Path, save: Save) -> dict[str,
 
         longest = max(float(s) for s in str(a["seconds"]).split(","))
         return measure_studio(out, a["size"], a["repeats"], a["minutes"], longest)
-    found: dict[str, Any]
+    numbers: dict[str, Any]
     if part == "memory":
         from experiments.throughput.memory import measure_memory
 
-        found = measure_memory(out, a["size"])
+        numbers = measure_memory(out, a["size"])
     elif part == "batches":
-        found = reading.measure_batches(out, LOADED, a["repeats"])
+        numbers = reading.measure_batches(out, LOADED, a["repeats"])
     elif part == "open":
-        found = reading.measure_opening(out)
+        numbers = reading.measure_opening(out)
     elif part == "audio":
-        found = reading.measure_audio(raw, _AUDIO_SECONDS)
+        numbers = reading.measure_audio(raw, _AUDIO_SECONDS)
     else:
-        found = reading.measure_workers(raw, out, a["minutes"])
-    for name, value in found.items():
+        numbers = reading.measure_workers(raw, out, a["minutes"])
+    for name, value in numbers.items():
         print(f"  {name}: {shown(value)}", flush=True)
-    return found
+    return numbers
 
 
 def shown(value: Any) -> str:

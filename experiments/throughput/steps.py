@@ -90,10 +90,10 @@ def measure_row(row: Row, size: str, corpus: Corpus, batch: int, precision: str,
     turns = Alternate(tasks)
     trainer_of("cpu", LIGHTNING[precision], repeats + 1, [turns]).fit(module, datamodule=data)
     ours = turns.ours[1:]
-    found: dict[str, Any] = {"ours, s": summary(ours), "largest relative difference of a loss": max(off.values())}
+    numbers: dict[str, Any] = {"ours, s": summary(ours), "largest relative difference of a loss": max(off.values())}
     for name, took in turns.theirs.items():
-        found[f"{name}, s"], found[name] = summary(took[1:]), ratios(took[1:], ours)
-    return found
+        numbers[f"{name}, s"], numbers[name] = summary(took[1:]), ratios(took[1:], ours)
+    return numbers
 
 
 def measure_steps(
@@ -112,17 +112,17 @@ def measure_steps(
     """
     chosen = rows_of(rows)
     corpus = make_corpus(folder_of(out), N_UNITS)
-    found: dict[str, Any] = {"batch": batch, "size": size}
+    numbers: dict[str, Any] = {"batch": batch, "size": size}
     for precision in precisions:
         for name in chosen:
             started = time.perf_counter()
             measured = measure_row(ROWS[name], size, corpus, batch, precision, repeats)
-            found[f"{name}, {precision}"] = measured
-            save(found)
+            numbers[f"{name}, {precision}"] = measured
+            save(numbers)
             print(f"  {line(name, precision, measured)}  ({time.perf_counter() - started:.0f} s)", flush=True)
     if "bf16" in precisions and not machine()["bf16"]:
         print("  bf16: this processor emulates it; the numbers say nothing about one that has it", flush=True)
-    return found
+    return numbers
 
 
 def line(name: str, precision: str, measured: Mapping[str, Any]) -> str:

@@ -58,17 +58,17 @@ class Client:
         started = time.perf_counter()
         connection.request("POST", f"/{TOKEN}/api/{what}", json.dumps(asked))
         response = connection.getresponse()
-        data, found = b"", []
+        data, headers = b"", []
         while part := response.read1(1 << 20):
             data += part
             while len(data) >= 4 and len(data) >= (size := 4 + int.from_bytes(data[:4], "little")):
                 header, _ = next(iter(frames(data[:size])))
-                found.append({**header, "at": time.perf_counter() - started})
+                headers.append({**header, "at": time.perf_counter() - started})
                 data = data[size:]
         connection.close()
-        if response.status != 200 or any(h["kind"] == "error" for h in found):
-            raise RuntimeError(f"{what}: {response.status} {found[-1:]}")
-        return found
+        if response.status != 200 or any(h["kind"] == "error" for h in headers):
+            raise RuntimeError(f"{what}: {response.status} {headers[-1:]}")
+        return headers
 
 
 @contextmanager
@@ -114,9 +114,11 @@ def measure_studio(out: Path, size: str, repeats: int, minutes: float, seconds: 
     """
     bundle = bundle_with_means(out / "studio-bundle", size)
     library = Library((str(bundle),), out / "studio", str(write_songs(out / "studio-songs", seconds, 4)))
-    found: dict[str, Any] = {"size": size, "song, s": seconds, "threads": torch.get_num_threads()}
+    numbers: dict[str, Any] = {"size": size, "song, s": seconds, "threads": torch.get_num_threads()}
     with served(library) as client:
-        found["first hearing and dance, s"] = client.post("dance", {"state": state(library, 0.0), "tab": "a"})[-1]["at"]
+        numbers["first hearing and dance, s"] = client.post("dance", {"state": state(library, 0.0), "tab": "a"})[-1][
+            "at"
+        ]
         took: dict[str, list[tuple[float, float]]] = {name: [] for name, _ in _ASKED}
         progress = 0
         for k, (name, exact) in itertools.product(range(repeats + 1), _ASKED):
@@ -130,14 +132,14 @@ def measure_studio(out: Path, size: str, repeats: int, minutes: float, seconds: 
             progress = sum(h["kind"] == "progress" for h in answer)
         for name, values in took.items():
             for clock, column in (("wall", 0), ("processor", 1)):
-                found[f"{name}, {clock} s"] = summary([v[column] for v in values])
-        found["reports of progress"] = progress
+                numbers[f"{name}, {clock} s"] = summary([v[column] for v in values])
+        numbers["reports of progress"] = progress
         for name, _ in _ASKED:
-            shown = ", ".join(f"{c} {spread(found[f'{name}, {c} s'], 3)} s" for c in ("wall", "processor"))
+            shown = ", ".join(f"{c} {spread(numbers[f'{name}, {c} s'], 3)} s" for c in ("wall", "processor"))
             print(f"  {name}: {shown}", flush=True)
         if minutes > 0:
-            found |= long_session(client, library, minutes)
-    return found
+            numbers |= long_session(client, library, minutes)
+    return numbers
 
 
 def long_session(client: Client, library: Library, minutes: float) -> dict[str, Any]:

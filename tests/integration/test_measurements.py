@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.gpu_check.report import Found, Report
+from experiments.gpu_check.report import Checked, Report
 from experiments.throughput.stages import ROWS, batches_of, check_equal, data_of, module_of, plain_of
 from experiments.timing import exponent_of
 
@@ -120,10 +120,10 @@ def test_a_machine_is_checked(
 
 def test_what_is_wrong_or_fails_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     report = Report(until=time.monotonic() + 60)
-    report.add("small", lambda: Found("small", 0.1, 0.2))
-    report.add("large", lambda: Found("large", 0.3, 0.2))
+    report.add("small", lambda: Checked("small", 0.1, 0.2))
+    report.add("large", lambda: Checked("large", 0.3, 0.2))
 
-    def fail() -> Found:
+    def fail() -> Checked:
         raise RuntimeError("no kernel\nfor this")
 
     report.add("broken", fail)

@@ -28,10 +28,10 @@ def find_dances(dance: str) -> list[Path]:
         D2MError: there is none.
     """
     path = Path(dance)
-    found = sorted(path.glob("*.npz")) if path.is_dir() else [path]
-    if not found or not found[0].is_file():
+    paths = sorted(path.glob("*.npz")) if path.is_dir() else [path]
+    if not paths or not paths[0].is_file():
         raise D2MError(f"dance={dance}: no npz here; give what d2m infer wrote, a file or its folder")
-    return found
+    return paths
 
 
 def read_versions(path: Path, version: str) -> Iterator[tuple[str, NDArray[np.float32], float]]:

@@ -80,4 +80,4 @@ def dance_on_devices(dancer: Dancer, work: Work, device: str, devices: int) -> d
         except ProcessExitedException as e:
             raise D2MError(f"devices={devices}: a process ended before its songs were danced to ({e})") from e
         lines = [json.loads((Path(folder) / f"{rank}.json").read_text()) for rank in range(devices)]
-    return {Path(song): line for found in lines for song, line in found.items()}
+    return {Path(song): line for failed in lines for song, line in failed.items()}

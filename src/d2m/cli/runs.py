@@ -75,11 +75,11 @@ def diff(cfg: DictConfig) -> None:
     from d2m.reports.runs.show import print_differences, print_json
 
     a, b = (find_run(str(name), Path(cfg.folder)) for name in (cfg.a, cfg.b))
-    found = differences(a, b)
+    changes = differences(a, b)
     if cfg.json:
-        print_json({"a": str(a.folder.path), "b": str(b.folder.path), **found})
+        print_json({"a": str(a.folder.path), "b": str(b.folder.path), **changes})
     else:
-        print_differences(a, b, found)
+        print_differences(a, b, changes)
 
 
 def _runs(cfg: DictConfig) -> Any:

@@ -27,7 +27,7 @@ _AIST_FOLDERS = {"aistpp": "keypoints3d", "coco17": "keypoints2d"}
 
 
 @dataclass(frozen=True)
-class Found:
+class Discovery:
     """recordings: to be prepared. refused: those that cannot be, each with the reason."""
 
     recordings: list[Recording]
@@ -41,7 +41,7 @@ def find_recordings(
     groups: Mapping[str, Sequence[str]] | None = None,
     licence: str = "",
     skip: Path | None = None,
-) -> Found:
+) -> Discovery:
     """The recordings of a raw folder, in the manifest's order or by name.
 
     Without a manifest the genre is the folder's name (for a file in ``raw`` itself: the genre stated in the file, or
@@ -65,7 +65,7 @@ def find_recordings(
         raise D2MError(f"group_by={group_by}: choose music or dancer")
     if not raw.is_dir():
         raise D2MError(f"{raw}: no such folder; give the folder of the raw recordings")
-    scanned = Found(read_manifest(raw), []) if (raw / MANIFEST).is_file() else _scan(raw, source, group_by, skip)
+    scanned = Discovery(read_manifest(raw), []) if (raw / MANIFEST).is_file() else _scan(raw, source, group_by, skip)
     _check_genres(scanned.recordings, raw)
     if any(isinstance(names, str) or not isinstance(names, Sequence) for names in _items(groups).values()):
         raise D2MError(f"groups={groups}: give names of recordings, as in groups={{anna:[first,second]}}")
@@ -76,7 +76,7 @@ def find_recordings(
     recordings = [
         replace(r, group=group_of.get(r.name, r.group), licence=r.licence or licence) for r in scanned.recordings
     ]
-    return Found(recordings, scanned.refused)
+    return Discovery(recordings, scanned.refused)
 
 
 def _check_genres(recordings: Sequence[Recording], raw: Path) -> None:
@@ -93,7 +93,7 @@ def _items(groups: object) -> Mapping[str, Sequence[str]]:
     return groups or {}
 
 
-def _scan(raw: Path, source: str, group_by: str, skip: Path | None) -> Found:
+def _scan(raw: Path, source: str, group_by: str, skip: Path | None) -> Discovery:
     files = sorted(walk_files(raw, skip))
     poses = _poses(files, raw, source)
     if not poses:
@@ -135,7 +135,7 @@ def _scan(raw: Path, source: str, group_by: str, skip: Path | None) -> Found:
         if song not in used and song.stem not in aist_songs:
             orphan = Recording(song.relative_to(raw).as_posix(), _genre(song, raw), song, song, song.stem)
             refused.append((orphan, f"music without poses: no '{song.stem}' for source={source}"))
-    return Found(recordings, refused)
+    return Discovery(recordings, refused)
 
 
 def _poses(files: Sequence[Path], raw: Path, source: str) -> list[tuple[Path, str]]:

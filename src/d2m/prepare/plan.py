@@ -17,7 +17,7 @@ from typing import Any
 from d2m.core.errors import D2MError
 from d2m.data.manifest import MANIFEST, Recording
 from d2m.data.splits import assign_splits
-from d2m.prepare.discover import Found
+from d2m.prepare.discover import Discovery
 from d2m.prepare.parts import MISSING, Hashes, part_key
 from d2m.prepare.process import CODE_VERSION, Options
 
@@ -113,7 +113,12 @@ def parse_shard(shard: str | None) -> tuple[int, int]:
 
 
 def make_plan(
-    raw: Path, found: Found, options: Options, splits: SplitOptions, hashes: Hashes, shard: tuple[int, int] = (0, 1)
+    raw: Path,
+    discovery: Discovery,
+    options: Options,
+    splits: SplitOptions,
+    hashes: Hashes,
+    shard: tuple[int, int] = (0, 1),
 ) -> tuple[Plan, list[tuple[Recording, str]]]:
     """The plan of a shard: recordings ``number``, ``number + count``, ...; and its jobs (recording, key).
 
@@ -123,7 +128,7 @@ def make_plan(
     number, count = shard
     lines: list[Line] = []
     jobs: list[tuple[Recording, str]] = []
-    everything = [*((r, "") for r in found.recordings), *found.refused]
+    everything = [*((r, "") for r in discovery.recordings), *discovery.refused]
     for recording, reason in everything[number::count]:
         try:
             own = options.of(recording)

@@ -176,10 +176,10 @@ def _look_at_pixels(x: Floats, stated: Stated, where: str) -> None:
 
 def _look_at_limbs(x: Floats, seconds: float, stated: Stated, where: str, source: str) -> None:
     mend, form = _NAMES.get(source, _LEAVE), "its joints form no body, so their names are wrong"
-    found = find_swapped(x, seconds) if is_body(x) else ((), None)
-    if found is None:
+    exchanged = find_swapped(x, seconds) if is_body(x) else ((), None)
+    if exchanged is None:
         return
-    pairs, span = found
+    pairs, span = exchanged
     width, height = stated.picture or (1.0, 1.0)
     if width != height:
         side = f"{max(width, height):g}"

@@ -94,14 +94,14 @@ def prepare(
     raw, out = Path(raw_root).expanduser().resolve(), Path(out_root).expanduser().resolve()
     options = read_options(source, yaws, front_end, beats, beats_checkpoint, max_gap_s, clean, camera, stated)
     splits = SplitOptions(int(seed), float(val_fraction), float(test_fraction))
-    found = find_recordings(raw, source, group_by, groups, licence, skip=out)
+    discovery = find_recordings(raw, source, group_by, groups, licence, skip=out)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise unwritable(out, e) from e
     hashes = Hashes(out / HASHES)
-    plan, jobs = make_plan(raw, found, options, splits, hashes)
-    _say_assumed(found.recordings, options)
+    plan, jobs = make_plan(raw, discovery, options, splits, hashes)
+    _say_assumed(discovery.recordings, options)
     hashes.save()
     target = out / f"corpus-{plan.digest[:16]}"
     if not is_whole(target, plan.digest):
@@ -137,10 +137,10 @@ def prepare_into(
     source, target = Path(raw).expanduser().resolve(), Path(out).expanduser().resolve()
     number = parse_shard(shard)
     refuse_foreign(target, source)
-    found = find_recordings(source, options.source, group_by, groups, licence, skip=target)
+    discovery = find_recordings(source, options.source, group_by, groups, licence, skip=target)
     hashes = Hashes(target / HASHES)
-    plan, jobs = make_plan(source, found, options, splits, hashes, number)
-    _say_assumed(found.recordings, options)
+    plan, jobs = make_plan(source, discovery, options, splits, hashes, number)
+    _say_assumed(discovery.recordings, options)
     workers = _workers(workers, len(jobs))
     if number[1] > 1:
         usable = build_shard(target, source, plan, jobs, options, number, workers, strict, retry=True)

@@ -83,8 +83,8 @@ class Studio:
             session = self.session(state.bundle)
             if not other:
                 state.write(self.library.state_path)
-            if at is not None and (found := session.provisional(state, at)) is not None:
-                job.send(frame("provisional", {"first": found[0]}, {"target": found[1]}))
+            if at is not None and (dances := session.provisional(state, at)) is not None:
+                job.send(frame("provisional", {"first": dances[0]}, {"target": dances[1]}))
                 job.tick()
             if exact:
                 shown = session.show(state, job.tick)

@@ -36,22 +36,22 @@ class Places:
     def reports(self) -> Iterator[Path]:
         """Every report once."""
         beside = [Path(b).parent for b in self.bundles]
-        found = [RunFolder(folder).evaluation / REPORT for run in beside for folder in (run, run.parent)]
+        reports = [RunFolder(folder).evaluation / REPORT for run in beside for folder in (run, run.parent)]
         if self.runs is not None:
-            found += _below(Path(self.runs))
-        yield from dict.fromkeys(p.resolve() for p in found if p.is_file())
+            reports += _below(Path(self.runs))
+        yield from dict.fromkeys(p.resolve() for p in reports if p.is_file())
 
 
 def _below(folder: Path) -> list[Path]:
-    found: list[Path] = []
+    reports: list[Path] = []
     for where, folders, files in os.walk(folder, followlinks=True):  # as in d2m runs; the depth limit ends link loops
         deep = len(Path(where).relative_to(folder).parts)
         folders[:] = sorted(f for f in folders if f not in _SKIPPED and not f.startswith(".") and deep < MAX_DEPTH)
         if REPORT in files:
-            found.append(Path(where) / REPORT)
-        if len(found) >= MAX_REPORTS:
+            reports.append(Path(where) / REPORT)
+        if len(reports) >= MAX_REPORTS:
             break
-    return found
+    return reports
 
 
 def weights_digest(bundle: Path) -> str:

@@ -186,13 +186,13 @@ def _direction_facts(folder: str | None) -> list[dict[str, Any]]:
     root = Path(folder)
     if not root.is_dir():
         raise D2MError(f"directions={folder}: no such folder; give one with folders that d2m study fit wrote")
-    found = []
+    listed = []
     for index in sorted(root.glob(f"**/{INDEX}")):
         direction, facts = load_direction(index.parent)
         plain = json.loads(json.dumps(direction.params, default=str))
         where = index.parent.relative_to(root).as_posix()
-        found.append({
+        listed.append({
             "path": str(index.parent), "name": root.name if where == "." else where, "kind": direction.name,
             "params": plain, "space": facts["space"],
         })  # fmt: skip
-    return found
+    return listed

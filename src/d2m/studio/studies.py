@@ -117,12 +117,12 @@ def _curves_of(run: Run) -> dict[str, list[str]]:
     """Stage -> names of its curves."""
     import csv
 
-    found: dict[str, list[str]] = {}
+    keys_of: dict[str, list[str]] = {}
     for stage in run.stages:
         keys: set[str] = set()
         for path in run.folder.curves(stage):
             with path.open(newline="", encoding="utf-8") as lines:
                 keys |= set(next(csv.reader(lines), []))
         if keys:
-            found[stage] = sorted(keys - {"batch", "step", "epoch"})
-    return found
+            keys_of[stage] = sorted(keys - {"batch", "step", "epoch"})
+    return keys_of

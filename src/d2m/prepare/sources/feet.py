@@ -40,10 +40,10 @@ def read_feet(source: str, path: Path, stated: Stated) -> Floats | None:
     Raises:
         D2MError: a unit in which the body is not human.
     """
-    found = {"bvh": _of_bvh, "npz": _of_npz}.get(source, lambda *_: None)(path, stated)
-    if found is None:
+    read = {"bvh": _of_bvh, "npz": _of_npz}.get(source, lambda *_: None)(path, stated)
+    if read is None:
         return None
-    body, toes, unit, up = found
+    body, toes, unit, up = read
     joints = np.concatenate([body, toes], axis=1) * cm_per_unit(unit, leg_length(body), str(path))
     joints = turn_up(joints, guess_up(joints[:, : len(JOINTS)]) if up == "auto" else up)
     left, right = _ANKLES

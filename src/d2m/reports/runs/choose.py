@@ -38,8 +38,8 @@ class Runs:
         if key == "time":
             return run.seconds
         if key == "objective":
-            found = self.objective(run)
-            return found and found.value
+            objective = self.objective(run)
+            return objective and objective.value
         if key in OWN:
             return run.facts.get(key)
         return run.config[key] if key in run.config else run.value(key)
@@ -117,7 +117,7 @@ class Runs:
         """
         if not self.runs or any(r.value(metric) is not None for r in self.runs):
             return
-        known = {f"{stage}/{key}" for r in self.runs for stage, found in r.metrics.items() for key in found}
+        known = {f"{stage}/{key}" for r in self.runs for stage, metrics in r.metrics.items() for key in metrics}
         names = known | {k.partition("/")[2] for k in known}
         near = get_close_matches(metric, names, n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else "d2m runs show run=RUN json=true shows a run's"

@@ -51,10 +51,10 @@ class Run:
     @cached_property
     def metrics(self) -> dict[str, dict[str, float]]:
         """Stage -> key -> last value, in training order; for a stage in training, as of its last checkpoint."""
-        found = {s: dict(self._stage(s).get("metrics", {})) for s in self.stages}
+        metrics = {s: dict(self._stage(s).get("metrics", {})) for s in self.stages}
         if (value := _evaluated(self.folder)) is not None:  # 0 is a valid value, the worst
-            found["bundle"] = {EVALUATED: value}
-        return {s: m for s, m in found.items() if m}
+            metrics["bundle"] = {EVALUATED: value}
+        return {s: m for s, m in metrics.items() if m}
 
     @property
     def stages(self) -> list[str]:
@@ -74,10 +74,10 @@ class Run:
     def value(self, metric: str) -> float | None:
         """A metric's last value, for "STAGE/KEY", or for "KEY" from the last stage that has it; None if there is
         none."""
-        for stage, found in reversed(self.metrics.items()):
+        for stage, values in reversed(self.metrics.items()):
             for key in (metric, metric.removeprefix(f"{stage}/")):
-                if found.get(key) is not None:
-                    return float(found[key])
+                if values.get(key) is not None:
+                    return float(values[key])
         return None
 
     def curve(self, stage: str, key: str) -> dict[float, float]:

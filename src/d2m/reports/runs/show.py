@@ -68,10 +68,10 @@ def _groups(runs: Runs) -> list[tuple[str, list[Run]]]:
 
 def differences_within(runs: Runs) -> dict[str, list[str]]:
     """Name of a run -> the overrides in which it differs within its sweep, or among the runs outside sweeps."""
-    found: dict[str, list[str]] = {}
+    different: dict[str, list[str]] = {}
     for _, group in _groups(runs):
-        found |= differing(group)
-    return found
+        different |= differing(group)
+    return different
 
 
 def rows(runs: Runs, metric: str | None = None) -> list[dict[str, Any]]:
@@ -117,10 +117,10 @@ def print_runs(runs: Runs, metric: str | None = None, out: Console | None = None
             table.add_column(escape(metric), justify="right", overflow="fold")
         table.add_column("time", justify="right")
         for run in group:
-            found = judged[run.name]
-            value = number(found and found.value)
-            if found and found.value is not None and len(keys) > 1:
-                value = f"{found.key} {value}"
+            objective = judged[run.name]
+            value = number(objective and objective.value)
+            if objective and objective.value is not None and len(keys) > 1:
+                value = f"{objective.key} {value}"
             cells = [escape(run.name.removeprefix(f"{sweep}/") if sweep else run.name), _state(run), _stage(run)]
             cells += [escape(" ".join(apart[run.name])), value]
             cells += [number(run.value(metric))] if metric is not None else []
@@ -184,11 +184,11 @@ def _stages(run: Run, monitors: Mapping[str, tuple[str, str]]) -> Table:
 
 
 def print_differences(
-    a: Run, b: Run, found: Mapping[str, Mapping[str, Sequence[Any]]], out: Console | None = None
+    a: Run, b: Run, changes: Mapping[str, Mapping[str, Sequence[Any]]], out: Console | None = None
 ) -> None:
     """Print what differs in two columns, for metrics with a third, b - a."""
     out = out or console()
-    for kind, values in found.items():
+    for kind, values in changes.items():
         if not values:
             out.print(f"{kind}: the same" if kind != "metrics" else "metrics: no stage in common")
             continue
