@@ -24,7 +24,7 @@ demo: setup ## train the curriculum on the embedded corpus, dance to songs it ne
 	$(BIN)/python -m experiments.demo.run out=$(DEMO)
 
 test: setup ## all tests, but for the two below
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --ignore=tests/browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --ignore=tests/browser
 
 test-browser: setup ## the studio's page in headless Chromium (skipped if chromium or chromedriver is missing)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser
