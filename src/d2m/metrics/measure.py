@@ -100,10 +100,11 @@ def _prepared(card: Card, dances: Sequence[DanceToSong]) -> SongDances:
     def ready(dance: DanceToSong) -> DanceToSong:
         return dance.at(card.fps, card.crop_s)
 
-    for dance in dances:
+    def check(dance: DanceToSong) -> None:
         dance.check(2)
         ready(dance).check(card.least_frames)
-    return SongDances(dances, ready)
+
+    return SongDances(dances, ready, check)
 
 
 def _rows(songs: SongDances, of: Callable[[DanceToSong], Floats]) -> Featured:

@@ -15,16 +15,23 @@ class SongDances(Mapping[str, list[DanceToSong]]):
         dances: several to one song are draws or views. If the sequence reads its dances from disk, those of one song
             are requested together, again for every figure.
         prepare: applied to each dance whenever it is read.
+        check: called once with each dance as it was given.
 
     Raises:
-        D2MError: one song under two genres.
+        D2MError: one song under two genres, or what ``check`` raises.
     """
 
-    def __init__(self, dances: Sequence[DanceToSong], prepare: Callable[[DanceToSong], DanceToSong]) -> None:
+    def __init__(
+        self,
+        dances: Sequence[DanceToSong],
+        prepare: Callable[[DanceToSong], DanceToSong],
+        check: Callable[[DanceToSong], None],
+    ) -> None:
         self._dances, self._prepare = dances, prepare
         genres: dict[str, set[str]] = {}
         places: dict[str, list[int]] = {}
         for k, dance in enumerate(dances):
+            check(dance)
             genres.setdefault(dance.song, set()).add(dance.genre)
             places.setdefault(dance.song, []).append(k)
         for name, of_song in genres.items():
