@@ -7,15 +7,20 @@ would round them and multiplied in float32, with equivalent results, so that ``b
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
+from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
-from d2m.core.machine import cpu_has_bf16
+from d2m.core.machine import cpu_has_bf16, cpu_is_amd
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,30 @@ def add_product(base: Tensor, a: Tensor, b: Tensor, out: Tensor) -> None:
         torch.addmm(base, a, b, out=out)
     else:
         torch.add(base, a @ b, out=out)
+
+
+def add_row_product(base: Tensor, a: Tensor, b: Tensor, out: Tensor) -> None:
+    """As :func:`add_product`, for a single row a (1, k) on a CPU, without gradients, within :func:`row_products`.
+
+    Such a product takes as long as reading b. On AMD's processors, numpy's OpenBLAS reads it 1.2 to 1.5 times as fast
+    as torch's MKL does; the result does not depend on the number of torch's threads.
+    """
+    if not (cpu_is_amd() and a.dtype == b.dtype == out.dtype == torch.float32):
+        return add_product(base, a, b, out)
+    product = torch.from_numpy(np.matmul(a.detach().numpy(), b.detach().numpy()))
+    torch.add(base, product, out=out)
+
+
+@cache
+def _thread_pools() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+@contextmanager
+def row_products() -> Iterator[None]:
+    """Inside the block, numpy's BLAS has one thread: several would compete with torch's, at 20 times the time."""
+    with _thread_pools().limit(limits=1, user_api="blas") if cpu_is_amd() else nullcontext():
+        yield
 
 
 class _RoundedLinear(torch.autograd.Function):
