@@ -7,10 +7,10 @@ would round them and multiplied in float32, with equivalent results, so that ``b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -85,16 +85,33 @@ def add_row_product(base: Tensor, a: Tensor, b: Tensor, out: Tensor) -> None:
     torch.add(base, product, out=out)
 
 
+class _OneThread:
+    """While any thread is inside, numpy's BLAS has one thread, so that its own do not compete with torch's."""
+
+    def __init__(self) -> None:
+        self._pools, self._lock, self._inside = ThreadpoolController(), Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._limiter = self._pools.limit(limits=1, user_api="blas")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._limiter.restore_original_limits()
+
+
 @cache
-def _thread_pools() -> ThreadpoolController:
-    return ThreadpoolController()
+def _one_thread() -> _OneThread:
+    return _OneThread()
 
 
-@contextmanager
-def row_products() -> Iterator[None]:
-    """Inside the block, numpy's BLAS has one thread: several would compete with torch's, at 20 times the time."""
-    with _thread_pools().limit(limits=1, user_api="blas") if cpu_is_amd() else nullcontext():
-        yield
+def row_products() -> AbstractContextManager[None]:
+    """The context of :func:`add_row_product`."""
+    return _one_thread() if cpu_is_amd() else nullcontext()
 
 
 class _RoundedLinear(torch.autograd.Function):
