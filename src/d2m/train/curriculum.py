@@ -186,7 +186,13 @@ def _run(cfg: DictConfig, run: RunFolder, stages: Sequence[Stage], passport: Pas
     if company.beside is not None:
         check_not_trained(run, signed, company.beside)
     if is_rank_zero():
-        facts = {"corpus": str(corpus_dir), "corpus_digest": corpus.digest, "git": git_revision()}
+        if run.has_trained() and run.facts().get("code", code) != code:
+            note(
+                f"{run.path}: d2m's source code has changed since the last session; the run goes on with the new code, "
+                "without a signature (no other run is taken for the same)",
+                logging.WARNING,
+            )
+        facts = {"corpus": str(corpus_dir), "corpus_digest": corpus.digest, "git": git_revision(), "code": code}
         passport.identify(plain(cfg), signed, **facts)
     for i, stage in enumerate(stages):
         if run.is_done(stage.name):
