@@ -148,10 +148,10 @@ def make_plan(
         audio = os.path.relpath(recording.audio, raw) if recording.audio else ""
         sound = hashes.of(recording.audio) if key and recording.audio else ""
         poses = hashes.of(split_camera(recording.pose)[0]) if key else ""
-        digests = ("" if digest == MISSING else digest for digest in (sound, poses))
+        sound, poses = ("" if digest == MISSING else digest for digest in (sound, poses))
         lines.append(
             Line(recording.name, recording.genre, recording.group, begins, audio, recording.licence, key,
-                 reason, *digests, recording.start_s, recording.end_s)
+                 reason, sound, poses, recording.start_s, recording.end_s)
         )  # fmt: skip
         if key:
             jobs.append((recording, key))

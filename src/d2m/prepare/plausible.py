@@ -51,12 +51,16 @@ _FEW_FPS, _TOO_SLOW, _STILL = 12.0, 0.45, 0.02
 _FEWEST_FPS = 8.0
 #: Largest coordinates below these are shares or percentages of a picture's sides.
 _SHARE, _PERCENT = 1.3, 100.0
+#: A crop: in this share of the frames the body is as wide or tall as in the others, up to the first number, and this
+#: many joints reach its edges.
+_CROPPED, _MOSTLY_CROPPED, _REACHED = 1e-3, 0.8, 3
 _FEWEST_FRAMES, _ENOUGH_FRAMES = 8, 600
 _MIN_CONFIDENCE = 0.1
 _RATES = (10.0, 12.0, 12.5, 15.0, 20.0, 23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0, 100.0, 120.0, 240.0)
 _ENDS = tuple(JOINTS.index(f"{side}_{joint}") for joint in ("wrist", "ankle") for side in ("right", "left"))
 #: How joints are named, of the sources that name them.
 _LEAVE, _REWRITE = "leave the recording out", "leave it out, or write an npz with joint_names"
+_FLAT = "save poses of pictures as joints (frames, 14, 2) and confidence (frames, 14)"
 _NAMES = {"npz": "correct its joint_names", "bvh": "name the joints, names={left_wrist:JOINT,...}"}
 #: Option -> the sources that read it, for options that not all read.
 _READ_BY = {
@@ -125,6 +129,7 @@ def look(clip: PoseClip, stated: Stated, where: str, source: str = "npz") -> Non
             _look_at_unit(some, stated, where, clip.cm_per_unit)
         else:
             _look_at_pixels(some, stated, where)
+            _look_at_crop(some, where)
         _look_at_limbs(some, x, clip.seconds, stated, where, source)
         _look_at_up(some, stated, where)
         if x.shape[-1] == 3:
@@ -135,10 +140,7 @@ def look(clip: PoseClip, stated: Stated, where: str, source: str = "npz") -> Non
 def _look_at_depth(x: Floats, where: str) -> None:
     depth = np.nanmedian(np.nanmax(x[..., 2], axis=1) - np.nanmin(x[..., 2], axis=1))
     if depth < _DEPTH * torso_length(x):
-        raise D2MError(
-            f"{where}: a body without depth, its third numbers are not coordinates; save poses of pictures as joints "
-            "(frames, 14, 2) and confidence (frames, 14)"
-        )
+        raise D2MError(f"{where}: a body without depth, its third numbers are not coordinates; {_FLAT}")
 
 
 def _look_at_unit(x: Floats, stated: Stated, where: str, applied: float) -> None:
@@ -175,6 +177,23 @@ def _look_at_pixels(x: Floats, stated: Stated, where: str) -> None:
         raise D2MError(f"{where}: a torso of {torso:.0f} pixels; its coordinates are pixels: omit picture=")
 
 
+def _look_at_crop(x: Floats, where: str) -> None:
+    """Check that pictures are not cut to the dancer frame by frame, which stretches and shifts every frame."""
+    x = x[np.isfinite(x).all(axis=(1, 2))]
+    if len(x) < _FEWEST_FRAMES:
+        return
+    for axis in (0, 1):
+        size = np.ptp(x[..., axis], axis=1)
+        same = np.abs(size - np.median(size)) < _CROPPED * np.median(size)
+        ends = np.stack([x[..., axis].argmin(axis=1), x[..., axis].argmax(axis=1)])
+        reached = (np.bincount(ends.ravel(), minlength=len(JOINTS)) > 0.05 * len(x)).sum()
+        if same.mean() > _MOSTLY_CROPPED and reached >= _REACHED:  # many joints reach the edge of one box
+            raise D2MError(
+                f"{where}: the dancer is as {('wide', 'tall')[axis]} in every frame, so frames are cropped to the "
+                "dancer; save coordinates of the whole picture"
+            )
+
+
 def _look_at_limbs(x: Floats, every: Floats, seconds: float, stated: Stated, where: str, source: str) -> None:
     mend, form = _NAMES.get(source, _LEAVE), "its joints form no body, so their names are wrong"
     exchanged = find_swapped(x, seconds) if is_body(x) else ((), None)
@@ -191,6 +210,8 @@ def _look_at_limbs(x: Floats, every: Floats, seconds: float, stated: Stated, whe
             f"{where}: with picture=[{width:g},{height:g}] its limbs are not a human's; if both coordinates were "
             f"divided by one length, set picture=[{side},{side}]"
         )
+    if not pairs and source == "npz" and x.shape[-1] == 3 and is_body(x[..., :2]):
+        raise D2MError(f"{where}: {form}, or its third numbers are not coordinates; {mend}, or {_FLAT}")
     if not pairs:
         raise D2MError(f"{where}: {form}; {mend}")
     one, other = (" and ".join(JOINTS[pair[i]] for pair in pairs) for i in (0, 1))
@@ -216,7 +237,9 @@ def _look_at_up(x: Floats, stated: Stated, where: str) -> None:
     best = max(along, key=lambda d: along[d])
     if along[default_up] < _LIES and along[best] > _STANDS:
         how = "stands on its head" if along[default_up] < -_STANDS else "lies on its side"
-        raise D2MError(f"{where}: the body {how} throughout; set up={best} (or up={default_up} if it does)")
+        rows = ", with mirror=true swap_sides=true as well if x and y are swapped" if x.shape[-1] == 2 else ""
+        rows = rows if best.endswith("x") else ""
+        raise D2MError(f"{where}: the body {how} throughout; set up={best} (or up={default_up} if it does){rows}")
 
 
 def _look_at_sides(x: Floats, stated: Stated, where: str) -> None:
