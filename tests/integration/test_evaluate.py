@@ -191,3 +191,4 @@ def test_every_window_of_a_dance_is_judged() -> None:
     with pytest.raises(D2MError, match="31 frames"):
         judges.dance_windows(poses[:31])
     assert evaluation.bundle_names([Path("/a/run/bundle"), Path("/b/run/bundle")]) == ["a/run", "b/run"]
+    assert evaluation.bundle_names([Path("/sweeps/lr/2/bundle")]) == ["lr/2"]  # a number alone names no system
