@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from contextlib import suppress
 from pathlib import Path
 
@@ -108,6 +109,27 @@ def test_code_that_changes_between_two_sessions_is_one_line(
         caplog.clear()
     assert ["source code has changed since the last session" in t for t in told] == [False, False, True]
     assert run.facts()["state"] == "done" and run.facts()["signature"] is None
+
+
+@pytest.mark.parametrize(("where", "state"), [("stage", "killed"), ("evaluation", "done")])
+def test_sigterm_outside_of_a_trainer_ends_the_run_with_a_line(
+    where: str, state: str, corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(here: str) -> None:
+        if here == where:
+            signal.raise_signal(signal.SIGTERM)
+
+    def train_stage(cfg: DictConfig, stage: Stage, run: RunFolder, *_: object) -> None:
+        told("stage")
+        write_json(run.done_path(stage.name), {"metrics": {}})
+
+    monkeypatch.setattr("d2m.train.curriculum.train_stage", train_stage)
+    monkeypatch.setattr("d2m.train.objective.objective", lambda *_: told("evaluation"))
+    run = tmp_path / "run"
+    done = called("train", *TINY, f"data.cache={corpora}", "stages=[du_vae]", f"hydra.run.dir={run}")
+    assert done.returncode == 143 and RunFolder(run).facts()["state"] == state
+    assert f"SIGTERM ended the run; resume with: d2m train resume={run}\n" in done.stderr
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_a_refused_run_leaves_nothing(corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -286,11 +286,18 @@ def test_a_trial_that_the_launcher_lost_is_told_by_its_folder(tmp_path: Path) ->
     assert [e.error for e in ends[1:]] == ["why", *["its process ended without a word"] * 2]
 
 
-def test_of_a_lost_trial_the_others_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("state", "job", "waits", "ended"),
+    [("running", "", 1, "done"), ("requeued", "PENDING", 1, "done"), ("requeued", "CANCELLED", 0, "failed")],
+)
+def test_of_a_lost_trial_the_others_are_waited_for(
+    state: str, job: str, waits: int, ended: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runs = [RunFolder(tmp_path / n) for n in "01"]
+    monkeypatch.setattr("d2m.train.requeue._scontrol", lambda *words: f"JobId={words[-1]} JobState={job} Reason=None")
 
     def launch(batch: Any, initial_job_idx: int) -> Any:
-        write_json(runs[1].facts_path, {"state": "running", "heartbeat": now(), "stages": ["du_vae"]})
+        write_json(runs[1].facts_path, {"state": state, "heartbeat": now(), "stages": ["du_vae"], "slurm_job": "7_1"})
         raise RuntimeError("job 1 is gone")
 
     looked: list[float] = []
@@ -301,8 +308,8 @@ def test_of_a_lost_trial_the_others_are_waited_for(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr("d2m.cli.sweepers.time", SimpleNamespace(sleep=wait))
     returns = sweepers.launch(SimpleNamespace(launch=launch), [["seed=0"], ["seed=1"]], 0, runs)
-    assert [outcome(r.path.name, r, {}, got).state for r, got in zip(runs, returns, strict=True)] == ["failed", "done"]
-    assert len(looked) == 1
+    assert [outcome(r.path.name, r, {}, got).state for r, got in zip(runs, returns, strict=True)] == ["failed", ended]
+    assert len(looked) == waits
 
 
 def test_what_matters_is_found() -> None:

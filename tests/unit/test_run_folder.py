@@ -12,8 +12,16 @@ import pytest
 from omegaconf import OmegaConf
 
 from d2m.bundle.run_folder import RunFolder
-from d2m.cli.resume import check_run_dir, check_same_run, newest_unfinished, resumed_overrides, saved_overrides
+from d2m.cli.resume import (
+    begin,
+    check_run_dir,
+    check_same_run,
+    newest_unfinished,
+    resumed_overrides,
+    saved_overrides,
+)
 from d2m.core.errors import D2MError
+from d2m.core.files import write_json
 from d2m.core.machine import is_rank_zero
 
 HOLD = "import os\nfrom d2m.bundle.run_folder import *\nwith RunFolder(Path({!r})).lock():\n    {}"
@@ -88,6 +96,17 @@ def test_resume_auto_leaves_a_running_job_alone(held: RunFolder) -> None:
     assert newest_unfinished(["seed=1", "reuse=true", "rerun=true"], runs) == idle.path
     begun(runs / "broken", "seed=1").facts_path.write_text("{")
     assert newest_unfinished(["seed=1"], runs) == idle.path
+
+
+def test_a_run_whose_evaluation_was_cut_off_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = begun(tmp_path / "run", "objective=eval/objective")
+    for path in (run.done_path("mm_gan"), run.metrics_path):
+        write_json(path, {})
+    run.bundle.mkdir()
+    write_json(run.config_path, {"objective": "eval/objective"})
+    assert begin([f"resume={run.path}"], only_shown=False) is not None
+    write_json(run.evaluation / "report.json", {"objective": {"bundle": 0.5}})
+    assert begin([f"resume={run.path}"], only_shown=False) is None and "finished already" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("quote", ["", "'", '"'])

@@ -157,8 +157,12 @@ def check_room(overrides: Iterable[str]) -> None:
 
 
 def _released(run: RunFolder) -> bool:
-    """Whether a finished run has its bundle, or needs none because no stage makes one."""
-    return run.bundle.is_dir() or not any(s.dances and run.is_done(s.name) for s in STAGES.values())
+    """Whether a finished run has its bundle and, if that is its objective, the bundle's evaluation; or needs none
+    because no stage makes one."""
+    if not any(s.dances and run.is_done(s.name) for s in STAGES.values()):
+        return True
+    evaluated = run.config().get("objective") is None or (run.evaluation / "report.json").is_file()
+    return run.bundle.is_dir() and evaluated
 
 
 def begin(overrides: list[str], only_shown: bool) -> list[str] | None:

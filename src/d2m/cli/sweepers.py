@@ -202,10 +202,20 @@ def launch(
         raise
     except Exception as e:
         print(f"the launcher failed: {reason(e)}; what the trials came to is read from their folders", file=sys.stderr)
-        while any(read_run(run, run.path.parent).state == "running" for run in runs):
+        while any(_goes_on(run) for run in runs):
             time.sleep(_LOOK_SECONDS)
         return [None] * len(batch)
     return returns
+
+
+def _goes_on(run: RunFolder) -> bool:
+    """Whether a run is being trained, or its job waits to go on with it."""
+    told = read_run(run, run.path.parent)
+    if told.state == "requeued":
+        from d2m.train.requeue import is_queued
+
+        return is_queued(str(told.facts.get("slurm_job")))
+    return told.state == "running"
 
 
 class OptunaSweeper(Sweeper):

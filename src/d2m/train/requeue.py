@@ -27,6 +27,8 @@ from d2m.train.early import SIGNALS, remember, waiting
 
 #: Timeout of SLURM's commands.
 _ANSWER_SECONDS = 30
+#: States of a job that will run, or runs.
+_LIVING = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "REQUEUED", "REQUEUE_HOLD", "SUSPENDED")
 #: Field of run.json: how many sessions in a row ran out of time without a checkpoint; at how many a job is given up.
 _IDLE, _MAX_IDLE = "idle_sessions", 2
 
@@ -73,6 +75,15 @@ def is_preempted() -> bool:
         return False
     facts = dict(word.partition("=")[::2] for word in told.split())
     return facts.get("PreemptTime", "None") not in ("None", "") and facts.get("JobState") != "CANCELLED"
+
+
+def is_queued(job: str) -> bool:
+    """Whether SLURM still knows of a job that waits or runs; a requeued one may have been cancelled."""
+    try:
+        told = _scontrol("show", "job", "-o", job)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return any(f"JobState={state}" in told.split() for state in _LIVING)
 
 
 def end_by(number: int) -> Cut:
