@@ -225,3 +225,29 @@ def test_real_songs_load_and_have_features() -> None:
         rows = features(wave)
         assert len(rows) == audio.n_frames(len(wave)) > 400 and np.isfinite(rows).all()
         assert rows.std(axis=0).min() > 0.05
+
+
+def test_channels_that_cancel_each_other_are_not_silence(tmp_path: Path) -> None:
+    wave = np.sin(np.arange(3 * SAMPLE_RATE) / 9)
+    soundfile.write(tmp_path / "a.wav", np.stack([wave, -wave], axis=1), SAMPLE_RATE)
+    with pytest.raises(D2MError, match=r"its channels cancel each other; save one of them \(ffmpeg"):
+        audio.load_song(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("rate", [SAMPLE_RATE, 44100])
+def test_a_constant_offset_is_silence(tmp_path: Path, rate: int) -> None:
+    soundfile.write(tmp_path / "a.wav", np.full(3 * rate, 0.3), rate)
+    with pytest.raises(D2MError, match=r"silent"):
+        audio.load_song(tmp_path / "a.wav")
+    soundfile.write(tmp_path / "a.wav", 0.3 + 0.1 * np.sin(np.arange(3 * rate) / 9), rate)
+    assert len(audio.load_song(tmp_path / "a.wav")) == 3 * SAMPLE_RATE
+
+
+def test_mpeg_sound_under_another_name_is_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """libsndfile's decoder writes to stderr itself."""
+    noise = np.random.default_rng(0).bytes(50000)
+    for number, head in enumerate((b"\xff\xfb\x90\x00", b"ID3\4\0\0\0\0\1\0")):
+        (tmp_path / f"{number}.wav").write_bytes(head + noise)
+        with pytest.raises(D2MError):
+            audio.load_song(tmp_path / f"{number}.wav")
+    assert capfd.readouterr() == ("", "")

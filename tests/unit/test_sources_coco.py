@@ -17,6 +17,7 @@ from d2m.core.errors import D2MError
 from d2m.prepare.sources import SOURCES, SUFFIXES
 from d2m.prepare.sources.aistpp import aist_genre, read_aistpp
 from d2m.prepare.sources.coco17 import read_coco17
+from d2m.prepare.sources.frames import number_frames
 from d2m.prepare.sources.pickles import load_arrays
 
 
@@ -293,3 +294,21 @@ def test_arrays_of_objects_and_forged_states_are_refused(tmp_path: Path) -> None
             continue
         with pytest.raises(D2MError):
             load_arrays(path)
+
+
+def test_numbers_that_are_times_are_refused() -> None:
+    with pytest.raises(D2MError, match=r"x: frame numbers are multiples of 33; number the frames 0, 1, 2"):
+        number_frames([f"a_{33 * i:06d}.json" for i in range(60)], "x")
+    assert len(number_frames([f"a_{8 * i:06d}.json" for i in range(60)], "x")) == 60
+
+
+@pytest.mark.parametrize("key", ["frames", "keypoints"])
+def test_a_list_of_frames_under_a_key(tmp_path: Path, key: str) -> None:
+    points = coco17(picture(2.0)).tolist()
+    (tmp_path / "plain.json").write_text(json.dumps(points))
+    (tmp_path / "keyed.json").write_text(json.dumps({"version": 1, key: points}))
+    read = [read_coco17(tmp_path / f"{name}.json").joints for name in ("plain", "keyed")]
+    np.testing.assert_array_equal(*read)
+    (tmp_path / "keyed.json").write_text(json.dumps({"fps": 25, key: points}))
+    with pytest.raises(D2MError, match="write an npz with keypoints and fps"):
+        read_coco17(tmp_path / "keyed.json")

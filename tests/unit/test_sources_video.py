@@ -119,10 +119,29 @@ def test_what_is_no_video_is_one_line(tmp_path: Path) -> None:
     try:
         assert len(read_video(tmp_path / "cut.mp4", estimator=find_discs).joints) < 30
     except D2MError as e:
-        assert "breaks off" in str(e) and "\n" not in str(e)
+        assert ("breaks off" in str(e) or "is cut off" in str(e)) and "\n" not in str(e)
 
 
 # --- people in it --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share", [0.4, 0.7])
+def test_a_film_that_is_cut_off_is_refused(film: Path, tmp_path: Path, share: float) -> None:
+    """Its header comes first, and FFmpeg stops without an error where the pictures end."""
+    with (
+        av.open(str(film)) as source,
+        av.open(str(tmp_path / "whole.mp4"), "w", options={"movflags": "faststart"}) as out,
+    ):
+        stream = out.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                out.mux(packet)
+    assert len(list(decode(tmp_path / "whole.mp4")[1])) == 60
+    data = (tmp_path / "whole.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(data[: round(share * len(data))])
+    with pytest.raises(D2MError, match=r"(cut off or damaged, \d+ of its 60 pictures|breaks off)"):
+        list(decode(tmp_path / "cut.mp4")[1])
 
 
 def test_joints_are_found_in_a_film(film: Path) -> None:

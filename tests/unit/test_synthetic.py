@@ -141,8 +141,8 @@ def test_nothing_half_written_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(write_module.soundfile, "write", full)
-    with pytest.raises(D2MError, match="No space left"):
+    monkeypatch.setattr(write_module.Path, "write_bytes", full)
+    with pytest.raises(D2MError, match="the disk is full"):
         write_corpus(tmp_path / "raw", 1, 4.0)
     assert list(tmp_path.iterdir()) == []
 

@@ -28,6 +28,7 @@ MIN_SECONDS: float = STYLE_FRAMES / FPS
 #: A song whose peak stays below this (-60 dBFS) is silence.
 SILENCE_PEAK = 1e-3
 
+_EDGE = SAMPLE_RATE // 10
 # Samples 40 dB beyond full scale are int16 values in a float file, or garbage.
 _ABSURD_PEAK = 100.0
 
@@ -103,18 +104,35 @@ def _in_long_blocks(blocks: Blocks) -> Iterator[tuple[int, NDArray[np.float32]]]
         yield rate, np.concatenate(waiting)
 
 
+def _loudest_channel(file: Path) -> float:
+    """The largest peak of a channel about its mean in a block."""
+    from d2m.music.decode import decode
+
+    def peak(blocks: Blocks) -> float:
+        spread = (np.abs(planes - planes.mean(axis=1, keepdims=True)).max(initial=0.0) for _, planes in blocks)
+        return float(max(spread, default=0.0))
+
+    return decode(file, peak)[1]
+
+
 def load_song(path: str | os.PathLike[str]) -> NDArray[np.float32]:
     """`load_audio` at 22,050 Hz for a song to dance to.
 
     Raises:
-        D2MError: as `load_audio`; also for a song below -60 dBFS throughout or shorter than `MIN_SECONDS`.
+        D2MError: as `load_audio`; also for a song below -60 dBFS throughout, apart from a constant offset, or shorter
+            than `MIN_SECONDS`.
     """
     wave = load_audio(path)
     duration = seconds(wave)
     if n_frames(len(wave)) < STYLE_FRAMES:
         raise D2MError(f"{path}: {duration:.2f} s of audio; songs need at least {MIN_SECONDS:g} s")
-    peak = float(np.abs(wave).max())
+    inner = wave[_EDGE:-_EDGE]  # a constant offset rings at its ends when it is resampled
+    peak = float(np.abs(inner - inner.mean()).max())
     if peak < SILENCE_PEAK:
+        if _loudest_channel(Path(path)) >= SILENCE_PEAK:
+            raise D2MError(
+                f"{path}: its channels cancel each other; save one of them (ffmpeg -i OLD -af 'pan=mono|c0=c0' NEW.wav)"
+            )
         level = f"peak {20 * math.log10(peak):.0f} dBFS" if peak > 0 else "all samples zero"
         raise D2MError(f"{path}: silent ({level} as mono); songs must peak above -60 dBFS")
     return wave

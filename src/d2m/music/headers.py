@@ -17,7 +17,7 @@ _MPEG_SUFFIXES = frozenset((".mp3", ".mp2", ".mpga"))
 
 
 def first_plan(file: Path) -> Plan:
-    if file.suffix.lower() in _MPEG_SUFFIXES:
+    if file.suffix.lower() in _MPEG_SUFFIXES or _is_mpeg(file):
         return Plan(ffmpeg=True)
     try:
         with sf.SoundFile(file) as sound:
@@ -40,6 +40,13 @@ def first_plan(file: Path) -> Plan:
         if stated is not None and is_short(frames / max(rate, 1), stated):
             return Plan(ffmpeg=True)
     return Plan(ffmpeg=kind == "MPEG" or not frames)
+
+
+def _is_mpeg(file: Path) -> bool:
+    """Whether a file begins as MPEG audio does: with a tag or the 11 set bits of a frame."""
+    with open(file, "rb") as stream:
+        head = stream.read(3).ljust(3, b"\0")
+    return head == b"ID3" or (head[0] == 0xFF and head[1] >= 0xE0)
 
 
 def _stated_seconds(file: Path) -> float | None:

@@ -10,6 +10,8 @@ synthetic.json      the arguments, so that the same call finds its corpus again
 from __future__ import annotations
 
 import csv
+import errno
+import io
 import json
 import math
 import os
@@ -96,7 +98,7 @@ def write_corpus(
         _write(scratch, stamp)
         scratch.chmod(0o755)
         os.replace(scratch, root)
-    except (OSError, soundfile.LibsndfileError) as error:
+    except OSError as error:
         if _holds(root, stamp):  # another process was first
             return root
         raise _unwritable(root, error) from error
@@ -105,8 +107,9 @@ def write_corpus(
     return root
 
 
-def _unwritable(root: Path, error: Exception) -> D2MError:
-    reason = getattr(error, "strerror", None) or str(error)
+def _unwritable(root: Path, error: OSError) -> D2MError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    reason = "the disk is full" if full else error.strerror or str(error)
     return D2MError(f"{root}: cannot write here ({reason}); choose a folder you can write, with room")
 
 
@@ -153,7 +156,9 @@ def _write(folder: Path, stamp: Stamp) -> None:
 def _write_pair(folder: Path, name: str, genre: str, song: Song, performed: Dance) -> dict[str, object]:
     audio, pose = f"audio/{name}.flac", f"pose3d/{name}.npz"
     # FLAC: Ogg files carry a random serial number, so they would differ from run to run.
-    soundfile.write(folder / audio, song.wave, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    coded = io.BytesIO()  # libsndfile does not say that a disk is full
+    soundfile.write(coded, song.wave, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    (folder / audio).write_bytes(coded.getvalue())
     np.savez_compressed(
         folder / pose,
         joints=performed.joints,

@@ -73,7 +73,9 @@ def _arrays(file: Path) -> tuple[NDArray[np.float32], float, str | None]:
         except D2MError:
             raise
         except Exception as e:  # NumPy raises nearly anything about a broken header
-            raise D2MError(f"{file}: not readable as COCO-17 keypoints ({type(e).__name__}); export it again") from e
+            raise D2MError(
+                f"{file}: not readable as keypoints ({type(e).__name__}); save one array of numbers, no objects"
+            ) from e
     mend = reshaping(raw.shape, "keypoints", tuple({n for n, _ in ORDERS.values()})) if raw.ndim != 4 else ""
     if raw.ndim not in (3, 4) or raw.shape[-1] not in (2, 3) or raw.dtype.kind not in "iuf" or mend:
         raise D2MError(f"{file}: keypoints are {raw.dtype} {raw.shape}; (frames, 17, 2 or 3) numbers are needed{mend}")

@@ -7,8 +7,9 @@
   17 x [x, y], "keypoint_scores": 17 numbers}]}.
 * COCO's annotations: {"annotations": the same list}. AlphaPose's other forms: {``123.jpg``: {"people" or "bodies": [{
   "pose_keypoints_2d" or "joints": flat}]}}.
-* Plain lists of every frame, of a person's or of people's points: [x, y], [x, y, score] or [x, y, depth, score]; of a
-  person's landmarks as MediaPipe names them: {"x", "y", "z", "visibility"}. null is an unseen point.
+* Plain lists of every frame (or {"frames" or "keypoints": the list}), of a person's or of people's points: [x, y],
+  [x, y, score] or [x, y, depth, score]; of a person's landmarks as MediaPipe names them: {"x", "y", "z",
+  "visibility"}. null is an unseen point.
 * Ultralytics: of every frame a list of people, as its ``to_json`` writes one picture's: {"keypoints": {"x", "y",
   "visible"}}. Its list of a single picture, or all pictures' lists put end to end, does not say which frame a person is
   of, and is refused.
@@ -30,6 +31,9 @@ from d2m.core.errors import D2MError
 from d2m.prepare.sources.frames import in_order, number_frames, stride
 
 Person = NDArray[np.float32]
+
+#: Keys under which a list of all frames may lie.
+_LISTS = ("frames", "keypoints", "poses", "predictions")
 
 
 def _flat(numbers: Any) -> Person:
@@ -88,6 +92,10 @@ def _frames(data: Any, where: str) -> dict[int, list[Person]]:
         data = data["instance_info"]
     if isinstance(data, dict) and isinstance(data.get("annotations"), list):
         data = [a for a in data["annotations"] if a.get("keypoints")]
+    if isinstance(data, dict) and "fps" in data:
+        raise D2MError(f"{where}: rates are not read from JSON; write an npz with keypoints and fps")
+    if isinstance(data, dict) and len(lists := [data[k] for k in _LISTS if isinstance(data.get(k), list)]) == 1:
+        data = lists[0]
     if isinstance(data, dict):
         numbers = number_frames(data, where)
         if len(numbers) < len(data):

@@ -21,7 +21,7 @@ def number_frames(names: Iterable[str], where: str, ending: str = r"\.\w+") -> d
     """Frame number -> name, for the names of one film, ``film_000123`` plus ``ending``; other names are ignored.
 
     Raises:
-        D2MError: frames of two films, a duplicate number, or numbers too far apart.
+        D2MError: frames of two films, a duplicate number, or numbers too far apart or in steps of more than 8.
     """
     pattern = re.compile(rf"(\d+)(?:{ending})$")
     numbers: dict[int, str] = {}
@@ -38,14 +38,21 @@ def number_frames(names: Iterable[str], where: str, ending: str = r"\.\w+") -> d
         numbers[int(match[1])] = name
     if numbers and max(numbers) - min(numbers) >= _MAX_FRAMES:
         raise D2MError(f"{where}: frames {min(numbers)} to {max(numbers)}; the numbers are too far apart for one film")
+    if len(numbers) >= _FEWEST and (step := _step(numbers)) > _MAX_STRIDE:
+        raise D2MError(f"{where}: frame numbers are multiples of {step}; number the frames 0, 1, 2, ...")
     return numbers
 
 
 def stride(numbers: Iterable[int]) -> int:
     """The step between processed frames: 1, or for example 2 for the frame numbers 0, 2, 4, ..."""
     known = sorted(numbers)
-    step = math.gcd(*(n - known[0] for n in known)) if len(known) >= _FEWEST else 1
+    step = _step(known) if len(known) >= _FEWEST else 1
     return step if 1 < step <= _MAX_STRIDE else 1
+
+
+def _step(numbers: Iterable[int]) -> int:
+    first, *others = numbers
+    return math.gcd(*(n - first for n in others))
 
 
 def in_order(read: dict[int, NDArray[np.float32] | None], points: int) -> Sequence[NDArray[np.float32]]:

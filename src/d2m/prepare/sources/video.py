@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import N_JOINTS
-from d2m.music.containers import pictures_of, start_of
+from d2m.music.containers import MAX_SHORT, is_short, pictures_of, start_of
 from d2m.prepare.sources.clip import PoseClip, make_clip
 from d2m.prepare.sources.follow import follow
 from d2m.prepare.sources.orders import reorder
@@ -78,6 +78,8 @@ def _pictures(path: Path, step: int) -> Iterator[tuple[float, Picture]]:
             zero, head = start_of(f), stream.start_time
             ahead = float(head * (stream.time_base or 0) - zero) if zero is not None and head is not None else 0.0
             start: float | None = None
+            number, time, stated = -1, 0.0, stream.frames if "mp4" in f.format.name else 0
+            ends = float((stream.duration or 0) * (stream.time_base or 0))  # edits are in it, not in the count
             for number, frame in enumerate(f.decode(stream)):
                 if number % step:
                     continue
@@ -89,6 +91,12 @@ def _pictures(path: Path, step: int) -> Iterator[tuple[float, Picture]]:
                 picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
                 turns = round(getattr(frame, "rotation", 0) / 90) % 4
                 yield time - start, np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+            lasts = time - (start or 0.0) + 1 / float(stream.average_rate or 1)
+            if stated - number - 1 > MAX_SHORT * stated and is_short(lasts, ends):
+                raise D2MError(
+                    f"{path}: is cut off or damaged, {number + 1} of its {stated} pictures can be decoded; copy or "
+                    "export it again, or re-encode what is left (ffmpeg -i OLD NEW.mp4)"
+                )
     except (av.FFmpegError, OSError, ValueError, IndexError) as e:
         raise D2MError(
             f"{path}: the video breaks off ({(str(e).splitlines() or [type(e).__name__])[0]}); re-encode it"
