@@ -96,3 +96,33 @@ def test_links_that_lead_back_give_nothing_twice(tmp_path: Path) -> None:
     (recording,) = find_recordings(tmp_path / "raw", "npz").recordings
     assert (recording.name, recording.genre) == ("a", "x")
     assert len(find_songs(str(tmp_path / "raw" / "**" / "*.wav"))) == 1
+
+
+@pytest.mark.parametrize("name", ["Manifest.csv", "manifest.tsv", "manifest.xlsx", "manifest.csv.txt"])
+def test_a_manifest_under_another_name_is_not_ignored(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.npz").touch()
+    (tmp_path / name).write_text("name,genre,audio,pose\na,waltz,,a.npz\n")
+    if (tmp_path / "manifest.csv").exists():
+        pytest.skip("this file system does not tell capitals apart")
+    with pytest.raises(D2MError, match=rf"{name}: is not read; save it as manifest.csv"):
+        find_recordings(tmp_path, "npz")
+    (tmp_path / name).rename(tmp_path / "manifest.csv")
+    assert [r.name for r in find_recordings(tmp_path, "npz").recordings] == ["a"]
+
+
+def test_songs_of_which_none_is_named_like_its_poses_are_refused(tmp_path: Path) -> None:
+    for name in ("d0.npz", "d1.npz", "s0.wav", "s1.wav"):
+        (tmp_path / name).touch()
+    with pytest.raises(D2MError, match=r"2 songs, but none is named like its poses; name them alike \(d0.wav for d0"):
+        find_recordings(tmp_path, "npz")
+    (tmp_path / "s0.wav").rename(tmp_path / "d0.wav")
+    discovered = find_recordings(tmp_path, "npz")
+    assert [r.audio is not None for r in discovered.recordings] == [True, False]
+    assert [r.name for r, _ in discovered.refused] == ["s1.wav"]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_accents_in_a_manifest_may_be_composed_otherwise(tmp_path: Path, form: str) -> None:
+    (tmp_path / unicodedata.normalize("NFC" if form == "NFD" else "NFD", "é.npz")).touch()
+    (tmp_path / "manifest.csv").write_text(unicodedata.normalize(form, "name,genre,audio,pose\na,x,,é.npz\n"))
+    assert find_recordings(tmp_path, "npz").recordings[0].pose.is_file()

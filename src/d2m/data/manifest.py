@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import os
+import unicodedata
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -69,10 +70,13 @@ class Recording:
 
 
 def _file(root: Path, cell: str) -> Path:
-    """A path as the manifest has it: relative to its folder, of the home folder, or with Windows' separators."""
+    """A path as the manifest has it: relative to its folder, of the home folder, with Windows' separators, or with
+    letters composed otherwise than in the file's name (é as one letter, or as e and an accent)."""
     path = root / (os.path.expanduser(cell) if cell.startswith("~/") else cell)
-    if "\\" in cell and not path.exists() and (other := root / cell.replace("\\", "/")).exists():
-        return other
+    if not path.exists():
+        spelled = [cell, cell.replace("\\", "/")]
+        spelled += [unicodedata.normalize(form, name) for form in ("NFC", "NFD") for name in spelled]
+        return next((other for name in spelled if (other := root / name).exists()), path)
     return path
 
 

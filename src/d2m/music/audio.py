@@ -127,7 +127,8 @@ def load_song(path: str | os.PathLike[str]) -> NDArray[np.float32]:
     if n_frames(len(wave)) < STYLE_FRAMES:
         raise D2MError(f"{path}: {duration:.2f} s of audio; songs need at least {MIN_SECONDS:g} s")
     inner = wave[_EDGE:-_EDGE]  # a constant offset rings at its ends when it is resampled
-    peak = float(np.abs(inner - inner.mean()).max())
+    offset = float(inner.mean())
+    peak = max(float(inner.max()) - offset, offset - float(inner.min()))  # without a copy: songs may be hours long
     if peak < SILENCE_PEAK:
         if _loudest_channel(Path(path)) >= SILENCE_PEAK:
             raise D2MError(

@@ -65,6 +65,8 @@ def find_recordings(
         raise D2MError(f"group_by={group_by}: choose music or dancer")
     if not raw.is_dir():
         raise D2MError(f"{raw}: no such folder; give the folder of the raw recordings")
+    if not (raw / MANIFEST).is_file():
+        _check_no_other_manifest(raw)
     scanned = Discovery(read_manifest(raw), []) if (raw / MANIFEST).is_file() else _scan(raw, source, group_by, skip)
     _check_genres(scanned.recordings, raw)
     if any(isinstance(names, str) or not isinstance(names, Sequence) for names in _items(groups).values()):
@@ -77,6 +79,13 @@ def find_recordings(
         replace(r, group=group_of.get(r.name, r.group), licence=r.licence or licence) for r in scanned.recordings
     ]
     return Discovery(recordings, scanned.refused)
+
+
+def _check_no_other_manifest(raw: Path) -> None:
+    """Raises: D2MError: a manifest under another name, which would be ignored."""
+    for name in sorted(os.listdir(raw)):
+        if name.lower().startswith("manifest.") and not name.endswith(".log"):
+            raise D2MError(f"{raw / name}: is not read; save it as {MANIFEST}, or move it elsewhere")
 
 
 def _check_genres(recordings: Sequence[Recording], raw: Path) -> None:
@@ -130,6 +139,11 @@ def _scan(raw: Path, source: str, group_by: str, skip: Path | None) -> Discovery
             refused.append((recording, f"{len(same or candidates)} audio files are named '{stem}'; keep one"))
         else:
             recordings.append(recording)
+    if songs and not used and source != "video":
+        raise D2MError(
+            f"{raw}: contains {sum(map(len, songs.values()))} songs, but none is named like its poses; name them alike "
+            f"({poses[0][1]}.wav for {poses[0][0].name}), pair them in a {MANIFEST}, or move them elsewhere"
+        )
     aist_songs = {m["music"] for s in stems if (m := AIST_NAME.match(s))}
     for song in sorted(p for paths in songs.values() for p in paths):
         if song not in used and song.stem not in aist_songs:

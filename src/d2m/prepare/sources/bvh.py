@@ -27,7 +27,7 @@ from d2m.prepare.sources.rigs import nose, resolve
 _CHANNELS = ("Xposition", "Yposition", "Zposition", "Xrotation", "Yrotation", "Zrotation")
 
 _SECTIONS = re.compile(r"\bHIERARCHY\b|\bMOTION\b", re.IGNORECASE)
-_FRAMES = re.compile(r"\s*Frames\s*:\s*(\S+)\s+Frame\s*Time\s*:[^\S\r\n]*(\S*)(.*)", re.IGNORECASE | re.DOTALL)
+_FRAMES = re.compile(r"\s*Frames\s*:\s*(\S+)\s+Frame\s*Time\s*:[^\S\r\n]*(\S*)", re.IGNORECASE)
 
 Floats = NDArray[np.float64]
 
@@ -64,7 +64,7 @@ def parse_bvh(text: str, where: str, fps: float | None = None) -> Bvh:
     Raises:
         D2MError: not BVH, a broken hierarchy, an unknown channel, a wrong count of numbers, infinite or NaN, no frames.
     """
-    parts = _SECTIONS.split(text)
+    parts = _SECTIONS.split(text, maxsplit=2)
     if len(parts) != 3:
         raise D2MError(f"{where}: not a BVH file (HIERARCHY and MOTION); export it as BVH")
     names: list[str] = []
@@ -104,11 +104,10 @@ def parse_bvh(text: str, where: str, fps: float | None = None) -> Bvh:
     except (ValueError, IndexError, StopIteration, RuntimeError) as e:
         raise D2MError(f"{where}: its HIERARCHY is broken ({str(e) or 'it ends early'}); export it again") from e
     try:
-        frames, time, numbers = _FRAMES.fullmatch(parts[2]).groups()  # type: ignore[union-attr]
-        n, step = int(frames), 1 / fps if fps else float(time)
-        motion = np.array(numbers.split(), np.float64)
-    except AttributeError:
-        raise D2MError(f"{where}: its MOTION lacks the lines Frames: and Frame Time:; export it again") from None
+        if (lines := _FRAMES.match(parts[2])) is None:
+            raise D2MError(f"{where}: its MOTION lacks the lines Frames: and Frame Time:; export it again")
+        n, step = int(lines[1]), 1 / fps if fps else float(lines[2])
+        motion = np.array(parts[2][lines.end() :].split(), np.float64)
     except ValueError as e:
         raise D2MError(f"{where}: its MOTION is broken ({str(e)[:60]}); export it again") from e
     if n < 1 or not column or len(motion) != n * column:
