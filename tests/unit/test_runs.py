@@ -205,6 +205,11 @@ def test_two_runs_key_by_key(outputs: Path, capsys: pytest.CaptureFixture[str]) 
     d2m("runs", "diff", "a=a1", "b=monday/1", f"folder={outputs}")
     (line,) = [x for x in capsys.readouterr().out.splitlines() if "val/recon" in x]
     assert line.split() == ["du_vae/val/recon", "0.9", "0.2", "-0.7"]
+    d2m("runs", "diff", "a=a1", "b=monday/1", f"folder={outputs}")
+    out = capsys.readouterr().out
+    assert "du_vae/train/loss" not in out and "1 other metric is the same" in out
+    d2m("runs", "diff", "a=a1", "b=a1", f"folder={outputs}")
+    assert "metrics: the same" in capsys.readouterr().out
     a, b = (find_run(name, outputs) for name in ("a1", "b2"))
     assert differences(a, b)["facts"]["state"] == ["done", "killed"] and differences(a, b)["metrics"] == {}
     same = differences(a, a)

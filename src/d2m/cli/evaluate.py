@@ -33,7 +33,7 @@ def main(cfg: DictConfig) -> None:
     """Evaluate the bundles named in the config."""
     from d2m.core.files import exit_on_signals
     from d2m.reports.evaluate.run import Request, evaluate
-    from d2m.reports.evaluate.show import print_table
+    from d2m.reports.evaluate.show import print_comparison, print_table
 
     given: Any = OmegaConf.to_container(cfg, resolve=True)
     check_seed(given["seed"])
@@ -62,6 +62,7 @@ def main(cfg: DictConfig) -> None:
     done = evaluate(request)
     for table in done.tables:
         print_table(table, done.measured)
+    print_comparison(done.report)
     if given["logger"] == "wandb":
         from d2m.train.callbacks.artifacts import log_evaluation
 

@@ -57,6 +57,8 @@ def evaluation_panels(panels: Mapping[str, Mapping[str, FigureRow]], *, title: s
         ax.set_ylim(len(systems) - 0.5, -0.5)
         ax.set_title(name, fontsize=8)
         ax.tick_params(labelsize=8)
+        if max(map(abs, ax.get_xlim())) < 1e-9:  # all values are 0: an axis of 1e-17 says nothing
+            ax.set_xlim(-0.05, 1.0)
         ax.locator_params("x", nbins=5)
         _tidy(ax, "x")
     for k in range(len(panels), n_rows * _COLUMNS):

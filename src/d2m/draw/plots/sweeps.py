@@ -87,7 +87,7 @@ def parallel_coordinates(rows: Sequence[tuple[Mapping[str, str], float]], object
     labels = [_broken(k) for k in keys]
     better = "lower" if mode == "min" else "higher"
     axes.set_xticks(range(len(columns)), [*labels, f"{objective}\n({better} is better)"])
-    axes.set_xlabel("parameters, and at the right what they came to")
+    axes.set_xlabel("parameters; on the right, the objective")
     axes.set(title=f"{len(rows)} finished trials", xlim=(-0.15, len(keys) + 0.35), ylim=(-0.05, 1.05))
     axes.set_yticks([])
     axes.spines[["top", "right", "left", "bottom"]].set_visible(False)

@@ -48,16 +48,18 @@ class Request:
 
 
 def bundle_names(bundles: Sequence[Path]) -> list[str]:
-    """A unique name for every bundle: ``RUN`` for ``RUN/bundle``, with more parent folders if two are equal.
+    """A unique name for every bundle: ``RUN`` for ``RUN/bundle``, with more parent folders if two are equal or if it is
+    only a number, as in a sweep.
 
     Raises:
         D2MError: a duplicate bundle, or one named like the row of the ground truth.
     """
     parts = [p.resolve().parts for p in bundles]
     short = [p[:-1] if p[-1] == "bundle" and len(p) > 2 else p for p in parts]
-    for k in range(1, max(map(len, short)) + 1):
+    longest = max(map(len, short))
+    for k in range(1, longest + 1):
         names = ["/".join(p[-k:]) for p in short]
-        if len(set(names)) == len(names):
+        if len(set(names)) == len(names) and (k == longest or not any(n.isdecimal() for n in names)):
             return [f"bundle {n}" if n == REAL else n for n in names]
     raise D2MError(f"bundle={bundles[0]}: the same bundle twice; give each once")
 

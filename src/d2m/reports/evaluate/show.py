@@ -1,9 +1,10 @@
-"""A card's table on the terminal and as a figure."""
+"""What an evaluation prints: a card's table, bundles compared song by song; and a card as a figure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table as RichTable
@@ -83,6 +84,38 @@ def print_table(table: Table, measured: Sequence[str] = (), console: Console | N
         for name in figure_names(table):
             more.add_row(name, *(value(table.rows[s].get(name)) for s in others))
         out.print(more)
+
+
+def print_comparison(report: Mapping[str, Any], console: Console | None = None) -> None:
+    """The objective of every bundle, and the differences between any two, song by song.
+
+    Args:
+        report: of :func:`d2m.reports.evaluate.run.evaluate`; of it "objective", "paired" and "cards".
+    """
+    out = console or Console()
+    if report["objective"]:
+        values = ", ".join(f"{name} {number(x)}" for name, x in report["objective"].items())
+        out.print(f"objective, from 0 (chance) to 1 (as real dances): {values}", markup=False, highlight=False)
+    pairs = {pair: found for pair, found in report["paired"].items() if found}
+    if not pairs:
+        return
+    measures = list(dict.fromkeys(name for found in pairs.values() for name in found))
+    best = {k: f["better"] for c in report["cards"].values() for row in c["rows"].values() for k, f in row.items()}
+    songs = max(int(m["n_songs"]) for found in pairs.values() for m in found.values())
+    title = f"differences on the same {songs} songs: mean [95 % over songs], p of no difference"
+    shown = RichTable(title=title, title_justify="left")
+    shown.add_column("bundles", overflow="fold")
+    for name in measures:
+        shown.add_column(f"{name}\nbest: {best[name]}" if name in best else name, overflow="fold")
+    for pair, found in pairs.items():
+        shown.add_row(pair, *(_difference(found.get(name)) for name in measures))
+    out.print(shown)
+
+
+def _difference(of: Mapping[str, float] | None) -> str:
+    if of is None:
+        return ""
+    return f"{number(of['difference'])} [{number(of['low'])}, {number(of['high'])}], p {of['p']:.2g}"
 
 
 def write_figure(table: Table, path: Path) -> None:

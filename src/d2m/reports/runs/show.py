@@ -186,11 +186,15 @@ def _stages(run: Run, monitors: Mapping[str, tuple[str, str]]) -> Table:
 def print_differences(
     a: Run, b: Run, changes: Mapping[str, Mapping[str, Sequence[Any]]], out: Console | None = None
 ) -> None:
-    """Print what differs in two columns, for metrics with a third, b - a."""
+    """Print what differs in two columns, for metrics with a third, b - a; equal metrics are only counted."""
     out = out or console()
     for kind, values in changes.items():
         if not values:
             out.print(f"{kind}: the same" if kind != "metrics" else "metrics: no stage in common")
+            continue
+        equal = [k for k, (left, right) in values.items() if left == right] if kind == "metrics" else []
+        if len(equal) == len(values):
+            out.print("metrics: the same")
             continue
         table = Table(box=box.SIMPLE_HEAD, title=kind, title_justify="left")
         table.add_column("", overflow="fold")
@@ -199,8 +203,12 @@ def print_differences(
         if kind == "metrics":
             table.add_column("difference", justify="right")
         for key, (left, right) in values.items():
+            if key in equal:
+                continue
             cells = [escape(key), escape(number(left)), escape(number(right))]
             if kind == "metrics":
                 cells.append(number(None if None in (left, right) else right - left))
             table.add_row(*cells)
         out.print(table)
+        if equal:
+            out.print(f"{len(equal)} other {'metric is' if len(equal) == 1 else 'metrics are'} the same")

@@ -62,10 +62,11 @@ class StopOnNaN(pl.Callback):
         bad = sorted(name for name, ok in zip(names, finite.tolist(), strict=True) if not ok)
         if trainer.is_global_zero:
             self._save(trainer, batch if first == batch_idx and trainer.world_size == 1 else None, first, bad)
+        shown = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
+        exact = "" if trainer.precision in ("32-true", "64-true") else ", or train in trainer.precision=32-true"
         raise D2MError(
-            f"stage {self.stage}: {', '.join(bad)} became NaN or infinite at epoch {trainer.current_epoch}, batch "
-            f"{first}; the batch is in {self.path}; lower the learning rate (model.{self.stage}.optimizer.lr), or "
-            "train in trainer.precision=32-true"
+            f"stage {self.stage}: {shown} became NaN or infinite at epoch {trainer.current_epoch}, batch {first}; the "
+            f"batch is in {self.path}; lower the learning rate (model.{self.stage}.optimizer.lr){exact}"
         )
 
     def _save(self, trainer: Any, batch: Any, batch_idx: int, bad: list[str]) -> None:
