@@ -21,6 +21,7 @@ from d2m.dance.stream import rows_for
 from d2m.dance.together import dance_to
 from d2m.data.normalizer import Normalizer
 from d2m.nets.composition import Composition
+from d2m.nets.products import add_product, add_row_product, row_products
 from d2m.nets.sizes import Sizes
 from d2m.toy import make_pair
 from experiments.command import REPO
@@ -81,9 +82,11 @@ def recurrent_products(generator: DanceGenerator, rows: int, steps: int) -> None
     """The products of unit decoding that must follow one another, and nothing else: no dance is faster."""
     weight = generator.net.unit_decoder.body.gru.weight_hh_l0.mT.contiguous()
     states = torch.zeros(rows, len(weight))
-    gates = torch.empty(rows, weight.shape[1])
-    for _ in range(steps):
-        torch.mm(states, weight, out=gates)
+    gates = torch.zeros(rows, weight.shape[1])
+    multiply = add_row_product if rows == 1 else add_product
+    with row_products():
+        for _ in range(steps):
+            multiply(gates, states, weight, gates)
 
 
 def measure_infer(bundle: Path, out: Path, n: int, seconds: float, repeats: int) -> dict[str, Any]:

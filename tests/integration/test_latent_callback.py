@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,16 +19,20 @@ import pytorch_lightning as pl
 from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
 from d2m.data.corpus import Corpus
-from d2m.draw.video import probe
+from d2m.draw.video import probe, render_dance
 from d2m.edits.directions import load_direction
+from d2m.reports import manipulation
 from d2m.reports.held_out import energy_extremes
 from d2m.train import curriculum
 from d2m.train.build import build_module
 from d2m.train.callbacks.guard import evaluating
 from d2m.train.callbacks.latent import DONE, LatentManipulation
+from d2m.train.checkpoints import read_checkpoint
+from d2m.train.requeue import Cut
 from d2m.train.stage import MM_GAN
 
 from .conftest import TINY, call, compose_train
+from .test_long_runs import assert_same_training
 
 STUDY = [
     "callbacks=latent", "callbacks.latent.every_n_epochs=1", "callbacks.latent.seconds=2.5", "callbacks.latent.size=64",
@@ -169,6 +174,37 @@ def test_a_killed_run_logs_no_epoch_twice(
     assert len({r["run"]["run_id"] for rows in runs for r in rows if r["type"] == "run"}) == 1
     epochs = [h["epoch"] for rows in runs for h in history(rows) if "latent/norm/flow" in h]
     assert epochs == [0, 1, 2]
+
+
+def test_a_signal_abandons_the_study_and_the_next_session_makes_it(
+    studied: Path, tiny_run: Path, corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference = f"callbacks.latent.reference={tiny_run / 'bundle'}"
+    judge = f"callbacks.latent.motion_style={RunFolder(tiny_run).checkpoint('motion_style')}"
+    cfg = compose_train(corpora, *STUDY, *inits(tiny_run), reference, judge, "logger=none")
+    rendered: list[Path] = []
+
+    def render(path: Path, *args: Any, **kwargs: Any) -> Path:
+        rendered.append(path)
+        if len(rendered) in (2, 13):  # in the study of the first epoch, and, nine videos later, of the last one
+            signal.raise_signal(signal.SIGTERM)
+        return render_dance(path, *args, **kwargs)
+
+    monkeypatch.setattr(manipulation, "render_dance", render)
+    for epoch, videos in ((1, 2), (2, 13)):
+        with pytest.raises(Cut) as end:
+            curriculum.run(cfg, tmp_path)
+        assert end.value.code == 143 and len(rendered) == videos
+        loops = read_checkpoint(RunFolder(tmp_path).checkpoint("mm_gan"))["loops"]["fit_loop"]
+        assert loops["epoch_progress"]["current"]["processed"] == epoch
+        assert not (tmp_path / "latent" / f"mm_gan-epoch{epoch:04d}").exists()
+    curriculum.run(cfg, tmp_path)
+    assert len(rendered) == 22
+    assert_same_training(studied, tmp_path, "mm_gan")
+    there, here = ({p.relative_to(r): p for p in (r / "latent").rglob("*.*")} for r in (studied, tmp_path))
+    assert there.keys() == here.keys() and len(there) > 40
+    assert [name for name in there if there[name].read_bytes() != here[name].read_bytes()] == []
+    assert {p.name for p in (studied / "lineage").iterdir()} == {p.name for p in (tmp_path / "lineage").iterdir()}
 
 
 def test_nothing_is_logged_in_fast_dev_run_and_modes_are_restored(

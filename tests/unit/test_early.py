@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from d2m.bundle.run_folder import RunFolder
 from d2m.train.early import PARENT, ended_at_once, let_signals_wait, waiting
 from d2m.train.requeue import Cut, Requeue, heed
 
@@ -48,7 +50,9 @@ def test_signals_do_not_wait_for_other_processes(number: int) -> None:
     assert signal.getsignal(number) == before
 
 
-def test_a_job_that_is_told_to_go_while_it_loads_is_queued_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_is_told_to_go_while_it_loads_is_queued_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[tuple[str, ...]] = []
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setattr("d2m.train.requeue._scontrol", lambda *words: asked.append(words) or "")
@@ -56,10 +60,10 @@ def test_a_job_that_is_told_to_go_while_it_loads_is_queued_again(monkeypatch: py
     try:
         let_signals_wait()
         signal.raise_signal(signal.SIGUSR1)
-        with pytest.raises(Cut) as cut, Requeue():
+        with pytest.raises(Cut) as cut, Requeue(RunFolder(tmp_path)):
             heed()
         assert cut.value.state == "requeued" and asked == [("requeue", "7")] and waiting() is None
-        with Requeue():
+        with Requeue(RunFolder(tmp_path)):
             heed()  # once
     finally:
         signal.signal(signal.SIGUSR1, before)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 import torch
+from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 
 from d2m.core.errors import D2MError
@@ -93,6 +95,57 @@ def test_gradients_are_those_of_finite_differences(layers: int, bidirectional: b
     x, h0 = (v.requires_grad_() for v in asked(gru, 2, 3))
     with backend("own"):
         assert torch.autograd.gradcheck(lambda x, h0, *_: gru(x, h0), (x, h0, *gru.parameters()), fast_mode=True)
+
+
+@pytest.mark.parametrize("amd", [True, False])
+@pytest.mark.parametrize(("layers", "bidirectional"), SHAPES)
+def test_a_single_row_without_gradients_is_nn_grus(
+    layers: int, bidirectional: bool, amd: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "cpu_is_amd", lambda: amd)
+    gru = made(layers, bidirectional, dtype=torch.float32, hidden=64)
+    x, h0 = asked(gru, 1, 32)
+    constant, _ = asked(gru, 1, None)
+    for change in range(2):  # weights in another order are cached until they change
+        with torch.no_grad(), backend("own"):
+            ours = *gru(x, h0), gru.repeat(constant, h0, 32)
+        with torch.no_grad(), backend("torch"):
+            theirs = *gru(x, h0), gru.repeat(constant, h0, 32)
+        for a, b in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+        gru.load_state_dict({k: v.roll(1 + change, 0) for k, v in gru.state_dict().items()})
+
+
+def test_a_single_row_has_the_same_bits_for_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "cpu_is_amd", lambda: True)
+    gru = made(dtype=torch.float32, hidden=512)
+    x, h0 = asked(gru, 1, 3)
+    states, before = [], torch.get_num_threads()
+    pools = ThreadpoolController().select(user_api="blas")
+    with torch.no_grad(), backend("own"), pools.limit(limits=2):
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            states.append(gru(x, h0)[0])
+    torch.set_num_threads(before)
+    assert torch.equal(*states)
+
+
+def test_numpy_has_its_threads_back_when_the_last_row_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "cpu_is_amd", lambda: True)
+    pools = ThreadpoolController().select(user_api="blas")
+    if not pools.lib_controllers:
+        pytest.skip("numpy's BLAS here is none whose threads can be set")
+
+    def threads() -> set[int]:
+        return {p["num_threads"] for p in pools.info()}
+
+    with pools.limit(limits=2), ExitStack() as first, ExitStack() as second:
+        first.enter_context(products.row_products())
+        second.enter_context(products.row_products())
+        first.close()
+        assert threads() == {1}
+        second.close()
+        assert threads() == {2}
 
 
 def test_values_in_float32_are_nn_grus_to_1e_6() -> None:

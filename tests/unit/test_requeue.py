@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
+from wandb.sdk.mailbox import HandleAbandonedError
 
 from d2m.bundle.passport import Passport
 from d2m.bundle.run_folder import RunFolder
 from d2m.cli.cluster import check_launcher, check_one_folder, register_token
 from d2m.cli.train import own_processes
 from d2m.core.errors import D2MError
-from d2m.train.callbacks.loggers import PatientWandbLogger
+from d2m.train.callbacks.loggers import PatientWandbLogger, close_loggers
 from d2m.train.requeue import Cut, Requeue, cluster_environment, end_by
 
 
@@ -51,7 +52,7 @@ def test_a_job_that_is_told_to_go_is_queued_again_after_run_json_is_written(
     before = signal.getsignal(number)
     run = RunFolder(tmp_path / "run")
     run.path.mkdir()
-    with pytest.raises(Cut) as end, Requeue(), Passport(run, {}, writes=True):
+    with pytest.raises(Cut) as end, Requeue(run), Passport(run, {}, writes=True):
         signal.raise_signal(number)  # between two stages
     assert end.value.code == 128 + number and signal.getsignal(number) == before
     told = json.loads(run.facts_path.read_text())
@@ -74,7 +75,41 @@ def test_sigterm_may_be_a_preemption_or_a_cancellation(
     assert (cut.requeue, cut.code) == (requeue, 143) and scontrol() == ["show job -o 7"]
 
 
-def test_submitit_requeues_what_it_started(scontrol: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_without_time_for_a_checkpoint_is_given_up_in_one_line(
+    tmp_path: Path, scontrol: Callable[..., list[str]]
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+
+    def session(number: int, *written: str) -> None:
+        with Requeue(run), Passport(run, {}, writes=True):
+            for name in written:
+                run.checkpoint(name).parent.mkdir(parents=True)
+                run.checkpoint(name).touch()
+            raise Cut(number, requeue=True)
+
+    for number, written in (
+        (signal.SIGUSR1, []), (signal.SIGUSR1, ["du_vae"]),  # the second one made progress
+        (signal.SIGTERM, []), (signal.SIGTERM, []),  # pre-empted
+        (signal.SIGUSR2, []),
+    ):  # fmt: skip
+        with pytest.raises(Cut):
+            session(number, *written)
+        assert run.facts()["state"] == "requeued"
+    assert len(scontrol()) == 5
+    with pytest.raises(
+        D2MError, match=r"job 7 is not queued again: 2 sessions in a row ended without a checkpoint"
+    ) as e:
+        session(signal.SIGUSR2)
+    assert len(scontrol()) == 5 and "\n" not in str(e.value)
+    assert run.facts()["state"] == "failed" and run.facts()["error"] == str(e.value)
+    with pytest.raises(Cut):
+        session(signal.SIGUSR2)  # resumed by the user, with a count of its own
+
+
+def test_submitit_requeues_what_it_started(
+    tmp_path: Path, scontrol: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SUBMITIT_EXECUTOR", "slurm")
     asked: list[int] = []
 
@@ -84,24 +119,24 @@ def test_submitit_requeues_what_it_started(scontrol: Callable[..., list[str]], m
 
     before = signal.signal(signal.SIGUSR2, submitit)
     try:
-        with pytest.raises(SystemExit) as end, Requeue():
+        with pytest.raises(SystemExit) as end, Requeue(RunFolder(tmp_path)):
             signal.raise_signal(signal.SIGUSR2)
     finally:
         signal.signal(signal.SIGUSR2, before)
     assert end.value.code == -1 and asked == [signal.SIGUSR2] and scontrol() == []
 
 
-def test_a_failed_run_is_not_queued_again(scontrol: Callable[..., list[str]]) -> None:
-    with pytest.raises(D2MError), Requeue():
+def test_a_failed_run_is_not_queued_again(tmp_path: Path, scontrol: Callable[..., list[str]]) -> None:
+    with pytest.raises(D2MError), Requeue(RunFolder(tmp_path)):
         raise D2MError("a loss is not finite")
     assert scontrol() == []
 
 
-def test_outside_slurm_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outside_slurm_nothing_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for key in ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID"):
         monkeypatch.delenv(key, raising=False)
     before = signal.getsignal(signal.SIGUSR1)
-    with Requeue():
+    with Requeue(RunFolder(tmp_path)):
         assert signal.getsignal(signal.SIGUSR1) == before
     assert cluster_environment() == [] and not end_by(signal.SIGUSR1).requeue
 
@@ -162,3 +197,22 @@ def test_a_run_outlives_wandbs_service(monkeypatch: pytest.MonkeyPatch, caplog: 
     monkeypatch.setattr(PatientWandbLogger, "experiment", Gone())
     logger.log_metrics({"train/loss": 1.0}, step=1)
     assert "W&B's service has ended (Connection lost)" in caplog.text
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError("Connection lost"), HandleAbandonedError()])
+def test_a_finished_stage_outlives_wandbs_service(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    import wandb
+
+    ended: list[int] = []
+
+    def finish(exit_code: int) -> None:
+        ended.append(exit_code)
+        raise error
+
+    monkeypatch.setattr(wandb, "finish", finish)
+    monkeypatch.setattr(wandb, "run", object())
+    logger = PatientWandbLogger(experiment=None, offline=True)
+    monkeypatch.setattr(logger, "finalize", lambda status: None)
+    monkeypatch.setattr(wandb, "teardown", lambda: None)
+    close_loggers([logger], "success", say=False)
+    assert ended == [0]

@@ -61,7 +61,9 @@ def test_a_table_of_runs_and_one_per_sweep(
     own, sweep = out.split("sweeps/monday: 3 done, 1 failed")
     assert "runs: 1 done, 1 killed" in own and "du_vae/val/recon" in own
     (b,) = [line for line in own.splitlines() if "runs/b2" in line]
-    assert b.split() == ["runs/b2", "killed", "corpus", "0/1", "model.du_vae.lr=0.2", "–", "0:00:00"]
+    assert b.split() == ["runs/b2", "killed", "corpus", "model.du_vae.lr=0.2", "–", "0:00:00"]
+    (last,) = [line for line in sweep.splitlines() if line.split()[:1] == ["3"]]
+    assert last.split()[:4] == ["3", "failed", "du_vae", "1/1"]  # the first of one, not none of one
     (first,) = [line for line in sweep.splitlines() if line.split()[:1] == ["0"]]
     assert first.split() == ["0", "done", "model.du_vae.lr=1.0", "0.4", "0:00:00"]
     assert "sweeps/monday/3: failed: train/loss became NaN [at] epoch 2\n" in sweep

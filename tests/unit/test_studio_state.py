@@ -186,6 +186,14 @@ def test_export_of_a_studio_is_a_page_and_says_who_writes_files(formats: str) ->
     assert f"d2m infer state=FILE export=[{formats.strip('[]')}]" in done.stderr
 
 
+@pytest.mark.parametrize("key", ["bundle", "directions", "music", "runs"])
+def test_a_refused_studio_leaves_nothing_behind(at: Any, tmp_path: Path, key: str) -> None:
+    given = {"bundle": at.bundles[0], "music": at.music, "directions": None, "runs": None, key: "nope"}
+    done = called("studio", *(f"{k}={v or 'null'}" for k, v in given.items()), f"out={tmp_path / 'out'}")
+    assert done.returncode == 2 and "nope" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("extra", ["warp=false", "edit=mean_shift"])
 def test_a_key_beside_a_state_that_says_it_is_refused(at: Any, tmp_path: Path, extra: str) -> None:
     State.parse(state(at)).write(tmp_path / "s.json")

@@ -8,6 +8,7 @@ run.json  state       running, done, failed, pruned (stopped early by a sweep), 
           started, resumed, ended   times of the first, the current and the last session (ISO 8601, UTC)
           host, pid, slurm_job, wandb   its machine, process and job; W&B ids by stage
           slurm_restarts   how often SLURM has requeued its job
+          idle_sessions    how many of its sessions in a row ran out of time before a checkpoint was written
           metrics     of the last stage that has any, as of its last checkpoint
           signature   of the training (d2m.bundle.signature)
           config      in config.json beside it, resolved

@@ -8,14 +8,12 @@ from difflib import get_close_matches
 from typing import Any
 
 from d2m.cli.command_line import one_line
-from d2m.cli.overrides import check_types, expand_home, quote
+from d2m.cli.overrides import SYNONYMS, check_types, expand_home, quote
 from d2m.core.errors import D2MError
 from d2m.train.trainer_options import ELSEWHERE
 
 #: Nodes with user-defined keys; the code that reads them checks them.
 FREE = ("hydra", "clean", "groups", "names", "data.corpus.clean", "data.corpus.groups")
-#: Words that people try -> the key's name in all commands.
-SYNONYMS = {"audio": "music", "song": "music", "songs": "music", "sound": "music"}
 
 
 def _walk(plain: Any, prefix: str = "") -> Iterator[str]:

@@ -31,8 +31,10 @@ TEXTS = (
 )  # fmt: skip
 #: Keys of the above whose value may be a list, ``[A,B]``.
 LISTS = ("bundle", "data.root", "export", "filter", "format", "genres", "systems")
-#: Command -> keys by an earlier name -> their name.
-RENAMED = {"infer": {"audio": "music"}}
+#: Words that people try -> the key's name in all commands.
+SYNONYMS = {"audio": "music", "song": "music", "songs": "music", "sound": "music"}
+#: Command -> those that were its key's name once: accepted, with a line that tells the present one.
+RENAMED = {"infer": ("audio",)}
 #: Types of keys whose default is null.
 NULL_TYPES: dict[str, Any] = {
     "workers": 1,
@@ -126,8 +128,8 @@ def with_new_names(command: str, arguments: Iterable[str]) -> list[str]:
     out = []
     for argument in arguments:
         key, equals, value = argument.partition("=")
-        name = RENAMED.get(command, {}).get(key.lstrip("+"))
-        if equals and name is not None:
+        if equals and key.lstrip("+") in RENAMED.get(command, ()):
+            name = SYNONYMS[key.lstrip("+")]
             print(f"{key}= is now {name}=", file=sys.stderr)
             argument = f"{name}={value}"
         out.append(argument)

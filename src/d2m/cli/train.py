@@ -151,7 +151,7 @@ def _train(cfg: DictConfig, folder: RunFolder, overrides: list[str], new: Begun 
     from d2m.train.curriculum import run as run_curriculum
     from d2m.train.identity import Company
     from d2m.train.objective import check_objective, objective
-    from d2m.train.requeue import Requeue, heed
+    from d2m.train.requeue import Cut, Requeue, heed
 
     check_objective(cfg)
 
@@ -159,18 +159,18 @@ def _train(cfg: DictConfig, folder: RunFolder, overrides: list[str], new: Begun 
         check_same_run(folder, overrides)
     company = Company(runs_beside(cfg, folder), runs_to_share(cfg, folder), sweep_trial(cfg, folder))
     restart_as_this_job()
-    with Requeue(), own_processes():
+    with Requeue(folder), own_processes():
         try:
             heed()
             run_curriculum(cfg, folder.path, overrides, company, new)
-        except KeyboardInterrupt:  # between two stages
-            if is_rank_zero():
+            if not is_rank_zero():
+                return None
+            print(f"run: {folder.path}" + (f"\nbundle: {folder.bundle}" if folder.bundle.exists() else ""))
+            value = objective(cfg, folder)
+        except (KeyboardInterrupt, Cut) as e:  # between two stages, or in the evaluation
+            if is_rank_zero() and not getattr(e, "told", False) and not getattr(e, "requeue", False):
                 print(f"d2m train resume={shlex.quote(str(folder.path))} goes on", file=sys.stderr)
             raise
-    if not is_rank_zero():
-        return None
-    print(f"run: {folder.path}" + (f"\nbundle: {folder.bundle}" if folder.bundle.exists() else ""))
-    value = objective(cfg, folder)
     if cfg.objective is not None and value is not None:
         log_objective(instantiate(cfg.logger, _partial_=True), folder, str(cfg.objective), value)
     return value

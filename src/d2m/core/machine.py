@@ -49,13 +49,24 @@ def best_precision(accelerator: str = "auto") -> str:
 
 
 @cache
+def _cpu_facts() -> str:
+    """Maker, model and flags of the CPU, in the system's own words."""
+    try:
+        return Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor()
+
+
+@cache
 def cpu_has_bf16() -> bool:
     """Whether the CPU multiplies bfloat16 natively: AVX512-BF16 or AMX."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+    return "avx512_bf16" in _cpu_facts() or "amx_bf16" in _cpu_facts()
+
+
+@cache
+def cpu_is_amd() -> bool:
+    """Whether the CPU is made by AMD."""
+    return "AuthenticAMD" in _cpu_facts()
 
 
 def git_revision(folder: Path | None = None) -> str:

@@ -16,7 +16,8 @@ import importlib.util
 import os
 import sys
 import tempfile
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,27 @@ def librosa(module: str) -> Any:
         folder = _writable()
         with suppress(OSError):  # e.g. filelock.Timeout
             held.enter_context(FileLock(folder / LOCK_NAME, timeout=_PATIENCE))
+        held.enter_context(_everything_cached())
         for name in (*_SHARED, module):
             loaded = importlib.import_module(f"librosa.{name}")
     return loaded
+
+
+@contextmanager
+def _everything_cached() -> Iterator[None]:
+    """Inside the block, Numba keeps all that it compiles for librosa.
+
+    librosa 0.11 declines this for one function of its beat tracker (``cache=False``), which would be compiled in every
+    process, in 2 s.
+    """
+    import numba
+
+    compiling = numba.guvectorize
+    numba.guvectorize = lambda *a, **options: compiling(*a, **{**options, "cache": True})
+    try:
+        yield
+    finally:
+        numba.guvectorize = compiling
 
 
 def _writable() -> Path:

@@ -88,9 +88,10 @@ class GRU(nn.GRU):
             for direction in range(directions):
                 suffix = f"l{layer}_reverse" if direction else f"l{layer}"
                 w = Weights(*(getattr(self, f"{name}_{suffix}") for name in _PARAMETERS))
-                if x.shape[-2] == 1:
-                    w = w._replace(state=self._by_columns(f"weight_hh_{suffix}"))
-                plan = Plan(steps, direction == 1, h0.shape[1] == 1, arithmetic)
+                single = x.shape[-2] == 1 and _is_inference_on_cpu(w.state)
+                if single:
+                    w = w._replace(**{k: self._by_columns(f"weight_{n}_{suffix}") for k, n in _BY_COLUMNS.items()})
+                plan = Plan(steps, direction == 1, h0.shape[1] < x.shape[-2], arithmetic, single)
                 out, last = run(plan, x, h0[layer * directions + direction], w)
                 outs.append(out)
                 lasts.append(last)
@@ -98,21 +99,25 @@ class GRU(nn.GRU):
         return x.transpose(0, 1), torch.stack(lasts)
 
     def _by_columns(self, name: str) -> Tensor:
-        """The weight in column-major order, which makes the product of a single row 1.2 times as fast.
+        """The weight in column-major order, in which the product of a single row is fastest.
 
-        Cached until the weight changes. In training, on a GPU, and for inference tensors (which have no version
-        counter), the weight itself.
+        Cached until the weight changes.
         """
         weight: Tensor = getattr(self, name)
-        if torch.is_grad_enabled() or weight.device.type != "cpu" or weight.is_inference():
-            return weight
         now = (weight.data_ptr(), weight._version, weight.dtype)
         if name not in self._columns or self._columns[name][0] != now:
             self._columns[name] = now, weight.detach().mT.contiguous().mT
         return self._columns[name][1]
 
 
+_BY_COLUMNS = {"input": "ih", "state": "hh"}
 _PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+def _is_inference_on_cpu(weight: Tensor) -> bool:
+    """Whether the weight is on the CPU and no gradient is asked for; not for inference tensors, which have no version
+    counter."""
+    return not torch.is_grad_enabled() and weight.device.type == "cpu" and not weight.is_inference()
 
 
 def _is_own(x: Tensor) -> bool:

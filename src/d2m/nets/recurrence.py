@@ -10,13 +10,14 @@ See docs/adr/0073-own-gru.md.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from d2m.nets.products import Arithmetic, accumulate, add_product
+from d2m.nets.products import Arithmetic, accumulate, add_product, add_row_product, row_products
 
 #: Rows (steps x batch) of one product of inputs or of weight gradients: large enough for BLAS, small in memory.
 _ROWS = 2048
@@ -36,12 +37,14 @@ class Plan(NamedTuple):
 
     steps: None if every step has its own input (t, b, f), otherwise the number of steps that share the input (b, f).
     shared: all rows start from the same state (1, h), so that its products are computed for one row only.
+    single: there is one row, on a CPU, and no gradient is asked for.
     """
 
     steps: int | None
     reverse: bool
     shared: bool
     arithmetic: Arithmetic
+    single: bool = False
 
     def blocks(self, t: int, b: int) -> list[range]:
         """Steps in the order of computation, in blocks of about :data:`_ROWS` rows."""
@@ -77,14 +80,16 @@ def _forward(x: Tensor, h0: Tensor, w: Weights, plan: Plan, keep: bool) -> tuple
     states[t if plan.reverse else 0] = h0
     operand = plan.arithmetic.operand
     w_input, w_state = operand(w.input).mT, operand(w.state).mT
+    multiply = add_row_product if plan.single else add_product
     # r and z only need the sum of their biases.
     bias = torch.cat([w.input_bias[: 2 * hidden] + w.state_bias[: 2 * hidden], w.state_bias[2 * hidden :],
                       w.input_bias[2 * hidden :]])  # fmt: skip
 
     def add_inputs(rows: Tensor, gates: Tensor) -> None:
         gates.copy_(bias)
-        accumulate(gates[:, : 2 * hidden], operand(rows), w_input[:, : 2 * hidden])
-        accumulate(gates[:, 3 * hidden :], operand(rows), w_input[:, 2 * hidden :])
+        rows, rz, n = operand(rows), gates[:, : 2 * hidden], gates[:, 3 * hidden :]
+        multiply(rz, rows, w_input[:, : 2 * hidden], rz)
+        multiply(n, rows, w_input[:, 2 * hidden :], n)
 
     blocks = plan.blocks(t, b)
     constant = None
@@ -109,7 +114,7 @@ def _forward(x: Tensor, h0: Tensor, w: Weights, plan: Plan, keep: bool) -> tuple
             if plan.shared and k == blocks[0][0]:
                 torch.add(of_input, operand(h0) @ w_state, out=rzq)
             else:
-                add_product(of_input, operand(h), w_state, rzq)
+                multiply(of_input, operand(h), w_state, rzq)
             rz.sigmoid_()
             torch.addcmul(of_n, r, q, out=n).tanh_()
             torch.lerp(n, h, z, out=every_state[k + after])
@@ -225,6 +230,6 @@ def run(plan: Plan, x: Tensor, h0: Tensor, w: Weights) -> tuple[Tensor, Tensor]:
     if torch.is_grad_enabled() and any(v.requires_grad for v in (x, h0, *w)):
         out: tuple[Tensor, Tensor] = _Recurrence.apply(plan, x, h0, *w)
         return out
-    with torch.autocast(x.device.type, enabled=False):
+    with torch.autocast(x.device.type, enabled=False), row_products() if plan.single else nullcontext():
         states, _ = _forward(x, h0, w, plan, keep=False)
     return (states[:-1], states[0]) if plan.reverse else (states[1:], states[-1])

@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +27,7 @@ from d2m.music.front_ends import front_end
 from d2m.prepare.parts import SCRATCH, Parts
 from d2m.prepare.plan import PLAN, SHARDS, Line, Plan
 from d2m.prepare.process import Prepared
+from d2m.prepare.repeated import join_equal_songs, join_same_poses
 from d2m.prepare.report import CARD, corpus_report, data_card
 from d2m.prepare.writer import array_writers
 
@@ -73,7 +73,7 @@ def assemble(out: Path, plan: Plan) -> None:
     genre_of = [line.genre or _whole(parts, line.key, parts.genre) or plan.default_genre for line in kept]
     # Genres without usable recordings are kept: the style network's classes are those of the manifest.
     genres = sorted({*genre_of, *(line.genre for line, _ in refused if line.genre)})
-    kept = join_equal_songs(kept)
+    kept, repeated = join_same_poses(join_equal_songs(kept), [_whole(parts, n.key, parts.poses_sha256) for n in kept])
     splits = assign_splits(genre_of, [line.group for line in kept], **plan.splits)
     table: list[RecordingInfo] = []
     counts: list[dict[str, int]] = []
@@ -92,23 +92,13 @@ def assemble(out: Path, plan: Plan) -> None:
     heard = dict(zip(HEARD, (hears.name, list(hears.columns), dict(hears.params)), strict=True))
     finish(work, table, rows, genres, heard, tracker, plan.digest, {**plan.options, **plan.splits})
     corpus = Corpus.read(work)
-    report = corpus_report(corpus, table, counts, [_refusal(line, reason, plan) for line, reason in refused])
+    left_out = [_refusal(line, reason, plan) for line, reason in refused]
+    report = corpus_report(corpus, table, counts, left_out) | ({"repeated": repeated} if repeated else {})
     (work / REPORT).write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     (work / CARD).write_text(data_card(report), encoding="utf-8")
     (work / PLAN).write_text(plan.text(), encoding="utf-8")
     del corpus
     publish(work, out, [line.key for line in plan.lines])
-
-
-def join_equal_songs(lines: Sequence[Line]) -> list[Line]:
-    """Give lines with byte-identical audio files one common group, if their group is only the audio file's path."""
-    first: dict[str, str] = {}
-    return [
-        replace(line, group=first.setdefault(line.audio_sha256, line.group))
-        if line.audio_sha256 and line.group == os.path.normpath(line.audio)
-        else line
-        for line in lines
-    ]
 
 
 def _refusal(line: Line, reason: str, plan: Plan) -> dict[str, str]:

@@ -134,9 +134,17 @@ class Parts:
 
     def genre(self, key: str) -> str:
         """The genre stated in the recording's file, or "". Raises as :meth:`load`."""
+        return str(self._meta(key)["genre"])
+
+    def poses_sha256(self, key: str) -> str:
+        """Digest of the recording's poses, whatever file they came from; "" of older parts. Raises as :meth:`load`."""
+        return str(self._meta(key).get("poses_sha256", ""))
+
+    def _meta(self, key: str) -> dict[str, Any]:
         try:
             with np.load(self.path(key), allow_pickle=False) as f:
-                return str(json.loads(bytes(f["meta"]).decode())["genre"])
+                meta: dict[str, Any] = json.loads(bytes(f["meta"]).decode())
+                return meta | {"genre": meta["genre"]}
         except (OSError, KeyError, EOFError, zipfile.BadZipFile, TypeError) as e:
             raise ValueError(f"{key}: {e}") from e
 
@@ -153,7 +161,8 @@ class Parts:
         else:
             tempo = None if np.isnan(result.tempo) else result.tempo
             numbers = {"seconds": result.seconds, "tempo": tempo, "rejected_units": result.rejected_units}
-            meta = json.dumps({"genre": result.genre, **numbers}).encode()
+            digest = hashlib.sha256(result.poses.tobytes()).hexdigest()
+            meta = json.dumps({"genre": result.genre, **numbers, "poses_sha256": digest}).encode()
             buffer = io.BytesIO()
             arrays = {n: getattr(result, n) for n in ARRAYS}
             np.savez(buffer, meta=np.frombuffer(meta, np.uint8), **arrays)

@@ -20,6 +20,7 @@ from d2m.data.splits import assign_splits
 from d2m.prepare.discover import Discovery
 from d2m.prepare.parts import MISSING, Hashes, part_key
 from d2m.prepare.process import CODE_VERSION, Options
+from d2m.prepare.sources.coco17 import split_camera
 
 SHARDS, PLAN = "shards", "plan.json"
 _SHARD = re.compile(r"^(\d+)/(\d+)$")
@@ -41,7 +42,8 @@ class SplitOptions:
 class Line:
     """One recording.
 
-    key: of its part; "" if it was refused unprocessed, for ``reason``. audio_sha256: of its audio file, or "".
+    key: of its part; "" if it was refused unprocessed, for ``reason``. audio_sha256, pose_sha256: of its files, or "".
+    pose_start_s, pose_end_s: the part of the poses to use, in seconds.
     """
 
     name: str
@@ -53,6 +55,13 @@ class Line:
     key: str
     reason: str = ""
     audio_sha256: str = ""
+    pose_sha256: str = ""
+    pose_start_s: float = 0.0
+    pose_end_s: float | None = None
+
+
+#: Fields of a line that are no part of a plan's digest, and their defaults.
+_NO_INPUT: dict[str, Any] = {"audio_sha256": "", "pose_sha256": "", "pose_start_s": 0.0, "pose_end_s": None}
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,7 @@ class Plan:
     def text(self) -> str:
         """The file's text; equal plans have equal texts."""
         head = {"code": self.code, "options": self.options, "splits": self.splits, "default_genre": self.default_genre}
-        plain = ({k: v for k, v in asdict(line).items() if v or k != "audio_sha256"} for line in self.lines)
+        plain = ({k: v for k, v in asdict(line).items() if v or k not in _NO_INPUT} for line in self.lines)
         lines = ",\n".join(json.dumps(line, ensure_ascii=False) for line in plain)
         return f'{{"plan": {json.dumps(head)},\n"lines": [\n{lines}\n]}}\n'
 
@@ -79,9 +88,9 @@ class Plan:
     def digest(self) -> str:
         """Hex digest: the same for the same contents and options, in any folder.
 
-        Excludes the audio digests, which the parts' keys cover anyway, so that corpora of older plans keep their names.
+        Excludes what the parts' keys cover anyway, so that corpora of older plans keep their names.
         """
-        lines = tuple(replace(line, audio_sha256="") for line in self.lines)
+        lines = tuple(replace(line, **_NO_INPUT) for line in self.lines)
         return hashlib.sha256(replace(self, lines=lines).text().encode()).hexdigest()
 
 
@@ -138,9 +147,11 @@ def make_plan(
         key = "" if reason else part_key(recording, own, hashes)
         audio = os.path.relpath(recording.audio, raw) if recording.audio else ""
         sound = hashes.of(recording.audio) if key and recording.audio else ""
+        poses = hashes.of(split_camera(recording.pose)[0]) if key else ""
+        sound, poses = ("" if digest == MISSING else digest for digest in (sound, poses))
         lines.append(
             Line(recording.name, recording.genre, recording.group, begins, audio, recording.licence, key,
-                 reason, "" if sound == MISSING else sound)
+                 reason, sound, poses, recording.start_s, recording.end_s)
         )  # fmt: skip
         if key:
             jobs.append((recording, key))

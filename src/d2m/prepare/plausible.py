@@ -19,6 +19,7 @@ from d2m.core.skeleton import JOINTS, LEFT_HIP, NECK, RIGHT_HIP
 from d2m.motion.kinematics import hip_midpoint, torso_length
 from d2m.prepare.sources import SOURCES, PoseClip
 from d2m.prepare.sources.axes import LEG_CM, UNITS, guess_unit, leg_length, uprightness
+from d2m.prepare.sources.crossed import find_crossed, find_slow_wrist
 from d2m.prepare.sources.openpose import RATE_FILE
 from d2m.prepare.sources.orders import is_body
 from d2m.prepare.sources.swapped import find_swapped
@@ -55,7 +56,7 @@ _MIN_CONFIDENCE = 0.1
 _RATES = (10.0, 12.0, 12.5, 15.0, 20.0, 23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0, 100.0, 120.0, 240.0)
 _ENDS = tuple(JOINTS.index(f"{side}_{joint}") for joint in ("wrist", "ankle") for side in ("right", "left"))
 #: How joints are named, of the sources that name them.
-_LEAVE = "leave the recording out"
+_LEAVE, _REWRITE = "leave the recording out", "leave it out, or write an npz with joint_names"
 _NAMES = {"npz": "correct its joint_names", "bvh": "name the joints, names={left_wrist:JOINT,...}"}
 #: Option -> the sources that read it, for options that not all read.
 _READ_BY = {
@@ -124,7 +125,7 @@ def look(clip: PoseClip, stated: Stated, where: str, source: str = "npz") -> Non
             _look_at_unit(some, stated, where, clip.cm_per_unit)
         else:
             _look_at_pixels(some, stated, where)
-        _look_at_limbs(some, clip.seconds, stated, where, source)
+        _look_at_limbs(some, x, clip.seconds, stated, where, source)
         _look_at_up(some, stated, where)
         if x.shape[-1] == 3:
             _look_at_sides(some, stated, where)
@@ -174,10 +175,13 @@ def _look_at_pixels(x: Floats, stated: Stated, where: str) -> None:
         raise D2MError(f"{where}: a torso of {torso:.0f} pixels; its coordinates are pixels: omit picture=")
 
 
-def _look_at_limbs(x: Floats, seconds: float, stated: Stated, where: str, source: str) -> None:
+def _look_at_limbs(x: Floats, every: Floats, seconds: float, stated: Stated, where: str, source: str) -> None:
     mend, form = _NAMES.get(source, _LEAVE), "its joints form no body, so their names are wrong"
     exchanged = find_swapped(x, seconds) if is_body(x) else ((), None)
     if exchanged is None:
+        names = find_crossed(x, seconds) or find_slow_wrist(every, len(every) / seconds)
+        if names is not None:
+            raise D2MError(f"{where}: {names} are exchanged; {mend if source in _NAMES else _REWRITE}")
         return
     pairs, span = exchanged
     width, height = stated.picture or (1.0, 1.0)
@@ -196,7 +200,7 @@ def _look_at_limbs(x: Floats, seconds: float, stated: Stated, where: str, source
     elif source == "npz" and span is not None:
         mend = "correct them there, or prepare the rest (start, end)"
     elif source != "npz":
-        mend = "leave it out, or write an npz with joint_names"
+        mend = _REWRITE
     raise D2MError(f"{where}: {one} and {other} are exchanged{when}: no human has such limbs; {mend}")
 
 

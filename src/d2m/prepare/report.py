@@ -111,6 +111,9 @@ def report_table(report: dict[str, Any]) -> str:
         lines += [f"  {r['name']}: {r['reason']}" for r in refused[:_SHOWN_REASONS]]
         if len(refused) > _SHOWN_REASONS:
             lines.append(f"  ... and {len(refused) - _SHOWN_REASONS} more, see corpus.json")
+    if repeated := report.get("repeated"):
+        lines += ["", f"the same poses under several names, kept in one split ({len(repeated)}):"]
+        lines += [f"  {', '.join(names)}" for names in repeated[:_SHOWN_REASONS]]
     return "\n".join(lines)
 
 

@@ -19,6 +19,7 @@ from d2m.music.beats import BeatTracker, check_tracker
 from d2m.prepare.assemble import is_whole
 from d2m.prepare.build import build, build_shard, merge, refuse_foreign
 from d2m.prepare.discover import find_recordings
+from d2m.prepare.missing import check_files
 from d2m.prepare.parts import HASHES, Hashes, unwritable
 from d2m.prepare.plan import SplitOptions, make_plan, parse_shard
 from d2m.prepare.plausible import assumes_rate
@@ -95,6 +96,7 @@ def prepare(
     options = read_options(source, yaws, front_end, beats, beats_checkpoint, max_gap_s, clean, camera, stated)
     splits = SplitOptions(int(seed), float(val_fraction), float(test_fraction))
     discovery = find_recordings(raw, source, group_by, groups, licence, skip=out)
+    check_files(discovery.recordings, raw)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as e:
@@ -138,6 +140,7 @@ def prepare_into(
     number = parse_shard(shard)
     refuse_foreign(target, source)
     discovery = find_recordings(source, options.source, group_by, groups, licence, skip=target)
+    check_files(discovery.recordings, source)
     hashes = Hashes(target / HASHES)
     plan, jobs = make_plan(source, discovery, options, splits, hashes, number)
     _say_assumed(discovery.recordings, options)

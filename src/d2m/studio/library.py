@@ -48,9 +48,6 @@ class Library:
 
     def __post_init__(self) -> None:
         """Raises D2MError for a bundle or direction that cannot be read, no songs, or a folder that is not writable."""
-        check_out(self.out)
-        for name in ("songs", "saved", "sounds"):
-            check_out(self.out / name)
         names = bundle_names([Path(b) for b in self.bundles])
         self._facts = {"bundles": [_bundle_facts(b, name) for b, name in zip(self.bundles, names, strict=True)]}
         self._given = _direction_facts(self.directions)
@@ -60,6 +57,8 @@ class Library:
             self._space = str(LatentTable.load(self.latents).meta.get("space", ""))
         if self.runs is not None and not Path(self.runs).is_dir():
             raise D2MError(f"runs={self.runs}: no such folder; give the one that runs are written to")
+        for folder in (self.out, *(self.out / name for name in ("songs", "saved", "sounds"))):
+            check_out(folder)  # last: a refused command leaves nothing behind
 
     def songs(self) -> list[str]:
         """Paths of the given and the dropped songs."""

@@ -19,11 +19,16 @@ from typing import Any
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
 from d2m.bundle.passport import slurm_job
+from d2m.bundle.run_folder import RunFolder
+from d2m.core.errors import D2MError
+from d2m.core.files import write_json
 from d2m.core.machine import is_rank_zero
 from d2m.train.early import SIGNALS, waiting
 
 #: Timeout of SLURM's commands.
 _ANSWER_SECONDS = 30
+#: Field of run.json: how many sessions in a row ran out of time without a checkpoint; at how many a job is given up.
+_IDLE, _MAX_IDLE = "idle_sessions", 2
 
 
 class Cut(SystemExit):
@@ -39,6 +44,8 @@ class Cut(SystemExit):
         self.number, self.requeue = number, requeue
         #: The run's state in run.json.
         self.state = "requeued" if requeue else "killed"
+        #: Whether a line on stderr has told how to resume.
+        self.told = False
 
 
 def cluster_environment() -> list[SLURMEnvironment]:
@@ -85,17 +92,36 @@ def heed() -> None:
         raise end_by(number)
 
 
-class Requeue:
-    """Context around a run: if it ends with a :class:`Cut` that asks for it, requeue the job as the very last step.
+def _reached(run: RunFolder) -> list[Any]:
+    """How far a run's checkpoints are: equal before and after a session in which none was written."""
+    files = sorted(run.path.glob("checkpoints/*/*"))
+    return [(f, f.stat().st_mtime_ns) for f in files if f.name in ("last.ckpt", "done.json")]
 
-    Outside SLURM it does nothing.
+
+class Requeue:
+    """Context around a run, in which SIGTERM and, in a SLURM job, the signals that warn of its end raise :class:`Cut`.
+
+    If the run ends with one that asks for it, the job is requeued as the very last step.
+
+    Args:
+        run: its folder.
+
+    Raises:
+        D2MError: the job's time ended twice in a row before a checkpoint was written: it would be requeued for ever.
     """
+
+    def __init__(self, run: RunFolder) -> None:
+        self.run = run
 
     def __enter__(self) -> Requeue:
         self._before: dict[int, Any] = {}
-        if slurm_job() is not None and threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:  # between stages; within a stage, Signals ends it after a batch
-                self._before[number] = signal.signal(number, self._told)
+        self._reached, self._began = _reached(self.run), time.monotonic()
+        if threading.current_thread() is threading.main_thread():
+            # Between stages; within a stage, Signals ends it after a batch.
+            numbers = [*SIGNALS] if slurm_job() is not None else []
+            if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+                numbers.append(signal.SIGTERM)
+            self._before = {number: signal.signal(number, self._told) for number in numbers}
         return self
 
     def _told(self, number: int, frame: FrameType | None) -> None:
@@ -109,6 +135,7 @@ class Requeue:
         if not is_rank_zero():
             time.sleep(_ANSWER_SECONDS)  # a failing task can end the others before they have asked
             return
+        self._check_progress(error)
         submitit = self._before.get(signal.SIGUSR2)
         if os.environ.get("SUBMITIT_EXECUTOR") == "slurm" and callable(submitit):
             submitit(signal.SIGUSR2, None)  # raises: SystemExit, or an error after too many requeues
@@ -119,3 +146,23 @@ class Requeue:
             print(f"job {job} cannot be queued again: {e}", file=sys.stderr)
         else:
             print(f"job {job} is queued again", file=sys.stderr)
+
+    def _check_progress(self, cut: Cut) -> None:
+        """Count the sessions without a checkpoint in run.json. Only those that ran out of time: a job can be pre-empted
+        at any moment. Preparing a corpus is progress, too: it resumes."""
+        facts = self.run.facts()
+        idle = 0
+        if cut.number in SIGNALS and facts.get("stage") != "corpus" and _reached(self.run) == self._reached:
+            idle = int(facts.get(_IDLE, 0)) + 1
+        if idle < _MAX_IDLE:
+            if facts and idle != facts.get(_IDLE, 0):
+                write_json(self.run.facts_path, {**facts, _IDLE: idle})
+            return
+        line = (
+            f"job {slurm_job()} is not queued again: {idle} sessions in a row ended without a checkpoint, the "
+            f"last one {time.monotonic() - self._began:.0f} s after its start; raise the time limit (sbatch --time, "
+            "hydra.launcher.timeout_min) or let the signal come later (--signal, hydra.launcher.signal_delay_s)"
+        )
+        ended = {} if self.run.is_finished() else {"state": "failed", "error": line}  # finished: it was evaluated
+        write_json(self.run.facts_path, {**facts, _IDLE: 0, **ended})
+        raise D2MError(line) from cut

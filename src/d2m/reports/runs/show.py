@@ -53,11 +53,11 @@ def _state(run: Run) -> str:
 
 
 def _stage(run: Run) -> str:
-    """The current stage of an unfinished run, and how many of its stages are finished."""
-    if run.state == "done" or not run.stages:
-        return ""
-    done = sum(run.folder.is_done(s) for s in run.stages)
-    return f"{run.facts.get('stage') or ''} {done}/{len(run.stages)}".strip()
+    """What an unfinished run was doing last; of a stage, also its position, as in "mm_gan 3/4"."""
+    stage = str(run.facts.get("stage") or "")
+    if run.state == "done" or stage not in run.stages:
+        return "" if run.state == "done" else stage
+    return f"{stage} {run.stages.index(stage) + 1}/{len(run.stages)}"
 
 
 def _groups(runs: Runs) -> list[tuple[str, list[Run]]]:

@@ -68,6 +68,11 @@ class Signals(pl.Callback):
     def __init__(self) -> None:
         self._asked = 0
 
+    @property
+    def asked(self) -> bool:
+        """Whether this process has been asked to end; the others may not know of it yet."""
+        return bool(self._asked or self.number)
+
     def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.on_train_start(trainer, pl_module)
 
@@ -78,8 +83,8 @@ class Signals(pl.Callback):
             signal.signal(signal.SIGINT, self._interrupt)
             for number in SIGNALS if slurm_job() else ():
                 signal.signal(number, self._ask if several else self._interrupt)
-            if several:
-                signal.signal(signal.SIGTERM, self._ask)
+            # Without the handlers that were there before, which Lightning would call as well.
+            signal.signal(signal.SIGTERM, self._ask if several else trainer._signal_connector._sigterm_notifier_fn)
         trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
 
     def _ask(self, number: int, frame: Any) -> None:
@@ -114,7 +119,7 @@ class Signals(pl.Callback):
             print("\nstopping after this batch; Ctrl-C again stops at once", file=sys.stderr)
         signal.raise_signal(signal.SIGTERM)
 
-    def cut(self, end: SystemExit, trainer: pl.Trainer, stage: str, last: Path) -> Cut:
+    def cut(self, end: SystemExit, trainer: Any, stage: str, last: Path) -> Cut:
         """The exception that ends the run, after a line on stderr that says how to resume.
 
         Args:
@@ -126,6 +131,9 @@ class Signals(pl.Callback):
         if trainer.is_global_zero:
             kept = f"{last} is complete" if last.is_file() else "the stage has no checkpoint yet"
             resume = "" if cut.requeue else f"; resume with: d2m train resume={shlex.quote(str(last.parents[2]))}"
-            at = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
-            print(f"{signal.Signals(cut.number).name} ended stage {stage} in {at}; {kept}{resume}", file=sys.stderr)
+            epoch = trainer.fit_loop.epoch_progress.current
+            at = f"after epoch {epoch.processed}" if epoch.processed == epoch.ready else f"in epoch {epoch.ready}"
+            line = f"{signal.Signals(cut.number).name} ended stage {stage} {at} of {trainer.max_epochs}; {kept}{resume}"
+            print(line, file=sys.stderr)
+        cut.told = True
         return cut

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from d2m.nets.music_style import StyleMode
 from d2m.reports.held_out import energy_extremes
 from d2m.reports.judges import Judges, fit_judges
 from d2m.reports.manipulation import Study, cosine, fixed_songs, study
+from d2m.train.callbacks.abandon import Abandoned, abandonable
 from d2m.train.callbacks.guard import evaluating
 from d2m.train.callbacks.loggers import log_study
 from d2m.train.callbacks.pace import note
@@ -36,6 +39,15 @@ from d2m.train.stage import MOTION_STYLE, STAGES
 
 #: Written last to an epoch's folder: if it exists, the epoch has been logged.
 DONE = "summary.json"
+
+
+@dataclass(frozen=True)
+class _Time:
+    """When a study takes place: after how many epochs; the last batch's number; optimizer steps so far."""
+
+    epochs: int
+    batch: int
+    step: int
 
 
 class LatentManipulation(pl.Callback):
@@ -58,7 +70,8 @@ class LatentManipulation(pl.Callback):
         style_mode: of the dances, see :class:`d2m.nets.music_style.MusicStyle`.
 
     Runs on rank zero only, under no_grad, never in the sanity check or fast_dev_run, and restores every submodule's
-    mode. An epoch whose folder is complete is not logged again when a run is resumed.
+    mode. An epoch whose folder is complete is not logged again when a run is resumed. A signal that ends training
+    abandons the study; when the run is resumed, it is made before the next epoch.
 
     Raises:
         D2MError: an unknown genre; a reference whose z_dan has another width or that lacks these genres; a missing
@@ -89,7 +102,9 @@ class LatentManipulation(pl.Callback):
         self.every_n_epochs, self.seconds, self.seed, self.size = every_n_epochs, seconds, seed, size
         self.style_mode: StyleMode = style_mode
         self.permutations, self.stage, self.out, self.corpus = permutations, STAGES[stage], run.latent, corpus
+        self.checkpoints = run.checkpoint(stage).parent
         self.axes = axes
+        self._owed: _Time | None = None
         self.judges: Judges | None = None
         self.songs = fixed_songs(corpus, songs_per_genre, seed, ("val", "train"))
         self.latents = [
@@ -137,17 +152,41 @@ class LatentManipulation(pl.Callback):
                 "choose another bundle"
             )
 
+        if self._owed is not None and self._is_due(trainer, self._owed.epochs):
+            self._try(trainer, pl_module, self._owed)
+
+    def on_load_checkpoint(self, trainer: Any, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Notice an epoch of this run that ended without its study."""
+        if Path(trainer.ckpt_path).parent != self.checkpoints:
+            return  # continue_from: another run's epoch
+        loop = checkpoint["loops"]["fit_loop"]
+        epoch = loop["epoch_progress"]["current"]
+        if epoch["processed"] > epoch["completed"]:  # written at an epoch's end, not within one
+            batch = loop["epoch_loop.batch_progress"]["total"]["ready"] - 1
+            self._owed = _Time(epoch["processed"], batch, checkpoint["global_step"])
+
     def on_train_epoch_end(self, trainer: Any, pl_module: pl.LightningModule) -> None:
-        epoch = trainer.current_epoch + 1
-        last = epoch == trainer.max_epochs or trainer.should_stop
-        if not self.active or trainer.fast_dev_run or (epoch % self.every_n_epochs and not last):
+        time = _Time(trainer.current_epoch + 1, trainer.fit_loop.total_batch_idx, trainer.global_step)
+        if self._is_due(trainer, time.epochs):
+            self._try(trainer, pl_module, time)
+
+    def _is_due(self, trainer: Any, epochs: int) -> bool:
+        last = epochs == trainer.max_epochs or trainer.should_stop
+        return self.active and not trainer.fast_dev_run and (last or epochs % self.every_n_epochs == 0)
+
+    def _try(self, trainer: Any, pl_module: Any, time: _Time) -> None:
+        folder = self.folder(time.epochs)
+        if not trainer.is_global_zero or (folder / DONE).exists():
             return
-        if trainer.is_global_zero and not (self.folder(epoch) / DONE).exists():
-            note(f"latent study of {self.stage.name}, epoch {epoch} (callbacks.latent.axes=false shortens it)")
-            try:
-                self.study(trainer, pl_module, epoch)
-            except D2MError as e:  # a dance that cannot be drawn must not end a training
-                rank_zero_warn(f"latent study of epoch {epoch} skipped: {e}")
+        what = f"latent study of {self.stage.name}, epoch {time.epochs}"
+        note(f"{what} (callbacks.latent.axes=false shortens it)")
+        try:
+            self.study(trainer, pl_module, time)
+        except D2MError as e:  # a dance that cannot be drawn must not end a training
+            rank_zero_warn(f"latent study of epoch {time.epochs} skipped: {e}")
+        except Abandoned:
+            shutil.rmtree(folder, ignore_errors=True)
+            note(f"{what}: abandoned; made when the run is resumed")
 
     def folder(self, epoch: int) -> Path:
         """The folder of an epoch's files."""
@@ -161,10 +200,14 @@ class LatentManipulation(pl.Callback):
         return self.judges
 
     @torch.no_grad()
-    def study(self, trainer: Any, pl_module: Any, epoch: int) -> Study:
-        """Run the study, write its files and log it; the summary is written last."""
-        corpus, folder = self.corpus, self.folder(epoch)
-        with evaluating(pl_module):
+    def study(self, trainer: Any, pl_module: Any, time: _Time) -> Study:
+        """Run the study, write its files and log it; the summary is written last.
+
+        Raises:
+            Abandoned: a signal ends training; nothing was logged.
+        """
+        corpus, folder, epoch = self.corpus, self.folder(time.epochs), time.epochs
+        with evaluating(pl_module), abandonable(trainer):
             judge = None if self.judge is None else self.judge.to(pl_module.device)
             generator = DanceGenerator(
                 pl_module.net, corpus.normalizer, corpus.genres, front_end=corpus.front_end, motion_style=judge,
@@ -189,9 +232,9 @@ class LatentManipulation(pl.Callback):
         save_direction(folder / "direction", direction, table.meta["space"], {"stage": self.stage.name, "epoch": epoch})
         write_rows(folder / "table.csv", reading.rows, folder)
         scalars = {f"latent/{k}": v for k, v in reading.scalars.items()}
-        axes = {"batch": float(trainer.fit_loop.total_batch_idx), "epoch": float(trainer.current_epoch)}
+        axes = {"batch": float(time.batch), "epoch": float(epoch - 1)}
         for logger in trainer.loggers:
-            log_study(logger, "latent", {**scalars, **axes}, reading.figures, reading.rows, int(trainer.global_step))
+            log_study(logger, "latent", {**scalars, **axes}, reading.figures, reading.rows, time.step)
         facts = {"source": self.source, "target": self.target, "seed": self.seed, "skipped": reading.skipped, **axes}
         write_json(folder / DONE, {**facts, "scalars": reading.scalars})
         return reading

@@ -116,10 +116,15 @@ def _service_may_be_gone() -> Iterator[None]:
 
     The run itself ends only after the batch; what was logged until then is on disk.
     """
+    from wandb.sdk.mailbox import HandleAbandonedError
+
     try:
         yield
-    except ConnectionError as e:
-        note(f"W&B's service has ended ({' '.join(str(e).split())}); W&B has the curves up to here", logging.WARNING)
+    except (ConnectionError, HandleAbandonedError) as e:
+        note(
+            f"W&B's service has ended ({' '.join(str(e).split()) or type(e).__name__}); W&B has the curves up to here",
+            logging.WARNING,
+        )
 
 
 class PatientWandbLogger(WandbLogger):
@@ -143,9 +148,14 @@ def _run_id(folder: Path, stage: str) -> str:
     marker = folder / ".wandb_id"
     mine = folder / f".wandb_id-{os.getpid()}"
     mine.write_text(os.urandom(4).hex())
-    with suppress(FileExistsError):  # the first of several processes wins
+    try:  # the first of several processes wins
         os.link(mine, marker)
-    mine.unlink()
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without hard links
+        if not marker.exists():
+            mine.replace(marker)
+    mine.unlink(missing_ok=True)
     return f"{marker.read_text().strip()}-{stage}"
 
 
@@ -161,6 +171,7 @@ def close_loggers(loggers: Iterable[Logger], status: str, say: bool = True) -> N
         logger.finalize("success" if status == "success" else "failed")
     if any(isinstance(logger, WandbLogger) for logger in loggers):
         import wandb
+        from wandb.sdk.mailbox import HandleAbandonedError
 
         if wandb.run is not None:
             if say and wandb.run.settings.mode == "offline":
@@ -170,7 +181,7 @@ def close_loggers(loggers: Iterable[Logger], status: str, say: bool = True) -> N
                 if status == "requeued":  # W&B shows "preempted" until the job continues, not "failed"
                     wandb.run.mark_preempting()
                 wandb.finish(exit_code=0 if status == "success" else 1)
-            except ConnectionError:  # already noted
+            except (ConnectionError, HandleAbandonedError):  # its service has ended
                 with suppress(ConnectionError):
                     wandb.teardown()
 
