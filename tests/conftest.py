@@ -73,6 +73,25 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+@pytest.fixture(scope="session")
+def judged_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny bundle with a random motion classifier in it."""
+    from d2m.bundle import read_bundle, write_bundle
+    from d2m.nets.motion_style import MotionSizes, MotionStyle
+
+    a = read_bundle(tiny_bundle)
+    torch.manual_seed(0)
+    net = MotionStyle(MotionSizes(3, 8))
+    held_out = {"balanced_accuracy": 0.75, "chance": 1 / 3}
+    config = {k: v for k, v in a.config.items() if k != "format"}
+    return write_bundle(
+        tmp_path_factory.mktemp("judged") / "bundle",
+        config={**config, "motion_style": {"sizes": net.sizes.to_dict(), "held_out": held_out}}, state=a.state,
+        normalizer=a.normalizer, genres=a.genres, genre_means=a.genre_means, provenance={}, card="",
+        motion_style=net.state_dict(),
+    )  # fmt: skip
+
+
 @pytest.fixture
 def song_features() -> np.ndarray:
     """(150, 28) features of an imagined 10 s song."""

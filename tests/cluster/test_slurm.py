@@ -52,6 +52,12 @@ def is_training(run: Path, stage: str) -> bool:
     return facts(run).get("stage") == stage and RunFolder(run).progress_path(stage).is_file()
 
 
+def touched(run: Path, stage: str) -> int:
+    """Changes when a session begins to train the stage, and with every checkpoint."""
+    path = RunFolder(run).progress_path(stage)
+    return path.stat().st_mtime_ns if path.is_file() else 0
+
+
 def assert_equal_runs(a: Path, b: Path) -> None:
     """The same weights and moments, to the bit, the same metrics, and what later stages started from."""
     for stage in ("du_vae", "music_style", "mm_gan"):
@@ -64,9 +70,22 @@ def assert_equal_runs(a: Path, b: Path) -> None:
         assert done[0]["metrics"] == done[1]["metrics"], stage
 
 
+def end_session(run: Path, restarts: int, called: subprocess.Popen[bytes], env: dict[str, str]) -> None:
+    """Tell a job in training, which has been requeued so often, that its time ends."""
+    before = touched(run, "du_vae")
+
+    def trains() -> bool:
+        return facts(run).get("slurm_restarts") == restarts and touched(run, "du_vae") != before
+
+    wait("the second trial", lambda: called.poll() is not None or trains())
+    time.sleep(0.5)  # into an epoch
+    subprocess.run(["scancel", "--signal=USR2", facts(run)["slurm_job"]], env=env, check=True, timeout=30)
+    wait("its requeue", lambda: facts(run)["state"] == "requeued" or facts(run)["slurm_restarts"] > restarts)
+
+
 @pytest.fixture(scope="module")
 def sweep(slurm: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two trials that train the same; the second one is told to go while it trains, as at the end of its time."""
+    """Two trials that train the same; two sessions of the second one are told to go, as at the end of their time."""
     folder = tmp_path_factory.mktemp("sweep")
     words = ["-m", "launcher=slurm", "rerun=false,true", "reuse=false", "hydra.sweep.dir=sweep"]
     command = [sys.executable, "-m", "d2m", "train", *WORDS, "data.cache=corpora", *words]
@@ -75,10 +94,8 @@ def sweep(slurm: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Pa
     with log.open("w") as out, subprocess.Popen(command, cwd=folder, env=slurm, stdout=out, stderr=out) as called:
         try:
             trial = folder / "sweep" / "1"
-            wait("the second trial", lambda: called.poll() is not None or is_training(trial, "du_vae"))
-            time.sleep(0.5)  # into the first epoch
-            subprocess.run(["scancel", "--signal=USR2", facts(trial)["slurm_job"]], env=slurm, check=True, timeout=30)
-            wait("its requeue", lambda: facts(trial)["state"] == "requeued" or facts(trial)["slurm_restarts"])
+            for restarts in (0, 1):
+                end_session(trial, restarts, called, slurm)
             assert called.wait(PATIENCE) == 0, log.read_text()
         finally:
             called.kill()
@@ -94,13 +111,13 @@ def test_a_sweep_is_an_array_and_ends_with_two_bundles(sweep: Path) -> None:
     assert jobs[0][0] == jobs[1][0] and [j[2] for j in jobs] == ["0", "1"]
 
 
-def test_a_trial_that_was_queued_again_is_equal_to_an_undisturbed_one(sweep: Path) -> None:
-    assert [facts(sweep / n)["slurm_restarts"] for n in "01"] == [0, 1]
+def test_a_trial_that_was_queued_again_twice_is_equal_to_an_undisturbed_one(sweep: Path) -> None:
+    assert [facts(sweep / n)["slurm_restarts"] for n in "01"] == [0, 2]
     assert_equal_runs(sweep / "0", sweep / "1")
     assert not list(sweep.rglob("hpc_ckpt*"))
-    # W&B has one run, in a file for each of the two sessions.
+    # W&B has one run, in a file for each of the three sessions.
     logs = list((sweep / "1" / "wandb").glob("offline-run-*du_vae"))
-    assert len(logs) == 2 and len({p.name.split("-", 3)[3] for p in logs}) == 1
+    assert len(logs) == 3 and len({p.name.split("-", 3)[3] for p in logs}) == 1
 
 
 def test_a_preempted_job_gives_its_place_and_goes_on(sweep: Path, slurm: dict[str, str]) -> None:

@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from d2m.bundle.run_folder import RunFolder
+from d2m.data.corpus import Corpus
 from d2m.train.stage import STAGES
 
 REPO = Path(__file__).parents[2]
@@ -47,19 +50,30 @@ def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None
 
 
 @pytest.fixture(scope="session")
-def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("corpora")
+def of_all_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that pytest-xdist's workers share; what lies in it is made under a lock and then only read."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
-def tiny_run(corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of all five stages."""
+def corpora(of_all_workers: Path) -> Path:
+    return of_all_workers / "corpora"
+
+
+@pytest.fixture(scope="session")
+def tiny_run(corpora: Path, of_all_workers: Path) -> Path:
+    """A finished run of all five stages, trained by the worker that first asks for it."""
     from d2m.train.curriculum import run
 
-    return run(compose_train(corpora), tmp_path_factory.mktemp("run"))
+    folder = of_all_workers / "run"
+    with FileLock(of_all_workers / "run.lock"):
+        return folder if RunFolder(folder).metrics_path.exists() else run(compose_train(corpora), folder)
 
 
 @pytest.fixture(scope="session")
-def a_song(corpora: Path, tiny_run: Path) -> Path:
+def a_song(tiny_run: Path) -> Path:
     """A song of the embedded corpus."""
-    return sorted(corpora.glob("synthetic-*/audio/*.flac"))[0]
+    return Corpus.open(RunFolder(tiny_run).corpus()).audio_path(0)

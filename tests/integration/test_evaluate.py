@@ -97,16 +97,16 @@ def test_it_resumes(report: dict[str, Any], request_of: Request, monkeypatch: py
     def fail(*_: Any, **__: Any) -> None:
         raise AssertionError("danced or trained again")
 
+    # A cut file is danced again, alone: it is no dance of the networks.
+    song = next((request_of.out / "dances" / "real").glob("*.npz"))
+    whole = song.read_bytes()
+    song.write_bytes(whole[:100])
     with monkeypatch.context() as patch:
         patch.setattr(systems, "dance_all", fail)
         patch.setattr(judges, "_train", fail)
         again = evaluate(request_of).report
-    same = json.loads(json.dumps({**report, "seconds": 0}))
-    assert json.loads(json.dumps({**again, "seconds": 0})) == same
-    # A cut file is danced again, alone.
-    song = next((request_of.out / "dances" / "real").glob("*.npz"))
-    song.write_bytes(song.read_bytes()[:100])
-    assert json.loads(json.dumps({**evaluate(request_of).report, "seconds": 0})) == same
+    assert json.loads(json.dumps({**again, "seconds": 0})) == json.loads(json.dumps({**report, "seconds": 0}))
+    assert len(song.read_bytes()) == len(whole)
 
 
 def test_a_bundle_against_its_copy_differs_by_nothing(request_of: Request, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ SIZE = [
     "model.mm_gan.optimizer.lr=1e-3",
     "model.generator.optimizer.lr=1e-3", "model.generator.lr_unit_decoder=3e-4",
 ]  # fmt: skip
-LENGTH = {"du_vae": (8, 50, 16), "music_style": (2, 50, 32), "mm_gan": (3, 60, 16), "generator": (2, 60, 16),
+LENGTH = {"du_vae": (8, 30, 16), "music_style": (2, 30, 32), "mm_gan": (3, 40, 16), "generator": (2, 40, 16),
           "motion_style": (2, 40, 32)}  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,11 @@ from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
 from d2m.core.files import write_json
 from d2m.toy.embedded import prepare_embedded
+from d2m.train import curriculum
 from d2m.train.stage import Stage
 from tests.commands import called, d2m
 
-from .conftest import TINY, assert_one_line, call
+from .conftest import TINY, assert_one_line, call, compose_train
 
 
 @pytest.mark.parametrize("where", ["/proc/x", "/proc/1", "/proc/x${now:%S}"])
@@ -84,6 +86,28 @@ def test_what_a_finished_run_has_trained_is_not_trained_once_more(
     capsys.readouterr()
     d2m("runs", "ls", "json=true")
     assert [row["state"] for row in json.loads(capsys.readouterr().out)] == ["done"] * 3
+
+
+def test_code_that_changes_between_two_sessions_is_one_line(
+    corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def train_stage(cfg: DictConfig, stage: Stage, run: RunFolder, *_: object) -> None:
+        write_json(run.progress_path(stage.name), {})
+        if len(told) < 2:
+            raise D2MError("ended")
+        write_json(run.done_path(stage.name), {"metrics": {}})
+
+    monkeypatch.setattr(curriculum, "train_stage", train_stage)
+    run, told = RunFolder(tmp_path / "run"), list[str]()
+    for code in ("a", "a", "b"):
+        monkeypatch.setattr(curriculum, "code_digest", lambda code=code: code)
+        with suppress(D2MError):
+            curriculum.run(compose_train(corpora, "stages=[du_vae]"), run.path)
+        told.append(caplog.text)
+        assert run.facts()["code"] == code
+        caplog.clear()
+    assert ["source code has changed since the last session" in t for t in told] == [False, False, True]
+    assert run.facts()["state"] == "done" and run.facts()["signature"] is None
 
 
 def test_a_refused_run_leaves_nothing(corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,6 +38,8 @@ GENRES = [
     "1970", "+x", "~", "~x", "$y", "[a]", "{a:b}", "true", "a=b", "'70s rock", "C:\\x\\", "50%", "range(3)", "a,b",
 ]  # fmt: skip
 
+TEXTS_OF_TRAIN = ("project", "callbacks.latent.source", "data.name")
+
 
 def composed(config: str, *words: str) -> Any:
     with initialize_config_dir(CONF, version_base="1.3"):
@@ -53,11 +55,18 @@ def test_any_path_survives_hydra(name: str) -> None:
 def test_any_text_survives_hydra(genre: str) -> None:
     cfg = composed("infer", f"edit.source={genre}", f"edit.target={genre}")
     assert cfg.edit.source == genre and OmegaConf.to_container(cfg)["edit"]["target"] == genre
-    words = [f"project={genre}", f"callbacks.latent.source={genre}", f"data.name={genre}"]
-    cfg = composed("train", "callbacks=latent", *words)
-    assert cfg.project == cfg.callbacks.latent.source == cfg.data.name == genre
     assert composed("prepare", f"licence={genre}").licence == genre
     assert read_settings({"source": None}, [f"source={genre}"]) == {"source": genre}
+    # Hydra reads a value alike whatever its key is: these are written alike.
+    written = prepare_overrides([f"{key}={genre}" for key in ("edit.source", *TEXTS_OF_TRAIN)])
+    assert len({word.partition("=")[2] for word in written}) == 1
+
+
+@pytest.mark.parametrize("n", range(0, len(GENRES), 3))
+def test_any_text_survives_hydra_in_train(n: int) -> None:
+    texts = dict(zip(TEXTS_OF_TRAIN, (GENRES * 2)[n : n + 3], strict=True))
+    cfg = composed("train", "callbacks=latent", *(f"{key}={text}" for key, text in texts.items()))
+    assert {key: OmegaConf.select(cfg, key) for key in texts} == texts
 
 
 def test_text_of_keys_that_the_table_does_not_know() -> None:

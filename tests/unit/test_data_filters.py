@@ -19,6 +19,7 @@ from d2m.prepare.filters import (
     drop_jumps,
     drop_long_limbs,
     fill_gaps,
+    frozen,
     long_gaps,
     runs,
     scene_cuts,
@@ -353,3 +354,13 @@ def test_clips_of_npz_keep_their_rate_and_their_holes(tmp_path: Path) -> None:
 def test_a_clip_is_checked(joints: np.ndarray, fps: float, sure: np.ndarray | None, told: str) -> None:
     with pytest.raises(D2MError, match=told):
         make_clip(joints, fps, "x", sure)
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_frozen_poses_give_no_units(flat: bool) -> None:
+    joints = (picture if flat else dancer)(12.0)
+    joints[90:190] = joints[90]
+    joints[90:190, 4] = np.nan
+    assert frozen(joints, 30.0).tolist() == [[90, 190]] and not len(frozen(joints[75:165], 30.0))
+    assert [span for span in clean(clip_of(joints)).rejected.tolist() if span == [3.0, 190 / 30]]
+    assert not len(clean(clip_of((picture if flat else dancer)(12.0))).rejected)

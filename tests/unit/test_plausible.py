@@ -17,8 +17,9 @@ from d2m.core.errors import D2MError
 from d2m.core.skeleton import JOINTS
 from d2m.data.manifest import Recording
 from d2m.prepare.filters import mend_sides
-from d2m.prepare.plausible import likely_rate, look, read_pose
+from d2m.prepare.plausible import look, read_pose
 from d2m.prepare.process import Options, process, read_recording
+from d2m.prepare.rates import likely_rate
 from d2m.prepare.sources.axes import UNITS, UPS
 from d2m.prepare.sources.clip import make_clip
 from d2m.prepare.sources.orders import check_order, reorder
@@ -237,12 +238,12 @@ def test_a_rate_that_no_body_keeps_up_with_is_refused(tmp_path: Path) -> None:
     seconds=st.floats(30, 300), late=st.floats(-0.2, 0.2),
 )  # fmt: skip
 def test_the_likely_rate_is_named(true: float, said: float, seconds: float, late: float) -> None:
-    hint = likely_rate(said, round(seconds * true) / said, seconds + late)
+    likely = likely_rate(said, round(seconds * true) / said, seconds + late)
     if abs(true / said - 1) < 0.002:
-        assert hint == ""
+        assert likely is None
     else:
-        assert abs(float(hint.rsplit("=", 1)[1]) / true - 1) < 0.01
-    assert likely_rate(30.0, 60.0, 41.0) == ""  # 43.9 frames per second is nobody's
+        assert likely is not None and abs(likely / true - 1) < 0.01
+    assert likely_rate(30.0, 60.0, 41.0) is None  # 43.9 frames per second is nobody's
 
 
 def test_options_that_a_source_does_not_read_are_refused() -> None:

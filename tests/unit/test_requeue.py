@@ -8,6 +8,7 @@ import pickle
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,8 +20,10 @@ from d2m.bundle.run_folder import RunFolder
 from d2m.cli.cluster import check_launcher, check_one_folder, register_token
 from d2m.cli.train import own_processes
 from d2m.core.errors import D2MError
+from d2m.train.callbacks.ending import Signals
 from d2m.train.callbacks.loggers import PatientWandbLogger, close_loggers
-from d2m.train.requeue import Cut, Requeue, cluster_environment, end_by
+from d2m.train.early import remember, waiting
+from d2m.train.requeue import Cut, Requeue, cluster_environment, end_by, heed
 
 
 @pytest.fixture
@@ -81,12 +84,14 @@ def test_a_job_without_time_for_a_checkpoint_is_given_up_in_one_line(
     run = RunFolder(tmp_path / "run")
     run.path.mkdir()
 
-    def session(number: int, *written: str) -> None:
+    def session(number: int, *written: str, waited: bool = False) -> None:
         with Requeue(run), Passport(run, {}, writes=True):
             for name in written:
                 run.checkpoint(name).parent.mkdir(parents=True)
                 run.checkpoint(name).touch()
-            raise Cut(number, requeue=True)
+            cut = Cut(number, requeue=True)
+            cut.waited = waited
+            raise cut
 
     for number, written in (
         (signal.SIGUSR1, []), (signal.SIGUSR1, ["du_vae"]),  # the second one made progress
@@ -96,15 +101,49 @@ def test_a_job_without_time_for_a_checkpoint_is_given_up_in_one_line(
         with pytest.raises(Cut):
             session(number, *written)
         assert run.facts()["state"] == "requeued"
-    assert len(scontrol()) == 5
+    with pytest.raises(Cut):
+        session(signal.SIGUSR2, waited=True)  # for a stage that another run trains
+    with pytest.raises(Cut):
+        session(signal.SIGUSR2)
+    assert len(scontrol()) == 7
     with pytest.raises(
         D2MError, match=r"job 7 is not queued again: 2 sessions in a row ended without a checkpoint"
     ) as e:
         session(signal.SIGUSR2)
-    assert len(scontrol()) == 5 and "\n" not in str(e.value)
+    assert len(scontrol()) == 7 and "\n" not in str(e.value)
     assert run.facts()["state"] == "failed" and run.facts()["error"] == str(e.value)
     with pytest.raises(Cut):
         session(signal.SIGUSR2)  # resumed by the user, with a count of its own
+
+
+class Lost:
+    """Python ignores what is raised in its ``__del__``, so also what a signal's handler raises there."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGUSR1)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_that_is_lost_between_two_stages_ends_the_run_at_the_next(
+    tmp_path: Path, scontrol: Callable[..., list[str]]
+) -> None:
+    with pytest.raises(Cut) as end, Requeue(RunFolder(tmp_path)):
+        Lost()
+        heed()
+    assert end.value.number == signal.SIGUSR1 and scontrol() == ["requeue 7"] and waiting() is None
+    got: list[int] = []
+    loops = SimpleNamespace(epoch_loop=SimpleNamespace())
+    connector = SimpleNamespace(_sigterm_notifier_fn=lambda number, frame: got.append(number))
+    trainer: Any = SimpleNamespace(world_size=1, fit_loop=loops, _signal_connector=connector)
+    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)}
+    try:
+        remember(signal.SIGUSR1)
+        signals = Signals()
+        signals.on_train_start(trainer, None)  # type: ignore[arg-type]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert signals.number == signal.SIGUSR1 and got == [signal.SIGTERM]  # after the first batch
 
 
 def test_submitit_requeues_what_it_started(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from d2m.bundle.run_folder import RunFolder
 from d2m.bundle.signature import changed_since, stage_signature
 from d2m.core.files import sha256, write_json
+from d2m.train.requeue import Cut
 from d2m.train.reuse import shared
 from tests.commands import called
 
@@ -98,6 +100,33 @@ def test_of_two_trials_one_trains_and_the_other_waits(tmp_path: Path) -> None:
         finish(first, "s")
     waiting.join(10)
     assert got == [first.path]
+
+
+def test_a_job_whose_time_ends_while_it_waits_is_not_idle(tmp_path: Path) -> None:
+    def end(number: int, _: Any) -> None:
+        raise Cut(number, requeue=True)
+
+    held, over = threading.Event(), threading.Event()
+
+    def train() -> None:
+        with shared(RunFolder(tmp_path / "0"), "du_vae", "s", tmp_path):
+            held.set()
+            over.wait(10)
+
+    training = threading.Thread(target=train)
+    training.start()
+    assert held.wait(10)
+    before = signal.signal(signal.SIGALRM, end)
+    try:
+        with pytest.raises(Cut) as cut:
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            with shared(RunFolder(tmp_path / "1"), "du_vae", "s", tmp_path):
+                signal.pause()
+        assert cut.value.waited
+    finally:
+        over.set()
+        training.join()
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_what_finished_stages_saw_of_two_configs() -> None:

@@ -147,7 +147,8 @@ def test_broken_files_are_one_line(tmp_path: Path) -> None:
             (head.rstrip().rstrip("}") + "MOTION" + tail, "HIERARCHY is broken"),
             (head + "}MOTION" + tail, "HIERARCHY is broken"), (good[: len(good) - 60], "numbers for 12 frames"),
             (good.replace("Frames: 12", "Frames: 13"), "numbers for 13 frames"), (good + " 1 2 3", "the file is cut"),
-            (good.replace("Frame Time: 0.00833333", "Frame Time: 0"), "Frame Time is 0"),
+            (good.replace("Frames: 12", "Frames: 5"), "correct its line to Frames: 12$"),
+            (good.replace("Frame Time: 0.00833333", "Frame Time: 0"), "Frame Time is 0 s; set .* fps=30"),
             (good.rstrip()[:-3] + "x", "MOTION is broken"), (good.rstrip().rsplit(" ", 1)[0] + " nan", "not finite"),
         ]
     ):  # fmt: skip
@@ -160,6 +161,39 @@ def test_broken_files_are_one_line(tmp_path: Path) -> None:
         read_bvh(tmp_path / "none.bvh")
 
 
+def test_keywords_in_any_case_and_encoding(tmp_path: Path) -> None:
+    tree = body(rig_names("mixamo"))
+    good = write(tree, swing(tree, 0.5))
+    (tmp_path / "good.bvh").write_text(good)
+    true = read_bvh(tmp_path / "good.bvh")
+    other = good.replace("HIERARCHY", "Hierarchy").replace("End Site", "end site").replace("Frame Time", "FrameTime")
+    other = other.replace("Xrotation", "XRotation").replace("Yrotation", "yrotation").replace("JOINT", "Joint")
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        (tmp_path / "a.bvh").write_text(other + "\x1a", encoding=encoding)
+        read = read_bvh(tmp_path / "a.bvh")
+        np.testing.assert_array_equal(read.joints, true.joints)
+        assert read.fps == true.fps
+
+
+def test_a_frame_time_that_is_none_may_be_stated(tmp_path: Path) -> None:
+    tree = body(rig_names("mixamo"))
+    good = write(tree, swing(tree, 0.5))
+    for said in ("0", "nan", "-1", "30", "", "fast"):
+        (tmp_path / "a.bvh").write_text(good.replace("Frame Time: 0.00833333", f"Frame Time: {said}"))
+        with pytest.raises(D2MError, match=r"a\.bvh: "):
+            read_bvh(tmp_path / "a.bvh")
+        assert read_bvh(tmp_path / "a.bvh", fps=120).fps == pytest.approx(120)
+
+
+def test_radians_are_refused(tmp_path: Path) -> None:
+    tree = body(rig_names("mixamo"))
+    motion = swing(tree, 0.5)
+    motion[:, 3:] = np.deg2rad(motion[:, 3:])
+    (tmp_path / "a.bvh").write_text(write(tree, motion))
+    with pytest.raises(D2MError, match="its rotations are radians; export degrees"):
+        read_bvh(tmp_path / "a.bvh")
+
+
 # --- rigs ----------------------------------------------------------------------------------------------------------
 
 
@@ -169,6 +203,7 @@ def test_broken_files_are_one_line(tmp_path: Path) -> None:
         ("mixamo", "Left", "Right", "mixamorig:"), ("mixamo", "Left", "Right", ""), ("perfume", "Left", "Right", ""),
         ("perfume", "left_", "right_", ""), ("cmu_daz", "l", "r", ""), ("cmu_asf", "l", "r", ""),
         ("xsens", "Left", "Right", ""), ("lowarm", "Left", "Right", ""), ("biped", "L ", "R ", "Bip01 "),
+        ("optitrack", "L", "R", ""), ("genesis", "l", "r", ""), ("biped", "L_", "R_", "CC_Base_"),
     ],
 )  # fmt: skip
 def test_rigs_are_known(tmp_path: Path, rig: str, left: str, right: str, prefix: str) -> None:
@@ -223,6 +258,8 @@ def test_a_rig_of_its_own_names(tmp_path: Path) -> None:
         read_bvh(tmp_path / "x.bvh", names={"nose": "tail"})
     with pytest.raises(D2MError, match="'tail' is not one of our joints"):
         read_bvh(tmp_path / "x.bvh", names={"tail": "skull"})
+    with pytest.raises(D2MError, match="the rig has no joint '\u9996'"):  # a name without Latin letters
+        resolve(["\u982d", "\u5de6\u624b"], {"neck": "\u9996"}, "x")
 
 
 def test_names_are_compared_plainly() -> None:

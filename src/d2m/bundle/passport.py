@@ -10,7 +10,8 @@ run.json  state       running, done, failed, pruned (stopped early by a sweep), 
           slurm_restarts   how often SLURM has requeued its job
           idle_sessions    how many of its sessions in a row ran out of time before a checkpoint was written
           metrics     of the last stage that has any, as of its last checkpoint
-          signature   of the training (d2m.bundle.signature)
+          signature   of the training (d2m.bundle.signature); none if its sessions had different ones
+          code        digest of the source code of the current session
           config      in config.json beside it, resolved
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -168,8 +169,10 @@ def _train(cfg: DictConfig, folder: RunFolder, overrides: list[str], new: Begun 
             print(f"run: {folder.path}" + (f"\nbundle: {folder.bundle}" if folder.bundle.exists() else ""))
             value = objective(cfg, folder)
         except (KeyboardInterrupt, Cut) as e:  # between two stages, or in the evaluation
-            if is_rank_zero() and not getattr(e, "told", False) and not getattr(e, "requeue", False):
-                print(f"d2m train resume={shlex.quote(str(folder.path))} goes on", file=sys.stderr)
+            if is_rank_zero() and not getattr(e, "told", False):
+                name = signal.Signals(getattr(e, "number", signal.SIGINT)).name
+                resume = f"; resume with: d2m train resume={shlex.quote(str(folder.path))}"
+                print(f"{name} ended the run{'' if getattr(e, 'requeue', False) else resume}", file=sys.stderr)
             raise
     if cfg.objective is not None and value is not None:
         log_objective(instantiate(cfg.logger, _partial_=True), folder, str(cfg.objective), value)

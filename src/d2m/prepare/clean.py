@@ -24,6 +24,7 @@ from d2m.prepare.filters import (
     drop_jumps,
     drop_long_limbs,
     fill_gaps,
+    frozen,
     long_gaps,
     mend_sides,
     runs,
@@ -44,7 +45,7 @@ class CleanClip:
     """Poses at exactly 15 fps, on the clip's own clock.
 
     joints: (t, 14, c) float32, finite; pixels of a 50-pixel torso about the median hip midpoint, or cm.
-    rejected: (n, 2) seconds in which poses are made up (long gaps, scene cuts): cut no unit there.
+    rejected: (n, 2) seconds in which poses are made up (long gaps, scene cuts, frozen poses): cut no unit there.
     scale: factor applied to pixels (1 for 3-D). filled, dropped: shares of joints that were missing, and that were
     removed as implausible. genre: as stated in the file.
     """
@@ -147,6 +148,8 @@ def clean(
     joints, scale = to_fps(joints, clip.fps), 1.0
     if joints.shape[-1] == 2 and normalise:
         joints, scale = normalise_scale(joints)
+    for first, end in frozen(clip.joints, clip.fps):
+        bad[first:end] = True
     rejected = runs(bad).astype(np.float64) / clip.fps
     return CleanClip(
         joints.astype(np.float32), rejected, scale, float(filled), float(dropped), clip.genre, native_fps=clip.fps

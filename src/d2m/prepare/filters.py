@@ -220,6 +220,15 @@ def long_gaps(known: Mask, fps: float, max_gap_s: float = 0.5, min_joints: int =
     return runs(bad)
 
 
+def frozen(joints: Array, fps: float, least_s: float = 3.0) -> NDArray[np.int64]:
+    """(n, 2) [first, last + 1] frames of spans of at least ``least_s`` seconds in which no joint moves at all, as if
+    tracking had stopped: a body that stands still trembles."""
+    x = np.asarray(joints)
+    same = ((x[1:] == x[:-1]) | (np.isnan(x[1:]) & np.isnan(x[:-1]))).all(axis=(1, 2))
+    spans = runs(same) + np.array([0, 1])
+    return np.asarray(spans[spans[:, 1] - spans[:, 0] >= least_s * fps], np.int64)
+
+
 def runs(mask: Mask) -> NDArray[np.int64]:
     """(t,) -> (n, 2) [first, last + 1] of the runs of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from d2m.core.errors import D2MError
 from d2m.core.skeleton import JOINTS, LEFT_HIP, NECK, RIGHT_HIP
 from d2m.motion.kinematics import hip_midpoint, torso_length
+from d2m.prepare.rates import look_at_rate
 from d2m.prepare.sources import SOURCES, PoseClip
 from d2m.prepare.sources.axes import LEG_CM, UNITS, guess_unit, leg_length, uprightness
 from d2m.prepare.sources.crossed import find_crossed, find_slow_wrist
-from d2m.prepare.sources.openpose import RATE_FILE
 from d2m.prepare.sources.orders import is_body
 from d2m.prepare.sources.swapped import find_swapped
 from d2m.prepare.stated import Stated, bring
@@ -42,21 +42,16 @@ _LIES, _STANDS = 0.35, 0.75
 #: A knee is bent if it is this share of the leg off the line from hip to ankle.
 _BENT = 0.04
 _BACKWARDS, _SOMETIMES_BENT = 0.9, 0.2
-#: Median speed of hands and feet relative to the hips, torsos/s over 0.1 s; dancers have 0.4 to 3.5.
-_TOO_FAST = 7.0
-#: Below this frame rate, real hands and feet are faster than the second number, or still (below the third). Poses at 30
-#: fps that are read as 3 fps are in between.
-_FEW_FPS, _TOO_SLOW, _STILL = 12.0, 0.45, 0.02
-#: Lowest plausible frame rate: below it the file's or the reader's rate is wrong, unless the user states it.
-_FEWEST_FPS = 8.0
 #: Largest coordinates below these are shares or percentages of a picture's sides.
 _SHARE, _PERCENT = 1.3, 100.0
+#: A crop: in this share of the frames the body is as wide or tall as in the others, up to the first number, and this
+#: many joints reach its edges.
+_CROPPED, _MOSTLY_CROPPED, _REACHED = 1e-3, 0.8, 3
 _FEWEST_FRAMES, _ENOUGH_FRAMES = 8, 600
 _MIN_CONFIDENCE = 0.1
-_RATES = (10.0, 12.0, 12.5, 15.0, 20.0, 23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0, 100.0, 120.0, 240.0)
-_ENDS = tuple(JOINTS.index(f"{side}_{joint}") for joint in ("wrist", "ankle") for side in ("right", "left"))
 #: How joints are named, of the sources that name them.
 _LEAVE, _REWRITE = "leave the recording out", "leave it out, or write an npz with joint_names"
+_FLAT = "save poses of pictures as joints (frames, 14, 2) and confidence (frames, 14)"
 _NAMES = {"npz": "correct its joint_names", "bvh": "name the joints, names={left_wrist:JOINT,...}"}
 #: Option -> the sources that read it, for options that not all read.
 _READ_BY = {
@@ -75,13 +70,6 @@ def check_stated(source: str, stated: Stated) -> None:
     for option in stated.plain():
         if not reads(source, option):
             raise D2MError(f"source={source} does not take {option}=; {', '.join(_READ_BY[option])} do")
-
-
-def assumes_rate(source: str, path: Path, stated: Stated) -> bool:
-    """Whether a recording's frame rate is neither in its files nor stated by the user."""
-    if source == "openpose":
-        return not stated.fps and not (path / RATE_FILE).is_file()
-    return source == "coco17" and not stated.fps and path.suffix.lower() in (".json", ".npy")
 
 
 def read_pose(source: str, path: Path, stated: Stated) -> PoseClip:
@@ -125,20 +113,18 @@ def look(clip: PoseClip, stated: Stated, where: str, source: str = "npz") -> Non
             _look_at_unit(some, stated, where, clip.cm_per_unit)
         else:
             _look_at_pixels(some, stated, where)
+            _look_at_crop(some, where)
         _look_at_limbs(some, x, clip.seconds, stated, where, source)
         _look_at_up(some, stated, where)
         if x.shape[-1] == 3:
             _look_at_sides(some, stated, where)
-        _look_at_rate(x, clip.fps, where, reads(source, "fps"), stated.fps is not None)
+        look_at_rate(x, clip.fps, where, reads(source, "fps"), stated.fps is not None)
 
 
 def _look_at_depth(x: Floats, where: str) -> None:
     depth = np.nanmedian(np.nanmax(x[..., 2], axis=1) - np.nanmin(x[..., 2], axis=1))
     if depth < _DEPTH * torso_length(x):
-        raise D2MError(
-            f"{where}: a body without depth, its third numbers are not coordinates; save poses of pictures as joints "
-            "(frames, 14, 2) and confidence (frames, 14)"
-        )
+        raise D2MError(f"{where}: a body without depth, its third numbers are not coordinates; {_FLAT}")
 
 
 def _look_at_unit(x: Floats, stated: Stated, where: str, applied: float) -> None:
@@ -175,6 +161,23 @@ def _look_at_pixels(x: Floats, stated: Stated, where: str) -> None:
         raise D2MError(f"{where}: a torso of {torso:.0f} pixels; its coordinates are pixels: omit picture=")
 
 
+def _look_at_crop(x: Floats, where: str) -> None:
+    """Check that pictures are not cut to the dancer frame by frame, which stretches and shifts every frame."""
+    x = x[np.isfinite(x).all(axis=(1, 2))]
+    if len(x) < _FEWEST_FRAMES:
+        return
+    for axis in (0, 1):
+        size = np.ptp(x[..., axis], axis=1)
+        same = np.abs(size - np.median(size)) < _CROPPED * np.median(size)
+        ends = np.stack([x[..., axis].argmin(axis=1), x[..., axis].argmax(axis=1)])
+        reached = (np.bincount(ends.ravel(), minlength=len(JOINTS)) > 0.05 * len(x)).sum()
+        if same.mean() > _MOSTLY_CROPPED and reached >= _REACHED:  # many joints reach the edge of one box
+            raise D2MError(
+                f"{where}: the dancer is as {('wide', 'tall')[axis]} in every frame, so frames are cropped to the "
+                "dancer; save coordinates of the whole picture"
+            )
+
+
 def _look_at_limbs(x: Floats, every: Floats, seconds: float, stated: Stated, where: str, source: str) -> None:
     mend, form = _NAMES.get(source, _LEAVE), "its joints form no body, so their names are wrong"
     exchanged = find_swapped(x, seconds) if is_body(x) else ((), None)
@@ -191,6 +194,8 @@ def _look_at_limbs(x: Floats, every: Floats, seconds: float, stated: Stated, whe
             f"{where}: with picture=[{width:g},{height:g}] its limbs are not a human's; if both coordinates were "
             f"divided by one length, set picture=[{side},{side}]"
         )
+    if not pairs and source == "npz" and x.shape[-1] == 3 and is_body(x[..., :2]):
+        raise D2MError(f"{where}: {form}, or its third numbers are not coordinates; {mend}, or {_FLAT}")
     if not pairs:
         raise D2MError(f"{where}: {form}; {mend}")
     one, other = (" and ".join(JOINTS[pair[i]] for pair in pairs) for i in (0, 1))
@@ -216,7 +221,9 @@ def _look_at_up(x: Floats, stated: Stated, where: str) -> None:
     best = max(along, key=lambda d: along[d])
     if along[default_up] < _LIES and along[best] > _STANDS:
         how = "stands on its head" if along[default_up] < -_STANDS else "lies on its side"
-        raise D2MError(f"{where}: the body {how} throughout; set up={best} (or up={default_up} if it does)")
+        rows = ", with mirror=true swap_sides=true as well if x and y are swapped" if x.shape[-1] == 2 else ""
+        rows = rows if best.endswith("x") else ""
+        raise D2MError(f"{where}: the body {how} throughout; set up={best} (or up={default_up} if it does){rows}")
 
 
 def _look_at_sides(x: Floats, stated: Stated, where: str) -> None:
@@ -244,31 +251,3 @@ def _look_at_sides(x: Floats, stated: Stated, where: str) -> None:
         f"{where}: its knees bend backwards: the sides are swapped (set swap_sides=true) or one axis points the "
         "other way (set mirror=true; mirror=false if it is right)"
     )
-
-
-def _look_at_rate(x: Floats, fps: float, where: str, may_state: bool, is_stated: bool) -> None:
-    if fps < _FEWEST_FPS and not is_stated:
-        mend = f"set the right rate, e.g. fps=30 (fps={fps:g} if it is right)" if may_state else "leave it out"
-        raise D2MError(f"{where}: {fps:g} frames per second are too few for a dance; {mend}")
-    step = max(1, round(0.1 * fps))
-    about = x[:, _ENDS] - hip_midpoint(x)[:, None]
-    torso = torso_length(x)
-    if len(about) <= step or not torso > 0:
-        return
-    away = np.linalg.norm(about[step:] - about[:-step], axis=-1) * (fps / step) / torso
-    if np.isfinite(away).sum() < _FEWEST_FRAMES:
-        return
-    speed = float(np.nanmedian(away))
-    mend = "set the right rate, e.g. fps=30" if may_state else "re-encode the film at its true rate"
-    if speed > _TOO_FAST:
-        raise D2MError(f"{where}: at {fps:g} frames per second hands and feet move at {speed / 2:.0f} m/s; {mend}")
-    if fps < _FEW_FPS and _STILL < speed < _TOO_SLOW:
-        raise D2MError(f"{where}: at {fps:g} frames per second hands and feet move at only {speed / 2:.2f} m/s; {mend}")
-
-
-def likely_rate(fps: float, motion_s: float, music_s: float) -> str:
-    """A hint naming the usual frame rate at which a motion would last as long as its music; "" if there is none."""
-    rate = fps * motion_s / max(music_s, 1e-9)
-    best = min(_RATES, key=lambda r: abs(np.log(r / max(rate, 1e-9))))
-    near = abs(rate / best - 1.0) * music_s < max(0.3, 0.004 * music_s) and abs(best / fps - 1.0) > 0.002
-    return f"; at {best:g} frames per second they would be equally long: set fps={best:g}" if near else ""

@@ -22,7 +22,8 @@ from d2m.music.audio import load_song, seconds
 from d2m.music.beats import BEAT_TRACKERS, WEIGHTS_VARIABLE, onset_strength, onsets_from, tempo, track
 from d2m.music.front_ends import front_end
 from d2m.prepare.clean import CleanClip, check_options, clean
-from d2m.prepare.plausible import check_stated, likely_rate, read_pose, reads
+from d2m.prepare.plausible import check_stated, read_pose, reads
+from d2m.prepare.rates import check_lengths, likely_rate
 from d2m.prepare.sources import SOURCES
 from d2m.prepare.stated import Stated, parse_stated
 
@@ -193,7 +194,7 @@ def read_recording(
     wave = _song(recording)
     if wave is not None:
         rate = clip.fps if reads(options.source, "fps") else None
-        joints, wave = _match(joints, wave, recording, options.max_gap_s, rate)
+        joints, wave = _match(joints, wave, recording, options.max_gap_s, rate, options.stated.fps is not None)
     if len(joints) < MIN_MOTION_S * FPS:
         raise D2MError(f"{recording.pose}: {len(joints) / FPS:.2f} s of motion; at least {MIN_MOTION_S:g} s are needed")
     return cleaned, joints, wave
@@ -246,20 +247,25 @@ def _match(
     recording: Recording,
     max_gap_s: float | None,
     fps: float | None,
+    is_stated: bool = False,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Refuse a pair of different lengths, or cut the longer one. fps: None if the source takes no fps=."""
+    """Refuse a pair of different lengths, or cut the longer one. fps: None if the source takes no fps=; is_stated:
+    the user states it."""
     motion, song = len(joints) / FPS, len(wave) / SAMPLE_RATE
     if max_gap_s is None:
         frames = min(len(joints), int(song * FPS + 0.5))
         return joints[:frames], wave[: round(frames / FPS * SAMPLE_RATE)]
+    offset = recording.offset_s
+    whole = recording.start_s == max(0.0, offset) and recording.end_s is None
     if abs(motion - song) > max_gap_s:
-        offset = recording.offset_s
-        whole = recording.start_s == max(0.0, offset) and recording.end_s is None
-        hint = likely_rate(fps, motion, song) if whole and fps is not None and not offset else ""
+        rate = likely_rate(fps, motion, song) if whole and fps is not None and not offset else None
+        hint = f"; at {rate:g} frames per second they would be equally long: set fps={rate:g}" if rate else ""
         if whole:
             hint += f"; if they end together, set audio_offset={motion - song + offset:.2f}"
         raise D2MError(
             f"{recording.pose}: {motion:.1f} s of motion but {song:.1f} s of music ({recording.audio}); "
             f"they may differ by max_gap_s={max_gap_s:g}{hint}"
         )
+    if whole and fps is not None and not offset and not is_stated:
+        check_lengths(fps, motion, song, str(recording.pose))
     return joints, wave

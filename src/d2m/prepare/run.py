@@ -22,8 +22,8 @@ from d2m.prepare.discover import find_recordings
 from d2m.prepare.missing import check_files
 from d2m.prepare.parts import HASHES, Hashes, unwritable
 from d2m.prepare.plan import SplitOptions, make_plan, parse_shard
-from d2m.prepare.plausible import assumes_rate
 from d2m.prepare.process import YAWS, Options
+from d2m.prepare.rates import assumed_rate
 from d2m.prepare.stated import STATED, read_stated
 
 __all__ = ["YAWS", "merge", "prepare", "prepare_into"]
@@ -43,12 +43,16 @@ def _workers(asked: int | None, recordings: int) -> int:
 
 
 def _say_assumed(recordings: Sequence[Recording], options: Options) -> None:
-    """Report on stderr what cannot be checked: assumed frame rates of recordings without music."""
-    silent = [r for r in recordings if r.audio is None]
-    assumed = [r.name for r in silent if assumes_rate((own := options.of(r)).source, r.pose, own.stated)]
-    if assumed:
-        more = f" and {len(assumed) - 1} more" if len(assumed) > 1 else ""
-        print(f"taken to have 30 frames per second: {assumed[0]}{more}; state another with fps=", file=sys.stderr)
+    """Report on stderr what cannot be checked: assumed frame rates of recordings whose music does not confirm them."""
+    assumed: dict[float, list[str]] = {}
+    for r in recordings:
+        if r.audio is None or r.end_s is not None or options.max_gap_s is None:
+            rate = assumed_rate((own := options.of(r)).source, r.pose, own.stated)
+            if rate is not None:
+                assumed.setdefault(rate, []).append(r.name)
+    for rate, names in assumed.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        print(f"taken to have {rate:g} frames per second: {names[0]}{more}; state another with fps=", file=sys.stderr)
 
 
 def prepare(
@@ -96,13 +100,13 @@ def prepare(
     options = read_options(source, yaws, front_end, beats, beats_checkpoint, max_gap_s, clean, camera, stated)
     splits = SplitOptions(int(seed), float(val_fraction), float(test_fraction))
     discovery = find_recordings(raw, source, group_by, groups, licence, skip=out)
-    check_files(discovery.recordings, raw)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise unwritable(out, e) from e
     hashes = Hashes(out / HASHES)
     plan, jobs = make_plan(raw, discovery, options, splits, hashes)
+    check_files(discovery.recordings, raw)
     _say_assumed(discovery.recordings, options)
     hashes.save()
     target = out / f"corpus-{plan.digest[:16]}"
@@ -140,9 +144,9 @@ def prepare_into(
     number = parse_shard(shard)
     refuse_foreign(target, source)
     discovery = find_recordings(source, options.source, group_by, groups, licence, skip=target)
-    check_files(discovery.recordings, source)
     hashes = Hashes(target / HASHES)
     plan, jobs = make_plan(source, discovery, options, splits, hashes, number)
+    check_files(discovery.recordings, source)
     _say_assumed(discovery.recordings, options)
     workers = _workers(workers, len(jobs))
     if number[1] > 1:

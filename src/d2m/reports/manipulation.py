@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,7 @@ def study(
     size: int = 320,
     permutations: int = 99,
     judges: Judges | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> Study:
     """Edit the dances to some songs and measure them.
 
@@ -112,6 +113,7 @@ def study(
         songs: recordings to dance to. table: latents whose training rows give the means and whose rows are shown.
         seconds: of every song. size: of a video, pixels.
         out: folder for figures/, videos/ and contact.png.
+        check: called between songs; it may raise.
         judges: of the corpus; if given, and dances last three seconds, the mean shift is scored (:func:`edit_scores`).
 
     Raises:
@@ -126,6 +128,7 @@ def study(
     asked = [_request(corpus, i, means, source, target, seconds, seed) for i in songs]
     rows = rows_for(len(asked), generator.net.sizes)
     for i, request, danced in zip(songs, asked, dance_all(generator, asked, rows=rows), strict=True):
+        check()
         info, n, poses = corpus.recordings[i], request.n_frames, danced.poses
         to = _towards(info.genre, source, target)
         # The judge was trained on dances before the warp.
@@ -156,6 +159,7 @@ def study(
     if strips:
         still(out / "contact.png", strips, captions=captions)
         result.figures["contact"] = out / "contact.png"
+    check()
     if judges is not None and seconds >= LEAST_SECONDS and len(songs) > 1:
         axes = edit_scores(
             generator,

@@ -35,6 +35,7 @@ from d2m.train.identity import Company, check_done_stages, check_not_trained, is
 from d2m.train.processes import lost, no_process_left, trained
 from d2m.train.release import write_release
 from d2m.train.request import check_front_end, check_request, starts_from
+from d2m.train.requeue import heed
 from d2m.train.reuse import shared
 from d2m.train.stage import STAGES, Stage
 from d2m.train.timing import build_pace
@@ -186,9 +187,16 @@ def _run(cfg: DictConfig, run: RunFolder, stages: Sequence[Stage], passport: Pas
     if company.beside is not None:
         check_not_trained(run, signed, company.beside)
     if is_rank_zero():
-        facts = {"corpus": str(corpus_dir), "corpus_digest": corpus.digest, "git": git_revision()}
+        if run.has_trained() and run.facts().get("code", code) != code:
+            note(
+                f"{run.path}: d2m's source code has changed since the last session; the run goes on with the new code, "
+                "without a signature (no other run is taken for the same)",
+                logging.WARNING,
+            )
+        facts = {"corpus": str(corpus_dir), "corpus_digest": corpus.digest, "git": git_revision(), "code": code}
         passport.identify(plain(cfg), signed, **facts)
     for i, stage in enumerate(stages):
+        heed()
         if run.is_done(stage.name):
             continue
         after = [s for s in stages[i + 1 :] if not run.is_done(s.name)]
@@ -204,6 +212,7 @@ def _run(cfg: DictConfig, run: RunFolder, stages: Sequence[Stage], passport: Pas
     trained()
     if not is_rank_zero():
         return
+    heed()
     passport.update(stage="bundle")
     released = next((s for s in reversed(STAGES.values()) if s.dances and run.is_done(s.name)), None)
     if released is not None:

@@ -39,8 +39,13 @@ def let_signals_wait() -> None:
             signal.signal(number, lambda told, _: _WAITING.append(told))
 
 
+def remember(number: int) -> None:
+    """Let :func:`waiting` return a signal whose handler raises: what is raised in a ``__del__`` is lost."""
+    _WAITING.append(number)
+
+
 def waiting() -> int | None:
-    """The signal received since :func:`let_signals_wait`, returned once; None if there was none."""
+    """The signal received since :func:`let_signals_wait` or remembered, returned once; None if there was none."""
     return _WAITING.pop() if _WAITING else None
 
 

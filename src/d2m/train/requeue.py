@@ -23,7 +23,7 @@ from d2m.bundle.run_folder import RunFolder
 from d2m.core.errors import D2MError
 from d2m.core.files import write_json
 from d2m.core.machine import is_rank_zero
-from d2m.train.early import SIGNALS, waiting
+from d2m.train.early import SIGNALS, remember, waiting
 
 #: Timeout of SLURM's commands.
 _ANSWER_SECONDS = 30
@@ -44,8 +44,8 @@ class Cut(SystemExit):
         self.number, self.requeue = number, requeue
         #: The run's state in run.json.
         self.state = "requeued" if requeue else "killed"
-        #: Whether a line on stderr has told how to resume.
-        self.told = False
+        #: Whether a line on stderr has told how to resume; whether the run was waiting for another one.
+        self.told = self.waited = False
 
 
 def cluster_environment() -> list[SLURMEnvironment]:
@@ -82,13 +82,13 @@ def end_by(number: int) -> Cut:
 
 
 def heed() -> None:
-    """Inside :class:`Requeue`: end the run if a signal arrived while libraries were loading.
+    """Inside :class:`Requeue`, between two stages: end the run if a signal arrived while libraries were loading, or one
+    was lost.
 
     Raises:
         Cut: one did.
     """
     if (number := waiting()) is not None:
-        print(f"{signal.Signals(number).name} came before anything was trained", file=sys.stderr)
         raise end_by(number)
 
 
@@ -125,11 +125,14 @@ class Requeue:
         return self
 
     def _told(self, number: int, frame: FrameType | None) -> None:
+        remember(number)
         raise end_by(number)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        while waiting() is not None:  # a sweep's next job starts in this process
+            pass
         if not isinstance(error, Cut) or not error.requeue:
             return
         if not is_rank_zero():
@@ -149,11 +152,11 @@ class Requeue:
 
     def _check_progress(self, cut: Cut) -> None:
         """Count the sessions without a checkpoint in run.json. Only those that ran out of time: a job can be pre-empted
-        at any moment. Preparing a corpus is progress, too: it resumes."""
+        at any moment. Preparing a corpus is progress, too: it resumes. So is waiting for a stage of another run."""
         facts = self.run.facts()
         idle = 0
-        if cut.number in SIGNALS and facts.get("stage") != "corpus" and _reached(self.run) == self._reached:
-            idle = int(facts.get(_IDLE, 0)) + 1
+        if cut.number in SIGNALS and not cut.waited and facts.get("stage") != "corpus":
+            idle = 0 if _reached(self.run) != self._reached else int(facts.get(_IDLE, 0)) + 1
         if idle < _MAX_IDLE:
             if facts and idle != facts.get(_IDLE, 0):
                 write_json(self.run.facts_path, {**facts, _IDLE: idle})

@@ -14,6 +14,7 @@ from d2m.bundle.run_folder import RunFolder
 from d2m.bundle.signature import runs_below
 from d2m.core.errors import D2MError
 from d2m.core.files import atomic_path, sha256, write_json
+from d2m.train.requeue import Cut
 
 #: Folder beside the runs, with a lock for each stage in training.
 _LOCKS = ".reuse"
@@ -57,7 +58,11 @@ def _lock(path: Path, stage: str) -> FileLock | None:
             lock.acquire(timeout=0)
         except Timeout:
             print(f"stage {stage}: another run is training the same; waiting for it", flush=True)
-            lock.acquire(poll_interval=1.0)
+            try:
+                lock.acquire(poll_interval=1.0)
+            except Cut as cut:
+                cut.waited = True
+                raise
     except (OSError, NotImplementedError):
         return None
     return lock

@@ -64,7 +64,8 @@ def cm_per_unit(unit: str | float, leg: float, where: str) -> float:
         guessed = guess_unit(leg)
         if guessed is None:
             raise D2MError(
-                f"{where}: legs of {leg:.3g} units fit a human in no known unit; set unit=CENTIMETRES_PER_UNIT"
+                f"{where}: legs of {leg:.3g} units fit a human in no known unit; set the centimetres of one unit, "
+                f"unit={LEG_CM / max(leg, 1e-9):.4g} for an adult"
             )
         return UNITS[guessed]
     scale = UNITS.get(unit, float("nan")) if isinstance(unit, str) else float(unit)

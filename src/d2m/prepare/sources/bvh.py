@@ -10,6 +10,8 @@ thigh and shin a human's (83 cm); up is the direction in which the body stands. 
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,9 @@ from d2m.prepare.sources.clip import PoseClip, make_clip
 from d2m.prepare.sources.rigs import nose, resolve
 
 _CHANNELS = ("Xposition", "Yposition", "Zposition", "Xrotation", "Yrotation", "Zrotation")
+
+_SECTIONS = re.compile(r"\bHIERARCHY\b|\bMOTION\b", re.IGNORECASE)
+_FRAMES = re.compile(r"\s*Frames\s*:\s*(\S+)\s+Frame\s*Time\s*:[^\S\r\n]*(\S*)(.*)", re.IGNORECASE | re.DOTALL)
 
 Floats = NDArray[np.float64]
 
@@ -43,14 +48,24 @@ class Bvh:
     fps: float
 
 
-def parse_bvh(text: str, where: str) -> Bvh:
-    """Parse a BVH file.
+def read_text(path: Path) -> str:
+    """The text of a BVH file in UTF-8 or UTF-16, without what DOS leaves at its end. Raises: OSError."""
+    raw = path.read_bytes()
+    utf16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return raw.decode("utf-16" if utf16 else "utf-8", errors="replace").strip("\0\x1a \r\n")
+
+
+def parse_bvh(text: str, where: str, fps: float | None = None) -> Bvh:
+    """Parse a BVH file; keywords in any case.
+
+    Args:
+        fps: overrides the file's.
 
     Raises:
         D2MError: not BVH, a broken hierarchy, an unknown channel, a wrong count of numbers, infinite or NaN, no frames.
     """
-    head, mark, tail = text.partition("MOTION")
-    if not mark or "HIERARCHY" not in head:
+    parts = _SECTIONS.split(text)
+    if len(parts) != 3:
         raise D2MError(f"{where}: not a BVH file (HIERARCHY and MOTION); export it as BVH")
     names: list[str] = []
     parents: list[int] = []
@@ -59,14 +74,15 @@ def parse_bvh(text: str, where: str) -> Bvh:
     stack: list[int] = []
     column = 0
     try:
-        words = iter(head.split("HIERARCHY", 1)[1].replace("{", " { ").replace("}", " } ").split())
-        for word in words:
-            if word in ("ROOT", "JOINT", "End"):
+        words = iter(parts[1].replace("{", " { ").replace("}", " } ").split())
+        for given in words:
+            word = given.upper()
+            if word in ("ROOT", "JOINT", "END"):
                 name: list[str] = []
                 while (part := next(words)) != "{":
                     name.append(part)
                 parents.append(stack[-1] if stack else -1)
-                names.append(f"{names[stack[-1]]}_end" if word == "End" else " ".join(name))
+                names.append(f"{names[stack[-1]]}_end" if word == "END" else " ".join(name))
                 stack.append(len(names) - 1)
                 offsets.append([0.0, 0.0, 0.0])
                 channels.append(())
@@ -75,32 +91,42 @@ def parse_bvh(text: str, where: str) -> Bvh:
             elif word == "OFFSET":
                 offsets[stack[-1]] = [float(next(words)) for _ in range(3)]
             elif word == "CHANNELS":
-                kinds = [next(words) for _ in range(int(next(words)))]
+                kinds = [next(words).capitalize() for _ in range(int(next(words)))]
                 unknown = [k for k in kinds if k not in _CHANNELS]
                 if unknown:
                     raise D2MError(f"{where}: unknown channel '{unknown[0]}'; BVH has {', '.join(_CHANNELS)}")
                 channels[stack[-1]] = tuple((k, column + i) for i, k in enumerate(kinds))
                 column += len(kinds)
             else:
-                raise ValueError(word)
+                raise ValueError(given)
         if stack or not names:
             raise ValueError("braces")
     except (ValueError, IndexError, StopIteration, RuntimeError) as e:
         raise D2MError(f"{where}: its HIERARCHY is broken ({str(e) or 'it ends early'}); export it again") from e
     try:
-        fields = tail.replace("Frame Time:", " Frame_Time: ").split()
-        n, step = int(fields[fields.index("Frames:") + 1]), float(fields[fields.index("Frame_Time:") + 1])
-        motion = np.array(fields[fields.index("Frame_Time:") + 2 :], np.float64)
-    except (ValueError, IndexError) as e:
+        frames, time, numbers = _FRAMES.fullmatch(parts[2]).groups()  # type: ignore[union-attr]
+        n, step = int(frames), 1 / fps if fps else float(time)
+        motion = np.array(numbers.split(), np.float64)
+    except AttributeError:
+        raise D2MError(f"{where}: its MOTION lacks the lines Frames: and Frame Time:; export it again") from None
+    except ValueError as e:
         raise D2MError(f"{where}: its MOTION is broken ({str(e)[:60]}); export it again") from e
     if n < 1 or not column or len(motion) != n * column:
+        whole = len(motion) // column if column and len(motion) % column == 0 else 0
+        mend = f"; if it is complete, correct its line to Frames: {whole}" if whole else ""
         raise D2MError(
-            f"{where}: {len(motion)} numbers for {n} frames of {column} channels; the file is cut short or damaged"
+            f"{where}: {len(motion)} numbers for {n} frames of {column} channels; the file is cut short or "
+            f"damaged{mend}"
         )
     if not np.isfinite(motion).all() or not np.isfinite(offsets).all():
         raise D2MError(f"{where}: contains numbers that are not finite; export it again")
     if not 1e-3 <= step <= 1.0:
-        raise D2MError(f"{where}: Frame Time is {step:g} s; it must be 0.001 to 1 s")
+        raise D2MError(f"{where}: Frame Time is {step:g} s; set the right rate, e.g. fps=30 (it must be 0.001 to 1 s)")
+    turns = [
+        c for i, kinds in enumerate(channels) for kind, c in kinds if parents[i] >= 0 and kind.endswith("rotation")
+    ]
+    if turns and 0 < np.abs(motion.reshape(n, column)[:, turns]).max() <= 2 * np.pi:
+        raise D2MError(f"{where}: no joint turns by more than 6.28, so its rotations are radians; export degrees")
     return Bvh(
         tuple(names), tuple(parents), np.asarray(offsets, np.float64), tuple(channels),
         motion.reshape(n, column), 1.0 / step,
@@ -178,12 +204,12 @@ def read_bvh(
     if up not in ("auto", *UPS):
         raise D2MError(f"{path}: up is '{up}'; give {', '.join(UPS)} or auto")
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = read_text(path)
     except FileNotFoundError as e:
         raise D2MError(f"{path}: no such file; correct the pose column of the manifest") from e
     except OSError as e:
         raise D2MError(f"{path}: cannot be read ({e.strerror}); give a BVH file") from e
-    bvh = parse_bvh(text, str(path))
+    bvh = parse_bvh(text, str(path), fps)
     rig = resolve(bvh.names, names, str(path))
     if len(bvh.motion) < 2:
         raise D2MError(f"{path}: 1 frame; a motion needs at least 2")
@@ -193,4 +219,4 @@ def read_bvh(
     joints[:, 0] = nose(places, turns, rig)
     joints *= scale
     joints = turn_up(joints, guess_up(joints) if up == "auto" else up)
-    return make_clip(joints, bvh.fps if fps is None else fps, str(path))
+    return make_clip(joints, bvh.fps, str(path))

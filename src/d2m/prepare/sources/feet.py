@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from d2m.core.skeleton import JOINTS
 from d2m.motion.kinematics import hip_midpoint
 from d2m.prepare.sources.axes import UNITS, cm_per_unit, guess_up, leg_length, turn_up
-from d2m.prepare.sources.bvh import forward_kinematics, parse_bvh
+from d2m.prepare.sources.bvh import forward_kinematics, parse_bvh, read_text
 from d2m.prepare.sources.npz import canonical_joint
 from d2m.prepare.sources.orders import ORDERS, reorder
 from d2m.prepare.sources.rigs import plain, resolve
@@ -56,7 +56,7 @@ _Found = tuple[Floats, Floats, str | float, str]
 
 
 def _of_bvh(path: Path, stated: Stated) -> _Found | None:
-    bvh = parse_bvh(path.read_text(encoding="utf-8", errors="replace"), str(path))
+    bvh = parse_bvh(read_text(path), str(path), stated.fps)
     numbers = {plain(name): i for i, name in reversed(list(enumerate(bvh.names)))}
     spelled = [[n for toe in _RIG_TOES for n in (side + toe, side[0] + toe, toe + side[0], toe + side)]
                for side in ("left", "right")]  # fmt: skip

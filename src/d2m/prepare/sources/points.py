@@ -56,6 +56,9 @@ def reshaping(shape: tuple[int, ...], name: str, counts: tuple[int, ...]) -> str
     """
     if len(shape) > 3 and (one := [axis for axis, n in enumerate(shape) if n == 1]) and len(shape) - len(one) <= 3:
         return f"; save {name}.squeeze()"
+    if len(shape) == 4 and shape[-1] in (2, 3) and shape[-2] in counts:  # of several people, the short axis
+        first = f"{name}[0]" if shape[0] < shape[1] else f"{name}[:, 0]"
+        return f"; save one dancer per file, {first} is the first"
     if len(shape) == 3:
         last = [axis for axis, n in enumerate(shape) if n in (2, 3)]
         points = [axis for axis, n in enumerate(shape) if n in counts]

@@ -2,7 +2,8 @@
 
 Rigs: Mixamo, MotionBuilder, CMU's "MotionBuilder-friendly" and Motorica (arm, forearm, hand); CMU's "Daz-friendly"
 (shldr, forearm, hand); Perfume and SMPL (shoulder, elbow, wrist); CMU's ASF names (humerus, radius, wrist); Xsens;
-3ds Max biped; Unity, VRM and Bandai Namco (lower arm, lower leg); Unreal; Blender's Rigify; Rokoko. The side precedes
+3ds Max biped; Unity, VRM and Bandai Namco (lower arm, lower leg); Unreal; Blender's Rigify; Rokoko; OptiTrack;
+MakeHuman; Daz Genesis; Character Creator. The side precedes
 or follows the part (``UpperArm_L``, ``thigh.R``). A rig matches if all of its joints exist. Names are compared without
 namespace, separators and case: ``mixamorig:LeftUpLeg`` is ``leftupleg``.
 """
@@ -35,9 +36,12 @@ RIGS: dict[str, tuple[str, ...]] = {
     "unreal": ("upperarm", "lowerarm", "hand", "thigh", "calf", "foot"),
     "rigify": ("upperarm", "forearm", "hand", "thigh", "shin", "foot"),
     "rokoko": ("arm", "forearm", "hand", "thigh", "shin", "foot"),
+    "optitrack": ("uarm", "farm", "hand", "thigh", "shin", "foot"),
+    "makehuman": ("upperarm01", "lowerarm01", "wrist", "upperleg01", "lowerleg01", "foot"),
+    "genesis": ("shldrbend", "forearmbend", "hand", "thighbend", "shin", "foot"),
 }
 _SIDES = {"right": ("right", "r"), "left": ("left", "l")}
-_NECKS = ("neck", "neck1", "lowerneck", "neck01", "spine004")
+_NECKS = ("neck", "neck1", "lowerneck", "neck01", "spine004", "necklower", "necktwist01")
 _HEADS = ("head", "head1", "head01", "spine006")
 #: Offset from the head's joint (base of the skull) to the nose, both up and forward: 8 cm for a leg of 83 cm, like the
 #: eyes of CMU's rig.
@@ -58,7 +62,7 @@ class Rig:
 def plain(name: str) -> str:
     """``mixamorig:Left Up_Leg`` -> ``leftupleg``; ``Bip01 R Thigh`` -> ``rthigh``."""
     bare = re.sub(r"[^a-z0-9]", "", re.split(r"[:|]", name)[-1].lower())
-    return re.sub(r"^(mixamorig\d*|bip0?\d+|character\d+|jbipc?|def|org)(?=.)", "", bare)
+    return re.sub(r"^(mixamorig\d*|bip0*\d+|character\d+|jbipc?|ccbase|def|org)(?=.)", "", bare).removesuffix("jnt")
 
 
 def resolve(names: Sequence[str], given: Mapping[str, str] | None, where: str) -> Rig:
@@ -78,7 +82,10 @@ def resolve(names: Sequence[str], given: Mapping[str, str] | None, where: str) -
     for joint, rig_joint in (given or {}).items():
         if joint not in JOINTS:
             raise D2MError(f"{where}: '{joint}' is not one of our joints; choose from {', '.join(JOINTS)}")
-        if plain(rig_joint) not in numbers:
+        if rig_joint in names:  # as spelled: names in other alphabets have no plain form
+            chosen[joint] = names.index(rig_joint)
+            continue
+        if not plain(rig_joint) or plain(rig_joint) not in numbers:
             raise D2MError(f"{where}: the rig has no joint '{rig_joint}'; it has {', '.join(names[:20])}")
         chosen[joint] = numbers[plain(rig_joint)]
     best: dict[str, int] = {}

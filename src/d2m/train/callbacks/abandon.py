@@ -18,11 +18,14 @@ class Abandoned(BaseException):
 
 
 @contextmanager
-def abandonable(trainer: Any) -> Iterator[None]:
+def abandonable(trainer: Any) -> Iterator[Callable[[], None]]:
     """Context around work that may be lost: a signal that ends training also ends the block, wherever it is.
 
     What the block writes has to appear as a whole or be removed, and what it changes has to be restored by contexts
     outside of this one.
+
+    Yields:
+        a check to call now and then: what a handler raises within a ``__del__`` is lost.
 
     Raises:
         Abandoned: the signal came, now or before the block.
@@ -45,7 +48,7 @@ def abandonable(trainer: Any) -> Iterator[None]:
                     before[number] = handler
                     signal.signal(number, told)
         end_if_asked()
-        yield
+        yield end_if_asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -16,7 +16,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from d2m.bundle.passport import slurm_job
 from d2m.core.machine import is_rank_zero
-from d2m.train.early import SIGNALS
+from d2m.train.early import SIGNALS, waiting
 from d2m.train.requeue import Cut, end_by
 
 
@@ -85,6 +85,8 @@ class Signals(pl.Callback):
                 signal.signal(number, self._ask if several else self._interrupt)
             # Without the handlers that were there before, which Lightning would call as well.
             signal.signal(signal.SIGTERM, self._ask if several else trainer._signal_connector._sigterm_notifier_fn)
+            if (lost := waiting()) is not None:  # between two stages
+                signal.raise_signal(lost)
         trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
 
     def _ask(self, number: int, frame: Any) -> None:

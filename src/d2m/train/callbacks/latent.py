@@ -207,7 +207,7 @@ class LatentManipulation(pl.Callback):
             Abandoned: a signal ends training; nothing was logged.
         """
         corpus, folder, epoch = self.corpus, self.folder(time.epochs), time.epochs
-        with evaluating(pl_module), abandonable(trainer):
+        with evaluating(pl_module), abandonable(trainer) as check:
             judge = None if self.judge is None else self.judge.to(pl_module.device)
             generator = DanceGenerator(
                 pl_module.net, corpus.normalizer, corpus.genres, front_end=corpus.front_end, motion_style=judge,
@@ -219,7 +219,7 @@ class LatentManipulation(pl.Callback):
             reading = study(
                 generator, corpus, songs=self.songs, table=table, source=str(self.source), target=str(self.target),
                 seconds=self.seconds, seed=self.seed, out=folder, size=self.size, permutations=self.permutations,
-                judges=self._judges(),
+                judges=self._judges(), check=check,
             )  # fmt: skip
         direction = self._direction(table.training_rows().genre_means(), "latent study")
         here = direction.shift(np.zeros(1))
