@@ -88,7 +88,9 @@ def write_runs(folder: Path) -> Path:
         (run / "csv" / "du_vae").mkdir(parents=True)
         (run / "run.json").write_text(json.dumps({"stages": ["du_vae"], "state": "done"}))
         (run / "config.json").write_text(json.dumps({"rate": rate, "seed": 0}))
-        (run / "csv" / "du_vae" / "metrics.csv").write_text(f"batch,val/loss\n0,{rate}\n5,\n9,{2 * rate}\n")
+        (run / "csv" / "du_vae" / "metrics.csv").write_text(
+            f"batch,val/cross,val/recon\n0,1,{rate}\n5,,\n9,1,{2 * rate}\n"
+        )
     return folder
 
 

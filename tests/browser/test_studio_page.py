@@ -172,6 +172,7 @@ def test_evaluations_and_curves_of_runs_stand_side_by_side(page: Page) -> None:
     page.until("document.querySelectorAll('#evaluated tbody tr').length === 1")
     assert "0.8 [0.75, 0.85]" in page.js("return document.getElementById('evaluated').textContent")
     assert page.js("return document.querySelector('#runs-differences tbody tr').textContent") == "rate0.10.2"
+    assert page.js("return document.querySelector('#runs-curve').value") == "du_vae/val/recon"
     assert page.js("return document.querySelectorAll('#runs-differences td.differs').length") == 1
     filtered = "runs.querySelector('input[type=search]').value = arguments[0];" \
         "runs.querySelector('input[type=search]').dispatchEvent(new Event('input'));" \

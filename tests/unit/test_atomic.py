@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from d2m.core.errors import D2MError
-from d2m.core.files import appear_together, write_json
+from d2m.core.files import appear_together, csv_rows, write_json
 
 
 def test_files_appear_together(tmp_path: Path) -> None:
@@ -81,3 +81,11 @@ def test_a_process_that_is_ended_leaves_no_folder(tmp_path: Path, number: signal
         with appear_together(tmp_path) as part:
             assert list(tmp_path.iterdir()) == [part]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_that_is_not_there_is_not_called_unreadable(tmp_path: Path) -> None:
+    with pytest.raises(D2MError, match=r"songs\.csv: no such file$"):
+        csv_rows(tmp_path / "songs.csv", ("song", "genre"))
+    (tmp_path / "songs.csv").write_bytes(b"song,genre\n\xff\xfe,a\n")
+    with pytest.raises(D2MError, match=r"not readable as CSV; save it in UTF-8 with the columns song and genre"):
+        csv_rows(tmp_path / "songs.csv", ("song", "genre"))

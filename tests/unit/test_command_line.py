@@ -183,6 +183,7 @@ def test_the_last_of_two_wins() -> None:
         (["train", "--nonsense"], "unrecognized arguments: --nonsense; d2m train --help"),
         (["train", "--config-dir", "nowhere"], "nowhere: no such folder"),
         (["train", "-m", "seed=1,2", "--cfg", "job"], "--cfg and --info show one config; leave -m out"),
+        (["train", "hparams_search=optuna", "seed=1,2", "--cfg", "job"], "seed=1,2: several values; --cfg and --info"),
         (["train", "song.ogg"], "'song.ogg': write key=value"),
         (["train", "init_from={du_vae: ~/x}"], "quote its strings"),
         (["infer", "edit=nonsense"], "edit=nonsense: .*choose from axes, boundary"),

@@ -13,7 +13,7 @@ from d2m.core.errors import D2MError
 from d2m.metrics.against_real import Rows, distance_figures
 from d2m.metrics.cards import Card, Table, card_names, load_card
 from d2m.metrics.distances import frechet_distance, kernel_distance, song_halves
-from d2m.metrics.figure import DanceToSong
+from d2m.metrics.figure import DanceToSong, SongDraws
 from d2m.metrics.measure import Reference, measure
 
 #: Few draws: what is tested here does not depend on how many.
@@ -85,6 +85,12 @@ def test_dances_that_are_worse_score_worse() -> None:
     frozen = measure(D2M, still, REAL, embed)
     assert frozen["frozen_share"].value == 1 and frozen["energy_ratio"].value == 0 and frozen["diversity"].value > 0
     assert np.isnan(frozen["beat_hit"].value) and frozen["beat_coverage"].value == 0
+
+
+def test_one_song_per_genre_has_no_interval_rather_than_one_without_width() -> None:
+    assert len(SongDraws(["a", "a", "b"], ["a", "b"], 5, 0, paired=False).draws) == 5
+    alone = SongDraws(["a", "b"], ["a", "a", "b"], 5, 0, paired=False).interval(lambda a, b: 1.0)
+    assert np.isnan([alone.low, alone.high]).all()
 
 
 def test_halves_are_of_songs_with_as_many_samples_on_both_sides() -> None:

@@ -62,14 +62,18 @@ def test_an_axis_of_the_map_is_the_axis_of_the_slider(informed: Client) -> None:
 def test_runs_have_their_differences_and_curves(informed: Client) -> None:
     told = informed.http.get(f"/{TOKEN}/api/runs").json()
     assert [r["config"] for r in told["runs"]] == [{"rate": 0.1, "seed": 0}, {"rate": 0.2, "seed": 0}]
-    assert told["runs"][0]["stages"] == {"du_vae": ["val/loss"]}
-    curve = informed.http.get(f"/{TOKEN}/api/curves?run=two&stage=du_vae&key=val/loss").json()
+    assert told["runs"][0]["stages"] == {"du_vae": ["val/cross", "val/recon"]}
+    curve = informed.http.get(f"/{TOKEN}/api/curves?run=two&stage=du_vae&key=val/recon").json()
     assert curve["points"] == [[0.0, 0.2], [9.0, 0.4]]
-    for wrong in ("run=../..&stage=du_vae&key=val/loss", "run=two&stage=x&key=val/loss", "run=two&stage=du_vae&key=y"):
+    for wrong in (
+        "run=../..&stage=du_vae&key=val/recon",
+        "run=two&stage=x&key=val/recon",
+        "run=two&stage=du_vae&key=y",
+    ):
         assert informed.http.get(f"/{TOKEN}/api/curves?{wrong}").status_code == 400
     # By its name alone: another run, outside of the folder, has the same file.
     outside = write_runs(Path(informed.library.runs).parent / "outside") / "two"
-    answer = informed.http.get(f"/{TOKEN}/api/curves?run={outside}&stage=du_vae&key=val/loss")
+    answer = informed.http.get(f"/{TOKEN}/api/curves?run={outside}&stage=du_vae&key=val/recon")
     assert answer.status_code == 400 and "no such run" in answer.json()["message"]
 
 

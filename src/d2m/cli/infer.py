@@ -110,6 +110,7 @@ def infer(cfg: DictConfig) -> list[Path]:
     else:
         with bar(len(songs), "dancing", "songs") as step, work.writers() as writers:
             bad = work.dance(dancer, range(len(songs)), writers, step)
+            step(0, description="writing files")  # no longer the song that was heard last
             step(writers.finish())
             bad |= writers.failed
     done = [song for song in songs if song not in bad]

@@ -147,7 +147,7 @@ def launch(name: str, command: Command, words: Sequence[str], called: Sequence[s
     try:
         hydra = Hydra.create_main_hydra2(name.replace(" ", "-"), search)
         _use_own_sweeper()
-        overrides = check_overrides(overrides, config, name, args.multirun)
+        overrides = check_overrides(overrides, config, name, args.multirun, bool(args.cfg or args.info))
         args.overrides = [*QUIET, *overrides] if command.quiet else overrides
         _CALLED[:] = [*called, *flags]
         _BEGUN.clear()

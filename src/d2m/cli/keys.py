@@ -119,8 +119,13 @@ def _values(override: Any) -> list[Any]:
     return [getattr(v, "text", v) for v in listed]  # a QuotedString's value is its text
 
 
-def check_overrides(overrides: list[str], config_name: str, command: str, multirun: bool) -> list[str]:
+def check_overrides(
+    overrides: list[str], config_name: str, command: str, multirun: bool, shown: bool = False
+) -> list[str]:
     """Check that every override has an effect and a value of the right type. Call it while Hydra is initialised.
+
+    Args:
+        multirun: -m is given. shown: --cfg or --info is given.
 
     Returns:
         the overrides, followed by those that expand ``~`` in Hydra's own folders.
@@ -172,6 +177,8 @@ def check_overrides(overrides: list[str], config_name: str, command: str, multir
         else:
             values.append((argument.partition("=")[0], key, override))
     base = compose(config_name, groups, return_hydra_config=True)
+    if sweeps and shown:
+        raise D2MError(f"{sweeps[0]}: several values; --cfg and --info show one config: give one value per key")
     if sweeps and not multirun and str(base.hydra.mode).rpartition(".")[2] != "MULTIRUN":
         raise D2MError(f"{sweeps[0]}: several values; write a list as [a,b], or add -m to run once per value")
     plain: Any = OmegaConf.to_container(base, resolve=False)

@@ -166,6 +166,8 @@ def csv_rows(path: Path, columns: Sequence[str], called: str | None = None) -> l
     try:
         rows = read_spreadsheet(path)[1]
         return [{k: v for k, v in row.items() if k is not None} for _, row in rows]
+    except FileNotFoundError as e:
+        raise D2MError(f"{called or path}: no such file") from e
     except (OSError, UnicodeDecodeError, csv.Error) as e:
         wanted = " and ".join([", ".join(columns[:-1]), columns[-1]] if len(columns) > 1 else columns)
         raise D2MError(f"{called or path}: not readable as CSV; save it in UTF-8 with the columns {wanted}") from e

@@ -135,6 +135,8 @@ Songs = Mapping[str, Sequence[DanceToSong]]
 class SongDraws:
     """Bootstrap draws of songs of two sets, within genres, whose proportions are fixed by the study.
 
+    There are none, hence no interval, if the dances are to one song per genre: every draw would be the same.
+
     Args:
         mine, real: the genre of every song of either set.
         paired: the sets are of the same songs, and both sides get the same draws.
@@ -143,7 +145,7 @@ class SongDraws:
     def __init__(self, mine: Sequence[str], real: Sequence[str], n: int, seed: int, paired: bool) -> None:
         rng = np.random.default_rng(seed)
         self.draws: list[tuple[Ints, Ints]] = []
-        for _ in range(n if min(len(mine), len(real)) > 1 else 0):
+        for _ in range(n if len(mine) > len(set(mine)) and len(real) > 1 else 0):
             songs = _within_genres(mine, rng)
             self.draws.append((songs, songs if paired else _within_genres(real, rng)))
 

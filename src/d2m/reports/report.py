@@ -89,8 +89,10 @@ def write_report(generator: DanceGenerator, a: dict[str, Any], out: Path) -> int
     readings |= dict(_heard(generator, songs, fitted["mean_shift"], source, target, a))
     for reading in readings.values():
         reading.save_figures(out / "figures")
+    bundle = Path(a["bundle"]).resolve()
+    name = bundle.parent.name if bundle.name == "bundle" else bundle.name
     facts = {
-        "bundle": Path(a["bundle"]).name, "space": space_of(generator), "git": git_revision(), "versions": versions(),
+        "bundle": name, "space": space_of(generator), "git": git_revision(), "versions": versions(),
         "extraction": music.meta, "seed": seed, "seconds": time.perf_counter() - began,
     }  # fmt: skip
     write_json(out / "report.json", {**{name: r.numbers for name, r in readings.items()}, "facts": facts})

@@ -6,6 +6,8 @@ import { MOST, paint } from './palette.js';
 import { plot } from './plot.js';
 import { get } from './wire.js';
 
+// The monitored curves of the stages that dance, and of the first.
+const TELLING = ['generator/val/loss', 'mm_gan/val/recon', 'du_vae/val/recon'];
 const text = (v) => (typeof v === 'object' && v !== null ? JSON.stringify(v) : number(v));
 // Values as cells; marked if they are not the first one's.
 const marked = (values) => values.map((v) => [text(v), JSON.stringify(v ?? null) === JSON.stringify(values[0] ?? null) ? '' : 'differs']);
@@ -66,10 +68,11 @@ export class Runs {
     this.list();
   }
 
-  // The validation curve that most runs logged.
+  // The validation curve that most runs logged; of equals, what the last of the stages is trained for.
   usual(keys) {
+    const rank = (k) => [...TELLING, k].indexOf(k);
     const of = (k) => this.data.runs.filter((r) => (r.stages[k.split('/')[0]] || []).includes(k.slice(k.indexOf('/') + 1))).length;
-    return keys.filter((k) => k.includes('/val/')).sort((a, b) => of(b) - of(a) || a.localeCompare(b))[0];
+    return keys.filter((k) => k.includes('/val/')).sort((a, b) => of(b) - of(a) || rank(a) - rank(b) || a.localeCompare(b))[0];
   }
 
   list() {
