@@ -22,7 +22,7 @@ from d2m.bundle.run_folder import RunFolder
 from d2m.cli import sweepers
 from d2m.cli.optuna_trials import Trials
 from d2m.cli.search_space import split, words
-from d2m.cli.sweepers import judged_by, outcome
+from d2m.cli.trial_outcomes import judged_by, outcome
 from d2m.core.errors import D2MError, Pruned
 from d2m.core.files import write_json
 from d2m.reports.runs.sweep import Trial

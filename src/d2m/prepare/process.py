@@ -28,7 +28,7 @@ from d2m.prepare.sources import SOURCES
 from d2m.prepare.stated import Stated, parse_stated
 
 #: Increased whenever the same inputs would give different arrays.
-CODE_VERSION = 6
+CODE_VERSION = 7
 YAWS = (0.0, 45.0, 90.0, 135.0, 180.0, 225.0, 270.0, 315.0)
 CAMERAS = {"orthographic": project, "pinhole": project_pinhole}
 #: A motion shorter than this is not a dance.

@@ -293,9 +293,6 @@ def log_study(
             logger.experiment.add_image(f"{key}/{name}", pixels, global_step=batch, dataformats="HWC")
         if rows:
             lines = ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
-            lines += ["| " + " | ".join(_cell(v) for v in row.values()) + " |" for row in rows]
+            cells = ([f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows)
+            lines += ["| " + " | ".join(row) + " |" for row in cells]
             logger.experiment.add_text(f"{key}/table", "\n".join(lines), global_step=batch)
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
