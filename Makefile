@@ -18,6 +18,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV): several minutes without output"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@echo "compiling librosa, so that the first song need not wait for it"
+	@$(BIN)/python -c "from d2m.music.compiled import librosa; librosa('beat')"
 	@touch $@
 
 demo: setup ## train the curriculum on the embedded corpus, dance to songs it never heard, edit one, write a page
