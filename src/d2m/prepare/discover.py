@@ -65,8 +65,6 @@ def find_recordings(
         raise D2MError(f"group_by={group_by}: choose music or dancer")
     if not raw.is_dir():
         raise D2MError(f"{raw}: no such folder; give the folder of the raw recordings")
-    if not (raw / MANIFEST).is_file():
-        _check_no_other_manifest(raw)
     scanned = Discovery(read_manifest(raw), []) if (raw / MANIFEST).is_file() else _scan(raw, source, group_by, skip)
     _check_genres(scanned.recordings, raw)
     if any(isinstance(names, str) or not isinstance(names, Sequence) for names in _items(groups).values()):
@@ -103,6 +101,7 @@ def _items(groups: object) -> Mapping[str, Sequence[str]]:
 
 
 def _scan(raw: Path, source: str, group_by: str, skip: Path | None) -> Discovery:
+    _check_no_other_manifest(raw)
     files = sorted(walk_files(raw, skip))
     poses = _poses(files, raw, source)
     if not poses:

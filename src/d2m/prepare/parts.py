@@ -134,17 +134,17 @@ class Parts:
 
     def genre(self, key: str) -> str:
         """The genre stated in the recording's file, or "". Raises as :meth:`load`."""
-        return str(self._meta(key)["genre"])
+        return self._fact(key, "genre")
 
     def poses_sha256(self, key: str) -> str:
         """Digest of the recording's poses, whatever file they came from; "" of older parts. Raises as :meth:`load`."""
-        return str(self._meta(key).get("poses_sha256", ""))
+        return self._fact(key, "poses_sha256", "")
 
-    def _meta(self, key: str) -> dict[str, Any]:
+    def _fact(self, key: str, name: str, default: str | None = None) -> str:
         try:
             with np.load(self.path(key), allow_pickle=False) as f:
-                meta: dict[str, Any] = json.loads(bytes(f["meta"]).decode())
-                return meta | {"genre": meta["genre"]}
+                meta = json.loads(bytes(f["meta"]).decode())
+                return str(meta[name] if default is None else meta.get(name, default))
         except (OSError, KeyError, EOFError, zipfile.BadZipFile, TypeError) as e:
             raise ValueError(f"{key}: {e}") from e
 

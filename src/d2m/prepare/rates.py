@@ -38,7 +38,8 @@ _FEWEST = 8
 
 def assumed_rate(source: str, path: Path, stated: Stated) -> float | None:
     """The frame rate that a reader assumes because neither the recording nor the user states one; else None."""
-    file, suffix = split_camera(path)[0], split_camera(path)[0].suffix.lower()
+    file = split_camera(path)[0]
+    suffix = file.suffix.lower()
     if stated.fps or source not in ("openpose", "coco17", "aistpp"):
         return None
     if source == "openpose":

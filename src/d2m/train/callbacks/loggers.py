@@ -110,21 +110,24 @@ def _quiet_settings() -> Any:
     )
 
 
+def _service_errors() -> tuple[type[Exception], ...]:
+    """What W&B raises if its service has ended."""
+    from wandb.sdk.mailbox import HandleAbandonedError
+
+    return ConnectionError, HandleAbandonedError
+
+
 @contextmanager
 def _service_may_be_gone() -> Iterator[None]:
     """Turn connection errors into a note: clusters signal all processes of a job, which ends W&B's service at once.
 
     The run itself ends only after the batch; what was logged until then is on disk.
     """
-    from wandb.sdk.mailbox import HandleAbandonedError
-
     try:
         yield
-    except (ConnectionError, HandleAbandonedError) as e:
-        note(
-            f"W&B's service has ended ({' '.join(str(e).split()) or type(e).__name__}); W&B has the curves up to here",
-            logging.WARNING,
-        )
+    except _service_errors() as e:
+        reason = " ".join(str(e).split()) or type(e).__name__
+        note(f"W&B's service has ended ({reason}); W&B has the curves up to here", logging.WARNING)
 
 
 class PatientWandbLogger(WandbLogger):
@@ -171,7 +174,6 @@ def close_loggers(loggers: Iterable[Logger], status: str, say: bool = True) -> N
         logger.finalize("success" if status == "success" else "failed")
     if any(isinstance(logger, WandbLogger) for logger in loggers):
         import wandb
-        from wandb.sdk.mailbox import HandleAbandonedError
 
         if wandb.run is not None:
             if say and wandb.run.settings.mode == "offline":
@@ -181,7 +183,7 @@ def close_loggers(loggers: Iterable[Logger], status: str, say: bool = True) -> N
                 if status == "requeued":  # W&B shows "preempted" until the job continues, not "failed"
                     wandb.run.mark_preempting()
                 wandb.finish(exit_code=0 if status == "success" else 1)
-            except (ConnectionError, HandleAbandonedError):  # its service has ended
+            except _service_errors():
                 with suppress(ConnectionError):
                     wandb.teardown()
 
