@@ -19,6 +19,7 @@ from d2m.dance.generator import DanceGenerator
 from d2m.dance.table import LatentTable
 from d2m.data.songs import SongFile, song_wave
 from d2m.edits.direction import Direction
+from d2m.reports.evaluate.run import bundle_names
 from d2m.reports.extracted import how_of, latents_of, songs_to_hear
 from d2m.reports.music_edits import measure_music_edits
 from d2m.reports.page import Section, write_page
@@ -89,11 +90,9 @@ def write_report(generator: DanceGenerator, a: dict[str, Any], out: Path) -> int
     readings |= dict(_heard(generator, songs, fitted["mean_shift"], source, target, a))
     for reading in readings.values():
         reading.save_figures(out / "figures")
-    bundle = Path(a["bundle"]).resolve()
-    name = bundle.parent.name if bundle.name == "bundle" else bundle.name
     facts = {
-        "bundle": name, "space": space_of(generator), "git": git_revision(), "versions": versions(),
-        "extraction": music.meta, "seed": seed, "seconds": time.perf_counter() - began,
+        "bundle": bundle_names([Path(a["bundle"])])[0], "space": space_of(generator), "git": git_revision(),
+        "versions": versions(), "extraction": music.meta, "seed": seed, "seconds": time.perf_counter() - began,
     }  # fmt: skip
     write_json(out / "report.json", {**{name: r.numbers for name, r in readings.items()}, "facts": facts})
     shown = ("bundle", "music", "corpus", "source", "target", "seed", "permutations", "edits", "dances")

@@ -54,10 +54,10 @@ def _state(run: Run) -> str:
 
 def _stage(run: Run) -> str:
     """What an unfinished run was doing last; of a stage, also its position, as in "mm_gan 3/4"."""
+    if run.state == "done":
+        return ""
     stage = str(run.facts.get("stage") or "")
-    if run.state == "done" or stage not in run.stages:
-        return "" if run.state == "done" else stage
-    return f"{stage} {run.stages.index(stage) + 1}/{len(run.stages)}"
+    return f"{stage} {run.stages.index(stage) + 1}/{len(run.stages)}" if stage in run.stages else stage
 
 
 def _groups(runs: Runs) -> list[tuple[str, list[Run]]]:
