@@ -18,8 +18,9 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV): several minutes without output"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
-	@echo "compiling librosa, so that the first song need not wait for it"
+	@echo "compiling inner loops, so that the first song need not wait for them"
 	@$(BIN)/python -c "from d2m.music.compiled import librosa; librosa('beat')"
+	@$(BIN)/python -c "from d2m.nets.row_loop import row_loop; row_loop()"
 	@touch $@
 
 demo: setup ## train the curriculum on the embedded corpus, dance to songs it never heard, edit one, write a page

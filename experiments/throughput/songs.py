@@ -21,7 +21,6 @@ from d2m.dance.stream import rows_for
 from d2m.dance.together import dance_to
 from d2m.data.normalizer import Normalizer
 from d2m.nets.composition import Composition
-from d2m.nets.products import add_product, add_row_product, row_products
 from d2m.nets.sizes import Sizes
 from d2m.toy import make_pair
 from experiments.command import REPO
@@ -79,14 +78,15 @@ def measure_song(generator: DanceGenerator, plain: PlainDancer, seconds: float, 
 
 @torch.no_grad()
 def recurrent_products(generator: DanceGenerator, rows: int, steps: int) -> None:
-    """The products of unit decoding that must follow one another, and nothing else: no dance is faster."""
-    weight = generator.net.unit_decoder.body.gru.weight_hh_l0.mT.contiguous()
-    states = torch.zeros(rows, len(weight))
-    gates = torch.zeros(rows, weight.shape[1])
-    multiply = add_row_product if rows == 1 else add_product
-    with row_products():
-        for _ in range(steps):
-            multiply(gates, states, weight, gates)
+    """What must follow one another in decoding units, and nothing else: products, and for one row also the gates."""
+    gru = generator.net.unit_decoder.body.gru
+    if rows == 1:
+        gru.repeat_row(torch.zeros(4 * gru.hidden_size), torch.zeros(gru.hidden_size), steps)
+        return
+    weight = gru.weight_hh_l0.mT
+    states, gates = torch.zeros(rows, len(weight)), torch.zeros(rows, weight.shape[1])
+    for _ in range(steps):
+        torch.addmm(gates, states, weight, out=gates)
 
 
 def measure_infer(bundle: Path, out: Path, n: int, seconds: float, repeats: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""librosa is compiled by one process at a time."""
+"""librosa and our own loops are compiled by one process at a time."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from d2m.core import compiling
 from d2m.music import compiled
 
 # A module of librosa with nothing to compile: the lock is the matter here.
@@ -29,7 +30,7 @@ def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_second_process_waits_for_the_first(cache_folder: Path) -> None:
     cache_folder.mkdir()
-    with FileLock(cache_folder / compiled.LOCK_NAME):
+    with FileLock(cache_folder / compiling.LOCK_NAME):
         second = subprocess.Popen([sys.executable, "-c", CODE], stdout=subprocess.PIPE, text=True)
         assert second.stdout is not None and second.stdout.readline() == "ready\n"
         with pytest.raises(subprocess.TimeoutExpired):
@@ -42,8 +43,9 @@ def test_a_second_process_waits_for_the_first(cache_folder: Path) -> None:
 NOWHERE = """
 import os
 from pathlib import Path
+from d2m.core import compiling
 from d2m.music import compiled
-compiled._cache_folders = lambda: [Path("/proc/nowhere")]
+compiling.cache_folders = lambda _: [Path("/proc/nowhere")]
 """
 
 
@@ -65,7 +67,7 @@ def test_where_nothing_can_be_written_it_compiles_to_a_temporary_folder(tmp_path
 def test_a_temporary_folder_that_others_can_write_is_not_trusted(tmp_path: Path) -> None:
     (planted := tmp_path / f"d2m-numba-{os.getuid()}").mkdir()
     planted.chmod(0o777)
-    done = _run(NOWHERE + "print(compiled._writable())", TMPDIR=str(tmp_path))
+    done = _run(NOWHERE + "print(compiling.writable(Path()))", TMPDIR=str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()) != planted and Path(done.stdout.strip()).parent == tmp_path
 
@@ -74,7 +76,7 @@ def test_no_folder_at_all_is_one_line() -> None:
     code = NOWHERE + (
         "import tempfile; tempfile.tempdir = '/proc/nowhere'\n"
         "from d2m.core.errors import D2MError\n"
-        "try: compiled._writable()\n"
+        "try: compiling.writable(Path())\n"
         "except D2MError as e: print(e)"
     )
     done = _run(code)
@@ -83,7 +85,7 @@ def test_no_folder_at_all_is_one_line() -> None:
 
 def test_the_lock_stands_beside_numbas_own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
-    beside, home = compiled._cache_folders()
+    beside, home = compiling.cache_folders(compiled._sources())
     assert beside.parent.name == "librosa" and beside.name == "__pycache__"
     assert home == Path(os.path.expanduser("~")) / ".cache" / "numba"
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import copy
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
 import torch
-from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 
 from d2m.core.errors import D2MError
@@ -97,55 +95,43 @@ def test_gradients_are_those_of_finite_differences(layers: int, bidirectional: b
         assert torch.autograd.gradcheck(lambda x, h0, *_: gru(x, h0), (x, h0, *gru.parameters()), fast_mode=True)
 
 
-@pytest.mark.parametrize("amd", [True, False])
-@pytest.mark.parametrize(("layers", "bidirectional"), SHAPES)
-def test_a_single_row_without_gradients_is_nn_grus(
-    layers: int, bidirectional: bool, amd: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(products, "cpu_is_amd", lambda: amd)
-    gru = made(layers, bidirectional, dtype=torch.float32, hidden=64)
-    x, h0 = asked(gru, 1, 32)
-    constant, _ = asked(gru, 1, None)
-    for change in range(2):  # weights in another order are cached until they change
-        with torch.no_grad(), backend("own"):
-            ours = *gru(x, h0), gru.repeat(constant, h0, 32)
-        with torch.no_grad(), backend("torch"):
-            theirs = *gru(x, h0), gru.repeat(constant, h0, 32)
-        for a, b in zip(ours, theirs, strict=True):
-            torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
-        gru.load_state_dict({k: v.roll(1 + change, 0) for k, v in gru.state_dict().items()})
+@pytest.mark.parametrize("hidden", [64, 67])
+def test_a_row_in_the_compiled_loop_is_nn_grus(hidden: int) -> None:
+    gru = made(1, dtype=torch.float32, hidden=hidden)
+    x, h0 = asked(gru, 3, None)
+    with torch.no_grad():
+        assert gru.takes_rows
+        gates = gru.input_gates(x)
+        ours = torch.stack([gru.repeat_row(*row, 32) for row in zip(gates, h0[0], strict=True)])
+        with backend("torch"):
+            theirs = gru.repeat(x, h0, 32)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
 
 
-def test_a_single_row_has_the_same_bits_for_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "cpu_is_amd", lambda: True)
-    gru = made(dtype=torch.float32, hidden=512)
-    x, h0 = asked(gru, 1, 3)
-    states, before = [], torch.get_num_threads()
-    pools = ThreadpoolController().select(user_api="blas")
-    with torch.no_grad(), backend("own"), pools.limit(limits=2):
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
-            states.append(gru(x, h0)[0])
-    torch.set_num_threads(before)
-    assert torch.equal(*states)
+def test_the_compiled_loop_saturates_and_passes_on_what_is_not_finite() -> None:
+    gru = made(1, dtype=torch.float32, hidden=8)
+    gates, h0 = torch.zeros(32), torch.linspace(-1, 1, 8)
+    gates[8:16] = 200.0  # z is 1: the state stays
+    with torch.no_grad():
+        torch.testing.assert_close(gru.repeat_row(gates, h0, 3), h0.expand(3, -1), rtol=0, atol=1e-6)
+        gates[8:16] = -200.0  # z is 0, and n is 1
+        gates[24:] = 200.0
+        assert (gru.repeat_row(gates, h0, 1) == 1).all()
+        gates[0] = torch.nan
+        assert gru.repeat_row(gates, h0, 1)[0, 0].isnan()
 
 
-def test_numpy_has_its_threads_back_when_the_last_row_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "cpu_is_amd", lambda: True)
-    pools = ThreadpoolController().select(user_api="blas")
-    if not pools.lib_controllers:
-        pytest.skip("numpy's BLAS here is none whose threads can be set")
-
-    def threads() -> set[int]:
-        return {p["num_threads"] for p in pools.info()}
-
-    with pools.limit(limits=2), ExitStack() as first, ExitStack() as second:
-        first.enter_context(products.row_products())
-        second.enter_context(products.row_products())
-        first.close()
-        assert threads() == {1}
-        second.close()
-        assert threads() == {2}
+def test_a_row_needs_a_cpu_float32_and_no_gradients() -> None:
+    gru = made(1, dtype=torch.float32)
+    assert not gru.takes_rows
+    with torch.no_grad():
+        assert gru.takes_rows and not made(1).takes_rows
+        assert not made(2, dtype=torch.float32).takes_rows and not made(1, True, dtype=torch.float32).takes_rows
+        assert not copy.deepcopy(gru).to("meta").takes_rows
+        with backend("torch"):
+            assert not gru.takes_rows
+        with torch.autocast("cpu", torch.bfloat16):
+            assert not gru.takes_rows
 
 
 def test_values_in_float32_are_nn_grus_to_1e_6() -> None:

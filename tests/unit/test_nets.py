@@ -71,6 +71,15 @@ def test_unroll_starts_every_unit_from_the_pose_before() -> None:
     torch.testing.assert_close(units[:, 1:], second)
 
 
+def test_a_single_dance_is_unrolled_as_one_of_several() -> None:
+    net = Composition(SIZES).eval()
+    z_mov, pose, eps = torch.randn(2, 5, 6), torch.randn(2, 28), torch.randn(2, 5, 4)
+    with torch.no_grad():
+        together = net.unroll(z_mov, pose, eps)
+        alone = torch.cat([net.unroll(*(x[k : k + 1] for x in (z_mov, pose, eps))) for k in range(2)])
+    torch.testing.assert_close(alone, together, rtol=0, atol=1e-5)
+
+
 def test_real_batch_carries_no_gradient() -> None:
     net = Composition(SIZES)
     units, features = torch.randn(2, 3, 32, 28), torch.randn(2, 30, 28)

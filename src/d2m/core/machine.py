@@ -63,12 +63,6 @@ def cpu_has_bf16() -> bool:
     return "avx512_bf16" in _cpu_facts() or "amx_bf16" in _cpu_facts()
 
 
-@cache
-def cpu_is_amd() -> bool:
-    """Whether the CPU is made by AMD."""
-    return "AuthenticAMD" in _cpu_facts()
-
-
 def git_revision(folder: Path | None = None) -> str:
     """Commit of the code, "-dirty" if tracked files changed; "unknown" outside a checkout."""
     folder = folder or Path(__file__).parent

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from d2m.core.blas import one_blas_thread
 from d2m.core.errors import D2MError
 from d2m.core.files import sha256
 from d2m.core.skeleton import BEAT_PERIOD, FPS, SAMPLE_RATE
@@ -225,6 +226,7 @@ def tempo(beats: ArrayLike) -> float:
     return 60.0 / float(np.median(np.diff(times))) if len(times) > 1 else math.nan
 
 
+@one_blas_thread()
 def onset_strength(wave: ArrayLike) -> NDArray[np.float32] | None:
     """(frames,) dB per frame, at 22,050 / 512 Hz; None for silence and sounds of less than two windows."""
     mono = np.asarray(wave, dtype=np.float32)

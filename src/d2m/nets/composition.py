@@ -12,6 +12,7 @@ from d2m.nets.du_vae import InitialPoseDecoder, InitialPoseEncoder, MovementEnco
 from d2m.nets.mm_gan import DanceDecoder, DanceEncoder, StyleRegressor, StyleToDance
 from d2m.nets.music_style import MusicStyle
 from d2m.nets.sizes import Sizes
+from d2m.nets.unroll_row import unroll_row
 
 
 class CompositionNoise(NamedTuple):
@@ -142,6 +143,10 @@ class Composition(nn.Module):
             (b, u, 32, 28) normalised poses.
         """
         units = []
+        if len(pose) == 1:
+            alone = unroll_row(self.initial_pose_encoder, self.unit_decoder, z_mov[0], pose, z_ini_noise[0])
+            if alone is not None:
+                return alone[None]
         for k in range(z_mov.shape[1]):
             z_ini = self.initial_pose_encoder(pose).sample(z_ini_noise[:, k])
             unit = self.unit_decoder(z_ini, z_mov[:, k])

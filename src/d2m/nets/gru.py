@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from d2m.core.errors import D2MError
 from d2m.nets.products import Arithmetic
-from d2m.nets.recurrence import Plan, Weights, run
+from d2m.nets.recurrence import Plan, Weights, input_gates, run
+from d2m.nets.row_loop import row_loop
 
 #: "own" is this module's; "torch" is nn.GRU, on a GPU cuDNN's; "auto": "torch" on a GPU, else "own".
 Backend = Literal["auto", "own", "torch"]
@@ -57,7 +58,6 @@ class GRU(nn.GRU):
 
     def __init__(self, n_in: int, hidden: int, num_layers: int = 1, *, bidirectional: bool = False) -> None:
         super().__init__(n_in, hidden, num_layers, batch_first=True, bidirectional=bidirectional)
-        self._columns: dict[str, tuple[tuple[int, int, torch.dtype], Tensor]] = {}
 
     def forward(self, x: Tensor, h0: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """(b, t, f), (layers * directions, b, h) -> states (b, t, directions * h), last states as ``h0``.
@@ -78,6 +78,29 @@ class GRU(nn.GRU):
             return out
         return self._layers(x, h0, steps)[0]
 
+    @property
+    def takes_rows(self) -> bool:
+        """Whether :meth:`input_gates` and :meth:`repeat_row` can be used now: for one layer and direction in float32 on
+        a CPU, without gradients or autocast."""
+        weight = self._weights("l0").state
+        return (
+            self.num_layers == 1 and not self.bidirectional and _is_own(weight) and weight.device.type == "cpu"
+            and weight.dtype == torch.float32 and not torch.is_grad_enabled() and Arithmetic.of(weight).rounded is None
+        )  # fmt: skip
+
+    def input_gates(self, x: Tensor) -> Tensor:
+        """(n, f) -> (n, 4 h): all that :meth:`repeat_row` needs of each of n inputs, computed at once."""
+        return input_gates(x, self._weights("l0"), Arithmetic())
+
+    def repeat_row(self, gates: Tensor, h0: Tensor, steps: int) -> Tensor:
+        """As :meth:`repeat`, up to rounding, for a single row: its :meth:`input_gates` (4 h,), (h,) -> (steps, h)."""
+        out = h0.new_empty(steps, self.hidden_size)
+        row_loop()(*(x.detach().contiguous().numpy() for x in (gates, h0, self._weights("l0").state, out)))
+        return out
+
+    def _weights(self, suffix: str) -> Weights:
+        return Weights(*(getattr(self, f"{name}_{suffix}") for name in _PARAMETERS))
+
     def _layers(self, x: Tensor, h0: Tensor, steps: int | None) -> tuple[Tensor, Tensor]:
         arithmetic = Arithmetic.of(x)
         directions = 2 if self.bidirectional else 1
@@ -86,38 +109,16 @@ class GRU(nn.GRU):
         for layer in range(self.num_layers):
             outs = []
             for direction in range(directions):
-                suffix = f"l{layer}_reverse" if direction else f"l{layer}"
-                w = Weights(*(getattr(self, f"{name}_{suffix}") for name in _PARAMETERS))
-                single = x.shape[-2] == 1 and _is_inference_on_cpu(w.state)
-                if single:
-                    w = w._replace(**{k: self._by_columns(f"weight_{n}_{suffix}") for k, n in _BY_COLUMNS.items()})
-                plan = Plan(steps, direction == 1, h0.shape[1] < x.shape[-2], arithmetic, single)
+                w = self._weights(f"l{layer}_reverse" if direction else f"l{layer}")
+                plan = Plan(steps, direction == 1, h0.shape[1] < x.shape[-2], arithmetic)
                 out, last = run(plan, x, h0[layer * directions + direction], w)
                 outs.append(out)
                 lasts.append(last)
             x, steps = torch.cat(outs, dim=-1) if directions > 1 else outs[0], None
         return x.transpose(0, 1), torch.stack(lasts)
 
-    def _by_columns(self, name: str) -> Tensor:
-        """The weight in column-major order, in which the product of a single row is fastest.
 
-        Cached until the weight changes.
-        """
-        weight: Tensor = getattr(self, name)
-        now = (weight.data_ptr(), weight._version, weight.dtype)
-        if name not in self._columns or self._columns[name][0] != now:
-            self._columns[name] = now, weight.detach().mT.contiguous().mT
-        return self._columns[name][1]
-
-
-_BY_COLUMNS = {"input": "ih", "state": "hh"}
 _PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-
-
-def _is_inference_on_cpu(weight: Tensor) -> bool:
-    """Whether the weight is on the CPU and no gradient is asked for; not for inference tensors, which have no version
-    counter."""
-    return not torch.is_grad_enabled() and weight.device.type == "cpu" and not weight.is_inference()
 
 
 def _is_own(x: Tensor) -> bool:

@@ -7,20 +7,15 @@ would round them and multiplied in float32, with equivalent results, so that ``b
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cache
-from threading import Lock
 from typing import Any
 
-import numpy as np
 import torch
-from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
-from d2m.core.machine import cpu_has_bf16, cpu_is_amd
+from d2m.core.machine import cpu_has_bf16
 
 
 @dataclass(frozen=True)
@@ -71,47 +66,6 @@ def add_product(base: Tensor, a: Tensor, b: Tensor, out: Tensor) -> None:
         torch.addmm(base, a, b, out=out)
     else:
         torch.add(base, a @ b, out=out)
-
-
-def add_row_product(base: Tensor, a: Tensor, b: Tensor, out: Tensor) -> None:
-    """As :func:`add_product`, for a single row a (1, k) on a CPU, without gradients, within :func:`row_products`.
-
-    Such a product takes as long as reading b. On AMD's processors, numpy's OpenBLAS reads it 1.2 to 1.5 times as fast
-    as torch's MKL does; the result does not depend on the number of torch's threads.
-    """
-    if not (cpu_is_amd() and a.dtype == b.dtype == out.dtype == torch.float32):
-        return add_product(base, a, b, out)
-    product = torch.from_numpy(np.matmul(a.detach().numpy(), b.detach().numpy()))
-    torch.add(base, product, out=out)
-
-
-class _OneThread:
-    """While any thread is inside, numpy's BLAS has one thread, so that its own do not compete with torch's."""
-
-    def __init__(self) -> None:
-        self._pools, self._lock, self._inside = ThreadpoolController(), Lock(), 0
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._inside:
-                self._limiter = self._pools.limit(limits=1, user_api="blas")
-            self._inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                self._limiter.restore_original_limits()
-
-
-@cache
-def _one_thread() -> _OneThread:
-    return _OneThread()
-
-
-def row_products() -> AbstractContextManager[None]:
-    """The context of :func:`add_row_product`."""
-    return _one_thread() if cpu_is_amd() else nullcontext()
 
 
 class _RoundedLinear(torch.autograd.Function):

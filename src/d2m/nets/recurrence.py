@@ -10,14 +10,13 @@ See docs/adr/0073-own-gru.md.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from d2m.nets.products import Arithmetic, accumulate, add_product, add_row_product, row_products
+from d2m.nets.products import Arithmetic, accumulate, add_product
 
 #: Rows (steps x batch) of one product of inputs or of weight gradients: large enough for BLAS, small in memory.
 _ROWS = 2048
@@ -37,14 +36,12 @@ class Plan(NamedTuple):
 
     steps: None if every step has its own input (t, b, f), otherwise the number of steps that share the input (b, f).
     shared: all rows start from the same state (1, h), so that its products are computed for one row only.
-    single: there is one row, on a CPU, and no gradient is asked for.
     """
 
     steps: int | None
     reverse: bool
     shared: bool
     arithmetic: Arithmetic
-    single: bool = False
 
     def blocks(self, t: int, b: int) -> list[range]:
         """Steps in the order of computation, in blocks of about :data:`_ROWS` rows."""
@@ -69,6 +66,21 @@ def _extent(steps: range) -> slice:
     return slice(min(steps), max(steps) + 1) if steps else slice(0, 0)
 
 
+def input_gates(x: Tensor, w: Weights, arithmetic: Arithmetic, out: Tensor | None = None) -> Tensor:
+    """(n, f) -> (n, 4 h): the share of inputs and biases in the gates, in the order of :func:`_slots`."""
+    operand, hidden = arithmetic.operand, w.state.shape[1]
+    # r and z only need the sum of their biases.
+    bias = torch.cat([w.input_bias[: 2 * hidden] + w.state_bias[: 2 * hidden], w.state_bias[2 * hidden :],
+                      w.input_bias[2 * hidden :]])  # fmt: skip
+    gates = bias.new_empty(len(x), 4 * hidden) if out is None else out
+    gates.copy_(bias)
+    rows, weight = operand(x), operand(w.input).mT
+    rz, n = gates[:, : 2 * hidden], gates[:, 3 * hidden :]
+    add_product(rz, rows, weight[:, : 2 * hidden], rz)
+    add_product(n, rows, weight[:, 2 * hidden :], n)
+    return gates
+
+
 def _forward(x: Tensor, h0: Tensor, w: Weights, plan: Plan, keep: bool) -> tuple[Tensor, Tensor | None]:
     """States (t + 1, b, h), including ``h0``, and if ``keep`` the gates of all steps (t, b, 4 h).
 
@@ -79,23 +91,11 @@ def _forward(x: Tensor, h0: Tensor, w: Weights, plan: Plan, keep: bool) -> tuple
     states, after = x.new_empty(t + 1, b, hidden, dtype=w.state.dtype), 0 if plan.reverse else 1
     states[t if plan.reverse else 0] = h0
     operand = plan.arithmetic.operand
-    w_input, w_state = operand(w.input).mT, operand(w.state).mT
-    multiply = add_row_product if plan.single else add_product
-    # r and z only need the sum of their biases.
-    bias = torch.cat([w.input_bias[: 2 * hidden] + w.state_bias[: 2 * hidden], w.state_bias[2 * hidden :],
-                      w.input_bias[2 * hidden :]])  # fmt: skip
-
-    def add_inputs(rows: Tensor, gates: Tensor) -> None:
-        gates.copy_(bias)
-        rows, rz, n = operand(rows), gates[:, : 2 * hidden], gates[:, 3 * hidden :]
-        multiply(rz, rows, w_input[:, : 2 * hidden], rz)
-        multiply(n, rows, w_input[:, 2 * hidden :], n)
-
+    w_state = operand(w.state).mT
     blocks = plan.blocks(t, b)
     constant = None
     if plan.steps is not None:
-        constant = states.new_empty(b, 4 * hidden)
-        add_inputs(x, constant)
+        constant = input_gates(x, w, plan.arithmetic)
         constant_rzq, constant_n = constant[:, : 3 * hidden], constant[:, 3 * hidden :]
     room = t if keep else 1 if constant is not None else len(blocks[0])
     gates = states.new_empty(room, b, 4 * hidden)
@@ -105,7 +105,8 @@ def _forward(x: Tensor, h0: Tensor, w: Weights, plan: Plan, keep: bool) -> tuple
         here = _extent(block)
         begin = 0 if keep else here.start
         if constant is None:
-            add_inputs(x[here].flatten(0, 1), gates[here.start - begin : here.stop - begin].flatten(0, 1))
+            out = gates[here.start - begin : here.stop - begin].flatten(0, 1)
+            input_gates(x[here].flatten(0, 1), w, plan.arithmetic, out)
         for k in block:
             slot = k - begin if keep or constant is None else 0
             rzq, rz, r, z, q, n = (part[slot] for part in every_step)
@@ -114,7 +115,7 @@ def _forward(x: Tensor, h0: Tensor, w: Weights, plan: Plan, keep: bool) -> tuple
             if plan.shared and k == blocks[0][0]:
                 torch.add(of_input, operand(h0) @ w_state, out=rzq)
             else:
-                multiply(of_input, operand(h), w_state, rzq)
+                add_product(of_input, operand(h), w_state, rzq)
             rz.sigmoid_()
             torch.addcmul(of_n, r, q, out=n).tanh_()
             torch.lerp(n, h, z, out=every_state[k + after])
@@ -230,6 +231,6 @@ def run(plan: Plan, x: Tensor, h0: Tensor, w: Weights) -> tuple[Tensor, Tensor]:
     if torch.is_grad_enabled() and any(v.requires_grad for v in (x, h0, *w)):
         out: tuple[Tensor, Tensor] = _Recurrence.apply(plan, x, h0, *w)
         return out
-    with torch.autocast(x.device.type, enabled=False), row_products() if plan.single else nullcontext():
+    with torch.autocast(x.device.type, enabled=False):
         states, _ = _forward(x, h0, w, plan, keep=False)
     return (states[:-1], states[0]) if plan.reverse else (states[1:], states[-1])

@@ -46,7 +46,7 @@ def _file_key(song: str) -> str:
 @contextmanager
 def _watched(generator: DanceGenerator, step: Callable[[], None]) -> Iterator[None]:
     """Call ``step`` before every decoded unit; if it raises, the dance is aborted."""
-    handle = generator.net.unit_decoder.register_forward_pre_hook(lambda *_: step())
+    handle = generator.net.initial_pose_encoder.register_forward_pre_hook(lambda *_: step())
     try:
         yield
     finally:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from d2m.core.blas import one_blas_thread
 from d2m.core.errors import D2MError
 from d2m.music.audio import n_frames
 
@@ -51,6 +52,7 @@ class FrontEnd:
         """Number of features per frame."""
         return len(self.columns)
 
+    @one_blas_thread()
     def features(self, wave: ArrayLike, song: str | Path | None = None, start_s: float = 0.0) -> NDArray[np.float32]:
         """Music features of one song.
 
