@@ -142,11 +142,9 @@ class Composition(nn.Module):
         Returns:
             (b, u, 32, 28) normalised poses.
         """
+        if len(pose) == 1 and self.unit_decoder.body.gru.takes_rows:
+            return unroll_row(self.initial_pose_encoder, self.unit_decoder, z_mov[0], pose, z_ini_noise[0])[None]
         units = []
-        if len(pose) == 1:
-            alone = unroll_row(self.initial_pose_encoder, self.unit_decoder, z_mov[0], pose, z_ini_noise[0])
-            if alone is not None:
-                return alone[None]
         for k in range(z_mov.shape[1]):
             z_ini = self.initial_pose_encoder(pose).sample(z_ini_noise[:, k])
             unit = self.unit_decoder(z_ini, z_mov[:, k])

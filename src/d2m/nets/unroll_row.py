@@ -16,15 +16,13 @@ from d2m.nets.du_vae import InitialPoseEncoder, UnitDecoder
 
 def unroll_row(
     encoder: InitialPoseEncoder, decoder: UnitDecoder, z_mov: Tensor, pose: Tensor, z_ini_noise: Tensor
-) -> Tensor | None:
+) -> Tensor:
     """As :meth:`d2m.nets.composition.Composition.unroll` for one dance, up to rounding.
 
-    z_mov (u, z_mov), pose (1, 28), noise (u, z_ini) -> (u, 32, 28); None if the GRU does not take rows
+    z_mov (u, z_mov), pose (1, 28), noise (u, z_ini) -> (u, 32, 28). The decoder's GRU must take rows now
     (:attr:`d2m.nets.gru.GRU.takes_rows`).
     """
     body, head = decoder.body, decoder.head
-    if not body.gru.takes_rows:
-        return None
     of_ini, of_mov = body.initial.weight.split([z_ini_noise.shape[1], z_mov.shape[1]], dim=1)
     starts, gates = F.linear(z_mov, of_mov, body.initial.bias), body.gru.input_gates(z_mov)
     units = []
