@@ -207,7 +207,7 @@ class Dancer:
             songs, edit, strength, warp, z_dan: see :meth:`__call__`.
             seed: one for all songs, or one for each; songs with the same seed start with the same noise.
             batch: number of dances computed together; with 1, each is bit-identical to that of :meth:`__call__`. By
-                default as many as memory allows, or 1 for fewer than four songs. See
+                default as many as memory allows, or 1 for fewer than six songs. See
                 :func:`d2m.dance.together.dance_stream`.
 
         Yields:

@@ -27,7 +27,7 @@ MEMORY = 512 * 2**20
 #: Number of rows beyond which the cost per row hardly falls.
 MAX_ROWS = 64
 #: Smallest number of songs for which batching is cheaper than one by one (:func:`rows_for`).
-FEW = 4
+FEW = 6
 
 
 @dataclass(frozen=True, eq=False)
