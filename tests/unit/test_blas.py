@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -38,6 +40,32 @@ def test_the_threads_are_back_after_an_error() -> None:
         with pytest.raises(ZeroDivisionError), one_blas_thread():
             raise ZeroDivisionError
         assert _threads() == {2}
+
+
+def test_threads_that_begin_together_share_the_limit() -> None:
+    """In a new process, in which nobody has used it yet: the songs of ``d2m infer`` are read on several threads."""
+    code = (
+        "import threading, time, numpy\n"
+        "from d2m.core import blas\n"
+        "pools, search = blas.ThreadpoolController().select(user_api='blas'), blas.ThreadpoolController\n"
+        "blas.ThreadpoolController = lambda: (time.sleep(0.2), search())[1]\n"
+        "def threads(): return {p['num_threads'] for p in pools.info()}\n"
+        "together, left, seen = threading.Barrier(2), threading.Event(), []\n"
+        "def work(first):\n"
+        "    together.wait()\n"
+        "    with blas.one_blas_thread():\n"
+        "        together.wait()\n"
+        "        if not first: left.wait(); seen.append(threads())\n"
+        "    left.set()\n"
+        "with pools.limit(limits=2):\n"
+        "    both = [threading.Thread(target=work, args=(k,)) for k in (True, False)]\n"
+        "    for t in both: t.start()\n"
+        "    for t in both: t.join()\n"
+        "    print(*seen, threads())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "{1} {2}"
 
 
 @pytest.mark.parametrize("work", [onset_strength, lambda w: features(w, "rhythm")], ids=["onset_strength", "rhythm"])

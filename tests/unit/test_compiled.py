@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -11,7 +12,9 @@ import pytest
 from filelock import FileLock
 
 from d2m.core import compiling
+from d2m.core.errors import D2MError
 from d2m.music import compiled
+from d2m.nets.row_loop import row_loop
 
 # A module of librosa with nothing to compile: the lock is the matter here.
 CODE = """
@@ -84,10 +87,34 @@ def test_no_folder_at_all_is_one_line() -> None:
 
 
 def test_the_lock_stands_beside_numbas_own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    for name in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
     beside, home = compiling.cache_folders(compiled._sources())
     assert beside.parent.name == "librosa" and beside.name == "__pycache__"
     assert home == Path(os.path.expanduser("~")) / ".cache" / "numba"
+    monkeypatch.setenv("XDG_CACHE_HOME", "/scratch/cache")
+    assert compiling.cache_folders(Path())[-1] == Path("/scratch/cache/numba")
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+def test_a_damaged_cache_is_one_line(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import numba  # reads the environment: before it is changed
+
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    row_loop.__wrapped__()
+    (damaged,) = tmp_path.rglob(f"*.{suffix}")
+    for kept in (b"", damaged.read_bytes()[:40]):
+        damaged.write_bytes(kept)
+        with pytest.raises(D2MError, match=r"cache is damaged .*; delete the \.nbi and \.nbc files") as caught:
+            row_loop.__wrapped__()
+        assert str(tmp_path) in str(caught.value)
+
+
+def test_a_full_disk_is_one_line(cache_folder: Path) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(D2MError, match="No space left on device; set NUMBA_CACHE_DIR"), compiling.compiling(Path()):
+        raise full
 
 
 def test_what_is_loaded_covers_every_compiled_function_used() -> None:

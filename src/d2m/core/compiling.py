@@ -10,7 +10,9 @@ folder.
 
 from __future__ import annotations
 
+import errno
 import os
+import pickle
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -31,7 +33,8 @@ def compiling(sources: Path) -> Iterator[None]:
     After three minutes of waiting for another process, it is entered without the lock.
 
     Raises:
-        D2MError: no folder for Numba's cache is writable, not even a temporary one.
+        D2MError: no folder for Numba's cache is writable, not even a temporary one; it is full, or damaged, as after a
+            power failure.
     """
     from filelock import FileLock
 
@@ -39,7 +42,15 @@ def compiling(sources: Path) -> Iterator[None]:
         folder = writable(sources)
         with suppress(OSError):  # e.g. filelock.Timeout
             held.enter_context(FileLock(folder / LOCK_NAME, timeout=_PATIENCE))
-        yield
+        try:
+            yield
+        except (EOFError, pickle.UnpicklingError) as e:
+            below = sources if folder.parent == sources else folder  # each of its folders may have a cache
+            raise D2MError(f"{below}: Numba's cache is damaged ({e}); delete the .nbi and .nbc files below it") from e
+        except OSError as e:
+            if e.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise D2MError(f"{folder}: {e.strerror}; set NUMBA_CACHE_DIR to a folder with space") from e
 
 
 def writable(sources: Path) -> Path:
@@ -79,5 +90,6 @@ def _is_of_another(folder: Path) -> bool:
 def cache_folders(sources: Path) -> list[Path]:
     """Folders in which Numba looks for a place for the cache of ``sources``, in order."""
     named = [Path(name)] if (name := os.environ.get("NUMBA_CACHE_DIR")) else []
-    home = os.path.expanduser("~")  # "~" itself for a user id without a name
-    return [*named, sources / "__pycache__", *([Path(home) / ".cache" / "numba"] if os.path.isabs(home) else [])]
+    home = os.path.expanduser("~/.cache")  # relative for a user id without a name
+    caches = os.environ.get("XDG_CACHE_HOME", home)
+    return [*named, sources / "__pycache__", *([Path(caches) / "numba"] if os.path.isabs(caches) else [])]
