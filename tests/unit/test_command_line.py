@@ -379,6 +379,17 @@ def test_a_full_or_read_only_disk_is_one_line(error: int, code: int, capsys: pyt
     assert capsys.readouterr().err.startswith("error: some/file: ")
 
 
+def test_a_full_disk_names_the_folder_if_the_error_names_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")  # as writing to an open file
+
+    monkeypatch.setattr("d2m.cli.train._train", train)
+    done = called("train", "stages=[du_vae]", f"hydra.run.dir={tmp_path / 'run'}")
+    assert done.stderr == f"error: {tmp_path / 'run'}: No space left on device; free space or choose another folder\n"
+
+
 @pytest.mark.parametrize(
     ("flag", "blocks", "told"), [(0, 9, "no space left on this disk"), (os.ST_RDONLY, 10**6, "read-only file system")]
 )

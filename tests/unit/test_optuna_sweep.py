@@ -12,6 +12,7 @@ from typing import Any
 
 import optuna
 import pytest
+from filelock import FileLock, Timeout
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -224,6 +225,32 @@ def test_a_sweep_that_was_interrupted_goes_on_with_its_trial(tmp_path: Path, mon
     assert cut.returncode == 130
     assert f"the same command with hydra.sweep.dir={tmp_path} goes on with the sweep" in cut.stderr.splitlines()
     assert called("train", *asked).returncode == 0 and len(seen) == 2 and seen[0] == seen[1]
+
+
+def test_no_worker_overwrites_a_newer_summary(
+    fake: list[DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[list[str]] = []
+
+    def finish(folder: Path, config: DictConfig, trials: list[Trial], out: bool = True) -> None:
+        with pytest.raises(Timeout), FileLock(folder / ".choice.lock", timeout=0):
+            pass
+        written.append([t.state for t in trials])
+
+    monkeypatch.setattr(sweepers, "finish", finish)
+    called("train", "hparams_search=optuna", f"{LR}=interval(0,1)", "hydra.sweeper.n_trials=1",
+           f"hydra.sweep.dir={tmp_path}")  # fmt: skip
+    assert written == [["failed"]] * 2
+
+
+def test_a_trial_that_another_process_trains_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(cfg: DictConfig, folder: RunFolder, overrides: list[str], new: Begun | None) -> float:
+        raise folder.busy()
+
+    monkeypatch.setattr("d2m.cli.train._train", train)
+    words = ["hparams_search=optuna", f"{LR}=interval(0,1)", "hydra.sweeper.n_trials=1", f"hydra.sweep.dir={tmp_path}"]
+    assert called("train", *words).returncode == 0
+    assert [t.state for t in open_study(tmp_path).get_trials()] == [TrialState.RUNNING]
 
 
 @pytest.mark.parametrize(
