@@ -130,6 +130,16 @@ def test_a_data_folder_in_brackets_stays_one(tmp_path: Path) -> None:
         assert prepare_overrides(["data.root=[a,b]"]) == ["data.root='[a,b]'"]
 
 
+def test_a_sweep_may_choose_between_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = ["init_from.mm_gan=choice(~/a=1.ckpt, 'b, c.ckpt')", "hydra.sweep.dir=choice(a)"]
+    told = prepare_overrides(asked)
+    assert told == [f"init_from.mm_gan=choice('{Path.home()}/a=1.ckpt','b, c.ckpt')", "hydra.sweep.dir='choice(a)'"]
+    assert prepare_overrides(told) == told
+    (tmp_path / "choice(x)").mkdir()
+    assert prepare_overrides(["data.root=choice(x)"]) == ["data.root='choice(x)'"]
+
+
 def test_a_name_or_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """d2m evaluate data=FOLDER, d2m score card=FILE; in d2m train, data is a group."""
     monkeypatch.chdir(tmp_path)
