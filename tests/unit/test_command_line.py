@@ -26,6 +26,7 @@ from d2m.cli.main import dispatch
 from d2m.cli.overrides import check_types, prepare_overrides, read_settings
 from d2m.cli.train import check_data_root
 from d2m.core.errors import D2MError
+from d2m.core.files import write_json
 from tests.commands import called, d2m
 
 CONF = str(Path(__file__).parents[2] / "conf")
@@ -370,12 +371,19 @@ def test_run_exits_2_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_json_that_cannot_be_written_is_an_error_of_use(tmp_path: Path) -> None:
-    from d2m.core.files import write_json
-
     (tmp_path / "a.json").mkdir()
     with pytest.raises(D2MError, match=r"a\.json"):
         write_json(tmp_path / "a.json", {"x": 1})
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_json_is_on_disk_before_it_replaces_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    replace = os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_size))
+    monkeypatch.setattr(os, "replace", lambda a, b: replace(a, b) if synced else pytest.fail("not synced"))
+    write_json(tmp_path / "a.json", {"x": 1})
+    assert synced == [(tmp_path / "a.json").stat().st_size]
 
 
 @pytest.mark.parametrize(("error", "code"), [(errno.ENOSPC, 2), (errno.EROFS, 2), (errno.ENOTDIR, 2)])
