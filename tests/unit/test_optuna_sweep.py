@@ -28,7 +28,7 @@ from d2m.core.errors import D2MError, Pruned
 from d2m.core.files import write_json
 from d2m.reports.runs.sweep import Trial
 from d2m.train.callbacks.prune import Prune, SweepTrial
-from d2m.train.study import SeededByTrial, has_failed, importances, open_study, tell_failed
+from d2m.train.study import JOURNAL, SeededByTrial, has_failed, importances, open_study, tell_failed
 from tests.commands import called
 
 LR = "model.du_vae.optimizer.lr"
@@ -337,6 +337,18 @@ def test_of_a_lost_trial_the_others_are_waited_for(
     returns = sweepers.launch(SimpleNamespace(launch=launch), [["seed=0"], ["seed=1"]], 0, runs)
     assert [outcome(r.path.name, r, {}, got).state for r, got in zip(runs, returns, strict=True)] == ["failed", ended]
     assert len(looked) == waits
+
+
+def test_half_a_line_in_the_journal_does_not_end_the_study(tmp_path: Path) -> None:
+    study = open_study(tmp_path, "minimize")
+    study.tell(study.ask(), 1.0)
+    journal = tmp_path / JOURNAL
+    whole = journal.read_bytes()
+    journal.write_bytes(whole[:-20])  # the disk was full, or the power failed
+    assert [t.state for t in open_study(tmp_path).get_trials()] == [TrialState.RUNNING]
+    open_study(tmp_path).tell(0, 1.0)
+    study.tell(study.ask(), 2.0)  # another worker's
+    assert [t.value for t in open_study(tmp_path).get_trials()] == [1.0, 2.0]
 
 
 def test_what_matters_is_found() -> None:
