@@ -26,6 +26,7 @@ from d2m.cli.main import dispatch
 from d2m.cli.overrides import check_types, prepare_overrides, read_settings
 from d2m.cli.train import check_data_root
 from d2m.core.errors import D2MError
+from d2m.core.files import write_json
 from tests.commands import called, d2m
 
 CONF = str(Path(__file__).parents[2] / "conf")
@@ -128,6 +129,16 @@ def test_a_data_folder_in_brackets_stays_one(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
         assert prepare_overrides(["data.root=[a,b]"]) == ["data.root='[a,b]'"]
+
+
+def test_a_sweep_may_choose_between_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = ["init_from.mm_gan=choice(~/a=1.ckpt, 'b, c.ckpt')", "hydra.sweep.dir=choice(a)"]
+    told = prepare_overrides(asked)
+    assert told == [f"init_from.mm_gan=choice('{Path.home()}/a=1.ckpt','b, c.ckpt')", "hydra.sweep.dir='choice(a)'"]
+    assert prepare_overrides(told) == told
+    (tmp_path / "choice(x)").mkdir()
+    assert prepare_overrides(["data.root=choice(x)"]) == ["data.root='choice(x)'"]
 
 
 def test_a_name_or_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -360,12 +371,19 @@ def test_run_exits_2_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_json_that_cannot_be_written_is_an_error_of_use(tmp_path: Path) -> None:
-    from d2m.core.files import write_json
-
     (tmp_path / "a.json").mkdir()
     with pytest.raises(D2MError, match=r"a\.json"):
         write_json(tmp_path / "a.json", {"x": 1})
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_json_is_on_disk_before_it_replaces_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    replace = os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_size))
+    monkeypatch.setattr(os, "replace", lambda a, b: replace(a, b) if synced else pytest.fail("not synced"))
+    write_json(tmp_path / "a.json", {"x": 1})
+    assert synced == [(tmp_path / "a.json").stat().st_size]
 
 
 @pytest.mark.parametrize(("error", "code"), [(errno.ENOSPC, 2), (errno.EROFS, 2), (errno.ENOTDIR, 2)])
@@ -377,6 +395,17 @@ def test_a_full_or_read_only_disk_is_one_line(error: int, code: int, capsys: pyt
         run(main)
     assert left.value.code == code
     assert capsys.readouterr().err.startswith("error: some/file: ")
+
+
+def test_a_full_disk_names_the_folder_if_the_error_names_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")  # as writing to an open file
+
+    monkeypatch.setattr("d2m.cli.train._train", train)
+    done = called("train", "stages=[du_vae]", f"hydra.run.dir={tmp_path / 'run'}")
+    assert done.stderr == f"error: {tmp_path / 'run'}: No space left on device; free space or choose another folder\n"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Any
 
 import optuna
 import pytest
+from filelock import FileLock, Timeout
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -27,7 +28,7 @@ from d2m.core.errors import D2MError, Pruned
 from d2m.core.files import write_json
 from d2m.reports.runs.sweep import Trial
 from d2m.train.callbacks.prune import Prune, SweepTrial
-from d2m.train.study import SeededByTrial, has_failed, importances, open_study, tell_failed
+from d2m.train.study import JOURNAL, SeededByTrial, has_failed, importances, open_study, tell_failed
 from tests.commands import called
 
 LR = "model.du_vae.optimizer.lr"
@@ -226,6 +227,32 @@ def test_a_sweep_that_was_interrupted_goes_on_with_its_trial(tmp_path: Path, mon
     assert called("train", *asked).returncode == 0 and len(seen) == 2 and seen[0] == seen[1]
 
 
+def test_no_worker_overwrites_a_newer_summary(
+    fake: list[DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[list[str]] = []
+
+    def finish(folder: Path, config: DictConfig, trials: list[Trial], out: bool = True) -> None:
+        with pytest.raises(Timeout), FileLock(folder / ".choice.lock", timeout=0):
+            pass
+        written.append([t.state for t in trials])
+
+    monkeypatch.setattr(sweepers, "finish", finish)
+    called("train", "hparams_search=optuna", f"{LR}=interval(0,1)", "hydra.sweeper.n_trials=1",
+           f"hydra.sweep.dir={tmp_path}")  # fmt: skip
+    assert written == [["failed"]] * 2
+
+
+def test_a_trial_that_another_process_trains_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(cfg: DictConfig, folder: RunFolder, overrides: list[str], new: Begun | None) -> float:
+        raise folder.busy()
+
+    monkeypatch.setattr("d2m.cli.train._train", train)
+    words = ["hparams_search=optuna", f"{LR}=interval(0,1)", "hydra.sweeper.n_trials=1", f"hydra.sweep.dir={tmp_path}"]
+    assert called("train", *words).returncode == 0
+    assert [t.state for t in open_study(tmp_path).get_trials()] == [TrialState.RUNNING]
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
@@ -310,6 +337,18 @@ def test_of_a_lost_trial_the_others_are_waited_for(
     returns = sweepers.launch(SimpleNamespace(launch=launch), [["seed=0"], ["seed=1"]], 0, runs)
     assert [outcome(r.path.name, r, {}, got).state for r, got in zip(runs, returns, strict=True)] == ["failed", ended]
     assert len(looked) == waits
+
+
+def test_half_a_line_in_the_journal_does_not_end_the_study(tmp_path: Path) -> None:
+    study = open_study(tmp_path, "minimize")
+    study.tell(study.ask(), 1.0)
+    journal = tmp_path / JOURNAL
+    whole = journal.read_bytes()
+    journal.write_bytes(whole[:-20])  # the disk was full, or the power failed
+    assert [t.state for t in open_study(tmp_path).get_trials()] == [TrialState.RUNNING]
+    open_study(tmp_path).tell(0, 1.0)
+    study.tell(study.ask(), 2.0)  # another worker's
+    assert [t.value for t in open_study(tmp_path).get_trials()] == [1.0, 2.0]
 
 
 def test_what_matters_is_found() -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from d2m.core.errors import D2MError
+from d2m.core.errors import Busy, D2MError
 
 _LOCK = ".lock"
 #: Hydra's config of a sweep, in the folder above its runs.
@@ -164,9 +164,9 @@ class RunFolder:
         finally:
             held.release()
 
-    def busy(self) -> D2MError:
+    def busy(self) -> Busy:
         """The error of a folder in use."""
-        return D2MError(f"{self.path}: a run is training here now; wait for its end, or choose another hydra.run.dir")
+        return Busy(f"{self.path}: a run is training here now; wait for its end, or choose another hydra.run.dir")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from d2m.core.errors import D2MError
+from d2m.core.errors import Busy, D2MError
 
 #: Disk and path errors that the user can fix.
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR}
@@ -40,13 +40,14 @@ def one_line(error: BaseException) -> str:
 
 
 @contextmanager
-def user_errors(trial: str | None = None) -> Iterator[None]:
+def user_errors(trial: str | None = None, folder: str = "output") -> Iterator[None]:
     """User errors, including full and read-only disks: one line on stderr, exit code 2. Interrupts: exit code 130. All
     other exceptions keep their traceback.
 
     Args:
         trial: name of a sweep's trial: the line is printed and the error raised, so that the sweep records it and
             continues.
+        folder: that the program writes to, named for disk errors that do not name their file.
     """
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -57,7 +58,7 @@ def user_errors(trial: str | None = None) -> Iterator[None]:
         if os.environ.get("D2M_TRACEBACK"):
             raise
         if trial is not None:
-            print(f"{trial} failed: {one_line(e)}", file=sys.stderr)
+            print(one_line(e) if isinstance(e, Busy) else f"{trial} failed: {one_line(e)}", file=sys.stderr)
             raise
         print(f"error: {one_line(e)}", file=sys.stderr)
         sys.exit(2)
@@ -68,7 +69,7 @@ def user_errors(trial: str | None = None) -> Iterator[None]:
         if os.environ.get("D2M_TRACEBACK") or e.errno not in _DISK:
             raise
         where = e.filename2 or e.filename
-        line = f"{where or 'output'}: {e.strerror}; free space or choose another folder"
+        line = f"{where or folder}: {e.strerror}; free space or choose another folder"
         if trial is not None:
             print(f"{trial} failed: {line}", file=sys.stderr)
             raise D2MError(line) from e

@@ -46,7 +46,7 @@ def job(command: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[DictC
         def checked(cfg: DictConfig) -> Any:
             _BEGUN.append(command)
             # Handled here, because Hydra would print a job's exceptions itself.
-            with user_errors(_trial()), _nothing_left():
+            with user_errors(_trial(), _folder()), _nothing_left():
                 _expand_homes(cfg)
                 optional = {"raw"} if cfg.get("merge") else {"bundle", "music"} if cfg.get("state") else set()
                 missing = [k for k in sorted(OmegaConf.missing_keys(cfg)) if k not in optional]
@@ -78,6 +78,14 @@ def _trial() -> str | None:
 
     hydra = HydraConfig.get() if HydraConfig.initialized() else None
     return str(hydra.runtime.output_dir) if hydra is not None and hydra.mode == RunMode.MULTIRUN else None
+
+
+def _folder() -> str:
+    """What this job writes to, for error messages: the folder that Hydra made for it, if any."""
+    from hydra.core.hydra_config import HydraConfig
+
+    hydra = HydraConfig.get() if HydraConfig.initialized() else None
+    return "output" if hydra is None or hydra.output_subdir is None else str(hydra.runtime.output_dir)
 
 
 def _expand_homes(node: Any, prefix: str = "") -> None:

@@ -24,7 +24,7 @@ from d2m.train.study import JOURNAL, SeededByTrial, has_failed, open_study, tell
 
 #: Folder in which each running worker holds a lock file.
 _WORKERS = ".workers"
-#: Lock held while a worker chooses its trials.
+#: Lock held while a worker chooses its trials or writes the sweep's summary.
 _CHOICE = ".choice.lock"
 #: A trial fails after its process has died without an error message this many times.
 _ATTEMPTS = 3
@@ -81,7 +81,7 @@ class Trials:
         mine = self.folder / _WORKERS / self._worker
         with FileLock(mine):
             try:
-                with self._choosing():
+                with self.alone():
                     self.study = open_study(self.folder, self.direction, SeededByTrial(sampler, seed))
                     self._check_same()
                     begin()
@@ -92,7 +92,7 @@ class Trials:
     def take(self, n: int) -> dict[int, dict[str, str]]:
         """Up to ``n`` next trials for this worker, abandoned ones first: number -> overrides; {} if none are left."""
         taken: dict[int, dict[str, str]] = {}
-        with self._choosing():
+        with self.alone():
             trials = self.study.get_trials(deepcopy=False)
             for trial in (t for t in trials if t.state == TrialState.RUNNING and self._abandoned(t)):
                 attempts = int(trial.user_attrs.get("attempts", 1)) + 1
@@ -156,7 +156,8 @@ class Trials:
             return False
 
     @contextmanager
-    def _choosing(self) -> Iterator[None]:
+    def alone(self) -> Iterator[None]:
+        """Context in which no other worker chooses trials or summarises the sweep."""
         with FileLock(self.folder / _CHOICE):
             yield
 

@@ -54,6 +54,7 @@ _ANY_TYPE = ("trainer.devices", "trainer.deterministic", "trainer.fast_dev_run")
 
 _QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
 _ELEMENT = re.compile(r"""\s*('(?:\\.|[^'])*'|"(?:\\.|[^"])*"|[^,]+)\s*(?:,|$)""")
+_CHOICE = re.compile(r"choice\(.+\)", re.DOTALL)
 _PLAIN = re.compile(r"[\w.+-]*", re.ASCII)
 
 
@@ -94,7 +95,8 @@ def quote_override(argument: str) -> str:
     """``key=value`` with the value quoted if the key holds a path or free text, or Hydra cannot read it unquoted.
 
     Quoted values, ``null`` and empty values stay unchanged. ``${...}`` is an interpolation in ``hydra.*`` keys, but
-    literal in paths and free text. ``data.root=[A,B]`` is a list of paths, unless a folder has that name.
+    literal in paths and free text. ``data.root=[A,B]`` is a list of paths, and ``KEY=choice(A,B)`` sweeps over them,
+    unless a folder has that name.
     """
     key, equals, value = argument.partition("=")
     name = key.lstrip("+")
@@ -102,8 +104,9 @@ def quote_override(argument: str) -> str:
         return argument
     if is_text(name) or is_path(name):
         if name in LISTS and value.startswith("[") and value.endswith("]") and not os.path.exists(value):
-            items = [p.strip() for p in _ELEMENT.findall(value[1:-1]) if p.strip()]
-            return f"{key}=[{','.join(_word(p, name, False) for p in items)}]"
+            return f"{key}=[{_words(value[1:-1], name)}]"
+        if _CHOICE.fullmatch(value) and not name.startswith("hydra.") and not os.path.exists(value):
+            return f"{key}=choice({_words(value[len('choice(') : -1], name)})"
         return f"{key}={_word(value, name, name.startswith('hydra.'))}"
     if name in NAMES_OR_PATHS and not _PLAIN.fullmatch(value) and os.path.exists(expand_home(value)):
         return f"{key}={quote(expand_home(value))}"
@@ -112,6 +115,12 @@ def quote_override(argument: str) -> str:
     if _PLAIN.fullmatch(value) or value[0] in "[{'\"" or parses(argument):
         return argument
     return f"{key}={quote(value, interpolate=True)}"
+
+
+def _words(values: str, key: str) -> str:
+    """Paths or texts separated by commas, each quoted."""
+    items = [p.strip() for p in _ELEMENT.findall(values) if p.strip()]
+    return ",".join(_word(p, key, False) for p in items)
 
 
 def _word(value: str, key: str, interpolate: bool) -> str:

@@ -106,15 +106,20 @@ def resumed_overrides(overrides: list[str]) -> list[str]:
     return prepare_overrides([*kept, *rest, quote_override(f"{_RUN_DIR}{run_dir}")])
 
 
+def differing(run: RunFolder, overrides: Iterable[str]) -> list[str]:
+    """The overrides in which the run in a folder differs from a command; [] if it has not trained anything."""
+    saved = saved_overrides(run) if run.has_trained() else None
+    return [] if saved is None else sorted({*_task(saved)} ^ {*_task(overrides)})
+
+
 def check_same_run(run: RunFolder, overrides: Iterable[str]) -> None:
     """Check that a run in a folder was started with this command's overrides.
 
     Raises:
         D2MError: it was started with others.
     """
-    saved = saved_overrides(run) if run.has_trained() else None
-    if saved is not None and _task(saved) != _task(overrides):
-        started = " ".join(_task(saved)) or "no overrides"
+    if differing(run, overrides):
+        started = " ".join(_task(saved_overrides(run) or ())) or "no overrides"
         raise D2MError(
             f"{run.path}: already holds another run, started with {started}; choose another hydra.run.dir, or give "
             f"resume={run.path} to resume it"

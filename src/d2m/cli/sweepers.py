@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from d2m.bundle.passport import reason
 from d2m.bundle.run_folder import SWEEP, RunFolder
+from d2m.cli.resume import differing
 from d2m.cli.trial_outcomes import finish, judged_by, outcome
 from d2m.core.errors import D2MError
 from d2m.reports.runs.read import read_run
@@ -52,11 +53,25 @@ def check_whole(config: DictConfig, swept: Iterable[str]) -> None:
             check_objective(config)
 
 
+def check_same_sweep(folder: Path, jobs: Sequence[Sequence[str]]) -> None:
+    """Check that the runs in a sweep's folder were started with the same overrides as its jobs.
+
+    Raises:
+        D2MError: they belong to another sweep, whose sweep.json would be overwritten.
+    """
+    for n, job in enumerate(jobs):
+        if other := differing(RunFolder(folder / str(n)), job):
+            raise D2MError(
+                f"{folder}: holds another sweep, whose run {n} differs in {', '.join(other)}; choose another "
+                "hydra.sweep.dir to begin a new one"
+            )
+
+
 class GridSweeper(BasicSweeper):
     """Hydra's basic sweeper (all combinations, in the given order) with another treatment of failed trials.
 
-    A sweep that is called again with its ``hydra.sweep.dir`` continues: finished runs are not trained again. The exit
-    code is 1 if a trial failed.
+    A sweep that is called again with its ``hydra.sweep.dir`` continues: finished runs are not trained again, and those
+    that another process trains are left to it. The exit code is 1 if a trial failed.
     """
 
     def __init__(self, max_batch_size: int | None = None, params: dict[str, str] | None = None) -> None:
@@ -73,8 +88,10 @@ class GridSweeper(BasicSweeper):
         swept = {o.get_key_element() for o in overrides if o.is_sweep_override()}
         self.overrides = self.split_arguments(overrides, self.max_batch_size)
         check_whole(self.config, swept)
-        folder = begin_folder(self.config)
         trains = "stages" in self.config  # only train has an objective
+        if trains and self.config.resume is None:
+            check_same_sweep(Path(self.config.hydra.sweep.dir), [job for batch in self.overrides for job in batch])
+        folder = begin_folder(self.config)
         trials: list[Trial] = []
         while not self.is_done():
             batch = self.get_job_batch()
@@ -87,6 +104,7 @@ class GridSweeper(BasicSweeper):
                 trials.append(outcome(run.path.name, run, params, returned) if trains else
                               Trial(run.path.name, run.path, params, *_ended(returned)))  # fmt: skip
             if trains:
+                trials = [_again(trial) for trial in trials]
                 finish(folder, self.config, trials, out=self.is_done())
         failed = [t for t in trials if t.state == "failed"]
         if failed and not trains:
@@ -94,6 +112,12 @@ class GridSweeper(BasicSweeper):
                 print(f"job {trial.name} failed: {trial.error}", file=sys.stderr)
         if failed:
             raise SystemExit(1)
+
+
+def _again(trial: Trial) -> Trial:
+    """A trial, read again if another process trained it when its turn came and has ended by now."""
+    run = RunFolder(trial.folder)
+    return trial if trial.state != "running" or _goes_on(run) else outcome(trial.name, run, trial.params, None)
 
 
 def _ended(returned: JobReturn | None) -> tuple[str, None, str | None]:
@@ -243,9 +267,12 @@ class OptunaSweeper(Sweeper):
                     ended = outcome(str(n), run, {}, returned)
                     if ended.state == "done" and ended.value is None:
                         ended = replace(ended, state="failed", error=_UNMEASURED)
-                    trials.tell(ended)
+                    if ended.state != "running":  # another process trains it
+                        trials.tell(ended)
                     failed += ended.state == "failed"
-                finish(trials.folder, self.config, trials.so_far(), out=False)
-            finish(trials.folder, self.config, trials.so_far())
+                with trials.alone():
+                    finish(trials.folder, self.config, trials.so_far(), out=False)
+            with trials.alone():  # otherwise another worker's newer sweep.json might be overwritten
+                finish(trials.folder, self.config, trials.so_far())
         if failed:
             raise SystemExit(1)

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from d2m.bundle.passport import reason
 from d2m.bundle.run_folder import RunFolder
-from d2m.core.errors import Pruned
+from d2m.core.errors import Busy, Pruned
 from d2m.reports.runs.choose import Runs
 from d2m.reports.runs.read import EVALUATED, read_run
 from d2m.reports.runs.sweep import Sweep, Trial, print_sweep
@@ -31,7 +31,7 @@ def judged_by(config: DictConfig) -> tuple[str, str]:
 
 
 def outcome(name: str, run: RunFolder, params: Mapping[str, str], returned: JobReturn | None) -> Trial:
-    """The outcome of a trial.
+    """The outcome of a trial; its state is "running" if another process trains it.
 
     Args:
         returned: the job's return value in Hydra; None if the launcher lost it: the outcome is then read from its
@@ -47,6 +47,8 @@ def outcome(name: str, run: RunFolder, params: Mapping[str, str], returned: JobR
             return Trial(name, run.path, params, state, error=error, by_chance=told.state not in ("pruned", "failed"))
     else:
         value = returned._return_value  # the property return_value would raise, and print a hint by Hydra
+        if isinstance(value, Busy):
+            return Trial(name, run.path, params, "running")
         if returned.status != JobStatus.COMPLETED:
             state = "pruned" if isinstance(value, Pruned) else "failed"
             return Trial(name, run.path, params, state, error=reason(value), by_chance=_is_machines(value))

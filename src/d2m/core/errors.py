@@ -1,4 +1,4 @@
-"""User errors, which the command line prints as one line with exit code 2, and the exception of pruned trials."""
+"""User errors, which the command line prints as one line with exit code 2, and exceptions that sweeps treat apart."""
 
 
 class D2MError(Exception):
@@ -7,6 +7,10 @@ class D2MError(Exception):
     def __str__(self) -> str:
         """The message on one line, even if it quotes text with line breaks."""
         return " ".join(super().__str__().splitlines())
+
+
+class Busy(D2MError):
+    """Another process trains in this run's folder. A sweep does not count it as a failure of the trial."""
 
 
 class Pruned(Exception):

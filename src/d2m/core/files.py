@@ -131,11 +131,16 @@ def finite(value: Any) -> Any:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically: a reader sees either the old file or the new one. NaN becomes null.
 
+    Synced to disk before the rename: without it, some file systems leave an empty file after a power failure, and a run
+    whose run.json is empty cannot be resumed.
+
     Raises:
         D2MError: it cannot be written.
     """
-    with atomic_path(path) as temp:
-        temp.write_text(json.dumps(finite(value), indent=2, sort_keys=True, default=str) + "\n")
+    with atomic_path(path) as temp, open(temp, "w") as f:
+        f.write(json.dumps(finite(value), indent=2, sort_keys=True, default=str) + "\n")
+        f.flush()
+        os.fsync(f.fileno())
 
 
 def check_out(out: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 #: The study's record in the sweep's folder; workers append to it.
@@ -88,6 +89,30 @@ def has_failed(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.FAIL or trial.constraints.get(_TRAINS, 0.0) > 0
 
 
+class _Journal(JournalFileBackend):
+    """Optuna's journal, which removes half a line from its end before it appends.
+
+    A full disk or a power failure can leave half a line. Optuna ignores it as long as it is the last one, but cannot
+    read the study any more once another line follows.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._one_writer = path, JournalFileSymlinkLock(str(path))
+        super().__init__(str(path), lock_obj=self._one_writer)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        self._one_writer.acquire()
+        try:
+            with open(self._path, "rb+") as f:
+                f.seek(max(f.seek(0, os.SEEK_END) - 1, 0))
+                if f.read() not in (b"", b"\n"):
+                    f.seek(0)
+                    f.truncate(f.read().rfind(b"\n") + 1)
+        finally:
+            self._one_writer.release()
+        super().append_logs(logs)
+
+
 def open_study(
     folder: Path, direction: Any = None, sampler: BaseSampler | None = None, pruner: BasePruner | None = None
 ) -> optuna.Study:
@@ -97,7 +122,7 @@ def open_study(
         direction: "minimize" or "maximize", to create the study if there is none; None: it must exist.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+    storage = JournalStorage(_Journal(folder / JOURNAL))
     chosen: dict[str, Any] = {"sampler": sampler or RandomSampler(), "pruner": pruner or NopPruner()}
     if direction is None:
         return optuna.load_study(study_name=_NAME, storage=storage, **chosen)

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import shlex
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -211,6 +212,8 @@ def csv_logger(run_dir: str, stage: str, hparams: dict[str, Any]) -> Logger:
     if metrics.exists() and is_rank_zero():  # Lightning would delete it
         earlier = len(list(metrics.parent.glob("metrics.*.csv")))
         metrics.rename(metrics.with_name(f"metrics.{earlier + 1}.csv"))
+    # Lightning warns that it will delete what is in the folder: only metrics.csv, which is kept above.
+    warnings.filterwarnings("ignore", message=r"Experiment logs directory .* is not empty")
     return CSVLogger(save_dir=run_dir, name="csv", version=stage)
 
 
