@@ -1,5 +1,6 @@
 """Files that appear together or not at all."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -44,7 +45,7 @@ def test_json_that_cannot_be_written_is_an_error_of_use(tmp_path: Path, monkeypa
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(D2MError, match=r"facts\.json.*No space left"):
         write_json(tmp_path / "facts.json", {})
     assert not list(tmp_path.iterdir())
