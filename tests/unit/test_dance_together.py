@@ -15,7 +15,7 @@ from d2m.core.errors import D2MError
 from d2m.dance.generator import DanceGenerator
 from d2m.dance.lines import ROWS, by_rows
 from d2m.dance.song_dance import SongDance
-from d2m.dance.stream import FEW, MAX_ROWS, SongRequest, rows_for, rows_together
+from d2m.dance.stream import MAX_ROWS, SongRequest, rows_for, rows_together
 from d2m.dance.together import dance_again, dance_all, dance_stream, dance_to
 from d2m.data.normalizer import Normalizer
 from d2m.edits.mean_shift import MeanShift
@@ -177,7 +177,7 @@ def test_rows_follow_memory_and_songs() -> None:
     assert rows_together(SIZES) == MAX_ROWS
     wide = replace(SIZES, unit_hidden=20_000)
     assert rows_together(wide) == ROWS
-    assert [rows_for(n, SIZES) for n in (1, FEW - 1, FEW)] == [1, 1, MAX_ROWS] and rows_for(1, SIZES, 7) == 7
+    assert [rows_for(n, SIZES) for n in (1, 5, 6)] == [1, 1, MAX_ROWS] and rows_for(1, SIZES, 7) == 7
 
 
 @pytest.mark.parametrize("m", [1, 5, 8, 9])

@@ -95,6 +95,33 @@ def test_gradients_are_those_of_finite_differences(layers: int, bidirectional: b
         assert torch.autograd.gradcheck(lambda x, h0, *_: gru(x, h0), (x, h0, *gru.parameters()), fast_mode=True)
 
 
+@pytest.mark.parametrize(("layers", "bidirectional"), SHAPES)
+def test_a_single_row_without_gradients_is_nn_grus(layers: int, bidirectional: bool) -> None:
+    gru = made(layers, bidirectional, dtype=torch.float32, hidden=64)
+    x, h0 = asked(gru, 1, 32)
+    constant, _ = asked(gru, 1, None)
+    for change in range(2):  # no result may be of earlier weights
+        with torch.no_grad(), backend("own"):
+            ours = *gru(x, h0), gru.repeat(constant, h0, 32)
+        with torch.no_grad(), backend("torch"):
+            theirs = *gru(x, h0), gru.repeat(constant, h0, 32)
+        for a, b in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+        gru.load_state_dict({k: v.roll(1 + change, 0) for k, v in gru.state_dict().items()})
+
+
+def test_a_single_row_has_the_same_bits_for_any_number_of_threads() -> None:
+    gru = made(dtype=torch.float32, hidden=512)
+    (gates,), h0 = torch.randn(1, 2048, generator=torch.Generator().manual_seed(0)), torch.zeros(512)
+    states, before = [], torch.get_num_threads()
+    with torch.no_grad():
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            states.append(gru.repeat_row(gates, h0, 3))
+    torch.set_num_threads(before)
+    assert torch.equal(*states)
+
+
 @pytest.mark.parametrize("hidden", [64, 67])
 def test_a_row_in_the_compiled_loop_is_nn_grus(hidden: int) -> None:
     gru = made(1, dtype=torch.float32, hidden=hidden)

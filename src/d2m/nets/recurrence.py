@@ -10,6 +10,7 @@ See docs/adr/0073-own-gru.md.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -66,18 +67,28 @@ def _extent(steps: range) -> slice:
     return slice(min(steps), max(steps) + 1) if steps else slice(0, 0)
 
 
-def input_gates(x: Tensor, w: Weights, arithmetic: Arithmetic, out: Tensor | None = None) -> Tensor:
-    """(n, f) -> (n, 4 h): the share of inputs and biases in the gates, in the order of :func:`_slots`."""
+def _input_filler(w: Weights, arithmetic: Arithmetic) -> Callable[[Tensor, Tensor], None]:
+    """A function fill(x, gates) that sets gates (n, 4 h), in the order of :func:`_slots`, to the share of inputs (n, f)
+    and biases; the operands that all calls share are made once."""
     operand, hidden = arithmetic.operand, w.state.shape[1]
+    weight = operand(w.input).mT
     # r and z only need the sum of their biases.
     bias = torch.cat([w.input_bias[: 2 * hidden] + w.state_bias[: 2 * hidden], w.state_bias[2 * hidden :],
                       w.input_bias[2 * hidden :]])  # fmt: skip
-    gates = bias.new_empty(len(x), 4 * hidden) if out is None else out
-    gates.copy_(bias)
-    rows, weight = operand(x), operand(w.input).mT
-    rz, n = gates[:, : 2 * hidden], gates[:, 3 * hidden :]
-    add_product(rz, rows, weight[:, : 2 * hidden], rz)
-    add_product(n, rows, weight[:, 2 * hidden :], n)
+
+    def fill(x: Tensor, gates: Tensor) -> None:
+        gates.copy_(bias)
+        rows, rz, n = operand(x), gates[:, : 2 * hidden], gates[:, 3 * hidden :]
+        add_product(rz, rows, weight[:, : 2 * hidden], rz)
+        add_product(n, rows, weight[:, 2 * hidden :], n)
+
+    return fill
+
+
+def input_gates(x: Tensor, w: Weights, arithmetic: Arithmetic) -> Tensor:
+    """(n, f) -> (n, 4 h): the share of inputs and biases in the gates, in the order of :func:`_slots`."""
+    gates = w.state.new_empty(len(x), 4 * w.state.shape[1])
+    _input_filler(w, arithmetic)(x, gates)
     return gates
 
 
@@ -92,10 +103,12 @@ def _forward(x: Tensor, h0: Tensor, w: Weights, plan: Plan, keep: bool) -> tuple
     states[t if plan.reverse else 0] = h0
     operand = plan.arithmetic.operand
     w_state = operand(w.state).mT
+    fill = _input_filler(w, plan.arithmetic)
     blocks = plan.blocks(t, b)
     constant = None
     if plan.steps is not None:
-        constant = input_gates(x, w, plan.arithmetic)
+        constant = states.new_empty(b, 4 * hidden)
+        fill(x, constant)
         constant_rzq, constant_n = constant[:, : 3 * hidden], constant[:, 3 * hidden :]
     room = t if keep else 1 if constant is not None else len(blocks[0])
     gates = states.new_empty(room, b, 4 * hidden)
@@ -105,8 +118,7 @@ def _forward(x: Tensor, h0: Tensor, w: Weights, plan: Plan, keep: bool) -> tuple
         here = _extent(block)
         begin = 0 if keep else here.start
         if constant is None:
-            out = gates[here.start - begin : here.stop - begin].flatten(0, 1)
-            input_gates(x[here].flatten(0, 1), w, plan.arithmetic, out)
+            fill(x[here].flatten(0, 1), gates[here.start - begin : here.stop - begin].flatten(0, 1))
         for k in block:
             slot = k - begin if keep or constant is None else 0
             rzq, rz, r, z, q, n = (part[slot] for part in every_step)
