@@ -61,30 +61,33 @@ def job(command: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[DictC
 
 def _nothing_left() -> AbstractContextManager[None]:
     """Context around a job that has a Hydra folder; see :func:`d2m.cli.refused.nothing_left`."""
-    from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    hydra = HydraConfig.get() if HydraConfig.initialized() else None
+    hydra = _hydra()
     if hydra is None or hydra.output_subdir is None:
         return nullcontext()
     named = hydra.mode == RunMode.MULTIRUN or any(o.startswith("hydra.run.dir=") for o in hydra.overrides.hydra)
     return nothing_left(RunFolder(Path(hydra.runtime.output_dir)), of_hydra(hydra), named)
 
 
+def _hydra() -> Any:
+    """Hydra's own config of this job; None outside a job of Hydra."""
+    from hydra.core.hydra_config import HydraConfig
+
+    return HydraConfig.get() if HydraConfig.initialized() else None
+
+
 def _trial() -> str | None:
     """The folder of this job if it is part of a sweep, else None."""
-    from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    hydra = HydraConfig.get() if HydraConfig.initialized() else None
+    hydra = _hydra()
     return str(hydra.runtime.output_dir) if hydra is not None and hydra.mode == RunMode.MULTIRUN else None
 
 
 def _folder() -> str:
     """What this job writes to, for error messages: the folder that Hydra made for it, if any."""
-    from hydra.core.hydra_config import HydraConfig
-
-    hydra = HydraConfig.get() if HydraConfig.initialized() else None
+    hydra = _hydra()
     return "output" if hydra is None or hydra.output_subdir is None else str(hydra.runtime.output_dir)
 
 
